@@ -1,0 +1,1 @@
+"""The contracts both services keep: values, schemas, metrics and settings. No I/O frameworks."""

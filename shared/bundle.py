@@ -1,0 +1,192 @@
+"""Model bundle: the one thing training hands to serving. A folder, a manifest, hashed files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import BundleError
+from shared.interactions import Catalogue
+from shared.profile import DeviceProfile
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+ONNX_FILES = ("encoder.onnx", "estimator.onnx", "calibrator.onnx", "projector.onnx")
+ARRAY_FILES = ("item_vectors.npy", "item_bias.npy", "item_popularity.npy")
+CATALOGUE_FILE = "catalogue.msgpack"
+
+
+class FileEntry(BaseModel):
+    """Size and hash of one file of the bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class EmbedderIdentity(BaseModel):
+    """The text model whose outputs the projector was fitted on; another one is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    backend: str
+    model: str
+    pooling: str
+    dim: int = Field(ge=1)
+
+
+class CalibrationSpec(BaseModel):
+    """Constants of SCaLRec eqs. 10-14 that the device needs besides the networks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    gamma_max: float = Field(ge=0, description="radius bound on |de| at alpha = 1, in e_sem units")
+    top_l: int = Field(ge=2, description="L of eq. 10")
+    cues: tuple[str, ...] = ("delta", "drift", "omega", "length", "density")
+
+
+class Manifest(BaseModel):
+    """Everything a reader must agree with before it uses the files beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: Literal[1] = 1
+    bundle_id: str = ""
+    scalrec: str
+    created: str
+    log: str
+    log_terms: str = ""
+    n_items: int = Field(ge=1)
+    dim: int = Field(ge=1)
+    profile: DeviceProfile
+    embedder: EmbedderIdentity
+    backbone: str
+    has_time: bool
+    repeat_policy: Literal["allow", "exclude"]
+    fusion_weight: float = Field(description="weight of <e_sem, v_i> beside the structural score")
+    candidates: int = Field(ge=1, description="N of eq. 7")
+    calibration: CalibrationSpec
+    training: dict[str, float | int | str] = {}
+    files: dict[str, FileEntry] = {}
+
+    def identity(self) -> str:
+        """Hash over everything but the id itself; 16 hex digits."""
+        payload = self.model_copy(update={"bundle_id": ""}).model_dump_json()
+        return hashlib.sha256(payload.encode()).hexdigest()[:16]
+
+
+class Bundle:
+    """A verified bundle on disk. Use ``load_bundle``; nothing here re-reads unverified files."""
+
+    def __init__(self, path: Path, manifest: Manifest):
+        self.path = path
+        self.manifest = manifest
+
+    @property
+    def id(self) -> str:
+        return self.manifest.bundle_id
+
+    def file(self, name: str) -> Path:
+        if name not in self.manifest.files:
+            raise BundleError(f"bundle {self.path} has no file {name!r}")
+        return self.path / name
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """A float32 array of the bundle, read into memory (pickles refused)."""
+        array: NDArray[np.float32] = np.load(self.file(name), allow_pickle=False)
+        return array.astype(np.float32, copy=False)
+
+    def catalogue(self) -> Catalogue:
+        return msgspec.msgpack.decode(self.file(CATALOGUE_FILE).read_bytes(), type=Catalogue)
+
+
+def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write all files and the manifest into a new folder and move it into place in one step.
+
+    Args:
+        destination: the bundle's folder; an older bundle there is replaced.
+        manifest: without ``files`` and ``bundle_id``, which are filled in here.
+        files: name -> content.
+
+    Raises:
+        BundleError: the folder cannot be written, with the reason.
+    """
+    entries = {
+        name: FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in sorted(files.items())
+    }
+    manifest = manifest.model_copy(update={"files": entries})
+    manifest = manifest.model_copy(update={"bundle_id": manifest.identity()})
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".bundle-", dir=destination.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write a bundle into {destination.parent}: {error}") from error
+    try:
+        for name, data in files.items():
+            (staging / name).write_bytes(data)
+        (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        staging.chmod(0o755)
+        if destination.exists():
+            # Set aside first: at every moment a whole bundle lies at one of the two names.
+            retired = Path(tempfile.mkdtemp(prefix=".retired-", dir=destination.parent))
+            destination.replace(retired)
+            staging.replace(destination)
+            shutil.rmtree(retired)
+        else:
+            staging.replace(destination)
+    except OSError as error:
+        raise BundleError(f"cannot write bundle {destination}: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Bundle(destination, manifest)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read the manifest and check every file against it; raises BundleError naming the file."""
+    manifest_path = path / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(manifest_path.read_text())
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"no bundle at {path}: {MANIFEST} is missing. Make one with `scalrec export`."
+        ) from error
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise BundleError(f"{manifest_path} is not a bundle manifest: {error}") from error
+    if manifest.identity() != manifest.bundle_id:
+        raise BundleError(f"{manifest_path} was altered: its content does not match its bundle_id")
+    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE):
+        if name not in manifest.files:
+            raise BundleError(f"{manifest_path} does not list {name}")
+    for name, entry in manifest.files.items():
+        if Path(name).name != name:
+            raise BundleError(f"{manifest_path} names a file outside the bundle: {name!r}")
+        try:
+            data = (path / name).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path / name} cannot be read: {error}") from error
+        if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(
+                f"{path / name} does not match the manifest (altered or half-copied); "
+                "run `scalrec export` again or copy the bundle anew"
+            )
+    return Bundle(path, manifest)
+
+
+def encode_catalogue(catalogue: Catalogue) -> bytes:
+    """Bytes of CATALOGUE_FILE."""
+    return msgspec.msgpack.encode(catalogue)
+
+
+def encode_array(array: NDArray[np.float32]) -> bytes:
+    """Bytes of an .npy file, without pickles."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    return buffer.getvalue()

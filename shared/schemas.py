@@ -1,0 +1,114 @@
+"""HTTP request and response models of the cloud service, and its stable problem types."""
+
+from __future__ import annotations
+
+import base64
+from enum import StrEnum
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.snapshot import Snapshot
+
+MAX_ABSTRACT_CHARS = 8_000
+MAX_STEP = (1 << 22) - 1
+USER_PATTERN = r"^[A-Za-z0-9._~@-]{1,128}$"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+STALE_HEADER = "Scalrec-Stale"
+BUNDLE_HEADER = "Scalrec-Bundle"
+
+
+class SnapshotRequest(BaseModel):
+    """What a device sends: words about the user, and at which step they were written."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "abstract": "Mostly watches drama and film noir. Recently: Heat, Fargo. "
+                    "It is Friday evening.",
+                    "step": 42,
+                    "bundle_id": "9f2c1a7be04d5533",
+                }
+            ]
+        },
+    )
+    abstract: str = Field(min_length=1, max_length=MAX_ABSTRACT_CHARS)
+    step: int = Field(ge=0, le=MAX_STEP, description="events of the user the abstract has seen")
+    bundle_id: str | None = Field(
+        default=None, max_length=64, description="refuse (409) unless the cloud serves this bundle"
+    )
+
+
+class SnapshotResponse(BaseModel):
+    """A snapshot as JSON; devices ask for the binary blob by its media type instead."""
+
+    user: str
+    version: int
+    tau: int
+    created_ms: int
+    bundle_id: str
+    stale: bool = Field(description="true when an older snapshot stands in for a failed refresh")
+    age_s: float = Field(ge=0, description="seconds since it was computed")
+    e_sem_base64: str = Field(description="d little-endian float32")
+    items: list[int]
+    scores: list[float]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, *, stale: bool, age_s: float) -> SnapshotResponse:
+        return cls(
+            user=snapshot.user,
+            version=snapshot.version,
+            tau=snapshot.tau,
+            created_ms=snapshot.created_ms,
+            bundle_id=snapshot.bundle_id,
+            stale=stale,
+            age_s=age_s,
+            e_sem_base64=base64.b64encode(snapshot.e_sem.astype("<f4").tobytes()).decode(),
+            items=snapshot.items.tolist(),
+            scores=np.round(snapshot.scores.astype(np.float64), 6).tolist(),
+        )
+
+
+class BundleResponse(BaseModel):
+    """Which bundle the cloud serves."""
+
+    bundle_id: str
+    log: str
+    profile: str
+    dim: int
+    n_items: int
+    embedder: str
+
+
+class HealthResponse(BaseModel):
+    """Liveness or readiness; ``checks`` names each dependency and its state."""
+
+    status: str
+    checks: dict[str, str] = {}
+
+
+class ProblemType(StrEnum):
+    """Stable ``type`` of every problem+json answer (RFC 9457)."""
+
+    INVALID_REQUEST = "urn:scalrec:invalid-request"
+    BUNDLE_MISMATCH = "urn:scalrec:bundle-mismatch"
+    NO_SNAPSHOT = "urn:scalrec:no-snapshot"
+    OVERLOADED = "urn:scalrec:overloaded"
+    EMBEDDER_UNAVAILABLE = "urn:scalrec:embedder-unavailable"
+    EMBEDDER_MISMATCH = "urn:scalrec:embedder-mismatch"
+    STORE_UNAVAILABLE = "urn:scalrec:store-unavailable"
+    NOT_FOUND = "urn:scalrec:not-found"
+    METHOD_NOT_ALLOWED = "urn:scalrec:method-not-allowed"
+    INTERNAL = "urn:scalrec:internal"
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: ProblemType
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""

@@ -1,0 +1,233 @@
+"""Settings: one file (TOML), one environment prefix (SCALREC_, ``__`` nests), printed at start."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import TomlConfigSettingsSource
+
+from shared.errors import ConfigError
+from shared.profile import DeviceProfile
+
+SETTINGS_FILE = "scalrec.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class LogSettings(_Section):
+    """Which interactions to use."""
+
+    name: str = Field(
+        default="movielens-100k",
+        description="a known log (`scalrec data list`), or a short name for your own",
+    )
+    path: Path | None = Field(default=None, description="your own csv, tsv, parquet or .inter file")
+    columns: str | None = Field(
+        default=None, description="user=U,item=I[+I2],time=T[,text=X]: the columns of your file"
+    )
+    items: Path | None = Field(default=None, description="file with item id and item text")
+    min_events: int = Field(default=5, ge=3, description="users with fewer events are left out")
+    repeat_policy: Literal["auto", "allow", "exclude"] = Field(
+        default="auto",
+        description="may an item the user already had be recommended; auto: yes if users return",
+    )
+
+
+class EmbedderSettings(_Section):
+    """The text model behind item vectors and semantic user embeddings."""
+
+    backend: Literal["vllm", "transformers", "hashing"] = "vllm"
+    model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
+    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
+    api_key: SecretStr | None = None
+    python: Path | None = Field(default=None, description="python of the vLLM environment")
+    batch_size: int = Field(default=64, ge=1)
+    concurrency: int = Field(default=4, ge=1, description="batches in flight while embedding a log")
+    max_tokens: int = Field(default=256, ge=16)
+    deadline_s: float = Field(default=5.0, gt=0, description="for one request on the serving path")
+    start_timeout_s: float = Field(default=300.0, gt=0)
+    extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
+    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
+
+
+class TrainingSettings(_Section):
+    """Backbone, projector and calibration."""
+
+    dim: int = Field(default=64, ge=8)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    return_mechanism: bool = Field(default=True, description="copy logits over the own history")
+    epochs: int = Field(default=10, ge=1)
+    restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
+    validation_steps: int = Field(default=1, ge=1)
+    abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
+    semantic_epochs: int = Field(default=30, ge=1)
+    gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")
+    temperature: float = Field(default=1.0, gt=0)
+    lambda_rel: float = Field(default=1.0, ge=0)
+    lambda_reg: float = Field(default=1e-4, ge=0)
+    top_l: int = Field(default=50, ge=2)
+    calibration_epochs: int = Field(default=30, ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+class CloudSettings(_Section):
+    """The cloud service."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535, description="0 picks a free port")
+    redis_url: SecretStr | None = Field(
+        default=None, description="unset: a redis-server is started as a child"
+    )
+    candidates: int = Field(default=100, ge=1, description="N of SCaLRec eq. 7")
+    snapshot_ttl_s: float = Field(default=7 * 86400.0, gt=0)
+    max_in_flight: int = Field(default=64, ge=1, description="snapshot computations at once")
+    max_waiting: int = Field(default=128, ge=0, description="further ones that may wait; then 429")
+    retry_after_s: float = Field(default=1.0, gt=0)
+    store_deadline_s: float = Field(default=1.0, gt=0)
+
+
+class LinkSettings(_Section):
+    """How a device reaches the cloud, and when it gives up."""
+
+    url: str | None = Field(default=None, description="cloud base URL; unset: the one we start")
+    deadline_s: float = Field(default=5.0, gt=0, description="one refresh, all retries included")
+    attempts: int = Field(default=3, ge=1)
+    backoff_base_s: float = Field(default=0.2, gt=0)
+    backoff_cap_s: float = Field(default=2.0, gt=0)
+    retry_budget: float = Field(default=0.2, ge=0, description="retries per first attempt, at most")
+    breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open it")
+    breaker_open_s: float = Field(default=5.0, gt=0)
+
+
+class DeviceSettings(_Section):
+    """The device runtime."""
+
+    policy: Literal["every-k", "never"] = "every-k"
+    k: int = Field(default=5, ge=1, description="refresh after every k requests")
+    top_k: int = Field(default=10, ge=1)
+    calibrate: bool = True
+    cache_dir: Path | None = Field(default=None, description="snapshots kept across restarts")
+    link: LinkSettings = LinkSettings()
+
+
+class AvailabilitySettings(_Section):
+    """When the cloud can be reached during a replay."""
+
+    kind: Literal["always", "never", "periodic"] = "periodic"
+    period_s: float = Field(default=30.0, gt=0)
+    outage_s: float = Field(default=10.0, ge=0, description="at the end of every period")
+
+
+class ReplaySettings(_Section):
+    """The fleet: interactions as open-loop request traffic."""
+
+    clock: Literal["wall", "virtual"] = "wall"
+    users: int = Field(default=300, ge=1, description="devices, sampled from users with test steps")
+    steps: int = Field(default=10, ge=1, description="last events of each user that are replayed")
+    duration_s: float = Field(default=90.0, gt=0, description="replayed time, if speed_up is unset")
+    speed_up: float | None = Field(
+        default=None, gt=0, description="log seconds per replayed second"
+    )
+    align: Literal["none", "users"] = Field(
+        default="users",
+        description="none: the log's own clock; users: every user's timeline is stretched over the "
+        "whole replay, so that devices are active together even if the log's users never met",
+    )
+    cloud_latency_s: float = Field(
+        default=0.05, ge=0, description="modelled mean cloud latency under the virtual clock"
+    )
+    availability: AvailabilitySettings = AvailabilitySettings()
+
+
+class PaperSettings(_Section):
+    """Controlled staleness, as in SCaLRec section 5: S1 and S2 at fixed gaps."""
+
+    gaps: tuple[int, ...] = (0, 5, 10, 20)
+    steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
+    half_life: float = Field(default=20.0, gt=0, description="of the decayed counter, in events")
+    bootstrap: int = Field(default=2000, ge=100)
+
+
+class Settings(BaseSettings):
+    """All settings. Precedence: arguments, then SCALREC_* environment, then scalrec.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SCALREC_", env_nested_delimiter="__", extra="forbid", validate_default=True
+    )
+
+    work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
+    cache: Path = Field(default_factory=lambda: default_cache_dir())
+    seed: int = 0
+    log: LogSettings = LogSettings()
+    profile: DeviceProfile = DeviceProfile()
+    embedder: EmbedderSettings = EmbedderSettings()
+    training: TrainingSettings = TrainingSettings()
+    cloud: CloudSettings = CloudSettings()
+    device: DeviceSettings = DeviceSettings()
+    replay: ReplaySettings = ReplaySettings()
+    paper: PaperSettings = PaperSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, settings_file())
+        return (init_settings, env_settings, toml)
+
+
+def settings_file() -> Path:
+    """The settings file in force: SCALREC_CONFIG, else ./scalrec.toml (may not exist)."""
+    return Path(os.environ.get("SCALREC_CONFIG", SETTINGS_FILE))
+
+
+def default_cache_dir() -> Path:
+    """User cache for environments, models, logs and embeddings; shared by all checkouts."""
+    for variable, suffix in (("SCALREC_CACHE", ""), ("XDG_CACHE_HOME", "scalrec")):
+        if value := os.environ.get(variable):
+            return Path(value) / suffix
+    return Path.home() / ".cache" / "scalrec"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read file, environment and overrides (nested dicts); raises ConfigError in plain words.
+
+    ``REDIS_URL``, which hosting platforms set, counts as cloud.redis_url when nothing else does.
+    """
+    if "SCALREC_CONFIG" in os.environ and not settings_file().exists():
+        raise ConfigError(f"SCALREC_CONFIG names {settings_file()}, which does not exist")
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"invalid settings ({settings_file()}, SCALREC_*): {problems}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{settings_file()} is not valid TOML: {error}") from error
+    if settings.cloud.redis_url is None and (url := os.environ.get("REDIS_URL")):
+        cloud = settings.cloud.model_copy(update={"redis_url": SecretStr(url)})
+        settings = settings.model_copy(update={"cloud": cloud})
+    return settings
+
+
+def printable(settings: BaseModel) -> dict[str, Any]:
+    """All settings as plain values, secrets masked (pydantic renders SecretStr as stars)."""
+    return settings.model_dump(mode="json")

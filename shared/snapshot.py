@@ -1,0 +1,172 @@
+"""Snapshot: what the cloud computed about one user at one step, and its binary codec.
+
+Blob layout (big-endian header, so that Redis can compare versions as plain strings)::
+
+    0   4  magic    b"SCLR"
+    4   1  format   codec version, 1
+    5   8  version  u64, see ``make_version``
+    13  4  crc32    of the whole blob with these four bytes zeroed
+    17  .. msgpack  [user, tau, created_ms, bundle_id, e_sem f32 LE, items i32 LE, scores f32 LE]
+
+A blob names its own user, version and bundle, so a reader can refuse what is not meant for it
+whatever connection or file it came from.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import SnapshotCorrupt, SnapshotRejected
+
+MAGIC = b"SCLR"
+FORMAT = 1
+VERSION_SLICE = slice(5, 13)
+MEDIA_TYPE = "application/vnd.scalrec.snapshot"
+MAX_BLOB_BYTES = 1 << 20
+_HEADER = struct.Struct(">4sBQI")
+_CREATED_BITS = 42  # milliseconds until the year 2109
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """S(tau) of SCaLRec eq. 9, as it travels: immutable, one blob.
+
+    Attributes:
+        user: the user it belongs to.
+        tau: step it was taken at = number of the user's events the abstract had seen.
+        created_ms: Unix milliseconds of its computation on the cloud.
+        bundle_id: bundle whose projector and item table made it.
+        e_sem: [d] float32 semantic user embedding (eq. 3).
+        items: [n] int32 candidate item indices of that bundle, best first (eq. 7).
+        scores: [n] float32, <e_sem, v_i> of the candidates.
+    """
+
+    user: str
+    tau: int
+    created_ms: int
+    bundle_id: str
+    e_sem: NDArray[np.float32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    @property
+    def version(self) -> int:
+        return make_version(self.tau, self.created_ms)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Snapshot) and encode(self) == encode(other)
+
+    def __hash__(self) -> int:
+        return hash((self.user, self.version, self.bundle_id))
+
+
+class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    user: str
+    tau: int
+    created_ms: int
+    bundle_id: str
+    e_sem: bytes
+    items: bytes
+    scores: bytes
+
+
+def make_version(tau: int, created_ms: int) -> int:
+    """Order of snapshots of one user: a later step wins, then a later computation.
+
+    Derived from the device's own step rather than counted by the store, so it keeps growing when
+    Redis loses its data. Raises ValueError outside 22 bits of steps or 42 bits of milliseconds.
+    """
+    if not 0 <= tau < 1 << (64 - _CREATED_BITS):
+        raise ValueError(f"step {tau} is out of range 0..{(1 << (64 - _CREATED_BITS)) - 1}")
+    if not 0 <= created_ms < 1 << _CREATED_BITS:
+        raise ValueError(f"created_ms {created_ms} is out of range")
+    return tau << _CREATED_BITS | created_ms
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The snapshot as one blob. Raises ValueError when items and scores differ in length."""
+    if len(snapshot.items) != len(snapshot.scores):
+        raise ValueError(f"{len(snapshot.items)} items but {len(snapshot.scores)} scores")
+    body = msgspec.msgpack.encode(
+        _Body(
+            snapshot.user,
+            snapshot.tau,
+            snapshot.created_ms,
+            snapshot.bundle_id,
+            snapshot.e_sem.astype("<f4").tobytes(),
+            snapshot.items.astype("<i4").tobytes(),
+            snapshot.scores.astype("<f4").tobytes(),
+        )
+    )
+    crc = zlib.crc32(body, zlib.crc32(_HEADER.pack(MAGIC, FORMAT, snapshot.version, 0)))
+    return _HEADER.pack(MAGIC, FORMAT, snapshot.version, crc) + body
+
+
+def decode(blob: bytes) -> Snapshot:
+    """Parse and verify a blob; raises SnapshotCorrupt unless every byte is as it was written."""
+    if not _HEADER.size < len(blob) <= MAX_BLOB_BYTES:
+        raise SnapshotCorrupt(f"snapshot blob of {len(blob)} bytes is truncated or too large")
+    magic, fmt, version, crc = _HEADER.unpack_from(blob)
+    if magic != MAGIC or fmt != FORMAT:
+        raise SnapshotCorrupt(f"not a format-{FORMAT} snapshot blob (starts {blob[:5]!r})")
+    body = blob[_HEADER.size :]
+    if zlib.crc32(body, zlib.crc32(_HEADER.pack(magic, fmt, version, 0))) != crc:
+        raise SnapshotCorrupt("snapshot blob fails its checksum")
+    try:
+        raw = msgspec.msgpack.decode(body, type=_Body)
+        snapshot = Snapshot(
+            raw.user,
+            raw.tau,
+            raw.created_ms,
+            raw.bundle_id,
+            np.frombuffer(raw.e_sem, dtype="<f4"),
+            np.frombuffer(raw.items, dtype="<i4"),
+            np.frombuffer(raw.scores, dtype="<f4"),
+        )
+        consistent = snapshot.version == version and len(snapshot.items) == len(snapshot.scores)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SnapshotCorrupt(f"snapshot blob has a malformed body: {error}") from error
+    if not consistent:
+        raise SnapshotCorrupt("snapshot blob contradicts its own header")
+    if not np.isfinite(snapshot.e_sem).all() or not np.isfinite(snapshot.scores).all():
+        raise SnapshotCorrupt("snapshot holds values that are not finite")
+    return snapshot
+
+
+def verify(
+    snapshot: Snapshot,
+    *,
+    user: str,
+    bundle_id: str,
+    dim: int,
+    n_items: int,
+    newer_than: int | None = None,
+) -> Snapshot:
+    """Return the snapshot if this reader may use it, else raise SnapshotRejected saying why.
+
+    Args:
+        user: the only user whose snapshot is acceptable.
+        bundle_id: the only acceptable bundle.
+        dim: embedding size d of that bundle.
+        n_items: items of that bundle; candidate indices must lie below.
+        newer_than: a version that must be exceeded, e.g. that of the cached snapshot.
+    """
+    if snapshot.user != user:
+        raise SnapshotRejected("snapshot belongs to another user")
+    if snapshot.bundle_id != bundle_id:
+        raise SnapshotRejected(f"snapshot is of bundle {snapshot.bundle_id}, not {bundle_id}")
+    if newer_than is not None and snapshot.version <= newer_than:
+        raise SnapshotRejected(f"snapshot of step {snapshot.tau} is not newer than the cached one")
+    if snapshot.e_sem.shape != (dim,):
+        raise SnapshotRejected(f"snapshot embedding has {len(snapshot.e_sem)} dims, not {dim}")
+    if not np.any(snapshot.e_sem):
+        raise SnapshotRejected("snapshot embedding is all zeros")
+    if len(snapshot.items) and not 0 <= snapshot.items.min() <= snapshot.items.max() < n_items:
+        raise SnapshotRejected("snapshot names items that the bundle does not hold")
+    return snapshot

@@ -1,0 +1,70 @@
+"""Per-user time split: train, then validation, then the last steps for testing.
+
+A *step* t of a user is the request made when t of their events are known; its target is the event
+with index t. Leave-one-out is ``test_steps=1, validation_steps=1`` (SCaLRec section 5.1); rolling
+evaluation scores each user's last ``test_steps`` steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.interactions import InteractionLog
+
+MIN_HISTORY = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Requests to score: user index [m] int32 and step t [m] int32, sorted by user, then step."""
+
+    user: NDArray[np.int32]
+    step: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """First step that is not training, and first that is testing, per user [U] int64.
+
+    Events with index < ``validation_start`` are training; [validation_start, test_start) are
+    validation targets; [test_start, n) test targets. A user with too few events has no test
+    steps: all their events are training.
+    """
+
+    validation_start: NDArray[np.int64]
+    test_start: NDArray[np.int64]
+    n_events: NDArray[np.int64]
+
+    def validation(self) -> Steps:
+        return _steps(self.validation_start, self.test_start)
+
+    def test(self) -> Steps:
+        return _steps(self.test_start, self.n_events)
+
+    def leave_one_out(self) -> Steps:
+        """Each tested user's very last event alone."""
+        tested = self.n_events > self.test_start
+        return _steps(np.where(tested, self.n_events - 1, self.n_events), self.n_events)
+
+
+def split_log(log: InteractionLog, *, test_steps: int = 1, validation_steps: int = 1) -> Split:
+    """Cut every user's events; users with fewer than MIN_HISTORY + validation + 1 only train."""
+    n = log.counts().astype(np.int64)
+    room = n - validation_steps - MIN_HISTORY
+    test = np.clip(np.minimum(test_steps, room), 0, None)
+    test_start = n - test
+    validation_start = np.where(test > 0, test_start - validation_steps, n)
+    return Split(validation_start, test_start, n)
+
+
+def _steps(first: NDArray[np.int64], stop: NDArray[np.int64]) -> Steps:
+    counts = stop - first
+    user = np.repeat(np.arange(len(counts)), counts)
+    offsets = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Steps(user.astype(np.int32), (first[user] + offsets).astype(np.int32))
