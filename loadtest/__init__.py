@@ -1,0 +1,1 @@
+"""The fleet of simulated devices, and the evidence it leaves."""
