@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` and `make test`. `make help` lists the rest.
+PYTHON   ?= python3.11
+EMBEDDER ?= vllm
+MODEL    ?= minilm
+ARGS     ?=
+RUN      := .venv/bin/python -m
+# Environment only for the vLLM back end; it is a separate one because it pins torch and fastapi.
+ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
+PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check bench format clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  EMBEDDER=vllm|transformers   MODEL=minilm|smollm2|FOLDER|HUB-ID   ARGS='--users 100'"
+
+env:  ## create or update the environments (product and vLLM)
+	@$(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]
+
+demo:  ## the whole system on a real log: train, serve, replay, report
+	@started=$$(date +%s); $(MAKE) --no-print-directory env && \
+	SCALREC_STARTED_AT=$$started SCALREC_EMBEDDER__BACKEND=$(EMBEDDER) SCALREC_EMBEDDER__MODEL=$(MODEL) \
+	exec .venv/bin/scalrec simulate $(ARGS)
+
+test: env  ## everything needed to run the tests, and runs them
+	@$(RUN) pytest $(ARGS)
+
+check:  ## ruff, mypy, import rules
+	@$(PYTHON_FOUND) scripts/bootstrap.py product
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	.venv/bin/python -c "from importlinter.cli import lint_imports_command as c; c()"
+
+format:  ## apply ruff's fixes and formatting
+	$(RUN) ruff check --fix . ; $(RUN) ruff format .
+
+bench: env  ## ratios measured in one run: ours against the peer or the limit
+	@$(RUN) scalrec.bench $(ARGS)
+
+clean:  ## remove run records, stages and the checkout's environment (the user cache stays)
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,5 @@
+"""`python -m scalrec`."""
+
+from scalrec.cli import main
+
+main()

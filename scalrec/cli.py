@@ -1,0 +1,52 @@
+"""`scalrec`: what a stale cloud costs a device recommender, and what calibration buys back."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import NoReturn
+
+import structlog
+import typer
+from rich.console import Console
+
+from scalrec.commands import data, doctor, export, fleet, report, serve, simulate, train
+from scalrec.running import INTERRUPTED
+from shared.errors import ScalrecError
+
+
+def build_app() -> typer.Typer:
+    app = typer.Typer(
+        name="scalrec",
+        help=__doc__,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.add_typer(data.app, name="data")
+    app.command("train")(train.train)
+    app.command("export")(export.export)
+    app.command("serve")(serve.serve)
+    app.command("fleet")(fleet.fleet)
+    app.command("simulate")(simulate.simulate)
+    app.command("report")(report.report)
+    app.command("doctor")(doctor.doctor)
+    return app
+
+
+def main() -> NoReturn:
+    """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    # A terminated run must unwind like an interrupted one, or its children would stay.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    errors = Console(stderr=True)
+    try:
+        build_app()()
+    except ScalrecError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/]", error, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("[yellow]Interrupted; everything that was started has been stopped.[/]")
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

@@ -1,0 +1,121 @@
+"""Options many commands share, and how they become setting overrides."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from shared.errors import ConfigError
+from shared.settings import Settings, load_settings
+
+LogOption = Annotated[
+    str | None,
+    typer.Option("--log", help="A known log (`scalrec data list`) or the path of your own file."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(help="Columns of your file: user=U,item=I[+I2],time=T[,text=X]."),
+]
+ItemsOption = Annotated[
+    Path | None, typer.Option(help="File with item id and item text, for your own log.")
+]
+EmbedderOption = Annotated[
+    str | None, typer.Option("--embedder", help="vllm, transformers or hashing (tests only).")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="minilm, smollm2, a model folder or a hub id.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of everything random.")]
+WorkDirOption = Annotated[
+    Path | None, typer.Option("--work-dir", help="Where stages, bundles and runs are kept.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting: section.key=value, e.g. device.k=10. Repeatable."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file instead of ./scalrec.toml.")
+]
+
+
+def settings_from(
+    *,
+    log: str | None = None,
+    columns: str | None = None,
+    items: Path | None = None,
+    embedder: str | None = None,
+    model: str | None = None,
+    seed: int | None = None,
+    work_dir: Path | None = None,
+    config: Path | None = None,
+    assignments: list[str] | None = None,
+    **sections: dict[str, Any],
+) -> Settings:
+    """Settings with the given options on top; options left at None keep file and environment.
+
+    Raises ConfigError for an assignment that is not section.key=value.
+    """
+    if config is not None:
+        os.environ["SCALREC_CONFIG"] = str(config)
+    overrides: dict[str, Any] = {name: _given(values) for name, values in sections.items()}
+    overrides.setdefault("log", {}).update(_log_overrides(log, columns, items))
+    overrides.setdefault("embedder", {}).update(_given({"backend": embedder, "model": model}))
+    overrides.update(_given({"seed": seed, "work_dir": work_dir}))
+    for assignment in assignments or []:
+        _assign(overrides, assignment)
+    return load_settings(**_drop_empty(overrides))
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The same settings as SCALREC_* variables, for a child process; secrets travel only here."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, SecretStr):
+            flat[prefix] = value.get_secret_value()
+        elif hasattr(value, "model_dump"):
+            for name in type(value).model_fields:
+                walk(f"{prefix}__{name.upper()}", getattr(value, name))
+        elif isinstance(value, tuple | list):
+            flat[prefix] = "[" + ",".join(f'"{v}"' for v in value) + "]"
+        elif value is not None:
+            flat[prefix] = str(value)
+
+    for name in type(settings).model_fields:
+        walk(f"SCALREC_{name.upper()}", getattr(settings, name))
+    return flat
+
+
+def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> dict[str, Any]:
+    if log is None:
+        return _given({"columns": columns, "items": items})
+    path = Path(log)
+    if path.exists() or path.suffix or os.sep in log:
+        if not path.exists():
+            raise ConfigError(f"--log {log}: no such file")
+        name = path.name.split(".")[0]
+        return _given({"name": name, "path": path, "columns": columns, "items": items})
+    return _given({"name": log, "path": None, "columns": columns, "items": items})
+
+
+def _assign(overrides: dict[str, Any], assignment: str) -> None:
+    key, separator, value = assignment.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {assignment}: expected section.key=value, e.g. device.k=10")
+    *sections, name = key.strip().split(".")
+    target = overrides
+    for section in sections:
+        target = target.setdefault(section, {})
+    target[name] = value.strip()
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _drop_empty(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in overrides.items() if value != {}}

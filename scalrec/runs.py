@@ -1,0 +1,57 @@
+"""Run folders: one per run under work_dir, with ``latest`` pointing at the newest finished one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+from shared.errors import ConfigError
+
+RECORDS = ("requests.parquet", "refreshes.parquet", "paper.parquet", "full.parquet")
+
+
+def new_run_dir(work_dir: Path, name: str, now: datetime) -> Path:
+    """Create ``work_dir/<UTC time>-<name>``; raises ConfigError when that is impossible."""
+    path = work_dir / f"{now:%Y%m%dT%H%M%S}-{name}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create run folder {path}: {error}") from error
+    return path
+
+
+def point_latest(work_dir: Path, run_dir: Path) -> Path:
+    """Make ``work_dir/latest`` a symlink to ``run_dir``, replacing the old one in one step."""
+    link = work_dir / "latest"
+    staging = work_dir / f".latest-{os.getpid()}"
+    staging.unlink(missing_ok=True)
+    staging.symlink_to(run_dir.name, target_is_directory=True)
+    staging.replace(link)
+    return link
+
+
+def latest_run(work_dir: Path) -> Path:
+    """The newest finished run; raises ConfigError when there is none."""
+    link = work_dir / "latest"
+    if not link.exists():
+        raise ConfigError(f"no finished run under {work_dir}; make one with `scalrec simulate`")
+    return link.resolve()
+
+
+def git_revision(folder: Path) -> str:
+    """Short commit hash, with ``+changes`` on a dirty tree; "unknown" outside a checkout."""
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+changes" if dirty else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
