@@ -1,0 +1,67 @@
+"""`scalrec data`: fetch, list and show interaction logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scalrec.console import ConsoleProgress
+from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
+from shared.interactions import InteractionLog
+from training.datasets.registry import fetch, known_logs, load_log
+
+app = typer.Typer(help="Fetch, list and show interaction logs.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_logs() -> None:
+    """The logs scalrec knows by name; any other file works with --log PATH --columns ..."""
+    table = Table(box=None)
+    for column in ("name", "what", "fetched by", "terms"):
+        table.add_column(column, overflow="fold")
+    for source in known_logs():
+        how = "scalrec data fetch" if source.fetchable else "you"
+        table.add_row(source.name, source.title, how, source.terms.splitlines()[0])
+    Console().print(table)
+
+
+@app.command("fetch")
+def fetch_log(
+    name: Annotated[str, typer.Argument(help="A name from `scalrec data list`.")],
+    url: Annotated[
+        str | None, typer.Option(help="Take it from here instead of its public address.")
+    ] = None,
+    assignments: SetOption = None,
+) -> None:
+    """Download a known log into the user cache; verified, resumable, never half-written."""
+    console = Console()
+    settings = settings_from(assignments=assignments)
+    path = fetch(name, settings.cache, ConsoleProgress(console), source_url=url)
+    console.print(f"[green]✓[/] {name} is at {path}")
+
+
+@app.command("show")
+def show(
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Load and validate a log; print its counts, time span, terms and what loading repaired."""
+    console = Console()
+    settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
+    loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
+    print_log(console, loaded)
+
+
+def print_log(console: Console, log: InteractionLog) -> None:
+    """The description every command prints when it uses a log."""
+    for label, value in log.describe().items():
+        console.print(f"[dim]{label:>40}[/]  {value}", highlight=False)
+    for note in log.notes:
+        console.print(f"[yellow]note[/] {note}", highlight=False)
+    if log.terms:
+        console.print(f"[dim]Terms:[/] {log.terms}", highlight=False)

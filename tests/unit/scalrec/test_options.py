@@ -1,0 +1,68 @@
+"""Options become settings, and settings survive the trip into a child process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scalrec.options import settings_environment, settings_from
+from shared.errors import ConfigError
+from shared.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_assignments_reach_nested_sections() -> None:
+    settings = settings_from(assignments=["device.k=7", "replay.availability.kind=never"], seed=3)
+    assert settings.device.k == 7
+    assert settings.replay.availability.kind == "never"
+    assert settings.seed == 3
+
+
+def test_sections_and_options_combine() -> None:
+    settings = settings_from(embedder="hashing", replay={"users": 12, "steps": None})
+    assert settings.embedder.backend == "hashing"
+    assert settings.replay.users == 12
+    assert settings.replay.steps == load_settings().replay.steps
+
+
+def test_a_path_is_a_log_of_your_own(tmp_path: Path) -> None:
+    path = tmp_path / "plays.tsv.gz"
+    path.write_bytes(b"")
+    settings = settings_from(log=str(path), columns="user=u,item=i,time=t")
+    assert (settings.log.name, settings.log.path) == ("plays", path)
+
+
+def test_a_missing_path_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"gone\.tsv: no such file"):
+        settings_from(log="gone.tsv")
+
+
+@pytest.mark.parametrize("assignment", ["device.k", "=3"])
+def test_malformed_assignment_says_what_is_expected(assignment: str) -> None:
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
+        settings_from(assignments=[assignment])
+
+
+def test_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"device\.kay"):
+        settings_from(assignments=["device.kay=3"])
+
+
+def test_environment_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_from(
+        assignments=[
+            "cloud.redis_url=redis://:secret@127.0.0.1:1/0",
+            "embedder.url=http://127.0.0.1:9",
+            "device.link.attempts=9",
+            "profile.window=33",
+        ],
+        paper={"gaps": (0, 3)},
+    )
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
