@@ -12,10 +12,12 @@ from shared.snapshot import Snapshot
 
 MAX_ABSTRACT_CHARS = 8_000
 MAX_STEP = (1 << 22) - 1
+MAX_BODY_BYTES = 64 * 1024
 USER_PATTERN = r"^[A-Za-z0-9._~@-]{1,128}$"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 STALE_HEADER = "Scalrec-Stale"
 BUNDLE_HEADER = "Scalrec-Bundle"
+STORED_HEADER = "Scalrec-Stored"  # "false" when the cloud could not keep the snapshot
 
 
 class SnapshotRequest(BaseModel):
@@ -93,12 +95,14 @@ class ProblemType(StrEnum):
     """Stable ``type`` of every problem+json answer (RFC 9457)."""
 
     INVALID_REQUEST = "urn:scalrec:invalid-request"
+    REQUEST_TOO_LARGE = "urn:scalrec:request-too-large"
     BUNDLE_MISMATCH = "urn:scalrec:bundle-mismatch"
     NO_SNAPSHOT = "urn:scalrec:no-snapshot"
     OVERLOADED = "urn:scalrec:overloaded"
     EMBEDDER_UNAVAILABLE = "urn:scalrec:embedder-unavailable"
     EMBEDDER_MISMATCH = "urn:scalrec:embedder-mismatch"
     STORE_UNAVAILABLE = "urn:scalrec:store-unavailable"
+    NOT_READY = "urn:scalrec:not-ready"
     NOT_FOUND = "urn:scalrec:not-found"
     METHOD_NOT_ALLOWED = "urn:scalrec:method-not-allowed"
     INTERNAL = "urn:scalrec:internal"
