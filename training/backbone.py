@@ -1,0 +1,265 @@
+"""Train the device backbone: encoder and item table, on next-item cross-entropy."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from shared.errors import DataError
+from shared.metrics import ndcg
+from shared.progress import NullProgress, Progress, Task
+from training.batches import Events, training_windows
+from training.encoders.sasrec import SASRec, SASRecConfig
+from training.evaluate import target_ranks
+from training.item_table import ItemTable
+from training.objective import RepeatPolicy, next_item_log_likelihood
+
+
+class Cycle(BaseModel):
+    """One cosine run of the learning rate; later cycles are warm restarts (SGDR)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
+class BackboneOptions(BaseModel):
+    """How to train; the defaults were chosen on validation targets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cycles: tuple[Cycle, ...] = (
+        Cycle(epochs=8, learning_rate=2e-3),
+        Cycle(epochs=4, learning_rate=1e-3),
+    )
+    batch_windows: int = Field(default=64, ge=1)
+    stride: int | None = Field(
+        default=None, ge=1, description="targets per window; None = half the window"
+    )
+    weight_decay: float = Field(default=0.01, ge=0)
+    negatives: int | None = Field(
+        default=None, ge=1, description="uniform negatives per batch; None = full cross-entropy"
+    )
+    repeat_policy: RepeatPolicy = Field(
+        default="allow", description="exclude: items a user had before are never recommended"
+    )
+    clip_norm: float = Field(default=1.0, gt=0)
+    warmup_steps: int = Field(default=50, ge=0)
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one finished epoch showed."""
+
+    epoch: int
+    learning_rate: float  # of the cycle, before its cosine
+    train_loss: float  # mean negative log likelihood in nats
+    validation_ndcg10: float  # full ranking; NaN when there are no validation targets
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedBackbone:
+    """The weights of the best validation epoch, in eval mode, and how training went."""
+
+    model: SASRec
+    table: ItemTable
+    options: BackboneOptions
+    history: tuple[EpochReport, ...] = field(default=())
+
+    @property
+    def best(self) -> EpochReport:
+        return next(report for report in reversed(self.history) if report.best)
+
+
+def train_backbone(
+    events: Events,
+    config: SASRecConfig,
+    options: BackboneOptions | None = None,
+    *,
+    n_items: int,
+    validation_start: NDArray[np.int64],
+    test_start: NDArray[np.int64],
+    item_init: NDArray[np.floating] | None = None,
+    seed: int = 0,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> TrainedBackbone:
+    """Fit SASRec and its item table; keep the epoch with the best validation NDCG@10.
+
+    Args:
+        events: the whole log; events from ``test_start`` on are cut away before anything else.
+        n_items: I; items that no one touched get a vector too.
+        validation_start, test_start: [U] per user, counted from the user's first event: events
+            before the first are training targets, those between the two validation targets.
+        item_init: [I, d] start vectors, or None for random ones.
+        seed: of everything random; the same seed and threads give the same weights.
+        threads: torch threads while training; the former number is restored.
+        progress: one task, a unit per epoch, with loss and validation NDCG@10 as its note.
+
+    Raises:
+        DataError: the events do not fit together, or there is nothing to learn from.
+    """
+    options = options or BackboneOptions()
+    if options.stride is not None and options.stride > config.window:
+        raise DataError(f"stride {options.stride} is larger than the window {config.window}")
+    if np.any(validation_start > test_start):
+        raise DataError("validation_start lies after test_start")
+    if len(events.item) and not 0 <= events.item.min() <= events.item.max() < n_items:
+        raise DataError(f"events name items outside 0..{n_items - 1}")
+    known = events.keep_first(test_start)
+    train = known.keep_first(validation_start)
+    validation = _validation_targets(known, validation_start)
+    with _reproducible(seed, threads):
+        model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)
+        fit = _Fit(model, table, options, seed)
+        return fit.run(train, known, validation, progress or NullProgress())
+
+
+class _Fit:
+    """One training run: the state that its steps share."""
+
+    def __init__(
+        self,
+        model: SASRec,
+        table: ItemTable,
+        options: BackboneOptions,
+        seed: int,
+    ) -> None:
+        self.model, self.table, self.options = model, table, options
+        self.rng = np.random.default_rng(seed)
+        self.parameters = [*model.parameters(), *table.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            _decay_groups(model, table, options.weight_decay), betas=(0.9, 0.98)
+        )
+        self.steps_taken = 0
+
+    def run(
+        self, train: Events, known: Events, validation: NDArray[np.int64], progress: Progress
+    ) -> TrainedBackbone:
+        history: list[EpochReport] = []
+        best_score, best_state = -math.inf, self._state()
+        plan = [(cycle, done) for cycle in self.options.cycles for done in range(cycle.epochs)]
+        with progress.task("training the backbone", total=len(plan)) as task:
+            for epoch, (cycle, done) in enumerate(plan, start=1):
+                started = time.perf_counter()
+                label = f"epoch {epoch}/{len(plan)}"
+                loss = self._epoch(train, cycle, done, task, label)
+                score = self._validate(known, validation)
+                # Without validation targets every epoch is the best so far: the last is kept.
+                best = not score <= best_score
+                if best:
+                    best_score, best_state = score, self._state()
+                seconds = time.perf_counter() - started
+                report = EpochReport(epoch, cycle.learning_rate, loss, score, best, seconds)
+                history.append(report)
+                task.advance(note=f"{label}, loss {loss:.3f}, validation NDCG@10 {score:.4f}")
+        self.model.load_state_dict(best_state[0])
+        self.table.load_state_dict(best_state[1])
+        self.model.eval()
+        return TrainedBackbone(self.model, self.table, self.options, tuple(history))
+
+    def _epoch(
+        self, train: Events, cycle: Cycle, epochs_done: int, task: Task, label: str
+    ) -> float:
+        """Mean loss of one pass over the training targets."""
+        self.model.train()
+        options = self.options
+        width = self.model.config.window
+        stride = options.stride or max(1, width // 2)
+        windows = training_windows(train, width, stride, self.rng)
+        order = torch.from_numpy(self.rng.permutation(len(windows)))
+        batches = torch.split(order, options.batch_windows)
+        total, count = 0.0, 0
+        for step, index in enumerate(batches):
+            self._set_rate(cycle, (epochs_done + step / len(batches)) / cycle.epochs)
+            log_p = next_item_log_likelihood(
+                self.model,
+                self.table,
+                windows.rows(index),
+                options.repeat_policy,
+                self._negatives(),
+            )
+            if len(log_p) == 0:  # every next item of the batch is a repeat and those are left out
+                continue
+            value = self._step(-log_p.mean())
+            total, count = total + value * len(log_p), count + len(log_p)
+            task.advance(0, note=f"{label}, batch {step + 1}/{len(batches)}, loss {value:.3f}")
+        return total / max(1, count)
+
+    def _step(self, loss: Tensor) -> float:
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DataError(f"training diverged (loss {value}): lower the learning rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
+        self.optimizer.step()
+        self.steps_taken += 1
+        return value
+
+    def _set_rate(self, cycle: Cycle, done: float) -> None:
+        """Cosine over the cycle, with a linear warm-up over the very first steps."""
+        warm = min(1.0, (self.steps_taken + 1) / max(1, self.options.warmup_steps))
+        rate = cycle.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _negatives(self) -> Tensor | None:
+        if self.options.negatives is None:
+            return None
+        drawn = self.rng.integers(0, len(self.table.bias), self.options.negatives)
+        return torch.from_numpy(drawn)
+
+    def _validate(self, known: Events, validation: NDArray[np.int64]) -> float:
+        if len(validation) == 0:
+            return math.nan
+        exclude = self.options.repeat_policy == "exclude"
+        ranks = target_ranks(self.model, self.table, known, validation, exclude_seen=exclude)
+        return float(ndcg(ranks, 10).mean())
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return copy.deepcopy((self.model.state_dict(), self.table.state_dict()))
+
+
+def _validation_targets(known: Events, start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of ``known`` from ``start`` [U] on, leaving out events without any history."""
+    size = np.diff(known.user_start)
+    place = np.arange(len(known.item)) - np.repeat(known.user_start[:-1], size)
+    return np.flatnonzero(place >= np.repeat(np.maximum(start, 1), size))
+
+
+def _decay_groups(model: SASRec, table: ItemTable, decay: float) -> list[dict[str, object]]:
+    """Weight decay on matrices and item vectors; none on biases, norms and distance tables."""
+    named = [*model.named_parameters(), *table.named_parameters()]
+    matrices = [p for name, p in named if p.dim() > 1 and "distance" not in name]
+    others = [p for name, p in named if p.dim() <= 1 or "distance" in name]
+    return [
+        {"params": matrices, "weight_decay": decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+@contextmanager
+def _reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Seeded torch with ``threads`` threads; both are put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Device encoders: one readable file per backbone."""

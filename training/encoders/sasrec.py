@@ -1,0 +1,289 @@
+"""SASRec with request context and an explicit return mechanism (the device's f_str).
+
+The backbone is self-attention over the last W events (Kang & McAuley, ICDM 2018; equations 1 and 8
+of SCaLRec, arXiv 2601.22543). Three things differ from the plain model:
+
+* *Request context.* The state at event i is asked about the moment of the *next* request, whose
+  time and local hour a device knows. Within a history that moment is simply the next event's, so
+  one pass still predicts every position, and nothing about the next *item* is used.
+* *Relative time.* Attention carries a bias per head from the distance in events, the log of the
+  age at request time and the difference in hour of day and week; no absolute positions.
+* *Return mechanism.* A pointer over the history (in the spirit of CopyNet, Gu et al., ACL 2016, and
+  RepeatNet, Ren et al., AAAI 2019) gives every past event a copy logit. An item's score is
+
+      score(i) = <e_str, v_i> + b_i + log(1 + sum over {j : x_j = i} of exp(copy_logit_j))
+
+  so a decayed-frequency counter is a special case (e_str = 0, b = 0, copy_logit = -k ln2 / h + c),
+  and exp(score(i)) is an additive mixture of generating and copying.
+
+The model takes item *vectors*, not ids: a device that holds no item table can run it. Attention is
+written out by hand because exporters specialise the sizes inside the fused kernel.
+
+Shapes: B batch, L events (oldest first), Q queries, H heads, d dim, F pair features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+HOURS_PER_WEEK = 168.0
+WEEKEND_STARTS = 120.0  # Monday 00:00 is hour 0
+NO_COPY = -1e4  # exp() of it is exactly 0 in float32, and it stays finite in every format
+MAX_COPY = 30.0  # keeps exp() of a copy logit, and sums of them, inside float32
+HALF_LIFE_EVENTS = 20.0  # the counter that an untrained return mechanism starts from
+AGE_KNOTS_H = (0.5, 2.0, 6.0, 14.0, 30.0, 80.0, 200.0, 700.0)  # where an age curve may bend
+DAY_HARMONICS = (1, 2, 3, 4)
+WEEK_HARMONICS = (1, 2, 3)
+
+
+class SASRecConfig(BaseModel):
+    """Size and abilities of the encoder; stored in the bundle manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dim: int = Field(default=64, ge=2, description="d, length of item vectors and of e_str")
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    window: int = Field(default=50, ge=1, description="W, most recent events the encoder sees")
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    has_time: bool = Field(default=True, description="the log has event times; else order only")
+    return_mechanism: bool = Field(default=True, description="copy logits over the history")
+    copy_hidden: int = Field(default=16, ge=1, description="hidden units over pair features")
+
+    @model_validator(mode="after")
+    def _heads_divide_dim(self) -> SASRecConfig:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not divisible by heads {self.heads}")
+        return self
+
+
+class SASRec(nn.Module):
+    """f_str: a history of item vectors and its times -> (e_str, copy logits)."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.dim
+        self.embed_item = nn.Linear(d, d)
+        self.embed_norm = nn.LayerNorm(d)
+        self.context = RequestContext(d) if config.has_time else None
+        self.pairs = PairFeatures(config.has_time)
+        self.blocks = nn.ModuleList(
+            Block(d, config.heads, config.window, self.pairs.size, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.final_norm = nn.LayerNorm(d)
+        self.to_e_str = nn.Linear(d, d)
+        self.copy = CopyHead(config, self.pairs.size) if config.return_mechanism else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, item_vectors: Tensor, age_hours: Tensor, event_hour: Tensor, request_hour: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Answer one request per row; this is the graph that is exported.
+
+        Args:
+            item_vectors: [B, L, d] float32, oldest first, 1 <= L <= window, no padding.
+            age_hours: [B, L] request time minus event time, hours >= 0 (zeros without times).
+            event_hour: [B, L] local hour of week of each event, in [0, 168), Monday 00:00 = 0.
+            request_hour: [B] local hour of week of the request.
+
+        Returns:
+            e_str [B, d] and copy_logit [B, L] (NO_COPY throughout without a return mechanism).
+        """
+        e_str, copy_logit = self.encode(
+            item_vectors, age_hours, event_hour, request_hour, last_only=True
+        )
+        return e_str[:, 0], copy_logit[:, 0]
+
+    def encode(
+        self,
+        item_vectors: Tensor,
+        age_hours: Tensor,
+        event_hour: Tensor,
+        request_hour: Tensor,
+        *,
+        last_only: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer the request that follows *each* event (Q = L), or only the last (Q = 1).
+
+        Arguments as in `forward`. Rows may be padded on the right: a causal model never looks
+        there. The request after event i is event i+1's moment, so a shorter row must carry its
+        request's age and hour in the first padded place.
+
+        Returns:
+            e_str [B, Q, d] and copy_logit [B, Q, L], NO_COPY for events after the query.
+        """
+        # The request's own moment is age 0; shifting by one gives every event its next moment.
+        query_age = torch.cat([age_hours, torch.zeros_like(age_hours[:, :1])], 1)[:, 1:]
+        query_hour = torch.cat([event_hour, request_hour[:, None]], 1)[:, 1:]
+        x = self.embed_item(item_vectors)
+        if self.context is not None:
+            x = x + self.context(event_hour, query_hour, age_hours - query_age)
+        x = first = self.dropout(self.embed_norm(x))
+
+        step = torch.arange(item_vectors.shape[1], device=x.device)
+        distance = step[:, None] - step[None, :]  # [L, L] how many events before the query
+        features = self.pairs(age_hours, event_hour, query_age, query_hour)  # [B, L, L, F]
+        below = x
+        for i, block in enumerate(self.blocks):
+            below = x
+            if last_only and i == len(self.blocks) - 1:
+                features, distance = features[:, -1:], distance[-1:]
+                x = block(x[:, -1:], x, features, distance)
+            else:
+                x = block(x, x, features, distance)
+        state = self.final_norm(x)
+        e_str = self.to_e_str(state)
+        if self.copy is None:
+            blank = torch.full_like(age_hours, NO_COPY)[:, None, :]
+            return e_str, blank.expand(-1, e_str.shape[1], -1)
+        return e_str, self.copy(state, first, below, features, distance)
+
+
+class RequestContext(nn.Module):
+    """What a state knows of its event's hour, the next request's hour and the time between."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.event = nn.Linear(_HOUR_FEATURES, dim, bias=False)
+        self.query = nn.Linear(_HOUR_FEATURES, dim, bias=False)
+        self.gap = nn.Linear(_AGE_FEATURES, dim)
+
+    def forward(self, event_hour: Tensor, query_hour: Tensor, gap_h: Tensor) -> Tensor:
+        """[B, L] each -> [B, L, d]."""
+        hours = self.event(hour_features(event_hour)) + self.query(hour_features(query_hour))
+        context: Tensor = hours + self.gap(age_features(gap_h))
+        return context
+
+
+class PairFeatures(nn.Module):
+    """How a past event relates to a request in time: age and agreement of hour and weekday."""
+
+    def __init__(self, has_time: bool) -> None:
+        super().__init__()
+        self.has_time = has_time
+        # Without times one constant feature keeps every shape; the event distance still speaks.
+        self.size = _AGE_FEATURES + len(DAY_HARMONICS) + len(WEEK_HARMONICS) + 2 if has_time else 1
+
+    def forward(
+        self, age_h: Tensor, event_hour: Tensor, query_age_h: Tensor, query_hour: Tensor
+    ) -> Tensor:
+        """[B, L] each -> [B, Q = L, L, F]."""
+        # Negative where the event lies after the query; masked later, clamped here to stay finite.
+        age = (age_h[:, None, :] - query_age_h[:, :, None]).clamp(min=0.0)
+        if not self.has_time:
+            return torch.ones_like(age)[..., None]
+        turn = (event_hour[:, None, :] - query_hour[:, :, None]) * (2 * math.pi / HOURS_PER_WEEK)
+        circles = [torch.cos(7 * k * turn) for k in DAY_HARMONICS]
+        circles += [torch.cos(k * turn) for k in WEEK_HARMONICS]
+        same_hour = torch.exp((torch.cos(turn) - 1.0) * 700.0)  # a bump about 1.5 h wide
+        weekend = event_hour >= WEEKEND_STARTS
+        same_kind = weekend[:, None, :] == (query_hour >= WEEKEND_STARTS)[:, :, None]
+        rest = torch.stack([*circles, same_hour, same_kind.to(age.dtype)], -1)
+        return torch.cat([age_features(age), rest], -1)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block whose attention logits carry a bias from relative time."""
+
+    def __init__(
+        self, dim: int, heads: int, window: int, pair_features: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = 1.0 / math.sqrt(dim // heads)
+        self.norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.pair_bias = nn.Linear(pair_features, heads, bias=False)
+        self.distance_bias = nn.Parameter(torch.zeros(window, heads))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, asking: Tensor, events: Tensor, features: Tensor, distance: Tensor) -> Tensor:
+        """Update the asking states; the last event asked about sees all L, earlier ones less.
+
+        asking [B, Q, d], events [B, L, d], features [B, Q, L, F], distance [Q, L] -> [B, Q, d].
+        """
+        q = self._split(self.query(self.norm(asking)))
+        k, v = (self._split(t) for t in self.key_value(self.norm(events)).chunk(2, dim=-1))
+        bias = self.pair_bias(features) + by_distance(self.distance_bias, distance)  # [B, Q, L, H]
+        logits = (q @ k.transpose(-1, -2)) * self.scale + bias.permute(0, 3, 1, 2)
+        weights = logits.masked_fill(distance < 0, -1e9).softmax(-1)  # [B, H, Q, L]
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        x = asking + self.dropout(self.out(mixed))
+        updated: Tensor = x + self.dropout(self.mlp(x))
+        return updated
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[B, L, d] -> [B, H, L, d / H]."""
+        batch, length, dim = x.shape
+        return x.reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+
+
+class CopyHead(nn.Module):
+    """How strongly a request points back at each past event."""
+
+    def __init__(self, config: SASRecConfig, pair_features: int) -> None:
+        super().__init__()
+        d = config.dim
+        self.scale = 1.0 / math.sqrt(d)
+        self.query = nn.Linear(d, d)
+        self.key = nn.Linear(3 * d, d)
+        self.pair = nn.Sequential(
+            nn.Linear(pair_features, config.copy_hidden),
+            nn.GELU(),
+            nn.Linear(config.copy_hidden, 1, bias=False),
+        )
+        # Start as the decayed-frequency counter; training departs from there.
+        steps = torch.arange(config.window, dtype=torch.float32)
+        decay = 2.0 - steps[:, None] * (math.log(2.0) / HALF_LIFE_EVENTS)
+        self.distance_bias = nn.Parameter(decay)
+
+    def forward(
+        self, state: Tensor, first: Tensor, below: Tensor, features: Tensor, distance: Tensor
+    ) -> Tensor:
+        """state [B, Q, d], first and below [B, L, d] -> copy logit [B, Q, L].
+
+        The key of an event sees the event itself, the one before it ("what came next the last
+        time?") and its context; all are known at the event's own time.
+        """
+        before = torch.cat([torch.zeros_like(first[:, :1]), first], 1)[:, :-1]
+        key = self.key(torch.cat([first, before, below], -1))
+        logits = (self.query(state) @ key.transpose(-1, -2)) * self.scale
+        logits = logits + self.pair(features)[..., 0]
+        logits = logits + by_distance(self.distance_bias, distance)[..., 0]
+        bounded: Tensor = logits.clamp(-MAX_COPY, MAX_COPY).masked_fill(distance < 0, NO_COPY)
+        return bounded
+
+
+_HOUR_FEATURES = 2 * (len(DAY_HARMONICS) + len(WEEK_HARMONICS)) + 1
+_AGE_FEATURES = 1 + len(AGE_KNOTS_H)
+
+
+def hour_features(hour: Tensor) -> Tensor:
+    """[...] hour of week -> [..., 15]: circular day and week harmonics and a weekend flag."""
+    turn = hour * (2 * math.pi / HOURS_PER_WEEK)
+    angles = [7 * k * turn for k in DAY_HARMONICS] + [k * turn for k in WEEK_HARMONICS]
+    waves = [wave for a in angles for wave in (torch.cos(a), torch.sin(a))]
+    return torch.stack([*waves, (hour >= WEEKEND_STARTS).to(hour.dtype)], -1)
+
+
+def age_features(age_h: Tensor) -> Tensor:
+    """[...] hours >= 0 -> [..., 9]: log age and its bends, so that a linear map is a curve."""
+    log_age = torch.log1p(age_h)
+    bends = [torch.relu(log_age - math.log1p(knot)) for knot in AGE_KNOTS_H]
+    return torch.stack([log_age, *bends], -1)
+
+
+def by_distance(table: Tensor, distance: Tensor) -> Tensor:
+    """Rows of ``table`` [W, C] at ``distance`` [Q, L] -> [Q, L, C]; future events get row 0."""
+    return table[distance.clamp(min=0)]
