@@ -1,0 +1,1 @@
+"""`make bench`: ratios measured in one run, ours against the peer or the limit."""
