@@ -1,0 +1,67 @@
+"""What time it is in a replay, on the wall or on a virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where replay code reads the time. It waits with ``asyncio.sleep`` on the running loop."""
+
+    def time(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+
+
+class WallClock:
+    """Real seconds since its making."""
+
+    def __init__(self) -> None:
+        self._origin = time.monotonic()
+
+    def time(self) -> float:
+        return time.monotonic() - self._origin
+
+
+class VirtualClock:
+    """Seconds of the running VirtualLoop: they pass only where the code waits."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def time(self) -> float:
+        return self._loop.time()
+
+
+class ReplayTime:
+    """Seconds from the start of the replayed window, which a warm-up of unknown length precedes.
+
+    Schedules, outages and records count from the window's start; the clock below keeps running
+    steadily, since breakers and timeouts must not see a jump.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._zero: float | None = None
+
+    def start(self) -> None:
+        """The window begins now."""
+        self._zero = self.clock.time()
+
+    def now(self) -> float:
+        """Seconds into the window; 0 until it begins, so that a warm-up meets the cloud of t=0."""
+        return 0.0 if self._zero is None else self.clock.time() - self._zero
+
+    def of(self, clock_time: float) -> float:
+        """A reading of the clock as seconds from the window's start, negative in the warm-up.
+
+        Raises RuntimeError before the window began.
+        """
+        if self._zero is None:
+            raise RuntimeError("the replayed window has not begun")
+        return clock_time - self._zero
+
+    async def wait_until(self, seconds: float) -> None:
+        """Sleep until ``seconds`` into the window; yields to other tasks even when it is late."""
+        await asyncio.sleep(max(0.0, seconds - self.now()))
