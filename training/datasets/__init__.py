@@ -1,0 +1,1 @@
+"""Interaction logs, one module per source; ``registry`` finds and loads them. No torch here."""

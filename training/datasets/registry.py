@@ -1,0 +1,97 @@
+"""The logs scalrec knows by name, and which module reads a file somebody brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from shared.errors import ConfigError
+from shared.interactions import InteractionLog
+from shared.progress import NullProgress, Progress
+from shared.settings import LogSettings
+from training.datasets import movielens
+from training.datasets.source import LogSource
+
+RETURNS_ALLOWED_ABOVE = 0.01  # share of events that are returns
+
+
+class _Fetch(Protocol):
+    def __call__(
+        self,
+        cache: Path,
+        progress: Progress,
+        source_url: str | None = None,
+        sha256: str | None = None,
+    ) -> Path: ...
+
+
+@dataclass(frozen=True)
+class _Known:
+    source: LogSource
+    fetch: _Fetch
+    load: Callable[..., InteractionLog]
+
+
+_KNOWN = {
+    module.source.name: module
+    for module in (_Known(movielens.SOURCE, movielens.fetch, movielens.load),)
+}
+
+
+def known_logs() -> list[LogSource]:
+    """Logs that can be named in ``log.name``, the default first."""
+    return [known.source for known in _KNOWN.values()]
+
+
+def fetch(
+    name: str,
+    cache: Path,
+    progress: Progress | None = None,
+    source_url: str | None = None,
+    sha256: str | None = None,
+) -> Path:
+    """Bring a known log into the cache, unless it is there, and return where it lies.
+
+    Args:
+        name: one of ``known_logs``.
+        cache: the user cache.
+        source_url: another address (or path) of the same file.
+        sha256: the hash that file must have.
+
+    Raises:
+        ConfigError: no such log.
+        DataError: it cannot be fetched or is not what it should be.
+    """
+    return _known(name).fetch(cache, progress or NullProgress(), source_url, sha256)
+
+
+def load_log(
+    settings: LogSettings, *, cache: Path, progress: Progress | None = None
+) -> InteractionLog:
+    """The validated log the settings ask for; a known one is fetched first if need be.
+
+    Raises:
+        ConfigError: unknown name or malformed ``columns``.
+        DataError: the file is missing, malformed (named by file and line) or has no usable user.
+    """
+    known = _known(settings.name)
+    path = known.fetch(cache, progress or NullProgress())
+    return known.load(path, min_events=settings.min_events)
+
+
+def repeat_policy(settings: LogSettings, log: InteractionLog) -> Literal["allow", "exclude"]:
+    """May items the user already had be recommended: as set, or yes if the log's users return."""
+    if settings.repeat_policy != "auto":
+        return settings.repeat_policy
+    return "allow" if log.return_share() > RETURNS_ALLOWED_ABOVE else "exclude"
+
+
+def _known(name: str) -> _Known:
+    if name not in _KNOWN:
+        raise ConfigError(
+            f"no log is called {name!r}: name one of {', '.join(_KNOWN)}, or give the file "
+            "of your own with log.path (--log PATH)"
+        )
+    return _KNOWN[name]

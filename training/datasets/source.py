@@ -1,0 +1,24 @@
+"""LogSource: what is said of a log that can be named instead of brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """A known log.
+
+    Attributes:
+        name: what ``log.name`` calls it.
+        title: one line for lists.
+        terms: its terms of use, printed wherever it is used.
+        origin: where it comes from, in words.
+        fetchable: whether `scalrec data fetch` can get it.
+    """
+
+    name: str
+    title: str
+    terms: str
+    origin: str
+    fetchable: bool

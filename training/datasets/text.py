@@ -1,0 +1,59 @@
+"""Words about items: cleaning, bounds, and telling names from opaque ids."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_TITLE_CHARS = 200
+MAX_TEXT_CHARS = 2_000
+MAX_CATEGORIES = 16
+UNKNOWN_ITEM = "unknown item"
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_HEX = re.compile(r"[0-9a-fA-F-]{8,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a source says of one item; see ``shared.interactions.Catalogue`` for the fields."""
+
+    title: str
+    categories: tuple[str, ...] = ()
+    area: str = ""
+    text: str = ""
+
+
+def clean(text: str | None, limit: int) -> str:
+    """One line of printable text, runs of white space collapsed, at most ``limit`` characters."""
+    return " ".join(_UNPRINTABLE.sub(" ", text or "").split())[:limit].rstrip()
+
+
+def describe(
+    title: str, *, categories: tuple[str, ...] = (), area: str = "", more: str = ""
+) -> Item:
+    """An item whose embedder text is its title, categories, area and ``more``, in that order."""
+    title = clean(title, MAX_TITLE_CHARS) or UNKNOWN_ITEM
+    words = (clean(category, MAX_TITLE_CHARS) for category in categories)
+    categories = tuple(dict.fromkeys(word for word in words if word))[:MAX_CATEGORIES]
+    area = clean(area, MAX_TITLE_CHARS)
+    parts = [title, ", ".join(categories), area, clean(more, MAX_TEXT_CHARS)]
+    text = ". ".join(part.rstrip(".") for part in parts if part)
+    return Item(title, categories, area, clean(text, MAX_TEXT_CHARS))
+
+
+def from_id(item_id: str) -> Item:
+    """The item as its own id says it, or UNKNOWN_ITEM when the id is a number, a key or a hash.
+
+    An id that is not words would tell the embedder nothing, and as a title it would leave the
+    device inside an abstract.
+    """
+    return describe(UNKNOWN_ITEM if is_opaque(item_id) else item_id)
+
+
+def is_opaque(item_id: str) -> bool:
+    """True for ids that are not words: ``1193``, ``B004756YJA``, ``49bbd6c0f964a520f4531fe3``."""
+    if not _WORD.search(item_id) or _HEX.fullmatch(item_id):
+        return True
+    return " " not in item_id.strip() and any(character.isdigit() for character in item_id)
