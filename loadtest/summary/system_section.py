@@ -1,0 +1,179 @@
+"""Figures of system mode: the replay as its devices lived it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from loadtest.run_info import RunInfo
+from loadtest.summary.latency import latencies
+from loadtest.summary.model import (
+    CloudUse,
+    Scope,
+    SystemDifference,
+    SystemScore,
+    SystemSection,
+)
+from loadtest.summary.records import (
+    REFRESHES_FILE,
+    REQUESTS_FILE,
+    Float,
+    Mask,
+    most_per_user,
+    numbers,
+    parts,
+    read_records,
+)
+from loadtest.summary.resampling import Resampler
+from loadtest.summary.tables import add_difference, add_metrics, read_metrics
+from loadtest.summary.timeline import outages, timeline
+from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
+
+# Names in the summary, and the column that holds the target's rank.
+SCORERS = {
+    "answered": "rank",
+    "uncalibrated": "rank_uncalibrated",
+    "structure": "rank_structure",
+    "popularity": "rank_popularity",
+    "frequency": "rank_frequency",
+    "decayed": "rank_decayed",
+}
+COMPARISONS = (("answered", "uncalibrated"), ("answered", "structure"), ("answered", "decayed"))
+# Age of the snapshot in events: label, first and last delta.
+DELTA_BUCKETS = (("0", 0, 0), ("1-2", 1, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, 2**31))
+REQUEST_COLUMNS = (
+    "user", "step", "is_return", "scheduled_s", "finished_s", "latency_scheduled_ms",
+    "latency_service_ms", "source", *SCORERS.values(), "delta", "snapshot_age_s", "breaker",
+    "cloud_up",
+)  # fmt: skip
+REFRESH_COLUMNS = (
+    "user", "started_s", "outcome", "attempts", "request_bytes", "response_bytes", "latency_ms",
+)  # fmt: skip
+
+
+def system_section(
+    run_dir: Path,
+    info: RunInfo,
+    paper: PaperSettings,
+    replay: ReplaySettings,
+    device: DeviceSettings,
+) -> SystemSection | None:
+    """All figures of requests.parquet and refreshes.parquet, or None without the former."""
+    frame = read_records(run_dir / REQUESTS_FILE, REQUEST_COLUMNS)
+    if frame is None or frame.is_empty():
+        return None
+    refreshes = read_records(run_dir / REFRESHES_FILE, REFRESH_COLUMNS)
+    if refreshes is None:
+        refreshes = pl.DataFrame({name: [] for name in REFRESH_COLUMNS})
+    frame = frame.sort("scheduled_s", "user", "step")
+    users = frame["user"].to_numpy()
+    ranks = {name: numbers(frame, column) for name, column in SCORERS.items()}
+    resampler = Resampler(users, draws=paper.bootstrap)
+    groups = _groups(frame)
+    scores = [
+        (by, group, scorer, add_metrics(resampler, ranks[scorer], mask))
+        for (by, group), mask in groups.items()
+        for scorer in SCORERS
+    ]
+    differences = [
+        (by, group, pair, add_difference(resampler, ranks[pair[0]], ranks[pair[1]], mask))
+        for (by, group), mask in groups.items()
+        for pair in COMPARISONS
+    ]
+    moments = timeline(frame, refreshes, ranks, resampler)
+    return SystemSection(
+        scope=Scope(
+            mode="system",
+            users=len(np.unique(users)),
+            requests=len(users),
+            steps_per_user=most_per_user(users),
+            repeat_policy=info.repeat_policy,
+            half_life=paper.half_life,
+            candidates=info.candidates,
+            draws=paper.bootstrap,
+        ),
+        duration_s=float(numbers(frame, "finished_s").max()),
+        policy=f"every-k, k = {device.k}" if device.policy == "every-k" else device.policy,
+        availability=_availability(replay),
+        clock=replay.clock,
+        sources={
+            source: int((frame["source"] == source).sum())
+            for source in sorted(frame["source"].unique().to_list())
+        },
+        scores=tuple(
+            SystemScore(by=by, group=group, scorer=scorer, metrics=read_metrics(resampler, handles))
+            for by, group, scorer, handles in scores
+        ),
+        differences=tuple(
+            SystemDifference(
+                by=by,
+                group=group,
+                minuend=minuend,
+                subtrahend=subtrahend,
+                metrics=read_metrics(resampler, handles),
+            )
+            for by, group, (minuend, subtrahend), handles in differences
+        ),
+        timeline=moments,
+        outages=outages(frame),
+        latency=latencies(frame, refreshes),
+        cloud=cloud_use(frame, refreshes),
+    )
+
+
+def cloud_use(frame: pl.DataFrame, refreshes: pl.DataFrame) -> CloudUse:
+    """What the cloud was asked for, against one call per request."""
+    calls = int(numbers(refreshes, "attempts").sum())
+    outcomes = refreshes["outcome"].to_list()
+    waiting = frame["breaker"].to_numpy() != "closed"
+    return CloudUse(
+        requests=frame.height,
+        refreshes=refreshes.height,
+        calls=calls,
+        saved=1.0 - calls / frame.height,
+        bytes_up=int(numbers(refreshes, "request_bytes").sum()),
+        bytes_down=int(numbers(refreshes, "response_bytes").sum()),
+        outcomes={name: outcomes.count(name) for name in sorted(set(outcomes))},
+        refused=outcomes.count("refused"),
+        breaker_open_requests=float(waiting.mean()),
+        breaker_open_s=_breaker_seconds(frame, waiting),
+    )
+
+
+def _breaker_seconds(frame: pl.DataFrame, waiting: Mask) -> float:
+    """Time from each request with the breaker not closed to the same user's next request."""
+    seconds: Float = numbers(frame, "scheduled_s")
+    users = frame["user"].to_numpy()
+    order = np.lexsort((seconds, users))
+    gaps = np.diff(seconds[order])
+    same_user = np.diff(users[order]) == 0
+    return float(gaps[same_user & waiting[order][:-1]].sum())
+
+
+def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
+    """Masks of every group the replay is broken down by; empty groups are left out."""
+    masks = parts(frame["is_return"].to_numpy().astype(bool))
+    delta = frame["delta"].to_numpy()
+    source = frame["source"].to_numpy()
+    up = frame["cloud_up"].to_numpy().astype(bool)
+    groups: dict[tuple[str, str], Mask] = {
+        ("all", "all requests"): masks["all"],
+        ("part", "returns"): masks["returns"],
+        ("part", "discoveries"): masks["discoveries"],
+        ("source", "with a snapshot"): source == "snapshot",
+        ("source", "local only"): source == "local",
+        ("cloud", "cloud up"): up,
+        ("cloud", "cloud down"): ~up,
+    }
+    for label, first, last in DELTA_BUCKETS:
+        groups["delta", label] = (delta >= first) & (delta <= last)
+    return {key: mask for key, mask in groups.items() if mask.any()}
+
+
+def _availability(replay: ReplaySettings) -> str:
+    availability = replay.availability
+    if availability.kind != "periodic":
+        return availability.kind
+    return f"down {availability.outage_s:g} s at the end of every {availability.period_s:g} s"
