@@ -1,0 +1,1 @@
+"""What could ship on a phone: numpy, onnxruntime and httpx only."""
