@@ -129,6 +129,11 @@ class AvailabilitySettings(_Section):
     kind: Literal["always", "never", "periodic"] = "periodic"
     period_s: float = Field(default=30.0, gt=0)
     outage_s: float = Field(default=10.0, ge=0, description="at the end of every period")
+    failure: Literal["refuse", "hang"] = Field(
+        default="refuse",
+        description="how a gone cloud looks: refuse: connections fail at once; hang: no answer "
+        "until the device's deadline",
+    )
 
 
 class ReplaySettings(_Section):
@@ -148,6 +153,15 @@ class ReplaySettings(_Section):
     )
     cloud_latency_s: float = Field(
         default=0.05, ge=0, description="modelled mean cloud latency under the virtual clock"
+    )
+    warm_start: bool = Field(
+        default=True, description="every device may ask for a snapshot before the replay starts"
+    )
+    devices_per_link: int = Field(
+        default=50, ge=1, description="devices that share one circuit breaker and retry budget"
+    )
+    max_refreshes: int = Field(
+        default=64, ge=1, description="refreshes in flight in the fleet; further ones are skipped"
     )
     availability: AvailabilitySettings = AvailabilitySettings()
 
