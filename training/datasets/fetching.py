@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 import zipfile
@@ -128,6 +129,18 @@ def download(
                 raise DataError(f"cannot be written: {error.strerror}", part) from error
     part.replace(destination)
     _validator_file(part).unlink(missing_ok=True)
+    return destination
+
+
+def obtain(source: str, destination: Path, *, progress: Progress, max_bytes: int) -> Path:
+    """``source`` at ``destination``: downloaded if it is an http(s) address, else copied."""
+    if source.startswith(("http://", "https://")):
+        return download(source, destination, progress=progress, max_bytes=max_bytes)
+    try:
+        with Path(source).open("rb") as given, writing(destination) as stream:
+            shutil.copyfileobj(given, stream)
+    except OSError as error:
+        raise DataError(f"cannot be copied: {error.strerror}", source) from error
     return destination
 
 

