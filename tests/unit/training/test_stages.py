@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import ConfigError
+from training.stages import Saved, StageStore, load_arrays, save_arrays, source_hash, stage_key
+
+FORM: Saved[np.ndarray] = Saved(
+    save=lambda value, folder: save_arrays(folder, {"value": value}),
+    load=lambda folder: load_arrays(folder)[0]["value"],
+)
+
+
+class Build:
+    def __init__(self, value: float = 1.0, error: Exception | None = None) -> None:
+        self.calls = 0
+        self.value, self.error = value, error
+
+    async def __call__(self) -> np.ndarray:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return np.full(3, self.value)
+
+
+async def test_second_run_reads_instead_of_building(tmp_path: Path) -> None:
+    build = Build()
+    first = await StageStore(tmp_path).run("s", "k", build, FORM)
+    again = StageStore(tmp_path)
+    second = await again.run("s", "k", build, FORM)
+    assert build.calls == 1
+    assert again.reused == ["s"]
+    assert again.seconds["s"] >= 0
+    np.testing.assert_array_equal(first, second)
+
+
+async def test_other_key_or_force_builds_anew(tmp_path: Path) -> None:
+    build = Build()
+    await StageStore(tmp_path).run("s", "k", build, FORM)
+    await StageStore(tmp_path).run("s", "other", build, FORM)
+    forced = StageStore(tmp_path, force=True)
+    result = await forced.run("s", "k", Build(7.0), FORM)
+    assert build.calls == 2
+    assert forced.reused == []
+    assert result[0] == 7.0
+    kept = await StageStore(tmp_path).run("s", "k", build, FORM)
+    assert kept[0] == 7.0
+
+
+@pytest.mark.parametrize("damage", ["arrays.safetensors", "values.json", "stage.json"])
+@pytest.mark.parametrize("how", ["cut", "flip", "remove"])
+async def test_damaged_stage_is_built_anew(tmp_path: Path, damage: str, how: str) -> None:
+    await StageStore(tmp_path).run("s", "k", Build(), FORM)
+    path = tmp_path / "s-k" / damage
+    data = bytearray(path.read_bytes())
+    if how == "remove":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[len(data) // 2] ^= 0x5A
+        path.write_bytes(data)
+    store, build = StageStore(tmp_path), Build(2.0)
+    result = await store.run("s", "k", build, FORM)
+    assert build.calls == 1
+    assert result[0] == 2.0
+    assert (await StageStore(tmp_path).run("s", "k", Build(), FORM))[0] == 2.0
+
+
+async def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="boom"):
+        await StageStore(tmp_path).run("s", "k", Build(error=RuntimeError("boom")), FORM)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_failed_save_leaves_nothing_half_written(tmp_path: Path) -> None:
+    def save(value: np.ndarray, folder: Path) -> None:
+        save_arrays(folder, {"value": value})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await StageStore(tmp_path).run("s", "k", Build(), Saved(save, FORM.load))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_unwritable_folder_says_where(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(ConfigError, match=r"file/stages.*SCALREC_WORK_DIR"):
+        await StageStore(blocked / "stages").run("s", "k", Build(), FORM)
+
+
+def test_key_depends_on_every_input() -> None:
+    base = stage_key(a=1, b={"x": 0.1})
+    assert base == stage_key(b={"x": 0.1}, a=1)
+    assert len({base, stage_key(a=2, b={"x": 0.1}), stage_key(a=1, b={"x": 0.2})}) == 3
+
+
+def test_source_hash_follows_code_but_not_what_is_left_out(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    (package / "sub").mkdir(parents=True)
+    (package / "a.py").write_text("x = 1\n")
+    (package / "sub" / "b.py").write_text("y = 1\n")
+    before = source_hash([package], leave_out=["sub"])
+    (package / "sub" / "b.py").write_text("y = 2\n")
+    assert source_hash([package], leave_out=["sub"]) == before
+    (package / "a.py").write_text("x = 2\n")
+    assert source_hash([package], leave_out=["sub"]) != before

@@ -1,0 +1,135 @@
+"""Pairs of one request and one older snapshot, their candidates and their cues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from device_runtime import cues
+from shared.split import Steps
+from training.anchors import MAX_GAP, Anchors, stale_tau
+from training.requests import ROWS_PER_BATCH, Requests
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P pairs: rows of the request at t and of the anchor at tau <= t, same user."""
+
+    fresh: Rows
+    stale: Rows
+
+    def __len__(self) -> int:
+        return len(self.fresh)
+
+    def __getitem__(self, index: NDArray[np.integer]) -> Pairs:
+        return Pairs(self.fresh[index], self.stale[index])
+
+
+def training_pairs(anchors: Anchors, training: Rows, max_gap: int = MAX_GAP) -> Pairs:
+    """Every ordered pair of training anchors of one user with 0 <= t - tau <= ``max_gap``.
+
+    Both ends are training steps, so neither text nor target of a validation step takes part.
+    """
+    rows = np.sort(training)
+    user, tau = anchors.user[rows], anchors.tau[rows]
+    fresh, stale = [], []
+    # Rows are sorted by user, then tau: partners are the rows just before, at most max_gap of them.
+    for back in range(min(max_gap, len(rows) - 1) + 1):
+        later, earlier = slice(back, None), slice(0, len(rows) - back)
+        near = (user[later] == user[earlier]) & (tau[later] - tau[earlier] <= max_gap)
+        fresh.append(rows[later][near])
+        stale.append(rows[earlier][near])
+    pairs = Pairs(np.concatenate(fresh), np.concatenate(stale))
+    return pairs[np.lexsort((pairs.stale, pairs.fresh))]
+
+
+def draw_one_per_request(pairs: Pairs, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Index of one random pair of every request, in random order: one epoch's sample of gaps."""
+    _, first, count = np.unique(pairs.fresh, return_index=True, return_counts=True)
+    chosen = first + rng.integers(0, count)
+    return rng.permutation(chosen).astype(np.int64)
+
+
+def pairs_at_gap(anchors: Anchors, steps: Steps, gap: int) -> Pairs:
+    """The steps with a snapshot ``gap`` events old (clipped at MIN_HISTORY).
+
+    Raises:
+        KeyError: a step or its stale point is not among the anchors.
+    """
+    step = steps.step.astype(np.int64)
+    fresh = anchors.find(steps.user, step)
+    stale = anchors.find(steps.user, stale_tau(step, gap))
+    if np.any(fresh < 0) or np.any(stale < 0):
+        raise KeyError(f"steps without an anchor at gap {gap}")
+    return Pairs(fresh, stale)
+
+
+@torch.no_grad()
+def top_candidates(e_sem: Tensor, vectors: Tensor, count: int) -> Tensor:
+    """Top-N items by <e_sem, v_i> (SCaLRec eq. 7): [A, d], [I, d] -> [A, min(N, I)], best first."""
+    n = min(count, len(vectors))
+    batches = torch.split(e_sem, ROWS_PER_BATCH)
+    return torch.cat([(batch @ vectors.T).topk(n, dim=1).indices for batch in batches])
+
+
+@torch.no_grad()
+def pair_cues(
+    requests: Requests, pairs: Pairs, e_sem: Tensor, candidates: Tensor, *, window: int, top_l: int
+) -> Tensor:
+    """Raw cues [P, 5] in the device's order, computed by the device's own functions.
+
+    Args:
+        e_sem: [A, d] semantic embedding at every anchor.
+        candidates: [A, N] what the cloud would cache at every anchor.
+        window: of the device profile. top_l: L of eq. 10.
+    """
+    anchors, has_time = requests.anchors, requests.events.time_s is not None
+    out = np.empty((len(pairs), len(cues.CUES)), dtype=np.float32)
+    e_str = requests.e_str.numpy()
+    length = [cues.length(n, window) for n in range(window + 1)]
+    density = [
+        cues.density(np.full(n, age, dtype=np.float32), has_time=has_time)
+        for n, age in zip(requests.length.tolist(), requests.oldest_age_h.tolist(), strict=True)
+    ]
+    out[:, 0] = anchors.tau[pairs.fresh] - anchors.tau[pairs.stale]
+    out[:, 1] = cues.drift(e_str[pairs.fresh], e_str[pairs.stale])
+    out[:, 3] = np.array(length)[np.minimum(anchors.tau[pairs.fresh], window)]
+    out[:, 4] = np.array(density)[pairs.fresh]
+    for at in np.split(np.arange(len(pairs)), range(ROWS_PER_BATCH, len(pairs), ROWS_PER_BATCH)):
+        stale = torch.from_numpy(pairs.stale[at])
+        items = candidates[stale]
+        semantic = candidate_scores(e_sem[stale], items, requests)
+        structural = requests.structural_of(torch.from_numpy(pairs.fresh[at]), items)
+        out[at, 2] = cues.omega(semantic.numpy(), structural.numpy(), top_l)
+    return torch.from_numpy(out)
+
+
+def candidate_scores(e_sem: Tensor, items: Tensor, requests: Requests) -> Tensor:
+    """<e_sem, v_i>: [B, d], [B, C] -> [B, C]."""
+    return torch.einsum("bd,bcd->bc", e_sem, requests.table(items))
+
+
+def united(
+    requests: Requests, rows: Tensor, lists: Sequence[Tensor], *, exclude_seen: bool
+) -> tuple[Tensor, Tensor]:
+    """Union of candidate lists: items [B, C] and which places count [B, C].
+
+    Every item counts once; with ``exclude_seen`` those that the user of the row had before not at
+    all. A row without any item left keeps its first one, so that a distribution over it exists.
+    """
+    items, _ = torch.cat(list(lists), dim=1).sort(dim=1)
+    valid = torch.ones_like(items, dtype=torch.bool)
+    valid[:, 1:] = items[:, 1:] != items[:, :-1]
+    if exclude_seen:
+        had = torch.zeros(len(rows), len(requests.table.bias), dtype=torch.bool)
+        had[requests.seen(rows)] = True
+        valid &= ~had.gather(1, items)
+    valid[:, 0] |= ~valid.any(dim=1)
+    return items, valid

@@ -1,0 +1,195 @@
+"""f_sem: from a text embedding of an abstract to the user's semantic embedding (SCaLRec eq. 3)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from shared.errors import DataError
+from shared.progress import NullProgress, Progress
+from training.determinism import reproducible
+from training.requests import Requests, fused_ranks, mean_ndcg10
+
+HIDDEN = 256
+WEIGHT_GRID = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+class Projector(nn.Module):
+    """text [B, m] -> e_sem [B, d]: a linear skip beside an MLP, over standardised inputs.
+
+    Abstracts share most of their wording, so raw embeddings differ little from their mean; the
+    normaliser (fitted on training abstracts, part of the graph) makes the difference visible.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, text_dim: int, dim: int, hidden: int = HIDDEN, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(text_dim))
+        self.register_buffer("scale", torch.ones(text_dim))
+        self.skip = nn.Linear(text_dim, dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_dim, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, dim),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def fit_normaliser(self, text: Tensor) -> None:
+        """Take mean and spread of ``text`` [n, m]; one spread for all, to keep directions."""
+        self.mean.copy_(text.mean(0))
+        spread = (text - self.mean).square().mean().sqrt().clamp(min=1e-6)
+        self.scale.fill_(float(1.0 / spread))
+
+    def forward(self, text: Tensor) -> Tensor:
+        x = self.dropout((text - self.mean) * self.scale)
+        out: Tensor = self.skip(x) + self.mlp(x)
+        return out
+
+
+class ProjectorOptions(BaseModel):
+    """How to fit f_sem."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=30, ge=1)
+    patience: int = Field(default=6, ge=1, description="epochs without a better validation score")
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    semantic_loss: float = Field(default=0.5, ge=0, description="a: share of the semantic-only CE")
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    exclude_seen: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FittedProjector:
+    """The best validation epoch, in eval mode, and what it scored (NDCG@10, full ranking)."""
+
+    projector: Projector
+    fusion_weight: float
+    validation_structure: float
+    validation_semantic: float
+    validation_fused: float
+    best_epoch: int
+
+
+def fit_projector(
+    requests: Requests,
+    text: NDArray[np.float32],
+    training: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    options: ProjectorOptions,
+    *,
+    seed: int = 0,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> FittedProjector:
+    """Fit f_sem with the structural channel frozen, then choose the fusion weight.
+
+    The loss of a training row is the cross-entropy of its target under the fused scores, plus
+    ``semantic_loss`` times that under <e_sem, v_i> alone, which is what retrieval ranks by (eq. 7).
+    While fitting the fusion weight is 1 and e_sem finds its own length; afterwards WEIGHT_GRID is
+    tried on validation, and the weight with the best fused NDCG@10 is kept.
+
+    Args:
+        text: [A, m] embedding of every row's abstract.
+        training, validation: rows of ``requests``.
+
+    Raises:
+        DataError: nothing to train on, or the loss is not finite.
+    """
+    rows = torch.from_numpy(training)
+    if options.exclude_seen:
+        rows = rows[torch.from_numpy(requests.fresh_targets()[training])]
+    if len(rows) == 0:
+        raise DataError("no user has enough events for a training abstract")
+    text_AM = torch.from_numpy(text)
+    with reproducible(seed, threads):
+        d = requests.e_str.shape[1]
+        projector = Projector(text.shape[1], d, dropout=options.dropout)
+        projector.fit_normaliser(text_AM[rows])
+        fit = _Fit(requests, text_AM, projector, options)
+        best, best_epoch, best_state = -math.inf, 0, copy.deepcopy(projector.state_dict())
+        with (progress or NullProgress()).task("fitting the projector", options.epochs) as task:
+            for epoch in range(1, options.epochs + 1):
+                loss = fit.epoch(rows, epoch)
+                score = mean_ndcg10(fit.ranks(validation, 1.0)) if len(validation) else -loss
+                if score > best:
+                    best, best_epoch = score, epoch
+                    best_state = copy.deepcopy(projector.state_dict())
+                task.advance(note=f"loss {loss:.3f}, validation NDCG@10 {score:.4f}")
+                if epoch - best_epoch >= options.patience:
+                    break
+        projector.load_state_dict(best_state)
+        projector.eval()
+        return fit.finish(validation, best_epoch)
+
+
+class _Fit:
+    def __init__(
+        self, requests: Requests, text: Tensor, projector: Projector, options: ProjectorOptions
+    ) -> None:
+        self.requests, self.text = requests, text
+        self.projector, self.options = projector, options
+        self.optimizer = torch.optim.AdamW(
+            projector.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+
+    def epoch(self, rows: Tensor, number: int) -> float:
+        self.projector.train()
+        rate = 0.5 * (1 + math.cos(math.pi * (number - 1) / self.options.epochs))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * rate
+        total = 0.0
+        for index in torch.split(rows[torch.randperm(len(rows))], self.options.batch_size):
+            loss = self.loss(index)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += loss.item() * len(index)
+        if not math.isfinite(total):
+            raise DataError("fitting the projector diverged; lower the learning rate")
+        return total / len(rows)
+
+    def loss(self, index: Tensor) -> Tensor:
+        semantic = self.projector(self.text[index]) @ self.requests.table.vectors.T  # [B, I]
+        structural = self.requests.structural(index)
+        if self.options.exclude_seen:
+            structural[self.requests.seen(index)] = -torch.inf
+            semantic = semantic.masked_fill(structural.isneginf(), -torch.inf)
+        target = self.requests.target[index]
+        fused = nn.functional.cross_entropy(structural + semantic, target)
+        return fused + self.options.semantic_loss * nn.functional.cross_entropy(semantic, target)
+
+    @torch.no_grad()
+    def ranks(
+        self, rows: NDArray[np.int64], weight: float, structure_weight: float = 1.0
+    ) -> NDArray[np.float64]:
+        self.projector.eval()
+        return fused_ranks(
+            self.requests,
+            rows,
+            self.projector(self.text[torch.from_numpy(rows)]),
+            weight,
+            exclude_seen=self.options.exclude_seen,
+            structure_weight=structure_weight,
+        )
+
+    def finish(self, validation: NDArray[np.int64], best_epoch: int) -> FittedProjector:
+        scores = {w: mean_ndcg10(self.ranks(validation, w)) for w in (0.0, *WEIGHT_GRID)}
+        # Ties (few validation users) go to the weight nearest to the one e_sem was fitted with.
+        weight = max(WEIGHT_GRID, key=lambda w: (scores[w], -abs(w - 1.0)))
+        semantic = mean_ndcg10(self.ranks(validation, 1.0, structure_weight=0.0))
+        return FittedProjector(
+            self.projector, weight, scores[0.0], semantic, scores[weight], best_epoch
+        )

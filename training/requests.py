@@ -1,0 +1,172 @@
+"""The request at every anchor: what the frozen structural channel says, and the fused ranking."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shared.errors import DataError
+from shared.metrics import ndcg
+from shared.progress import NullProgress, Progress
+from training.anchors import Anchors
+from training.batches import Events, windows_before
+from training.encoders.sasrec import SASRec
+from training.evaluate import encode_requests, structural_scores
+from training.item_table import ItemTable
+
+ROWS_PER_BATCH = 256
+ROWS_PER_REPORT = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """A requests, one per anchor; the structural channel is computed once and kept.
+
+    Attributes:
+        anchors: user and step (= tau) of each row.
+        target: [A] int64, item of event ``step``.
+        e_str: [A, d] structural state (SCaLRec eq. 1).
+        copy_logit: [A, L], -inf in padding; with ``history`` [A, L] the return mechanism.
+        length: [A] int64, events in the window.
+        oldest_age_h: [A] float32, hours from the window's first event to the request.
+        events: what training may read of the log.
+        table: the frozen item vectors and biases.
+    """
+
+    anchors: Anchors
+    target: Tensor
+    e_str: Tensor
+    copy_logit: Tensor
+    history: Tensor
+    length: NDArray[np.int64]
+    oldest_age_h: NDArray[np.float32]
+    events: Events
+    table: ItemTable
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    def structural(self, index: Tensor) -> Tensor:
+        """Structural scores of all items [B, I] at rows ``index`` [B]."""
+        return structural_scores(
+            self.e_str[index], self.copy_logit[index], self.history[index], self.table
+        )
+
+    def structural_of(self, index: Tensor, items: Tensor) -> Tensor:
+        """Structural scores of given candidates ``items`` [B, C] at rows ``index`` [B]: [B, C]."""
+        base = torch.einsum("bd,bcd->bc", self.e_str[index], self.table(items))
+        same = self.history[index][:, :, None] == items[:, None, :]  # [B, L, C]
+        returns = (self.copy_logit[index].exp()[:, :, None] * same).sum(1)
+        return base + self.table.bias[items] + torch.log1p(returns)
+
+    def seen(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(place within ``index``, item) of everything the user had before the step."""
+        rows = index.numpy()
+        count = self.anchors.tau[rows]
+        place = np.repeat(np.arange(len(rows)), count)
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        first = self.events.user_start[self.anchors.user[rows]]
+        item = self.events.item[first[place] + offset].astype(np.int64)
+        return torch.from_numpy(place), torch.from_numpy(item)
+
+    def fresh_targets(self) -> NDArray[np.bool_]:
+        """[A] whether the target is new to its user (a *discovery*)."""
+        fresh = np.empty(len(self), dtype=np.bool_)
+        for index in torch.split(torch.arange(len(self)), ROWS_PER_BATCH):
+            place, item = self.seen(index)
+            again = place[item == self.target[index][place]]
+            fresh[index.numpy()] = ~np.isin(np.arange(len(index)), again.numpy())
+        return fresh
+
+
+def make_requests(
+    model: SASRec,
+    table: ItemTable,
+    events: Events,
+    anchors: Anchors,
+    progress: Progress | None = None,
+) -> Requests:
+    """Encode the request at every anchor.
+
+    Args:
+        events: cut before the first test target: a row reads events before its step, and of the
+            event at its step the time, the hour and (as the target) the item.
+
+    Raises:
+        DataError: an anchor's step has no event in ``events``, or there are no anchors.
+    """
+    if len(anchors) == 0:
+        raise DataError("no user has enough events for a single training abstract")
+    row = events.user_start[anchors.user] + anchors.tau
+    if np.any(row >= events.user_start[anchors.user + 1]):
+        raise DataError("an anchor lies beyond the events that training may read")
+    frozen = copy.deepcopy(table).requires_grad_(False)
+    windows = windows_before(events, row, model.config.window, row)
+    e_str, copy_logit = [], []
+    with (progress or NullProgress()).task("encoding histories", len(row)) as task:
+        for index in torch.split(torch.arange(len(row)), ROWS_PER_REPORT):
+            states, logits = encode_requests(model, frozen, windows.rows(index))
+            e_str.append(states)
+            missing = windows.item.shape[1] - logits.shape[1]
+            copy_logit.append(nn.functional.pad(logits, (0, missing), value=-torch.inf))
+            task.advance(len(index))
+    return Requests(
+        anchors=anchors,
+        target=torch.from_numpy(events.item[row].astype(np.int64)),
+        e_str=torch.cat(e_str),
+        copy_logit=torch.cat(copy_logit),
+        history=windows.item,
+        length=windows.length.numpy(),
+        oldest_age_h=windows.age_h[:, 0].numpy(),
+        events=events,
+        table=frozen,
+    )
+
+
+@torch.no_grad()
+def fused_ranks(
+    requests: Requests,
+    rows: NDArray[np.int64],
+    e_sem: Tensor,
+    fusion_weight: float,
+    *,
+    exclude_seen: bool,
+    structure_weight: float = 1.0,
+    among: Tensor | None = None,
+) -> NDArray[np.float64]:
+    """Expected rank of the target under s_str + w <e_sem, v_i> (SCaLRec eq. 4).
+
+    Args:
+        rows: [R] rows of ``requests``.
+        e_sem: [R, d] semantic embedding to use at each of them (fresh, stale or corrected).
+        exclude_seen: items the user had before cannot be recommended; a target among them ranks
+            at infinity.
+        structure_weight: 0 ranks by semantics alone.
+        among: [R, C] items that can be recommended at each row (repeats allowed), or None for all;
+            a target that is not among them ranks at infinity.
+    """
+    ranks = np.empty(len(rows))
+    for place in torch.split(torch.arange(len(rows)), ROWS_PER_BATCH):
+        index = torch.from_numpy(rows[place.numpy()])
+        semantic = e_sem[place] @ requests.table.vectors.T
+        scores = structure_weight * requests.structural(index) + fusion_weight * semantic
+        if among is not None:
+            absent = torch.ones_like(scores, dtype=torch.bool).scatter_(1, among[place], False)
+            scores[absent] = -torch.inf
+        if exclude_seen:
+            scores[requests.seen(index)] = -torch.inf
+        own = scores.gather(1, requests.target[index][:, None])
+        above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
+        rank = (1.0 + above + ties / 2.0).double()
+        ranks[place.numpy()] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
+    return ranks
+
+
+def mean_ndcg10(ranks: NDArray[np.float64]) -> float:
+    """Mean NDCG@10; 0 when there is nothing to rank."""
+    return float(ndcg(ranks, 10).mean()) if len(ranks) else 0.0
