@@ -158,8 +158,9 @@ class TemplateAbstract:
             def cleaned(text: str) -> str:
                 return remove_phrase(clean_text(text, forbidden=self._ids), own_id)
 
+            # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
             categories = (
-                cleaned(c.replace("-", " ").replace("_", " ").lower())
+                cleaned(cleaned(c).replace("-", " ").replace("_", " ").lower())
                 for c in catalogue.categories[item]
             )
             self._words[item] = _Words(

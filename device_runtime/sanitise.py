@@ -25,6 +25,7 @@ _PATTERNS = tuple(
     for pattern in (
         r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUID
         r"\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|info|io|co|me|ly|app|dev)\b(?:/\S*)?",
+        r"\d{1,3}(?:\.\d{1,3}){3}",  # network address
         # ISO 8601 and its relatives; then day-month-year; then a day beside a month's name.
         r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:T?[\d:.]*Z?)",
         r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}",
@@ -32,20 +33,22 @@ _PATTERNS = tuple(
         rf"\b{_MONTH}\.?\s+{_DAY}\b(?:,?\s+\d{{4}})?",
         r"\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:\s*[ap]\.?m\b\.?)?",  # clock time
         r"\b\d{1,2}\s*[ap]\.?m\b\.?",
-        r"\d{1,3}(?:\.\d{1,3}){3}",  # network address
         # Coordinates: many decimals, degrees and minutes, or a pair of decimals.
         r"[-+]?\d+\.\d{3,}",
         r"[-+]?\d{1,3},\d{4,}",
-        r"[-+]?\d+(?:\.\d+)?\s*[°º](?:\s*\d+(?:\.\d+)?\s*['′])?(?:\s*\d+(?:\.\d+)?\s*[\"″])?",
+        r"[-+]?\d+(?:\.\d+)?\s*°(?:\s*\d+(?:\.\d+)?\s*['′]{1,2}|\s*\d+(?:\.\d+)?\s*\"){0,2}"
+        r"(?:\s*[nsew]\b)?",
         r"[-+]?\d{1,3}\.\d+\s*[,;/ ]\s*[-+]?\d{1,3}\.\d+",
-        r"\+?\d(?:[\s().\-/]{0,3}\d){6,}",  # phone number: seven digits or more
+        r"(?<!\w)\+?\d(?:[\s().\-/]{0,3}\d){6,}",  # phone number: seven digits or more
         r"\w*\d{5,}\w*",  # epoch stamp, postal code, numeric id
         # Opaque: letters and digits alternating at least twice, as in 4b5c6d7e or B0000C2XYZ.
         r"\b(?=\w{7,}\b)(?:[a-z_]+\d+[a-z_]+\d\w*|\d+[a-z_]+\d+\w*|[a-z_]+\d+[a-z_]+)\b",
         r"\(\s*\)|\[\s*\]|\{\s*\}",
     )
 )
+_DEGREE_SIGNS = str.maketrans("º˚", "°°")  # look-alikes that normalisation would turn into letters
 _WORD = re.compile(r"\w+")
+_AROUND_A_WORD = ".,;:!?()[]{}\"'"
 _EDGES = " \t,;:-/|"
 
 
@@ -93,7 +96,7 @@ def identifiers(ids: Iterable[str]) -> frozenset[str]:
 
 def _plain(text: str) -> str:
     """Compatibility characters folded (full-width digits become digits), controls dropped."""
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text.translate(_DEGREE_SIGNS))
     kept = [
         " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else _digit(c) for c in text
     ]
@@ -108,17 +111,24 @@ def _digit(character: str) -> str:
 
 
 def _clean_once(text: str, forbidden: Collection[str]) -> str:
-    words = (word for word in text.split() if "@" not in word and "://" not in word)
-    text = " ".join(word for word in words if not word.lower().startswith("www."))
+    text = " ".join(w for w in text.split() if not _is_address(w) and not _is_id(w, forbidden))
+    if forbidden:
+        text = _WORD.sub(lambda m: " " if m[0].casefold() in forbidden else m[0], text)
     # Years are set aside, so that "1984 (1984)" does not read as a phone number.
     parts = _YEAR_IN_PARENTHESES.split(text)
     for i in range(0, len(parts), 2):
         for pattern in _PATTERNS:
             parts[i] = pattern.sub(" ", parts[i])
-    text = "".join(parts)
-    if forbidden:
-        text = _WORD.sub(lambda m: " " if m[0].casefold() in forbidden else m[0], text)
-    return _tidy(text)
+    return _tidy("".join(parts))
+
+
+def _is_address(word: str) -> bool:
+    return "@" in word or "://" in word or word.lower().startswith("www.")
+
+
+def _is_id(word: str, forbidden: Collection[str]) -> bool:
+    """Ids with punctuation inside, which are more than one word to the patterns below."""
+    return word.strip(_AROUND_A_WORD).casefold() in forbidden
 
 
 def _tidy(text: str) -> str:

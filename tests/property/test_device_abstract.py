@@ -1,0 +1,113 @@
+"""No item id, exact timestamp, coordinate or address leaves the device, whatever the catalogue."""
+
+import re
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_runtime.abstract import DAY_PARTS, WEEKDAYS, TemplateAbstract
+from device_runtime.history import RequestContext
+from device_runtime.sanitise import clean_text
+from shared.interactions import Catalogue
+
+# Words that the template itself says; an id that happens to be one of them is not leaked by it.
+TEMPLATE_WORDS = set(
+    [
+        "mostly",
+        "some",
+        "and",
+        "around",
+        "often",
+        "returns",
+        "to",
+        "recently",
+        "no",
+        "history",
+        "yet",
+        "it",
+        "is",
+        "asks",
+    ]
+    + [day.lower() for day in WEEKDAYS]
+    + [word for _, part in DAY_PARTS for word in part.split()]
+)
+LEAKS = {
+    "address": re.compile(r"@|://|www\."),
+    "coordinate": re.compile(r"\d\.\d{3}|\d\s*°"),
+    "clock time": re.compile(r"\d:\d\d"),
+    "date": re.compile(r"\d{4}-\d\d?-\d|\d/\d\d?/\d"),
+    "long number": re.compile(r"\d{5}"),
+    "phone number": re.compile(r"\d{3}[-. ]\d{4}\b(?!\))"),
+}
+
+number = st.integers(1, 99_999).map(str)
+opaque = st.one_of(
+    st.text("0123456789abcdef", min_size=24, max_size=24),
+    st.from_regex(r"\A[A-Z]0[0-9]{4}[A-Z0-9]{4}\Z"),
+    st.uuids().map(str),
+    st.from_regex(r"\Att[0-9]{7}\Z"),
+)
+word = st.sampled_from(["pizza", "drama", "Heat", "cafe", "noir", "jazz", "museum", "tea"])
+item_id = st.one_of(number, opaque, word, st.from_regex(r"\A[a-z]{1,3}_[0-9]{1,4}\Z"))
+secret = st.one_of(
+    opaque,
+    st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda p: f"{p[0]:.5f},{p[1]:.5f}"),
+    st.datetimes().map(lambda d: d.isoformat()),
+    st.datetimes().map(lambda d: f"{d:%H:%M}"),
+    st.integers(10**9, 2 * 10**9).map(str),
+    st.emails(),
+    st.from_regex(r"\A@[a-z0-9_]{3,12}\Z"),
+    st.from_regex(r"\A\+1 \([2-9][0-9]{2}\) [0-9]{3}-[0-9]{4}\Z"),
+    st.from_regex(r"\Ahttps://[a-z]{3,9}\.example/[a-z0-9]{4,9}\Z"),
+)
+
+
+def stands_in(phrase: str, text: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.IGNORECASE))
+
+
+@st.composite
+def catalogues(draw):
+    ids = draw(st.lists(item_id, min_size=1, max_size=6, unique_by=str.casefold))
+    titles, categories, areas = [], [], []
+    for own in ids:
+        pieces = st.lists(st.one_of(word, secret, st.just(own)), min_size=1, max_size=4)
+        titles.append(" ".join(draw(pieces)))
+        categories.append(tuple(draw(st.lists(st.one_of(word, secret, st.just(own)), max_size=2))))
+        areas.append(draw(st.one_of(st.just(""), word, secret, st.just(own))))
+    return Catalogue(tuple(ids), tuple(titles), tuple(categories), tuple(areas), tuple(titles))
+
+
+@settings(max_examples=300, deadline=None)
+@given(catalogues(), st.data())
+def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
+    items = data.draw(st.lists(st.integers(0, len(catalogue) - 1), max_size=12))
+    query = " ".join(
+        data.draw(st.lists(st.one_of(word, secret, st.sampled_from(catalogue.ids)), max_size=4))
+    )
+    time = data.draw(st.floats(0, 2e9))
+    hour = data.draw(st.floats(0, 167.9))
+    context = RequestContext(time, hour, query)
+    writer = TemplateAbstract(catalogue)
+    text = writer.write(np.array(items, dtype=np.int32), context)
+
+    assert text
+    assert text.isprintable()
+    for kind, pattern in LEAKS.items():
+        assert not pattern.search(text), f"{kind} in {text!r}"
+    # The user's own numeric ids may only be met as part of another item's name, which holds none.
+    for item in set(items):
+        own = catalogue.ids[item]
+        if own.lower() not in TEMPLATE_WORDS and not (own.isdigit() and own in query.split()):
+            assert not stands_in(own, text), f"id {own!r} in {text!r}"
+    assert writer.write(np.array(items, dtype=np.int32), context) == text
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.one_of(st.text(max_size=12), word, secret, number), max_size=8).map(" ".join))
+def test_cleaning_twice_is_cleaning_once(text):
+    once = clean_text(text)
+    assert clean_text(once) == once
+    for kind, pattern in LEAKS.items():
+        assert not pattern.search(once), f"{kind} in {once!r}"
