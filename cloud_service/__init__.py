@@ -1,0 +1,1 @@
+"""The cloud service: semantic user embeddings, candidates and snapshots over HTTP."""

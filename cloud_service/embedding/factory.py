@@ -1,0 +1,58 @@
+"""The embedder that the settings ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloud_service.embedding.base import Embedder, model_name
+from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
+from cloud_service.embedding.transformers import TransformersEmbedder
+from cloud_service.embedding.vllm import VllmEmbedder
+from shared.errors import ConfigError
+from shared.settings import EmbedderSettings
+
+
+def create_embedder(
+    settings: EmbedderSettings,
+    *,
+    model_dir: Path | None,
+    url: str | None = None,
+    threads: int | None = None,
+) -> Embedder:
+    """An embedder that is not ready yet: nothing is loaded or connected here.
+
+    Args:
+        settings: which back end, model and pooling.
+        model_dir: folder of the model for the transformers back end; None: a hub id or a path.
+        url: the embedding server of the vllm back end, if not ``settings.url``.
+        threads: of the transformers back end.
+
+    Raises:
+        ConfigError: the settings do not name what the back end needs.
+    """
+    if settings.backend == "hashing":
+        return HashingEmbedder(hashing_dim(settings.model))
+    if settings.backend == "transformers":
+        return TransformersEmbedder(
+            settings.model if model_dir is None else model_dir,
+            model=model_name(settings.model),
+            pooling=settings.pooling,
+            max_tokens=settings.max_tokens,
+            batch_size=settings.batch_size,
+            threads=threads,
+        )
+    server = url or settings.url
+    if server is None:
+        raise ConfigError(
+            "the vllm back end needs the address of an embedding server: set embedder.url, or let "
+            "`scalrec simulate` start one"
+        )
+    return VllmEmbedder(
+        server,
+        model=model_name(settings.model),
+        pooling=settings.pooling,
+        max_tokens=settings.max_tokens,
+        batch_size=settings.batch_size,
+        concurrency=settings.concurrency,
+        api_key=settings.api_key,
+    )

@@ -1,0 +1,155 @@
+"""TransformersEmbedder: the model inside this process, for machines without vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud_service.embedding.base import normalised, require_identity
+from shared.bundle import EmbedderIdentity
+from shared.errors import EmbedderMismatch, EmbedderUnavailable
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TransformersEmbedder:
+    """Mean or last-token pooling of the last hidden states, L2-normalised, as vLLM does it.
+
+    The model is loaded at ``ready`` and runs in one thread of its own, so that the event loop
+    stays free; calls queue up behind each other. bfloat16 where the CPU has instructions for it.
+
+    Args:
+        source: folder with a Hugging Face model, or a hub id.
+        model: name for the identity.
+        pooling: ``MEAN`` (over the tokens of the text) or ``LAST``.
+        max_tokens: longer texts are cut to this many tokens, special tokens kept.
+        batch_size: texts in one forward pass; texts of similar length go together.
+        threads: torch's intra-op threads; None leaves torch's choice.
+    """
+
+    def __init__(
+        self,
+        source: Path | str,
+        *,
+        model: str,
+        pooling: str,
+        max_tokens: int = 256,
+        batch_size: int = 64,
+        threads: int | None = None,
+    ):
+        self._source = source
+        self._model_name = model
+        self._pooling = pooling
+        self._max_tokens = max_tokens
+        self._batch_size = batch_size
+        self._threads = threads
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
+        self._loaded: tuple[Any, Any] | None = None  # tokenizer, model
+        self._identity: EmbedderIdentity | None = None
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return require_identity(self._identity)
+
+    async def ready(self) -> None:
+        if self._identity is None:
+            await self._run(self._load)
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        await self.ready()
+        vectors: NDArray[np.float32] = await self._run(self._embed, list(texts))
+        return vectors
+
+    async def aclose(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _load(self) -> None:
+        if self._identity is not None:
+            return
+        try:
+            import torch
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise EmbedderUnavailable(
+                f"the transformers back end needs torch and transformers ({error}); install them "
+                "or set embedder.backend to vllm"
+            ) from error
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self._source)
+            model = AutoModel.from_pretrained(self._source, dtype=_dtype()).eval()
+        except (OSError, ValueError) as error:
+            raise EmbedderUnavailable(
+                f"cannot load the embedding model from {self._source}: {error}"
+            ) from error
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        # Padding on the right for every model: both poolings below count on it.
+        tokenizer.padding_side = "right"
+        limit = getattr(model.config, "max_position_embeddings", None) or self._max_tokens
+        self._max_tokens = min(self._max_tokens, int(limit), int(tokenizer.model_max_length))
+        self._loaded = tokenizer, model
+        self._identity = EmbedderIdentity(
+            backend="transformers",
+            model=self._model_name,
+            pooling=self._pooling,
+            dim=int(model.config.hidden_size),
+        )
+
+    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        dim = self.identity.dim
+        vectors = np.zeros((len(texts), dim), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), self._batch_size):
+            rows = by_length[start : start + self._batch_size]
+            vectors[rows] = self._forward([texts[i] for i in rows])
+        return normalised(vectors, count=len(texts), dim=dim)
+
+    def _forward(self, texts: list[str]) -> NDArray[np.float32]:
+        import torch
+
+        if self._loaded is None:
+            raise EmbedderUnavailable("the embedding model is not loaded; call ready() first")
+        tokenizer, model = self._loaded
+        tokens = tokenizer(
+            texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+        )
+        if not tokens["input_ids"].shape[1]:
+            raise EmbedderMismatch("a text without any token cannot be embedded")
+        with torch.inference_mode():
+            states = model(**tokens).last_hidden_state.float()  # [b, t, m]
+            pooled = pool(states, tokens["attention_mask"], self._pooling)
+        vectors: NDArray[np.float32] = pooled.numpy()
+        return vectors
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector per text [b, m] from token states [b, t, m] and their 0/1 mask [b, t].
+
+    ``MEAN`` averages the states of the text's own tokens, ``LAST`` takes its last one. The
+    padding must be on the right.
+    """
+    lengths = mask.sum(dim=1, keepdim=True)
+    if pooling == "LAST":
+        rows = states.new_tensor(range(len(states))).long()
+        return states[rows, (lengths[:, 0] - 1).clamp(min=0)]
+    return (states * mask[:, :, None]).sum(dim=1) / lengths.clamp(min=1)
+
+
+def _dtype() -> torch.dtype:
+    """bfloat16 where the CPU multiplies it in hardware (AMX or AVX-512 BF16), else float32."""
+    import torch
+
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
