@@ -1,0 +1,36 @@
+"""MemorySnapshotStore: the store without Redis, for one process and for the virtual clock."""
+
+from __future__ import annotations
+
+from shared.snapshot import VERSION_SLICE
+
+
+class MemorySnapshotStore:
+    """Same semantics as RedisSnapshotStore, but for the TTL: it ends with the process."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[tuple[str, str], bytes] = {}
+
+    async def get(self, user: str, bundle_id: str) -> bytes | None:
+        return self._blobs.get((user, bundle_id))
+
+    async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
+        current = self._blobs.get((user, bundle_id))
+        if (
+            current is not None
+            and current != blob
+            and current[VERSION_SLICE] >= blob[VERSION_SLICE]
+        ):
+            return False
+        self._blobs[user, bundle_id] = blob
+        return True
+
+    async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
+        if self._blobs.get((user, bundle_id)) == blob:
+            del self._blobs[user, bundle_id]
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def aclose(self) -> None:
+        self._blobs.clear()

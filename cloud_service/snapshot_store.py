@@ -1,0 +1,157 @@
+"""SnapshotStore: the last snapshot of every user, one blob each; kept in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Protocol, TypeVar
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from shared.errors import ConfigError, StoreUnavailable
+from shared.snapshot import VERSION_SLICE
+
+T = TypeVar("T")
+
+# The version is big-endian, so comparing its bytes compares it. Lua counts from 1, inclusive.
+_VERSION = f"{VERSION_SLICE.start + 1}, {VERSION_SLICE.stop}"
+# An identical blob counts as written: a retry after a lost reply must not look like a refusal.
+_PUT_IF_NEWER = f"""
+local current = redis.call('GET', KEYS[1])
+if current and current ~= ARGV[1]
+   and string.sub(current, {_VERSION}) >= string.sub(ARGV[1], {_VERSION}) then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_DISCARD = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+
+class SnapshotStore(Protocol):
+    """Keeps the newest blob per user and bundle. May lose it; never tears or mixes it.
+
+    Every method raises StoreUnavailable when the store does not answer in time. Blobs come back
+    as they are: the reader decodes and verifies each one (``shared.snapshot``).
+    """
+
+    async def get(self, user: str, bundle_id: str) -> bytes | None:
+        """The stored blob, or None."""
+
+    async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
+        """Write the blob in one step unless the stored one is as new or newer (then False)."""
+
+    async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
+        """Remove exactly this blob, which its reader found unusable; another one stays."""
+
+    async def ping(self) -> None:
+        """Return when the store answers."""
+
+    async def aclose(self) -> None:
+        """Release connections."""
+
+
+class RedisSnapshotStore:
+    """One key per user and bundle, the user as hash tag; one SET per snapshot, with a TTL.
+
+    Connects at the first command and again after every loss, so it may be made while Redis is
+    down. A cancelled caller never cancels a command: a connection given back in the middle of
+    a reply would hand that reply to somebody else (redis-py issue 2624).
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        ttl_s: life of a snapshot in Redis, seconds.
+        deadline_s: for one call, retry included.
+        max_connections: of the pool; callers wait for a free one within the deadline.
+
+    Raises:
+        ConfigError: the URL is malformed.
+    """
+
+    def __init__(self, url: str, *, ttl_s: float, deadline_s: float, max_connections: int = 32):
+        try:
+            pool = redis.BlockingConnectionPool.from_url(
+                url,
+                max_connections=max_connections,
+                timeout=deadline_s,
+                socket_timeout=deadline_s,
+                socket_connect_timeout=deadline_s,
+                decode_responses=False,
+                # RESP3 and maintenance pushes would switch off redis-py's own check that a
+                # connection from the pool has no unread data.
+                protocol=2,
+                maint_notifications_config=MaintNotificationsConfig(enabled=False),
+                # One repetition: enough for a connection that died while it lay in the pool.
+                retry=Retry(
+                    NoBackoff(),
+                    retries=1,
+                    supported_errors=(RedisConnectionError, RedisTimeoutError, OSError),  # type: ignore[arg-type]
+                ),
+            )
+        except ValueError as error:
+            raise ConfigError(f"cloud.redis_url is not a Redis URL: {error}") from error
+        self._client = redis.Redis.from_pool(pool)
+        self._put_if_newer = self._client.register_script(_PUT_IF_NEWER)
+        self._discard = self._client.register_script(_DISCARD)
+        self._ttl_ms = max(1, round(ttl_s * 1000))
+        self._deadline_s = deadline_s
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def get(self, user: str, bundle_id: str) -> bytes | None:
+        blob = await self._command(self._client.get(key(user, bundle_id)))
+        if blob is None or isinstance(blob, bytes):
+            return blob
+        # decode_responses is off, so this is an answer to some other command.
+        return str(blob).encode()
+
+    async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
+        written = self._put_if_newer([key(user, bundle_id)], [blob, self._ttl_ms])
+        return bool(await self._command(written))
+
+    async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
+        # The blob may have come from a connection that is out of step: keep none of them.
+        await self._command(self._client.connection_pool.disconnect(inuse_connections=False))
+        await self._command(self._discard([key(user, bundle_id)], [blob]))
+
+    async def ping(self) -> None:
+        await self._command(self._client.ping())
+
+    async def aclose(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._deadline_s)
+        await self._client.aclose()
+        await self._client.connection_pool.aclose()
+
+    async def _command(self, command: Awaitable[T]) -> T:
+        """Run a command to its own end, whatever happens to the caller."""
+        task = asyncio.ensure_future(command)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        done, _ = await asyncio.wait({task}, timeout=self._deadline_s)
+        if not done:
+            raise StoreUnavailable(f"Redis did not answer within {self._deadline_s:g} s")
+        try:
+            return task.result()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}; check that it runs") from error
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even if the caller has gone
+
+
+def key(user: str, bundle_id: str) -> str:
+    """Redis key of a snapshot; the braces keep one user's keys on one node of a cluster."""
+    return f"scalrec:{{{user}}}:snapshot:{bundle_id}"
