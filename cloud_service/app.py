@@ -1,0 +1,146 @@
+"""The cloud service put together: ``create_app`` wires the parts, each made elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.factory import create_embedder
+from cloud_service.limits import Limiter
+from cloud_service.middleware import BodyLimit, RequestEnvelope
+from cloud_service.problems import install_problems
+from cloud_service.retrieval import ExactIndex
+from cloud_service.routes.bundle import bundle_router
+from cloud_service.routes.health import bundle_check, health_router
+from cloud_service.routes.metrics import metrics_router
+from cloud_service.routes.snapshots import snapshots_router
+from cloud_service.snapshot_service import SnapshotService
+from cloud_service.snapshot_store import RedisSnapshotStore, SnapshotStore
+from cloud_service.telemetry import Telemetry
+from cloud_service.user_model import UserModel
+from shared.bundle import Bundle
+from shared.errors import ConfigError, ScalrecError
+from shared.schemas import MAX_BODY_BYTES, Problem
+from shared.settings import CloudSettings, Settings
+
+_DESCRIPTION = """\
+Turns a device's abstract of its user into a **snapshot**: a semantic user embedding and the
+candidates retrieved with it. Every error is a problem document (RFC 9457) with a stable `type`.
+"""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    bundle: Bundle,
+    embedder: Embedder | None = None,
+    store: SnapshotStore | None = None,
+    telemetry: Telemetry | None = None,
+    now: Callable[[], float] = time.time,
+) -> FastAPI:
+    """The ASGI app. It starts whether or not Redis and the embedder answer, and recovers.
+
+    Args:
+        settings: of the cloud and the embedder.
+        bundle: verified by ``load_bundle``.
+        embedder: None makes the one of the settings; one passed in stays its owner's to close.
+        store: None connects to ``cloud.redis_url``; one passed in stays its owner's to close.
+        telemetry: None logs to stderr.
+        now: Unix seconds; a replay under a virtual clock brings its own.
+
+    Raises:
+        ConfigError: the settings lack what a part needs.
+    """
+    cloud = settings.cloud
+    telemetry = telemetry or Telemetry.create()
+    owned = AsyncExitStack()
+    if embedder is None:
+        embedder = create_embedder(settings.embedder, model_dir=None)
+        owned.push_async_callback(embedder.aclose)
+    if store is None:
+        store = _redis_store(cloud)
+        owned.push_async_callback(store.aclose)
+    user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
+    limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s)
+    telemetry.metrics.watch(limiter)
+    service = SnapshotService(
+        bundle,
+        user_model,
+        ExactIndex(bundle.array("item_vectors.npy")),
+        store,
+        limiter,
+        telemetry,
+        candidates=cloud.candidates,
+        now=now,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with owned:
+            telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
+            # In the background: a model may take long to load, and may come up after us.
+            warm_up = asyncio.create_task(_warm_up(user_model, telemetry))
+            try:
+                yield
+            finally:
+                warm_up.cancel()
+                with suppress(asyncio.CancelledError):
+                    await warm_up
+
+    app = FastAPI(
+        title="scalrec cloud service",
+        version=bundle.manifest.scalrec,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
+    app.include_router(snapshots_router(service, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s))
+    app.include_router(bundle_router(bundle))
+    app.include_router(health_router(checks))
+    app.include_router(metrics_router(telemetry.metrics.registry))
+    install_problems(app, telemetry, cloud.retry_after_s)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(RequestEnvelope, telemetry=telemetry)  # added last: runs outermost
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
+    if cloud.redis_url is None:
+        raise ConfigError(
+            "the cloud service needs a Redis: set cloud.redis_url or REDIS_URL, or let "
+            "`scalrec serve` start one"
+        )
+    return RedisSnapshotStore(
+        cloud.redis_url.get_secret_value(),
+        ttl_s=cloud.snapshot_ttl_s,
+        deadline_s=cloud.store_deadline_s,
+        max_connections=cloud.max_in_flight,
+    )
+
+
+async def _warm_up(user_model: UserModel, telemetry: Telemetry) -> None:
+    try:
+        await user_model.check()
+    except ScalrecError as error:
+        telemetry.log.warning("embedder is not ready yet", reason=str(error))
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's schema plus the Problem model, which routes refer to under its own media type."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,176 @@
+"""Problem details (RFC 9457): every error of the service leaves as one, with a stable type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from cloud_service.limits import Overloaded
+from cloud_service.telemetry import Telemetry
+from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
+from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
+
+STATUS: Mapping[ProblemType, int] = {
+    ProblemType.INVALID_REQUEST: 422,
+    ProblemType.REQUEST_TOO_LARGE: 413,
+    ProblemType.BUNDLE_MISMATCH: 409,
+    ProblemType.NO_SNAPSHOT: 404,
+    ProblemType.OVERLOADED: 429,
+    ProblemType.EMBEDDER_UNAVAILABLE: 503,
+    ProblemType.EMBEDDER_MISMATCH: 503,
+    ProblemType.STORE_UNAVAILABLE: 503,
+    ProblemType.NOT_READY: 503,
+    ProblemType.NOT_FOUND: 404,
+    ProblemType.METHOD_NOT_ALLOWED: 405,
+    ProblemType.INTERNAL: 500,
+}
+TITLE: Mapping[ProblemType, str] = {
+    ProblemType.INVALID_REQUEST: "The request is not valid",
+    ProblemType.REQUEST_TOO_LARGE: "The request body is too large",
+    ProblemType.BUNDLE_MISMATCH: "The cloud serves another bundle",
+    ProblemType.NO_SNAPSHOT: "No snapshot of this user is stored",
+    ProblemType.OVERLOADED: "Too many snapshots are being computed",
+    ProblemType.EMBEDDER_UNAVAILABLE: "The embedding server does not answer",
+    ProblemType.EMBEDDER_MISMATCH: "The embedding server does not fit the bundle",
+    ProblemType.STORE_UNAVAILABLE: "The snapshot store does not answer",
+    ProblemType.NOT_READY: "The service is not ready",
+    ProblemType.NOT_FOUND: "There is nothing at this path",
+    ProblemType.METHOD_NOT_ALLOWED: "The path does not take this method",
+    ProblemType.INTERNAL: "The service failed",
+}
+_OF_ERROR: Mapping[type[ScalrecError], ProblemType] = {
+    Overloaded: ProblemType.OVERLOADED,
+    EmbedderUnavailable: ProblemType.EMBEDDER_UNAVAILABLE,
+    EmbedderMismatch: ProblemType.EMBEDDER_MISMATCH,
+    StoreUnavailable: ProblemType.STORE_UNAVAILABLE,
+}
+_OF_STATUS: Mapping[int, ProblemType] = {
+    404: ProblemType.NOT_FOUND,
+    405: ProblemType.METHOD_NOT_ALLOWED,
+    413: ProblemType.REQUEST_TOO_LARGE,
+}
+# Waiting helps against these; the others need somebody to change something.
+_PASSING = {
+    ProblemType.OVERLOADED,
+    ProblemType.EMBEDDER_UNAVAILABLE,
+    ProblemType.STORE_UNAVAILABLE,
+    ProblemType.NOT_READY,
+}
+
+
+class ProblemError(ScalrecError):
+    """Raised by a route to answer with the problem ``type``; ``extra`` become its members."""
+
+    def __init__(self, type_: ProblemType, detail: str, **extra: Any):
+        super().__init__(detail)
+        self.type = type_
+        self.extra = extra
+
+
+def problem_response(
+    type_: ProblemType,
+    detail: str,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    retry_after_s: float | None = None,
+    request_id: str = "",
+    **extra: Any,
+) -> JSONResponse:
+    """The answer: status by type unless given, Retry-After only where waiting can help."""
+    code = STATUS[type_] if status is None else status
+    problem = Problem(
+        type=type_,
+        title=TITLE[type_],
+        status=code,
+        detail=detail,
+        instance=f"urn:scalrec:request:{request_id}" if request_id else "",
+    )
+    all_headers = dict(headers or {})
+    if retry_after_s is not None and type_ in _PASSING:
+        all_headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+    return JSONResponse(
+        {**problem.model_dump(mode="json"), **extra},
+        status_code=code,
+        headers=all_headers,
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+def install_problems(app: FastAPI, telemetry: Telemetry, retry_after_s: float) -> None:
+    """Turn every error of routing, validation and the service's own parts into a problem."""
+
+    def answer(request: Request, type_: ProblemType, detail: str, **kwargs: Any) -> JSONResponse:
+        telemetry.metrics.problems.labels(type_.value.rsplit(":", 1)[-1]).inc()
+        return problem_response(
+            type_,
+            detail,
+            retry_after_s=retry_after_s,
+            request_id=request.scope.get("state", {}).get("request_id", ""),
+            **kwargs,
+        )
+
+    async def of_scalrec_error(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, ProblemError):
+            return answer(request, error.type, str(error), **error.extra)
+        for kind, type_ in _OF_ERROR.items():
+            if isinstance(error, kind):
+                telemetry.log.warning("request refused", problem=type_.value, reason=str(error))
+                return answer(request, type_, str(error))
+        raise error
+
+    async def of_validation(request: Request, error: Exception) -> JSONResponse:
+        errors = error.errors() if isinstance(error, RequestValidationError) else []
+        # Where and why, never the input itself: it may hold what a user would not want logged.
+        detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:10])
+        return answer(request, ProblemType.INVALID_REQUEST, detail)
+
+    async def of_http(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        fallback = ProblemType.INVALID_REQUEST if error.status_code < 500 else ProblemType.INTERNAL
+        type_ = _OF_STATUS.get(error.status_code, fallback)
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return answer(request, type_, detail, status=error.status_code, headers=error.headers)
+
+    app.add_exception_handler(ScalrecError, of_scalrec_error)
+    app.add_exception_handler(RequestValidationError, of_validation)
+    app.add_exception_handler(HTTPException, of_http)
+
+
+def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
+    """``responses`` of a route for OpenAPI: one per status, one example per problem type.
+
+    Every route can also fail with a 500, which is added here.
+    """
+    responses: dict[int | str, dict[str, Any]] = {}
+    for type_ in (*types, ProblemType.INTERNAL):
+        status = STATUS[type_]
+        response = responses.setdefault(
+            status,
+            {
+                "description": HTTPStatus(status).phrase,
+                "content": {
+                    PROBLEM_MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        if type_ in _PASSING:
+            response["headers"] = {
+                "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}
+            }
+        example = Problem(type=type_, title=TITLE[type_], status=status)
+        response["content"][PROBLEM_MEDIA_TYPE]["examples"][type_.name.lower()] = {
+            "value": example.model_dump(mode="json")
+        }
+    return responses

@@ -1,0 +1,69 @@
+"""``/healthz``: the process lives. ``/readyz``: it and all it needs can serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+
+from cloud_service.problems import ProblemError, documented
+from shared.bundle import Bundle, load_bundle
+from shared.errors import ScalrecError
+from shared.schemas import HealthResponse, ProblemType
+
+Check = Callable[[], Awaitable[None]]
+
+CHECK_TIMEOUT_S = 2.0
+
+
+def health_router(checks: Mapping[str, Check], timeout_s: float = CHECK_TIMEOUT_S) -> APIRouter:
+    """Routes over ``checks``: name -> something that raises ScalrecError when it is not ready."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", operation_id="alive", summary="Alive", responses=documented())
+    async def healthz() -> HealthResponse:
+        """The process answers; says nothing of what it depends on."""
+        return HealthResponse(status="ok")
+
+    @router.get(
+        "/readyz",
+        operation_id="ready",
+        summary="Ready to serve",
+        responses=documented(ProblemType.NOT_READY),
+    )
+    async def readyz() -> HealthResponse:
+        """Asks the store, the embedder and the bundle; `checks` tells how each is."""
+        states = await asyncio.gather(*(_state(check, timeout_s) for check in checks.values()))
+        results = dict(zip(checks, states, strict=True))
+        down = [name for name, state in results.items() if state != "ok"]
+        if down:
+            detail = "; ".join(f"{name}: {results[name]}" for name in down)
+            raise ProblemError(ProblemType.NOT_READY, detail, checks=results)
+        return HealthResponse(status="ready", checks=results)
+
+    return router
+
+
+def bundle_check(bundle: Bundle) -> Check:
+    """Whether the files on disk still are the bundle that is being served."""
+
+    async def check() -> None:
+        found = await asyncio.to_thread(load_bundle, bundle.path)
+        if found.id != bundle.id:
+            raise ScalrecError(
+                f"{bundle.path} now holds bundle {found.id}; restart the service to serve it"
+            )
+
+    return check
+
+
+async def _state(check: Check, timeout_s: float) -> str:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await check()
+    except TimeoutError:
+        return f"no answer within {timeout_s:g} s"
+    except ScalrecError as error:
+        return str(error)
+    return "ok"
