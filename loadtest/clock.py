@@ -6,12 +6,17 @@ import asyncio
 import time
 from typing import Protocol
 
+VIRTUAL_EPOCH = 1_700_000_000.0  # any date will do, if it is always the same
+
 
 class Clock(Protocol):
     """Where replay code reads the time. It waits with ``asyncio.sleep`` on the running loop."""
 
     def time(self) -> float:
         """Seconds since some fixed moment; never goes back."""
+
+    def unix(self) -> float:
+        """Seconds since 1970, which snapshots are dated by."""
 
 
 class WallClock:
@@ -23,15 +28,34 @@ class WallClock:
     def time(self) -> float:
         return time.monotonic() - self._origin
 
+    def unix(self) -> float:
+        return time.time()
+
 
 class VirtualClock:
-    """Seconds of the running VirtualLoop: they pass only where the code waits."""
+    """Seconds of the running VirtualLoop: they pass only where the code waits.
+
+    Its dates count from VIRTUAL_EPOCH, so that they too are the same in every run.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     def time(self) -> float:
         return self._loop.time()
+
+    def unix(self) -> float:
+        return VIRTUAL_EPOCH + self._loop.time()
+
+
+class UnixTime:
+    """A replay clock's dates, for parts that know a clock by ``time()`` alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def time(self) -> float:
+        return self._clock.unix()
 
 
 class ReplayTime:

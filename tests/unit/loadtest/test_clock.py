@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from loadtest.clock import ReplayTime, VirtualClock, WallClock
+from loadtest.clock import VIRTUAL_EPOCH, ReplayTime, UnixTime, VirtualClock, WallClock
 from loadtest.virtual_loop import VirtualClockError, run_virtual
 
 
@@ -30,6 +30,16 @@ def test_virtual_hours_pass_at_once_and_timers_fire_in_order() -> None:
     seen = run_virtual(main)
     assert time.monotonic() - started < 2.0
     assert seen == [("early", 10.0), ("middle", 3600.0), ("late", 90_000.0)]
+
+
+def test_virtual_dates_are_the_same_in_every_run() -> None:
+    async def main() -> tuple[float, float]:
+        clock = VirtualClock()
+        await asyncio.sleep(60.0)
+        return clock.unix(), UnixTime(clock).time()
+
+    assert run_virtual(main) == run_virtual(main) == (VIRTUAL_EPOCH + 60.0,) * 2
+    assert abs(WallClock().unix() - time.time()) < 5.0
 
 
 def test_timeouts_are_virtual() -> None:
