@@ -1,0 +1,176 @@
+"""`scalrec doctor`: is everything here that a run needs, and if not, what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
+
+from cloud_service.embedding.factory import create_embedder
+from cloud_service.launch.environments import find_vllm_python
+from cloud_service.launch.redis_server import find_redis_server
+from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
+from shared.bundle import load_bundle
+from shared.errors import ScalrecError
+from shared.settings import Settings
+
+PROBE_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report; ``advice`` is what to do when it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def doctor(
+    bundle: Annotated[
+        Path | None, typer.Option(help="Also verify this bundle (default: all under work_dir).")
+    ] = None,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Check environment, port, Redis, embedder and bundles; exit 1 if something is missing."""
+    settings = settings_from(embedder=embedder, model=model, assignments=assignments)
+    checks = [
+        check_python(),
+        *check_packages(),
+        check_port(settings.cloud.host, settings.cloud.port),
+        asyncio.run(check_redis(settings)),
+        check_embedder(settings),
+        *check_bundles(settings, bundle),
+        check_writable("work_dir", settings.work_dir),
+        check_writable("cache", settings.cache),
+    ]
+    table = Table(box=None, show_header=False)
+    for check in checks:
+        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
+        advice = "" if check.ok else f"\n[yellow]→ {check.advice}[/]"
+        table.add_row(mark, check.name, check.found + advice)
+    Console().print(table)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def check_python() -> Check:
+    ok = sys.version_info[:2] == (3, 11)
+    found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Check("python", ok, found, "use Python 3.11; `make env` builds the environment with it")
+
+
+def check_packages() -> list[Check]:
+    checks = []
+    for package in ("torch", "transformers", "onnxruntime", "fastapi", "redis"):
+        try:
+            checks.append(Check(package, True, version(package)))
+        except PackageNotFoundError:
+            checks.append(Check(package, False, "not installed", "run `make env`"))
+    return checks
+
+
+def check_port(host: str, port: int) -> Check:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return Check(
+                "cloud port",
+                False,
+                f"{host}:{port} {error.strerror}",
+                "stop what listens there or choose another with --set cloud.port=N (0: any free)",
+            )
+    return Check("cloud port", True, f"{host}:{port} is free")
+
+
+async def check_redis(settings: Settings) -> Check:
+    url = settings.cloud.redis_url
+    if url is None:
+        return _attempt(
+            "redis",
+            lambda: f"{find_redis_server()}, started as a child when needed",
+            "install redis-server, or set REDIS_URL",
+        )
+    client = Redis.from_url(url.get_secret_value(), socket_timeout=PROBE_TIMEOUT_S)
+    try:
+        info = await client.info("server")
+    except (RedisError, OSError) as error:
+        return Check("redis", False, str(error), "start it or correct REDIS_URL")
+    finally:
+        await client.aclose()
+    return Check("redis", True, f"server {info['redis_version']} answers")
+
+
+def check_embedder(settings: Settings) -> Check:
+    backend = settings.embedder.backend
+    name = f"embedder ({backend}, {settings.embedder.model})"
+    if url := settings.embedder.url:
+        return asyncio.run(_probe_embedder(name, settings, url))
+    if backend != "vllm":
+        return Check(name, True, "runs inside the process")
+    return _attempt(
+        name,
+        lambda: f"vLLM in {find_vllm_python(settings.embedder.python, cache=settings.cache)}",
+        "run `make env`, or use EMBEDDER=transformers",
+    )
+
+
+async def _probe_embedder(name: str, settings: Settings, url: str) -> Check:
+    embedder = create_embedder(settings.embedder, model_dir=None, url=url)
+    try:
+        await embedder.ready()
+        return Check(name, True, f"{url} answers with {embedder.identity.dim} dims")
+    except ScalrecError as error:
+        return Check(name, False, str(error), "start the server, or unset embedder.url")
+    finally:
+        await embedder.aclose()
+
+
+def check_bundles(settings: Settings, bundle: Path | None) -> list[Check]:
+    paths = [bundle] if bundle else sorted((settings.work_dir / "bundles").glob("*/manifest.json"))
+    folders = [p if p == bundle else p.parent for p in paths]
+    if not folders:
+        return [Check("bundle", True, "none yet; `scalrec export` makes one")]
+    return [
+        _attempt(
+            f"bundle {folder.name}",
+            lambda folder=folder: f"{load_bundle(folder).id}, every file matches its manifest",  # type: ignore[misc]
+            "run `scalrec export` again",
+        )
+        for folder in folders
+    ]
+
+
+def check_writable(name: str, folder: Path) -> Check:
+    probe = folder / ".scalrec-doctor"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        return Check(name, False, f"{folder}: {error.strerror}", f"choose another {name}")
+    return Check(name, True, f"{folder.absolute()} is writable")
+
+
+def _attempt(name: str, probe: Callable[[], str], advice: str) -> Check:
+    try:
+        return Check(name, True, probe())
+    except ScalrecError as error:
+        return Check(name, False, str(error), advice)

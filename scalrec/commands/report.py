@@ -1,0 +1,38 @@
+"""`scalrec report`: the HTML report and the tables of a run, from its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.report.build import build_report
+from loadtest.summary.build import write_summary
+from loadtest.summary_table import print_summary
+from scalrec.options import WorkDirOption, settings_from
+from scalrec.readme import update_documents
+from scalrec.runs import latest_run
+
+
+def report(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder (default: the latest finished run).")
+    ] = None,
+    work_dir: WorkDirOption = None,
+    docs: Annotated[
+        Path | None,
+        typer.Option(help="Also put this run's tables into the README and docs/ of this checkout."),
+    ] = None,
+) -> None:
+    """Compute summary.json and report.html anew from the parquet records of a run."""
+    console = Console()
+    run_dir = run or latest_run(settings_from(work_dir=work_dir).work_dir)
+    summary = write_summary(run_dir)
+    path = build_report(run_dir)
+    print_summary(summary, console)
+    console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
+    if docs is not None:
+        for changed in update_documents(docs, summary):
+            console.print(f"[green]✓[/] {changed}")

@@ -1,0 +1,159 @@
+"""Tables in README and docs, generated from committed run summaries, never typed.
+
+A document holds ``<!-- table: KIND RECORD -->`` ... ``<!-- /table -->``; what stands between is
+replaced by the table KIND made from ``docs/results/RECORD.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from loadtest.summary.model import Estimate, Summary
+from shared.errors import DataError
+
+RECORDS = Path("docs/results")
+DOCUMENTS = ("README.md",)
+_BLOCK = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def update_documents(root: Path, summary: Summary) -> list[Path]:
+    """Store the summary as its log's record, then regenerate every table; returns what changed."""
+    record = root / RECORDS / f"{summary.run.log['log']}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    compact = summary
+    if summary.system is not None:
+        # The timeline is for pictures, and by far the largest part.
+        system = summary.system.model_copy(update={"timeline": ()})
+        compact = summary.model_copy(update={"system": system})
+    record.write_text(compact.model_dump_json(indent=1) + "\n")
+    return [record, *regenerate(root)]
+
+
+def regenerate(root: Path) -> list[Path]:
+    """Make every table of every document anew; returns the documents whose text changed."""
+    changed = []
+    for name in DOCUMENTS:
+        path = root / name
+        text = path.read_text()
+        new = render(text, root)
+        if new != text:
+            path.write_text(new)
+            changed.append(path)
+    return changed
+
+
+def render(text: str, root: Path) -> str:
+    """The document with every table block filled from its record.
+
+    Raises:
+        DataError: a block names an unknown table or a record that is not there.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        opening, kind, record, closing = match.groups()
+        path = root / RECORDS / f"{record}.json"
+        if kind not in _TABLES:
+            raise DataError(f"no table is called {kind!r}: one of {', '.join(_TABLES)}")
+        try:
+            summary = Summary.model_validate_json(path.read_text())
+        except FileNotFoundError as error:
+            raise DataError(
+                "no such record; make it with `scalrec report --docs .`", path
+            ) from error
+        return f"{opening}{_TABLES[kind](summary)}{closing}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def staleness_table(summary: Summary) -> str:
+    """What a snapshot of each age costs and what calibration buys back (paper mode)."""
+    section = summary.paper
+    if section is None:
+        raise DataError("the record has no paper-mode section")
+    head = ("setting", "gap", "calibrated", "uncalibrated", "structure only", "cost of staleness",
+            "bought back by calibration")  # fmt: skip
+    scores = {
+        (s.setting, s.gap, s.scorer): s.metrics["ndcg@10"]
+        for s in section.scores
+        if s.part == "all"
+    }
+    rows = []
+    for row in section.staleness:
+        key = (row.setting, row.gap)
+        ranked = [f"{scores[*key, name].value:.4f}" for name in _PAPER_SCORERS]
+        costs = ("", "") if row.gap == 0 else (signed(row.loss), signed(row.bought_back))
+        rows.append((row.setting, str(row.gap), *ranked, *costs))
+    scope = section.scope
+    caption = (
+        f"NDCG@10 within the cloud's {scope.candidates} candidates; {scope.requests:,} requests of "
+        f"{scope.users:,} users, repeats {_repeats(scope.repeat_policy)}; 95 % intervals, "
+        "clustered by user."
+    )
+    return _markdown(head, rows, caption)
+
+
+def ranking_table(summary: Summary) -> str:
+    """Every scorer over the whole catalogue at gap 0, leave-one-out."""
+    section = summary.full
+    if section is None:
+        raise DataError("the record has no full-ranking section")
+    chosen = [s for s in section.scores if s.steps == "leave-one-out"]
+    names = list(dict.fromkeys(s.scorer for s in chosen))
+    head = ("scorer", "NDCG@10", "HR@10", "NDCG@10, returns", "NDCG@10, discoveries")
+    rows = []
+    for name in names:
+        by_part = {s.part: s.metrics for s in chosen if s.scorer == name}
+        rows.append(
+            (
+                name,
+                plain(by_part["all"]["ndcg@10"]),
+                plain(by_part["all"]["hr@10"]),
+                *(_short(by_part, part) for part in ("returns", "discoveries")),
+            )
+        )
+    users = chosen[0].metrics["ndcg@10"].count
+    caption = (
+        f"Leave-one-out over all {summary.run.log['items']} items, {users:,} users, repeats "
+        f"{_repeats(section.scope.repeat_policy)}, half-life {section.scope.half_life:g} events."
+    )
+    return _markdown(head, rows, caption)
+
+
+def plain(estimate: Estimate) -> str:
+    """``.1234 [.12, .13]``, or a dash without a value."""
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def signed(estimate: Estimate) -> str:
+    """A difference with its interval and sign; "n.s." when the interval includes zero."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "–"
+    text = f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    return text if estimate.sign else f"{text} n.s."
+
+
+def _short(by_part: dict[str, dict[str, Estimate]], part: str) -> str:
+    estimate = by_part[part]["ndcg@10"] if part in by_part else None
+    return "–" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
+
+
+def _repeats(policy: str) -> str:
+    return "excluded (seen items are never ranked)" if policy == "exclude" else "allowed"
+
+
+def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption}\n"
+
+
+_PAPER_SCORERS = ("calibrated", "uncalibrated", "structure")
+_TABLES: dict[str, Callable[[Summary], str]] = {
+    "staleness": staleness_table,
+    "ranking": ranking_table,
+}
