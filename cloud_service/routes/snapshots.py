@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import JSONResponse, Response
 
@@ -18,7 +19,7 @@ from shared.schemas import (
     SnapshotRequest,
     SnapshotResponse,
 )
-from shared.snapshot import MEDIA_TYPE
+from shared.snapshot import MEDIA_TYPE, Snapshot
 
 User = Annotated[
     str, Path(pattern=USER_PATTERN, description="the user's id", examples=["u-42", "ada@home"])
@@ -31,6 +32,15 @@ _HEADERS = {
     STALE_HEADER: "true when an older snapshot stands in for a failed computation",
     STORED_HEADER: "false when the store did not take it",
 }
+_EXAMPLE = Snapshot(
+    user="u-42",
+    tau=42,
+    created_ms=1_700_000_000_000,
+    bundle_id="9f2c1a7be04d5533",
+    e_sem=np.array([0.1, -0.2], dtype=np.float32),
+    items=np.array([17, 3, 201], dtype=np.int32),
+    scores=np.array([0.91, 0.88, 0.71], dtype=np.float32),
+)
 _SNAPSHOT: dict[str, Any] = {
     "model": SnapshotResponse,
     "description": "The snapshot: JSON, or the binary blob if `Accept` names its media type.",
@@ -41,18 +51,7 @@ _SNAPSHOT: dict[str, Any] = {
     "content": {
         MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}},
         "application/json": {
-            "example": {
-                "user": "u-42",
-                "version": 184_720_283_820_687_360,
-                "tau": 42,
-                "created_ms": 1_700_000_000_000,
-                "bundle_id": "9f2c1a7be04d5533",
-                "stale": False,
-                "age_s": 0.0,
-                "e_sem_base64": "zczMPc3MTD4=",
-                "items": [17, 3, 201],
-                "scores": [0.91, 0.88, 0.71],
-            }
+            "example": SnapshotResponse.of(_EXAMPLE, stale=False, age_s=0).model_dump(mode="json")
         },
     },
 }

@@ -13,9 +13,12 @@ async def test_same_text_same_unit_vector_in_every_process() -> None:
     assert vectors.shape == (3, 16)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(vectors[0], vectors[2])
-    # A frozen figure: hash() would differ from process to process, this must not.
-    np.testing.assert_array_equal(np.sign(vectors[1]), np.sign((await HashingEmbedder(16).embed([""]))[0]))
-    assert round(float(vectors[0] @ vectors[0]), 5) == 1
+
+
+async def test_vectors_are_the_same_in_every_process() -> None:
+    # Frozen signs: built-in hash() would change them from process to process.
+    (vector,) = await HashingEmbedder(8).embed(["heat"])
+    assert np.sign(vector).tolist() == [1, -1, 1, -1, 1, 1, -1, 1]
 
 
 async def test_shared_words_bring_texts_closer() -> None:

@@ -1,0 +1,45 @@
+"""The cloud service as tests use it: short deadlines, the tiny bundle, a quiet log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+
+from cloud_service.telemetry import Telemetry
+from shared.settings import CloudSettings, EmbedderSettings, Settings
+
+
+def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> Settings:
+    """Settings of a cloud over the hashing embedder; deadlines of one second or less."""
+    return Settings(
+        embedder=EmbedderSettings(
+            **{"backend": "hashing", "model": "hashing-16", "deadline_s": 1.0} | (embedder or {})
+        ),
+        cloud=CloudSettings(
+            **{"candidates": 10, "store_deadline_s": 0.5, "retry_after_s": 2.0} | cloud
+        ),
+    )
+
+
+def quiet() -> tuple[Telemetry, io.StringIO]:
+    """Telemetry whose log lines go into the buffer."""
+    log = io.StringIO()
+    return Telemetry.create(level="debug", stream=log), log
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """In-process client; the app's lifespan runs around it."""
+    async with (
+        LifespanManager(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://cloud.test"
+        ) as client,
+    ):
+        yield client

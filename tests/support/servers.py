@@ -1,0 +1,98 @@
+"""Real servers on loopback for tests: an ASGI app under uvicorn, and a TCP proxy that delays."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class _QuietServer(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave Ctrl-C to pytest."""
+        yield
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, *, port: int = 0, lifespan: str = "on") -> AsyncIterator[str]:
+    """Base URL of ``app`` on a real socket; on leaving, connections are cut as by a kill."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app, log_level="error", lifespan=lifespan, timeout_graceful_shutdown=0, ws="none"
+    )
+    server = _QuietServer(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if running.done():
+                running.result()
+                raise RuntimeError("the server ended before it started")
+            await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        for connection in list(server.server_state.connections):
+            if transport := getattr(connection, "transport", None):
+                transport.abort()
+        await running
+        listener.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class DelayProxy:
+    """Forwards TCP to ``port``, holding back every chunk of an answer for a random while."""
+
+    def __init__(self, port: int, *, max_delay_s: float, seed: int = 0):
+        self._target = port
+        self._max_delay_s = max_delay_s
+        self._rng = random.Random(seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self.port = 0
+
+    async def __aenter__(self) -> DelayProxy:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, sink, delay in ((reader, to_upstream, 0.0), (upstream, writer, 1.0)):
+            task = asyncio.create_task(self._pump(source, sink, delay))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float
+    ) -> None:
+        try:
+            with suppress(OSError):
+                while chunk := await source.read(65536):
+                    if delay:
+                        await asyncio.sleep(delay * self._rng.uniform(0, self._max_delay_s))
+                    sink.write(chunk)
+                    await sink.drain()
+        finally:
+            sink.close()

@@ -1,0 +1,153 @@
+"""Bundle, health, metrics, OpenAPI, and errors that belong to no route."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloud_service.app import create_app
+from shared.errors import ConfigError
+from shared.schemas import ProblemType
+from tests.support.bundles import make_bundle
+from tests.support.cloud import client_of, cloud_settings, quiet
+from tests.unit.cloud_service.conftest import Cloud
+from tests.unit.cloud_service.test_snapshot_routes import assert_problem
+
+DOCUMENTED = {
+    ("POST", "/v1/users/{user}/snapshot"): {200, 409, 413, 422, 429, 500, 503},
+    ("GET", "/v1/users/{user}/snapshot"): {200, 304, 404, 422, 500, 503},
+    ("GET", "/v1/bundle"): {200, 500},
+    ("GET", "/healthz"): {200, 500},
+    ("GET", "/readyz"): {200, 500, 503},
+    ("GET", "/metrics"): {200, 500},
+}
+
+
+async def test_bundle(cloud: Cloud) -> None:
+    body = (await cloud.client.get("/v1/bundle")).json()
+    assert body["bundle_id"] == cloud.bundle.id
+    assert (body["dim"], body["n_items"], body["embedder"]) == (8, 50, "hashing-16")
+
+
+async def test_health_says_which_part_is_down(cloud: Cloud) -> None:
+    ready = await cloud.client.get("/readyz")
+    assert ready.json() == {
+        "status": "ready",
+        "checks": {"store": "ok", "embedder": "ok", "bundle": "ok"},
+    }
+    cloud.store.down = True
+    body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    assert body["checks"] == {
+        "store": "Redis does not answer",
+        "embedder": "ok",
+        "bundle": "ok",
+    }
+    cloud.store.down, cloud.embedder.down = False, True
+    body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    assert "embedder: down" in str(body["detail"])
+    cloud.embedder.down = False
+    (cloud.bundle.path / "item_bias.npy").write_bytes(b"altered")
+    body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    assert "item_bias.npy" in str(body["detail"])
+    alive = await cloud.client.get("/healthz")
+    assert (alive.status_code, alive.json()["status"]) == (200, "ok")
+
+
+async def test_another_embedder_than_the_bundles_is_not_ready(tmp_path: Path) -> None:
+    telemetry, log = quiet()
+    settings = cloud_settings(embedder={"model": "hashing-24"}, redis_url="redis://127.0.0.1:1")
+    app = create_app(settings, bundle=make_bundle(tmp_path / "b"), telemetry=telemetry)
+    async with client_of(app) as client:
+        body = assert_problem(await client.get("/readyz"), 503, ProblemType.NOT_READY)
+        assert "hashing-16" in str(body["detail"])
+        answer = await client.post("/v1/users/a/snapshot", json={"abstract": "x", "step": 1})
+        assert_problem(answer, 503, ProblemType.EMBEDDER_MISMATCH)
+        assert "retry-after" not in answer.headers  # waiting does not help
+    assert "embedder is not ready yet" in log.getvalue()
+
+
+async def test_metrics_count_by_template_and_never_name_a_user(cloud: Cloud) -> None:
+    await cloud.post("a-very-private-name")
+    await cloud.client.get("/nowhere/a-very-private-name")
+    await cloud.client.request("BREW", "/healthz")
+    answer = await cloud.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'scalrec_snapshots_total{outcome="fresh"} 1.0' in answer.text
+    assert 'scalrec_snapshot_computations{state="in_flight"} 0.0' in answer.text
+    route = "/v1/users/{user}/snapshot"
+    assert cloud.metric("http_requests_total", method="POST", route=route, status="200") == 1
+    assert cloud.metric("http_requests_total", method="GET", route="unmatched", status="404") == 1
+    assert "a-very-private-name" not in answer.text
+
+
+async def test_apps_share_no_state(cloud: Cloud, tmp_path: Path) -> None:
+    telemetry, _ = quiet()
+    other = create_app(
+        cloud_settings(),
+        bundle=make_bundle(tmp_path / "other"),
+        store=cloud.store,
+        embedder=cloud.embedder,
+        telemetry=telemetry,
+    )
+    async with client_of(other) as client:
+        await cloud.post()
+        assert 'snapshots_total{outcome="fresh"}' not in (await client.get("/metrics")).text
+    await cloud.store.ping()  # lent parts stay open
+
+
+async def test_unknown_paths_and_methods(cloud: Cloud) -> None:
+    assert_problem(await cloud.client.get("/v2"), 404, ProblemType.NOT_FOUND)
+    answer = await cloud.client.delete("/v1/bundle")
+    assert_problem(answer, 405, ProblemType.METHOD_NOT_ALLOWED)
+    assert answer.headers["allow"] == "GET"
+
+
+async def test_an_unforeseen_error_is_logged_and_answered_without_its_words(cloud: Cloud) -> None:
+    async def explode(user: str, bundle_id: str) -> bytes:
+        raise ZeroDivisionError("with inner words")
+
+    cloud.store.get = explode  # type: ignore[method-assign]
+    answer = await cloud.get(**{"X-Request-ID": "trace-7"})
+    assert_problem(answer, 500, ProblemType.INTERNAL)
+    assert "inner words" not in answer.text
+    lines = [json.loads(line) for line in cloud.log.getvalue().splitlines()]
+    logged = next(line for line in lines if line["event"] == "unhandled error")
+    assert logged["request_id"] == "trace-7"
+    assert "inner words" in logged["exception"]
+
+
+@pytest.mark.parametrize("given", ["two words", "x" * 65, ""])
+async def test_odd_request_ids_are_replaced(cloud: Cloud, given: str) -> None:
+    answer = await cloud.client.get("/healthz", headers={"X-Request-ID": given})
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+async def test_every_route_documents_its_problems(cloud: Cloud) -> None:
+    schema = (await cloud.client.get("/openapi.json")).json()
+    found = {
+        (method.upper(), path): operation
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert {key: set(map(int, op["responses"])) for key, op in found.items()} == DOCUMENTED
+    for key, operation in found.items():
+        assert operation["summary"], key
+        for status, response in operation["responses"].items():
+            if int(status) < 400:
+                continue
+            (media_type,) = response["content"]
+            assert media_type == "application/problem+json"
+            for example in response["content"][media_type]["examples"].values():
+                assert example["value"]["status"] == int(status)
+            assert response["content"][media_type]["examples"]
+    assert set(schema["components"]["schemas"]["ProblemType"]["enum"]) == set(ProblemType)
+    ok = found["POST", "/v1/users/{user}/snapshot"]["responses"]["200"]["content"]
+    assert set(ok) == {"application/json", "application/vnd.scalrec.snapshot"}
+    assert schema["components"]["schemas"]["SnapshotRequest"]["examples"]
+
+
+def test_a_cloud_without_redis_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cloud\.redis_url or REDIS_URL"):
+        create_app(cloud_settings(), bundle=make_bundle(tmp_path / "b"))
+    with pytest.raises(ConfigError, match="not a Redis URL"):
+        create_app(cloud_settings(redis_url="http://x"), bundle=make_bundle(tmp_path / "c"))
