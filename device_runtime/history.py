@@ -79,6 +79,11 @@ class History:
         """[n] int32 items of all retained events (a view)."""
         return self._items[self._start : self._stop]
 
+    @property
+    def distinct(self) -> NDArray[np.int32]:
+        """[m] int32 distinct retained items, ascending."""
+        return np.unique(self.items)
+
     def append(self, item: int, time: float | None, hour: float) -> None:
         """Add the newest event.
 

@@ -1,0 +1,75 @@
+"""The items a device ranks: the snapshot's candidates, its own history, a local shortlist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.cues import average_ranks, semantic_top
+from device_runtime.models import DeviceModels
+from device_runtime.reranker import top_k
+
+Items = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """What one device can rank until it meets a new item or gets a new snapshot.
+
+    Attributes:
+        cached: the snapshot it was built from, or None.
+        items: [n] int32, strictly ascending, seen items included (omega needs them).
+        semantic: [n] float32 <e_sem(tau), v_i>; zeros without a snapshot.
+        omega_at: [<= L] positions in ``items`` of the cached candidates that omega compares.
+        omega_ranks: their average ranks by semantic score.
+        keep: [n] bool, False for seen items that may not be recommended again; None keeps all.
+    """
+
+    cached: CachedSnapshot | None
+    items: Items
+    semantic: Floats
+    omega_at: NDArray[np.intp]
+    omega_ranks: NDArray[np.float64]
+    keep: NDArray[np.bool_] | None
+
+
+def build_pool(models: DeviceModels, cached: CachedSnapshot | None, seen: Items) -> Pool:
+    """Unite a snapshot's candidates with the own history, as profile and repeat policy say.
+
+    Args:
+        models: the bundle's models and manifest.
+        cached: the snapshot in force, if any.
+        seen: [m] int32 distinct items of the own history, ascending.
+    """
+    exclude = models.manifest.repeat_policy == "exclude"
+    unite = not exclude and (cached is None or models.profile.unite_history)
+    own = seen if unite else seen[:0]
+    if cached is None:
+        empty = np.empty(0, dtype=np.intp)
+        zeros = np.zeros(len(own), dtype=np.float32)
+        return Pool(None, own, zeros, empty, np.empty(0), None)
+    snapshot = cached.snapshot
+    items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
+    semantic = models.item_vectors.take(items, axis=0) @ snapshot.e_sem
+    at = np.searchsorted(items, np.unique(snapshot.items))
+    at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
+    keep = ~np.isin(items, seen) if exclude and len(seen) else None
+    return Pool(cached, items, semantic, at, average_ranks(semantic[at]), keep)
+
+
+def best_of_table(scores: Floats, count: int, barred: Items) -> Items:
+    """[<= count] int32 items with the best scores [I], without those ``barred``; best first."""
+    best = top_k(scores, count + len(barred)).astype(np.int32)
+    return best[~np.isin(best, barred)][:count] if len(barred) else best
+
+
+def most_popular(models: DeviceModels, count: int, barred: Items) -> Items:
+    """[<= count] int32 items most popular in training, without those ``barred``; best first."""
+    best = models.popular[: count + len(barred)]
+    return best[~np.isin(best, barred)][:count] if len(barred) else best

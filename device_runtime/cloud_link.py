@@ -1,0 +1,236 @@
+"""CloudLink: one refresh over an unreliable network, within one deadline.
+
+Order, outermost first: deadline -> circuit breaker -> retries (budget, full jitter) -> transport.
+Only failures that may pass are retried: no connection, 5xx, 429. Any other refusal is final.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from random import Random
+from typing import NoReturn
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from device_runtime.breaker import BreakerState, CircuitBreaker, Ticket
+from device_runtime.clock import Clock, MonotonicClock
+from device_runtime.retry import RetryBudget, full_jitter, retry_after_s
+from device_runtime.transport import CloudTransport, TransportError, TransportResponse
+from shared.errors import CloudUnavailable
+from shared.schemas import STALE_HEADER, SnapshotRequest
+from shared.settings import LinkSettings
+from shared.snapshot import MEDIA_TYPE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """How one refresh went.
+
+    Attributes:
+        blob: the snapshot as it came, still to be verified; None when there is none.
+        outcome: fresh | stale | deadline | refused | breaker | network | server | rejected.
+        attempts: requests sent.
+        request_bytes: bodies sent, all attempts together.
+        response_bytes: bodies received.
+        stale: the cloud could not compute a new snapshot and sent its last one.
+        age_s: the cloud's Age header: seconds since the snapshot was computed.
+        detail: what happened, for a log line.
+    """
+
+    blob: bytes | None
+    outcome: str
+    attempts: int
+    request_bytes: int
+    response_bytes: int
+    stale: bool = False
+    age_s: float = 0.0
+    detail: str = ""
+
+
+class RefreshFailed(CloudUnavailable):
+    """CloudUnavailable that still says what was tried: ``result`` has no blob."""
+
+    def __init__(self, result: RefreshResult, retry_after: float | None = None) -> None:
+        super().__init__(result.detail, result.outcome, retry_after)
+        self.result = result
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one refresh has cost so far, whatever ends it."""
+
+    attempts: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    ticket: Ticket | None = None
+
+    def fail(self, outcome: str, detail: str, retry_after: float | None = None) -> NoReturn:
+        raise RefreshFailed(
+            RefreshResult(
+                None,
+                outcome,
+                self.attempts,
+                self.request_bytes,
+                self.response_bytes,
+                detail=detail,
+            ),
+            retry_after,
+        )
+
+
+class CloudLink:
+    """Shared by the devices of a process: one pool, one breaker, one retry budget.
+
+    Args:
+        transport: how bytes travel; closed with the link.
+        settings: deadline, attempts, backoff, budget and breaker.
+        clock: for the breaker; never goes back.
+        rng: jitter. Waiting itself uses the event loop's own time.
+    """
+
+    def __init__(
+        self,
+        transport: CloudTransport,
+        settings: LinkSettings,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._clock = clock or MonotonicClock()
+        self._rng = rng or Random()
+        self._breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_open_s)
+        self._budget = RetryBudget(settings.retry_budget)
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """State now, for records."""
+        return self._breaker.state(self._clock.time())
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+    async def refresh(self, user: str, abstract: str, step: int, bundle_id: str) -> RefreshResult:
+        """Ask the cloud for a snapshot of ``user`` as of ``step``.
+
+        Args:
+            user: as in shared.schemas.USER_PATTERN.
+            abstract: the words of the device's AbstractWriter.
+            step: events the abstract has seen (tau).
+            bundle_id: the only bundle whose snapshot is of use.
+
+        Raises:
+            RefreshFailed: (a CloudUnavailable) no snapshot within the deadline, with the reason.
+            asyncio.CancelledError: the caller gave up; the link can be used again at once.
+        """
+        tally = _Tally()
+        try:
+            body = SnapshotRequest(abstract=abstract, step=step, bundle_id=bundle_id)
+        except ValidationError as error:
+            tally.fail("rejected", f"the request is not one the cloud accepts: {error}")
+        content = body.model_dump_json().encode()
+        path = f"/v1/users/{quote(user, safe='')}/snapshot"
+        self._budget.first_attempt()
+        deadline = asyncio.get_running_loop().time() + self._settings.deadline_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._attempts(path, content, deadline, tally)
+        except TimeoutError:
+            if tally.ticket is not None:
+                self._breaker.failure(tally.ticket, self._clock.time())
+            tally.fail("deadline", f"no answer within {self._settings.deadline_s:g} s")
+        finally:
+            # Also when cancelled: a probe's place must not stay taken.
+            if tally.ticket is not None:
+                self._breaker.abandon(tally.ticket)
+
+    async def _attempts(
+        self, path: str, content: bytes, deadline: float, tally: _Tally
+    ) -> RefreshResult:
+        while True:
+            tally.ticket = self._breaker.acquire(self._clock.time())
+            if tally.ticket is None:
+                tally.fail("breaker", "the cloud did not answer lately; not asking it for a while")
+            if tally.ticket.probe:
+                await self._transport.rebuild()
+            tally.attempts += 1
+            tally.request_bytes += len(content)
+            wait_at_least: float | None = None
+            try:
+                response = await self._transport.request(
+                    "POST",
+                    path,
+                    headers={"Accept": MEDIA_TYPE, "Content-Type": "application/json"},
+                    content=content,
+                    timeout_s=max(0.001, deadline - asyncio.get_running_loop().time()),
+                )
+            except TransportError as error:
+                self._breaker.failure(tally.ticket, self._clock.time())
+                outcome, detail = "network", f"the cloud cannot be reached: {error}"
+            else:
+                tally.response_bytes += len(response.content)
+                if response.status == 200:
+                    self._breaker.success(tally.ticket)
+                    return _result(response, tally)
+                outcome, detail = _refusal(response)
+                if outcome == "server":
+                    self._breaker.failure(tally.ticket, self._clock.time())
+                else:
+                    # 4xx and 429: it refuses, so it is alive.
+                    self._breaker.success(tally.ticket)
+                if outcome == "rejected":
+                    tally.fail(outcome, detail)
+                wait_at_least = retry_after_s(response.headers.get("retry-after"))
+            await self._wait_for_retry(outcome, detail, wait_at_least, deadline, tally)
+
+    async def _wait_for_retry(
+        self, outcome: str, detail: str, at_least: float | None, deadline: float, tally: _Tally
+    ) -> None:
+        """Sleep before the next attempt, or give up when there may be none."""
+        settings = self._settings
+        pause = (at_least or 0.0) + full_jitter(
+            tally.attempts,
+            base_s=settings.backoff_base_s,
+            cap_s=settings.backoff_cap_s,
+            rng=self._rng,
+        )
+        no_time = asyncio.get_running_loop().time() + pause >= deadline
+        if tally.attempts >= settings.attempts or no_time or not self._budget.take():
+            tally.fail(outcome, detail, at_least)
+        logger.debug("attempt %d: %s; again in %.3f s", tally.attempts, detail, pause)
+        tally.ticket = None
+        await asyncio.sleep(pause)
+
+
+def _result(response: TransportResponse, tally: _Tally) -> RefreshResult:
+    stale = response.headers.get(STALE_HEADER.lower(), "").lower() in ("1", "true", "?1")
+    return RefreshResult(
+        response.content,
+        "stale" if stale else "fresh",
+        tally.attempts,
+        tally.request_bytes,
+        tally.response_bytes,
+        stale,
+        _age_s(response.headers.get("age")),
+    )
+
+
+def _refusal(response: TransportResponse) -> tuple[str, str]:
+    """Outcome and words for an answer that is no snapshot."""
+    detail = f"the cloud answered {response.status}: {response.content[:200]!r}"
+    if response.status == 429:
+        return "refused", detail
+    return ("server" if response.status >= 500 else "rejected"), detail
+
+
+def _age_s(value: str | None) -> float:
+    try:
+        return max(0.0, float(value or 0.0))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,257 @@
+"""Device: one user's recommender. Answers from local state alone; refreshes in the background."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.abstract import AbstractWriter
+from device_runtime.cached_snapshot import CachedSnapshot, CacheKey, check_entry
+from device_runtime.candidates import Pool, build_pool
+from device_runtime.clock import Clock, UnixClock
+from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
+from device_runtime.history import History, RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.ranking import encode, rank_locally, rank_with_snapshot
+from device_runtime.refresh import Never, RefreshPolicy, RefreshState
+from device_runtime.reranker import top_k
+from device_runtime.response import Diagnostics, Response
+from device_runtime.snapshot_cache import MemorySnapshotCache, SnapshotCache
+from shared.errors import SnapshotError, SnapshotRejected
+from shared.snapshot import decode
+
+logger = logging.getLogger(__name__)
+
+Items = NDArray[np.int32]
+Floats = NDArray[np.float32]
+_ATTEMPTS_REMEMBERED = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A snapshot in force; replaced as a whole, so that no request ever sees a mixture.
+
+    Attributes:
+        cached: the snapshot and e_str(tau).
+        received_s: device clock when it came.
+        age_s: seconds since its computation at that moment.
+    """
+
+    cached: CachedSnapshot
+    received_s: float
+    age_s: float
+
+
+class Device:
+    """One user's device.
+
+    Args:
+        user: the user's id; only names the snapshot, never part of an abstract.
+        models: shared by all devices of the process.
+        writer: of abstracts; shared too.
+        cache: where snapshots are kept; memory by default.
+        policy: when to refresh; never by default.
+        clock: of snapshot ages; Unix time by default.
+        calibrate: False takes the stale snapshot at face value.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        models: DeviceModels,
+        writer: AbstractWriter,
+        *,
+        cache: SnapshotCache | None = None,
+        policy: RefreshPolicy | None = None,
+        clock: Clock | None = None,
+        calibrate: bool = True,
+    ) -> None:
+        self.user = user
+        self.unknown_items = 0
+        self._models = models
+        self._writer = writer
+        self._cache = cache if cache is not None else MemorySnapshotCache()
+        self._policy = policy or Never()
+        self._clock = clock or UnixClock()
+        self._calibrate = calibrate
+        self._history = History(models.profile.window, models.profile.retain)
+        self._key = CacheKey(user, models.bundle_id, models.dim, models.n_items)
+        self._seen: Items | None = None
+        self._pool: Pool | None = None
+        self._pool_seen: Items | None = None
+        self._attempted: dict[int, Floats | None] = {}
+        self._requests_since_attempt = 0
+        self._refreshing = False
+        self._last = Diagnostics()
+        self._held: _Held | None = None
+        cached = self._cache.load(self._key)
+        if cached is not None:
+            now = self._clock.time()
+            age_s = max(0.0, now - cached.snapshot.created_ms / 1000.0)
+            self._held = _Held(cached, now, age_s)
+
+    @property
+    def step(self) -> int:
+        """t: events of the user known to this device."""
+        return self._history.total
+
+    @property
+    def snapshot(self) -> CachedSnapshot | None:
+        """The snapshot in force."""
+        return None if self._held is None else self._held.cached
+
+    def observe(self, item: int, time: float | None, hour_of_week: float) -> None:
+        """Take in the user's newest event.
+
+        Args:
+            item: item index; one that the bundle does not hold counts as a step and is otherwise
+                ignored (see ``unknown_items``).
+            time: Unix seconds, or None.
+            hour_of_week: local hour in [0, 168).
+        """
+        if not 0 <= item < self._models.n_items:
+            self._history.skip()
+            self.unknown_items += 1
+            return
+        self._history.append(item, time, hour_of_week)
+        forgets = self._models.profile.retain == "window"
+        if self._seen is not None and (forgets or not _contains(self._seen, item)):
+            self._seen = None
+
+    def request(self, context: RequestContext, k: int = 10) -> Response:
+        """Recommend ``k`` items now, from local state alone. Never awaits, never fails.
+
+        Args:
+            context: the request's moment (and query, which only matters to a refresh).
+            k: items wanted; fewer come back only if the catalogue has no more.
+        """
+        held, models = self._held, self._models
+        encoded = encode(models, self._history, context)
+        seen = self._seen_items()
+        pool = self._current_pool(held, seen)
+        if held is None:
+            ranking = rank_locally(models, pool, encoded, seen, k=k)
+            diagnostics = Diagnostics()
+        else:
+            snapshot = held.cached.snapshot
+            # A restarted device may know fewer events than its snapshot's abstract did.
+            delta = max(0, self.step - snapshot.tau)
+            ranking = rank_with_snapshot(
+                models, pool, encoded, seen, delta=delta, k=k, calibrate=self._calibrate
+            )
+            diagnostics = Diagnostics(
+                delta,
+                ranking.drift,
+                ranking.omega,
+                ranking.r,
+                ranking.alpha,
+                ranking.de_norm,
+                snapshot.version,
+                snapshot.tau,
+                held.age_s + max(0.0, self._clock.time() - held.received_s),
+            )
+        self._last = diagnostics
+        self._requests_since_attempt += 1
+        return Response(
+            self.step,
+            ranking.items[top_k(ranking.scores, k)],
+            "local" if held is None else "snapshot",
+            ranking.items,
+            ranking.scores,
+            ranking.uncalibrated,
+            ranking.structural,
+            diagnostics,
+        )
+
+    def wants_refresh(self) -> bool:
+        """What the policy says after the last request."""
+        last = self._last
+        return self._policy.wants_refresh(
+            RefreshState(
+                self._requests_since_attempt,
+                self._held is not None,
+                self._refreshing,
+                last.delta,
+                last.omega,
+                last.drift,
+                last.r,
+            )
+        )
+
+    async def refresh(self, link: CloudLink, context: RequestContext) -> RefreshResult | None:
+        """Ask the cloud for a snapshot of the present state and swap it in.
+
+        Requests are answered as before meanwhile. A snapshot that comes back after further events
+        keeps the step it was asked at, so its delta is true.
+
+        Returns:
+            How it went; failures are results too, never exceptions. None if a refresh is under way.
+
+        Raises:
+            asyncio.CancelledError: at any await; the device holds the old snapshot or the new one
+                and can refresh again at once.
+        """
+        if self._refreshing:
+            return None
+        self._refreshing = True
+        self._requests_since_attempt = 0
+        try:
+            abstract = self._writer.write(self._history.items, context)
+            self._remember_attempt(context)
+            try:
+                result = await link.refresh(self.user, abstract, self.step, self._models.bundle_id)
+            except RefreshFailed as failure:
+                return failure.result
+            return await self._accept(result)
+        finally:
+            self._refreshing = False
+
+    def _remember_attempt(self, context: RequestContext) -> None:
+        """Keep e_str of this step: should its snapshot arrive, now or by a later attempt, drift
+        is measured from here. It cannot be computed afterwards."""
+        encoded = encode(self._models, self._history, context)
+        self._attempted.pop(self.step, None)
+        self._attempted[self.step] = None if encoded is None else encoded.e_str
+        while len(self._attempted) > _ATTEMPTS_REMEMBERED:
+            del self._attempted[next(iter(self._attempted))]
+
+    async def _accept(self, result: RefreshResult) -> RefreshResult:
+        """Verify what came back, swap it in by one assignment, then keep it."""
+        held = self._held
+        try:
+            snapshot = decode(result.blob or b"")
+            check_entry(CachedSnapshot(snapshot, None), self._key)
+            if held is not None and snapshot.version <= held.cached.snapshot.version:
+                if result.stale or snapshot.version == held.cached.snapshot.version:
+                    return result  # the one we hold, or an older stand-in for it
+                raise SnapshotRejected("the cloud sent a snapshot older than the one held")
+        except SnapshotError as error:
+            logger.warning("snapshot rejected: %s", error)
+            return replace(result, blob=None, outcome="rejected", detail=str(error))
+        if held is not None and snapshot.tau == held.cached.snapshot.tau:
+            e_str = self._attempted.get(snapshot.tau, held.cached.e_str)
+        else:
+            e_str = self._attempted.get(snapshot.tau)
+        cached = CachedSnapshot(snapshot, e_str)
+        self._held = _Held(cached, self._clock.time(), result.age_s)
+        await self._cache.store(self._key, cached)
+        return result
+
+    def _seen_items(self) -> Items:
+        if self._seen is None:
+            self._seen = self._history.distinct
+        return self._seen
+
+    def _current_pool(self, held: _Held | None, seen: Items) -> Pool:
+        cached = None if held is None else held.cached
+        if self._pool is None or self._pool.cached is not cached or self._pool_seen is not seen:
+            self._pool, self._pool_seen = build_pool(self._models, cached, seen), seen
+        return self._pool
+
+
+def _contains(ascending: Items, item: int) -> bool:
+    place = int(np.searchsorted(ascending, item))
+    return place < len(ascending) and int(ascending[place]) == item

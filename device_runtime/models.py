@@ -1,0 +1,156 @@
+"""DeviceModels: the networks and item arrays of a bundle, loaded once for all devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from device_runtime.features import TimeFeatures
+from shared.bundle import Bundle, Manifest
+from shared.errors import BundleError
+from shared.profile import DeviceProfile
+
+Floats = NDArray[np.float32]
+
+_GRAPHS = {
+    "encoder.onnx": (
+        ("item_vectors", "age_hours", "event_hour", "request_hour"),
+        ("e_str", "copy_logit"),
+    ),
+    "estimator.onnx": (("cues",), ("r",)),
+    "calibrator.onnx": (("e_sem", "e_str"), ("v",)),
+}
+
+
+class DeviceModels:
+    """What every device of a process shares: read-only, safe to use from several threads.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        item_vectors: [I, d] float32. A device without an item table only looks up the vectors of
+            its own history and of candidates, which it would have received beside them.
+        item_bias: [I] float32.
+        all_items: [I] int32, 0 .. I-1.
+        popular: [I] int32 items, most popular in training first.
+        item_popularity: [I] float32 training counts.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.manifest: Manifest = bundle.manifest
+        self.bundle_id = bundle.id
+        self.profile: DeviceProfile = bundle.manifest.profile
+        n_items, dim = self.manifest.n_items, self.manifest.dim
+        self.item_vectors = _array(bundle, "item_vectors.npy", (n_items, dim))
+        self.item_bias = _array(bundle, "item_bias.npy", (n_items,))
+        self.item_popularity = _array(bundle, "item_popularity.npy", (n_items,))
+        self.all_items = np.arange(n_items, dtype=np.int32)
+        self.popular = np.argsort(-self.item_popularity, kind="stable").astype(np.int32)
+        self._encoder = _session(bundle, "encoder.onnx")
+        # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
+        reads = {i.name for i in self._encoder.get_inputs()}
+        self._encoder_ignores = tuple(set(_GRAPHS["encoder.onnx"][0]) - reads)
+        self._estimator = _session(bundle, "estimator.onnx")
+        self._calibrator = _session(bundle, "calibrator.onnx")
+
+    @classmethod
+    def load(cls, bundle: Bundle, *, expected: DeviceProfile | None = None) -> DeviceModels:
+        """Load a verified bundle.
+
+        Args:
+            bundle: from ``load_bundle``.
+            expected: the profile this device was built for.
+
+        Raises:
+            BundleError: the bundle was made for another profile, or a file in it does not fit
+                the manifest or cannot be run; the file is named.
+        """
+        made_for = bundle.manifest.profile
+        if expected is not None and made_for != expected:
+            ours, theirs = expected.model_dump(), made_for.model_dump()
+            differing = {k: (theirs[k], ours[k]) for k in ours if ours[k] != theirs[k]}
+            words = ", ".join(f"{k} {a!r} instead of {b!r}" for k, (a, b) in differing.items())
+            raise BundleError(
+                f"bundle {bundle.path} was made for another device profile ({words}); "
+                "train and export one for this profile, or change the profile settings"
+            )
+        return cls(bundle)
+
+    @property
+    def n_items(self) -> int:
+        return self.manifest.n_items
+
+    @property
+    def dim(self) -> int:
+        return self.manifest.dim
+
+    def encode(self, items: NDArray[np.int32], times: TimeFeatures) -> tuple[Floats, Floats]:
+        """f_str (SCaLRec eq. 8) over the events of a window, oldest first.
+
+        Args:
+            items: [L] item indices, 1 <= L <= window.
+            times: their features at the request.
+
+        Returns:
+            e_str [d] and copy_logit [L].
+        """
+        feeds = {
+            "item_vectors": self.item_vectors.take(items, axis=0)[None],
+            "age_hours": times.age_hours[None],
+            "event_hour": times.event_hour[None],
+            "request_hour": np.array([times.request_hour], dtype=np.float32),
+        }
+        for name in self._encoder_ignores:
+            del feeds[name]
+        e_str, copy_logit = self._encoder.run(None, feeds)
+        return e_str[0], copy_logit[0]
+
+    def reliability(self, cues: Floats) -> float:
+        """r = q_psi(c) of eq. 11 for raw cues [5]; within (0, 1)."""
+        return float(self._estimator.run(None, {"cues": cues[None]})[0][0])
+
+    def propose(self, e_sem: Floats, e_str: Floats) -> Floats:
+        """v = g_phi([e_sem; e_str]) of eq. 12 for [d] and [d]; the unbounded proposal [d]."""
+        proposal: Floats = self._calibrator.run(None, {"e_sem": e_sem[None], "e_str": e_str[None]})[
+            0
+        ][0]
+        return proposal
+
+
+def _array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:
+    try:
+        array = bundle.array(name)
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{bundle.file(name)} is not an array: {error}") from error
+    if array.shape != tuple(shape):
+        raise BundleError(f"{bundle.file(name)} has shape {array.shape}, not {tuple(shape)}")
+    if not np.isfinite(array).all():
+        raise BundleError(f"{bundle.file(name)} holds values that are not finite")
+    return np.ascontiguousarray(array)
+
+
+def _session(bundle: Bundle, name: str) -> ort.InferenceSession:
+    """One thread and no spinning: hundreds of devices share a core."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    path: Path = bundle.file(name)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no base class
+        raise BundleError(f"{path} cannot be run: {error}") from error
+    inputs, outputs = _GRAPHS[name]
+    reads = tuple(i.name for i in session.get_inputs())
+    writes = tuple(o.name for o in session.get_outputs())
+    if not set(reads) <= set(inputs) or writes != outputs:
+        raise BundleError(
+            f"{path} reads {reads} and writes {writes}; expected {inputs} and {outputs}"
+        )
+    return session

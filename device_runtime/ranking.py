@@ -1,0 +1,211 @@
+"""Ranking of one request: models and local state in, scores out. No clock, no network, no state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime import cues
+from device_runtime.calibration import bounded_correction, correction_strength
+from device_runtime.candidates import SHORTLIST, Pool, best_of_table, most_popular
+from device_runtime.features import time_features
+from device_runtime.history import History, RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.reranker import copy_bonus, fuse, structural_scores
+
+Items = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """The structural channel at one request.
+
+    Attributes:
+        e_str: [d] structural embedding.
+        history: [L] int32 items of the window.
+        copy_logit: [L].
+        length, density: cues of the window.
+    """
+
+    e_str: Floats
+    history: Items
+    copy_logit: Floats
+    length: float
+    density: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Scores [n] of ``items`` [n], ascending by item; what calibration did, NaN where it did not.
+
+    ``scores`` decide the answer, ``uncalibrated`` take the stale snapshot at face value,
+    ``structural`` are the device's alone.
+    """
+
+    items: Items
+    scores: Floats
+    uncalibrated: Floats
+    structural: Floats
+    drift: float = math.nan
+    omega: float = math.nan
+    r: float = math.nan
+    alpha: float = math.nan
+    de_norm: float = math.nan
+
+
+def encode(models: DeviceModels, history: History, context: RequestContext) -> Encoded | None:
+    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
+    window = history.window()
+    if len(window) == 0:
+        return None
+    times = time_features(window, context, has_time=models.manifest.has_time)
+    e_str, copy_logit = models.encode(window.items, times)
+    if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
+        return None
+    return Encoded(
+        e_str,
+        window.items,
+        copy_logit,
+        cues.length(len(window), models.profile.window),
+        cues.density(times.age_hours, has_time=models.manifest.has_time),
+    )
+
+
+def rank_with_snapshot(
+    models: DeviceModels,
+    pool: Pool,
+    encoded: Encoded | None,
+    seen: Items,
+    *,
+    delta: int,
+    k: int,
+    calibrate: bool,
+) -> Ranking:
+    """Cues -> r -> bounded correction -> fused scores (SCaLRec eqs. 10-14).
+
+    Args:
+        pool: candidates of a snapshot, from ``build_pool``.
+        encoded: None without history: bias and semantics then rank alone, uncorrected.
+        seen: [m] int32 distinct own items, ascending.
+        delta: t - tau.
+        k: items wanted; too few candidates are filled up from the device's own knowledge.
+        calibrate: whether the correction is applied; the cues and r are reported either way.
+    """
+    cached = pool.cached
+    if cached is None:
+        raise ValueError("the pool was built without a snapshot")
+    e_sem = cached.snapshot.e_sem
+    scored = _score(models, pool.items, encoded)
+    semantic = pool.semantic
+    drift = omega = r = alpha = de_norm = math.nan
+    de: Floats | None = None
+    if encoded is not None:
+        ranks = cues.average_ranks(scored.structural.take(pool.omega_at))
+        omega = float(cues.correlation(pool.omega_ranks, ranks))
+        drift = 0.0 if cached.e_str is None else float(cues.drift(encoded.e_str, cached.e_str))
+        cue_vector = cues.cue_vector(
+            delta=delta, drift=drift, omega=omega, length=encoded.length, density=encoded.density
+        )
+        r = models.reliability(cue_vector)
+        alpha, de_norm = correction_strength(r), 0.0
+        if calibrate and alpha > 0.0:
+            proposal = models.propose(e_sem, encoded.e_str)
+            de = bounded_correction(proposal, alpha, models.manifest.calibration.gamma_max)
+            de_norm = math.sqrt(float(de @ de))
+    if pool.keep is not None:
+        scored, semantic = scored.kept(pool.keep), semantic[pool.keep]
+    corrected = e_sem if de is None else e_sem + de
+    extra = _extra_items(models, scored, encoded, corrected, _barred(models, seen), k)
+    if len(extra):
+        scored = _score(models, np.union1d(scored.items, extra), encoded)
+        semantic = scored.vectors @ e_sem
+    weight = models.manifest.fusion_weight
+    uncalibrated = fuse(scored.structural, semantic, weight)
+    scores = uncalibrated
+    if de is not None:
+        scores = fuse(scored.structural, semantic + scored.vectors @ de, weight)
+    return Ranking(
+        scored.items, scores, uncalibrated, scored.structural, drift, omega, r, alpha, de_norm
+    )
+
+
+def rank_locally(
+    models: DeviceModels, pool: Pool, encoded: Encoded | None, seen: Items, *, k: int
+) -> Ranking:
+    """Without a snapshot: own history and a local shortlist by structural score.
+
+    The shortlist is the best of the item table. A device without a table only has its own history,
+    filled up with popular items where that cannot fill the answer. Without history: popularity.
+    """
+    barred = _barred(models, seen)
+    count = max(k, models.profile.local_candidates or SHORTLIST)
+    if encoded is None:
+        items = np.sort(most_popular(models, count, barred))
+        scores = models.item_popularity.take(items)
+        return Ranking(items, scores, scores, scores)
+    if models.profile.item_table:
+        table = _score_table(models, encoded)
+        items = np.union1d(pool.items, best_of_table(table.structural, count, barred))
+        scores = table.structural.take(items)
+    else:
+        items = pool.items
+        if len(items) < k:
+            items = np.union1d(items, most_popular(models, count, barred))
+        scores = _score(models, items, encoded).structural
+    return Ranking(items, scores, scores, scores)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    items: Items
+    vectors: Floats
+    structural: Floats
+
+    def kept(self, keep: NDArray[np.bool_]) -> _Scored:
+        return _Scored(self.items[keep], self.vectors[keep], self.structural[keep])
+
+
+def _score(models: DeviceModels, items: Items, encoded: Encoded | None) -> _Scored:
+    """Structural scores of ``items`` [n], ascending; their bias alone without history."""
+    vectors, bias = models.item_vectors.take(items, axis=0), models.item_bias.take(items)
+    return _Scored(items, vectors, _structural(items, vectors, bias, encoded))
+
+
+def _score_table(models: DeviceModels, encoded: Encoded | None) -> _Scored:
+    """Structural scores of all items, without copying the table."""
+    items, vectors = models.all_items, models.item_vectors
+    return _Scored(items, vectors, _structural(items, vectors, models.item_bias, encoded))
+
+
+def _structural(items: Items, vectors: Floats, bias: Floats, encoded: Encoded | None) -> Floats:
+    if encoded is None:
+        return bias
+    bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
+    return structural_scores(vectors, bias, encoded.e_str, bonus)
+
+
+def _extra_items(
+    models: DeviceModels,
+    scored: _Scored,
+    encoded: Encoded | None,
+    e_sem: Floats,
+    barred: Items,
+    k: int,
+) -> Items:
+    """Items beside the pool: re-retrieved with the corrected e_sem, or to fill the answer."""
+    wanted = models.profile.local_candidates
+    short = len(scored.items) < k
+    if models.profile.item_table and (wanted or short):
+        table = _score_table(models, encoded)
+        fused = fuse(table.structural, table.vectors @ e_sem, models.manifest.fusion_weight)
+        return best_of_table(fused, max(wanted, k if short else 0), barred)
+    return most_popular(models, k, barred) if short else scored.items[:0]
+
+
+def _barred(models: DeviceModels, seen: Items) -> Items:
+    """Items that may not be recommended again."""
+    return seen if models.manifest.repeat_policy == "exclude" else seen[:0]

@@ -1,0 +1,212 @@
+"""CloudTransport: the seam through which bytes leave a device.
+
+HttpTransport      real sockets, pooled
+AsgiTransport      an ASGI app in the same process, no sockets
+ScriptedTransport  answers prepared beforehand
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+
+from shared.snapshot import MAX_BLOB_BYTES
+
+MAX_CONNECTIONS = 64
+
+
+class TransportError(Exception):
+    """No usable answer came back: connection refused or lost, name not found, answer too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportResponse:
+    """An answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+
+class CloudTransport(Protocol):
+    """One request, one answer; no retries, no meaning."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes,
+        timeout_s: float,
+    ) -> TransportResponse:
+        """Send one request; raises TransportError. May be cancelled at any moment."""
+        ...
+
+    async def rebuild(self) -> None:
+        """Drop all connections and start afresh."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; the transport is not used afterwards."""
+        ...
+
+
+class HttpTransport:
+    """HTTP/1.1 over a connection pool.
+
+    Args:
+        base_url: of the cloud, e.g. http://127.0.0.1:8080.
+        max_connections: size of the pool; further requests wait within their own timeout.
+        trust_env: whether HTTP_PROXY and its like apply; None: they do unless the host is this
+            machine, which no proxy can reach.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        trust_env: bool | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._limits = httpx.Limits(
+            max_connections=max_connections, max_keepalive_connections=max_connections
+        )
+        self._trust_env = not _is_loopback(base_url) if trust_env is None else trust_env
+        self._client = self._new_client()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            limits=self._limits,
+            trust_env=self._trust_env,
+            follow_redirects=False,
+        )
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes,
+        timeout_s: float,
+    ) -> TransportResponse:
+        try:
+            async with self._client.stream(
+                method, path, headers=headers, content=content, timeout=timeout_s
+            ) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BLOB_BYTES:
+                        raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
+            # RuntimeError: the client was closed by a rebuild while this request was under way.
+            raise TransportError(f"{type(error).__name__}: {error}") from error
+        lowered = {name.lower(): value for name, value in response.headers.items()}
+        return TransportResponse(response.status_code, lowered, bytes(body))
+
+    async def rebuild(self) -> None:
+        """New pool first, then close the old one.
+
+        A cancelled connect can leak a pool slot for ever (encode/httpcore #1093); after an outage
+        full of timeouts the old pool may have none left.
+        """
+        old, self._client = self._client, self._new_client()
+        # Closing broken connections may fail; nothing depends on it.
+        with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):
+            await old.aclose()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+class AsgiTransport(HttpTransport):
+    """An ASGI app called in this process; whoever owns the app runs its lifespan."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self._app = app
+        super().__init__("http://device.invalid", trust_env=False)
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            transport=httpx.ASGITransport(app=self._app),
+            trust_env=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """What a ScriptedTransport was asked."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    content: bytes
+    timeout_s: float
+
+
+Answer = TransportResponse | BaseException | Callable[[SentRequest], TransportResponse]
+
+
+class ScriptedTransport:
+    """Gives prepared answers in turn, then repeats the last one.
+
+    Args:
+        answers: each a response, an exception to raise, or a function of the request.
+        delay_s: loop time every answer takes.
+        suspensions: bare suspensions before every answer, for cancelling at each of them.
+    """
+
+    def __init__(
+        self, answers: Iterable[Answer], *, delay_s: float = 0.0, suspensions: int = 0
+    ) -> None:
+        self._answers = list(answers)
+        self._delay_s = delay_s
+        self._suspensions = suspensions
+        self.sent: list[SentRequest] = []
+        self.rebuilds = 0
+        self.closed = False
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes,
+        timeout_s: float,
+    ) -> TransportResponse:
+        sent = SentRequest(method, path, headers, content, timeout_s)
+        answer = self._answers[min(len(self.sent), len(self._answers) - 1)]
+        self.sent.append(sent)
+        for _ in range(self._suspensions):
+            await asyncio.sleep(0)
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer if isinstance(answer, TransportResponse) else answer(sent)
+
+    async def rebuild(self) -> None:
+        self.rebuilds += 1
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
