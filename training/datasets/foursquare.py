@@ -189,4 +189,4 @@ def _venue(name: str | None, category: str | None, path: str | None, area: str) 
     own = category if category and category != "Unknown" else ""
     steps = tuple((path or own).split(" > "))
     extra = own if own not in steps else ""
-    return describe(name or own or steps[-1], categories=steps, area=area, more=extra)
+    return describe(name or own, categories=steps, area=area, more=extra)

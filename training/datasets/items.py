@@ -46,9 +46,10 @@ def parse_items(
     roles = roles or {name: _role(name) for name in table.columns if name not in ids}
     if not roles:
         raise DataError("it has item ids but no column with text", table.path)
-    if not set(roles.values()) - {""}:
-        # Nothing has a usual name: take what there is, the first column as the title.
-        roles = {name: "more" if row else "title" for row, name in enumerate(roles)}
+    if not {"title", "category"} & set(roles.values()):
+        # Nothing has a usual name: the first column with words is the title.
+        first = next((name for name in roles if any(_words(table, name))), "")
+        roles = {name: "title" if name == first else "more" for name in roles}
     columns = {
         role: [_words(table, name) for name, its in roles.items() if its == role]
         for role in ("title", "category", "area", "more")

@@ -33,13 +33,16 @@ def clean(text: str | None, limit: int) -> str:
 def describe(
     title: str, *, categories: tuple[str, ...] = (), area: str = "", more: str = ""
 ) -> Item:
-    """An item whose embedder text is its title, categories, area and ``more``, in that order."""
-    title = clean(title, MAX_TITLE_CHARS) or UNKNOWN_ITEM
+    """An item whose embedder text is its title, categories, area and ``more``, in that order.
+
+    An item without a title goes by its most specific category, without any by UNKNOWN_ITEM.
+    """
     words = (clean(category, MAX_TITLE_CHARS) for category in categories)
     categories = tuple(dict.fromkeys(word for word in words if word))[:MAX_CATEGORIES]
+    title = clean(title, MAX_TITLE_CHARS) or (categories[-1] if categories else UNKNOWN_ITEM)
     area = clean(area, MAX_TITLE_CHARS)
     parts = [title, ", ".join(categories), area, clean(more, MAX_TEXT_CHARS)]
-    text = ". ".join(part.rstrip(".") for part in parts if part)
+    text = ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
     return Item(title, categories, area, clean(text, MAX_TEXT_CHARS))
 
 

@@ -1,0 +1,54 @@
+"""Which module reads what, and what is said when none can."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from shared.errors import ConfigError, DataError
+from shared.settings import LogSettings
+from training.datasets.registry import fetch, known_logs, load_log, repeat_policy
+
+
+def test_known_logs_are_described():
+    logs = known_logs()
+    assert [log.name for log in logs] == ["movielens-100k", "foursquare-nyc"]
+    assert all(log.fetchable and log.origin and "ite" in log.terms for log in logs)
+
+
+def test_unknown_name_lists_the_known(tmp_path):
+    with pytest.raises(ConfigError, match="'netflix': name one of movielens-100k, foursquare-nyc"):
+        fetch("netflix", tmp_path)
+    with pytest.raises(ConfigError, match="--log PATH"):
+        load_log(LogSettings(name="netflix"), cache=tmp_path)
+
+
+@pytest.mark.parametrize("field", ["path", "items"])
+def test_missing_file_is_named(tmp_path, write, field):
+    files = {"path": write("log.txt", "1 2 3 4 5 6\n"), field: tmp_path / "none.csv"}
+    with pytest.raises(DataError, match=r"none\.csv: no such file"):
+        load_log(LogSettings(**files), cache=tmp_path)
+
+
+def test_file_of_one_s_own_is_named_after_it_or_as_wished(tmp_path, write):
+    path = write("my log (1).v2.txt", "1 2 3 4 5 6\n")
+    assert load_log(LogSettings(path=path), cache=tmp_path).name == "my-log-1"
+    assert load_log(LogSettings(path=path, name="mine"), cache=tmp_path).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("1 2 3 4 5 2", "allow"), ("1 2 3 4 5 6", "exclude")]
+)
+def test_repeat_policy_follows_the_log_unless_set(tmp_path, write, line, expected):
+    settings = LogSettings(path=write("log.txt", line + "\n"))
+    log = load_log(settings, cache=tmp_path)
+    assert repeat_policy(settings, log) == expected
+    for fixed in ("allow", "exclude"):
+        assert repeat_policy(LogSettings(repeat_policy=fixed), log) == fixed
+
+
+def test_reading_logs_needs_no_torch():
+    code = "import sys, training.datasets.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
