@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from loadtest.evidence_records import FULL
 from loadtest.run_info import RunInfo
 from loadtest.summary.model import FullDifference, FullScore, FullSection, Scope
-from loadtest.summary.records import FULL_FILE, most_per_user, numbers, parts, read_records
+from loadtest.summary.records import most_per_user, numbers, parts, read_records
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
 from shared.settings import PaperSettings
@@ -23,7 +24,7 @@ Which = Literal["last steps", "leave-one-out"]
 
 def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullSection | None:
     """All figures of full.parquet, or None without that file."""
-    frame = read_records(run_dir / FULL_FILE, COLUMNS)
+    frame = read_records(run_dir / FULL, COLUMNS)
     if frame is None or frame.is_empty():
         return None
     frame = frame.sort("user", "step")

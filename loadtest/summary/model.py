@@ -190,7 +190,7 @@ class Latency(_Figures):
 
 
 class CloudUse(_Figures):
-    """What the cloud was asked for.
+    """What the cloud was asked for during the replay; the warm-up before it is counted apart.
 
     Attributes:
         refreshes: snapshots the policy asked for. calls: HTTP attempts behind them.
@@ -198,6 +198,7 @@ class CloudUse(_Figures):
         outcomes: refreshes by outcome. refused: those the cloud turned away (429).
         breaker_open_requests: share of requests made while the device's breaker was not closed.
         breaker_open_s: device seconds with the breaker not closed, sampled at requests.
+        warm_up_calls: HTTP attempts before the first request, that gave devices a first snapshot.
     """
 
     requests: int
@@ -210,6 +211,7 @@ class CloudUse(_Figures):
     refused: int
     breaker_open_requests: float
     breaker_open_s: float
+    warm_up_calls: int
 
 
 class SystemSection(_Figures):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from loadtest.evidence_records import PAPER
 from loadtest.run_info import RunInfo
 from loadtest.summary.model import (
     CueMeans,
@@ -18,7 +19,6 @@ from loadtest.summary.model import (
     Staleness,
 )
 from loadtest.summary.records import (
-    PAPER_FILE,
     Float,
     finite_mean,
     most_per_user,
@@ -64,7 +64,7 @@ def paper_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> Pape
     Raises:
         DataError: settings and gaps do not cover the same requests, so nothing can be paired.
     """
-    path = run_dir / PAPER_FILE
+    path = run_dir / PAPER
     frame = read_records(path, COLUMNS)
     if frame is None or frame.is_empty():
         return None

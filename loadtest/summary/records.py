@@ -12,11 +12,6 @@ from loadtest.summary.model import Part
 from shared.errors import DataError
 from shared.metrics import hit_rate, ndcg
 
-PAPER_FILE = "paper.parquet"
-FULL_FILE = "full.parquet"
-REQUESTS_FILE = "requests.parquet"
-REFRESHES_FILE = "refreshes.parquet"
-
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
 from loadtest.summary.latency import latencies
 from loadtest.summary.model import (
@@ -17,8 +18,6 @@ from loadtest.summary.model import (
     SystemSection,
 )
 from loadtest.summary.records import (
-    REFRESHES_FILE,
-    REQUESTS_FILE,
     Float,
     Mask,
     most_per_user,
@@ -61,12 +60,14 @@ def system_section(
     device: DeviceSettings,
 ) -> SystemSection | None:
     """All figures of requests.parquet and refreshes.parquet, or None without the former."""
-    frame = read_records(run_dir / REQUESTS_FILE, REQUEST_COLUMNS)
+    frame = read_records(run_dir / REQUESTS, REQUEST_COLUMNS)
     if frame is None or frame.is_empty():
         return None
-    refreshes = read_records(run_dir / REFRESHES_FILE, REFRESH_COLUMNS)
-    if refreshes is None:
-        refreshes = pl.DataFrame({name: [] for name in REFRESH_COLUMNS})
+    recorded = read_records(run_dir / REFRESHES, REFRESH_COLUMNS)
+    if recorded is None:
+        recorded = pl.DataFrame({name: [] for name in REFRESH_COLUMNS})
+    before = pl.col("started_s").cast(pl.Float64) < 0
+    warm_up, refreshes = recorded.filter(before), recorded.filter(~before)
     frame = frame.sort("scheduled_s", "user", "step")
     users = frame["user"].to_numpy()
     ranks = {name: numbers(frame, column) for name, column in SCORERS.items()}
@@ -119,11 +120,11 @@ def system_section(
         timeline=moments,
         outages=outages(frame),
         latency=latencies(frame, refreshes),
-        cloud=cloud_use(frame, refreshes),
+        cloud=cloud_use(frame, refreshes, warm_up),
     )
 
 
-def cloud_use(frame: pl.DataFrame, refreshes: pl.DataFrame) -> CloudUse:
+def cloud_use(frame: pl.DataFrame, refreshes: pl.DataFrame, warm_up: pl.DataFrame) -> CloudUse:
     """What the cloud was asked for, against one call per request."""
     calls = int(numbers(refreshes, "attempts").sum())
     outcomes = refreshes["outcome"].to_list()
@@ -139,6 +140,7 @@ def cloud_use(frame: pl.DataFrame, refreshes: pl.DataFrame) -> CloudUse:
         refused=outcomes.count("refused"),
         breaker_open_requests=float(waiting.mean()),
         breaker_open_s=_breaker_seconds(frame, waiting),
+        warm_up_calls=int(numbers(warm_up, "attempts").sum()),
     )
 
 

@@ -192,7 +192,8 @@ def _refreshes(requests: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame
         np.where(asked["breaker"].to_numpy() == "open", "breaker", "network"),
     )
     latency = np.where(outcome == "breaker", 0.05, rng.lognormal(4, 0.5, n))
-    started = asked["scheduled_s"].to_numpy()
+    # One refresh falls into the warm-up.
+    started = np.where(np.arange(n) == 0, -0.5, asked["scheduled_s"].to_numpy())
     return pl.DataFrame(
         {
             "user": asked["user"],

@@ -127,7 +127,8 @@ def test_full_ranking_keeps_leave_one_out_apart(run_dir: Path, summary: Summary)
 
 def test_system_figures_equal_a_recomputation(run_dir: Path, summary: Summary) -> None:
     requests = pl.read_parquet(run_dir / "requests.parquet")
-    refreshes = pl.read_parquet(run_dir / "refreshes.parquet")
+    recorded = pl.read_parquet(run_dir / "refreshes.parquet")
+    refreshes = recorded.filter(pl.col("started_s") >= 0)
     system = summary.system
     assert system is not None
     groups = {(s.by, s.group, s.scorer): s.metrics["ndcg@10"] for s in system.scores}
@@ -143,6 +144,8 @@ def test_system_figures_equal_a_recomputation(run_dir: Path, summary: Summary) -
     assert cloud.calls == refreshes["attempts"].sum()
     assert cloud.saved == pytest.approx(1 - refreshes["attempts"].sum() / requests.height)
     assert cloud.bytes_up == refreshes["request_bytes"].sum()
+    assert recorded.height == refreshes.height + 1
+    assert cloud.warm_up_calls == recorded["attempts"].sum() - cloud.calls
     assert sum(cloud.outcomes.values()) == refreshes.height
     assert cloud.refused == refreshes.filter(pl.col("outcome") == "refused").height
     assert cloud.breaker_open_requests == pytest.approx((requests["breaker"] != "closed").mean())

@@ -1,0 +1,70 @@
+"""A log's requests as devices see them: context, history and encoding at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.history import History, RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.ranking import Encoded, encode
+from shared.interactions import InteractionLog
+from shared.split import Steps
+
+
+class LogRequests:
+    """Step t of a user is the request made at the moment of event t, with t events known."""
+
+    def __init__(self, log: InteractionLog, models: DeviceModels) -> None:
+        self._log, self._models = log, models
+        self._hour = log.local_hour_of_week()
+
+    def target(self, user: int, step: int) -> int:
+        return int(self._log.item[self._row(user, step)])
+
+    def is_last(self, user: int, step: int) -> bool:
+        """Whether this is the leave-one-out step of the user."""
+        return self._row(user, step) + 1 == int(self._log.user_start[user + 1])
+
+    def history(self, user: int, step: int) -> NDArray[np.int32]:
+        """[t] items of all events known at the step, oldest first (a view)."""
+        return self._log.item[self._row(user, 0) : self._row(user, step)]
+
+    def context(self, user: int, step: int) -> RequestContext:
+        """Moment of the request, and the user's query if the log has one."""
+        row = self._row(user, step)
+        query = "" if self._log.query is None else self._log.query[row]
+        return RequestContext(self._time(row), float(self._hour[row]), query)
+
+    def encode(self, user: int, steps: Iterable[int]) -> Iterator[tuple[int, Encoded | None]]:
+        """Each of ``steps``, ascending, and the encoding of the history fed up to it."""
+        history = History(self._models.profile.window, "window")
+        for step in sorted(set(steps)):
+            for row in range(self._row(user, history.total), self._row(user, step)):
+                item, hour = int(self._log.item[row]), float(self._hour[row])
+                history.append(item, self._time(row), hour)
+            yield step, encode(self._models, history, self.context(user, step))
+
+    def _time(self, row: int) -> float | None:
+        return None if self._log.time is None else float(self._log.time[row])
+
+    def _row(self, user: int, step: int) -> int:
+        return int(self._log.user_start[user]) + step
+
+
+def last_steps(steps: Steps, count: int) -> Steps:
+    """The last ``count`` of each user's ``steps``."""
+    # Steps are sorted by user, then step: place from the end of each user's run.
+    _, sizes = np.unique(steps.user, return_counts=True)
+    from_end = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(steps))
+    keep = from_end <= count
+    return Steps(steps.user[keep], steps.step[keep])
+
+
+def by_user(steps: Steps) -> Iterator[tuple[int, list[int]]]:
+    """Each user of ``steps`` with their steps, ascending."""
+    users, starts = np.unique(steps.user, return_index=True)
+    for user, own in zip(users.tolist(), np.split(steps.step, starts[1:]), strict=True):
+        yield user, own.tolist()
