@@ -1,0 +1,67 @@
+"""The split: nothing a test step asks for was trained on, and time only goes one way."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.interactions import Catalogue, InteractionLog
+from shared.split import MIN_HISTORY, split_log
+
+
+def log_of(counts):
+    catalogue = Catalogue(("i",), ("t",), ((),), ("",), ("x",))
+    user = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    return InteractionLog(
+        name="log",
+        user=user,
+        item=np.zeros(len(user), np.int32),
+        time=None,
+        utc_offset_min=None,
+        query=None,
+        user_ids=tuple(map(str, range(len(counts)))),
+        catalogue=catalogue,
+    )
+
+
+counts = st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any)
+
+
+@given(counts, st.integers(1, 12), st.integers(1, 4))
+def test_split_properties(counts, test_steps, validation_steps):
+    split = split_log(log_of(counts), test_steps=test_steps, validation_steps=validation_steps)
+    test = {(u, t) for u, t in zip(split.test().user, split.test().step, strict=True)}
+    valid = {(u, t) for u, t in zip(split.validation().user, split.validation().step, strict=True)}
+    assert not test & valid
+    for user, n in enumerate(counts):
+        trained = set(range(split.validation_start[user]))
+        tested = sorted(t for u, t in test if u == user)
+        validated = sorted(t for u, t in valid if u == user)
+        # Every event is training, validation or test, once, and in that order.
+        assert sorted([*trained, *validated, *tested]) == list(range(n))
+        assert [*trained, *validated, *tested] == list(range(n))
+        room = n - validation_steps - MIN_HISTORY
+        assert len(tested) == max(0, min(test_steps, room))
+        assert len(validated) == (validation_steps if tested else 0)
+        if tested:
+            assert len(trained) >= MIN_HISTORY
+            assert tested[-1] == n - 1
+
+
+@given(counts, st.integers(1, 12), st.integers(1, 4))
+def test_leave_one_out_is_the_last_event_of_each_tested_user(counts, test_steps, validation_steps):
+    split = split_log(log_of(counts), test_steps=test_steps, validation_steps=validation_steps)
+    last = split.leave_one_out()
+    tested = sorted(set(split.test().user.tolist()))
+    assert last.user.tolist() == tested
+    assert last.step.tolist() == [counts[user] - 1 for user in tested]
+
+
+@given(counts)
+def test_steps_come_sorted_by_user_then_step(counts):
+    steps = split_log(log_of(counts), test_steps=5).test()
+    pairs = list(zip(steps.user.tolist(), steps.step.tolist(), strict=True))
+    assert pairs == sorted(pairs)
+    assert steps.user.dtype == steps.step.dtype == np.int32
+    assert len(steps) == len(pairs)
