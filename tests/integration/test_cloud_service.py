@@ -140,7 +140,7 @@ async def test_embedder_killed_slow_or_wrong_gives_the_last_snapshot(tmp_path: P
             s.embeddings.delay_s = 5
             started = asyncio.get_running_loop().time()
             slow = await s.post(step=4)
-            assert asyncio.get_running_loop().time() - started < 0.9
+            assert asyncio.get_running_loop().time() - started < 3  # the server takes 5
             assert (s.tau(slow), slow.headers["scalrec-stale"]) == (3, "true")
             stranger = await s.post("bob", step=4)
             assert problem(stranger) == ProblemType.EMBEDDER_UNAVAILABLE

@@ -147,13 +147,13 @@ async def test_bodies_are_bounded(cloud: Cloud, declared: bool) -> None:
 
 
 async def test_overload_is_refused_at_once(cloud: Cloud) -> None:
-    cloud.embedder.delay_s = 0.2
+    cloud.embedder.delay_s = 0.5
     answers = await asyncio.gather(*(cloud.post(f"u{i}") for i in range(8)))
     assert sorted(a.status_code for a in answers) == [200] * 3 + [429] * 5
     refused = next(a for a in answers if a.status_code == 429)
     assert_problem(refused, 429, ProblemType.OVERLOADED)
     assert refused.headers["retry-after"] == "2"
-    assert refused.elapsed.total_seconds() < 0.15
+    assert refused.elapsed.total_seconds() < 0.4
 
 
 async def test_same_request_at_the_same_time_is_computed_once(cloud: Cloud) -> None:

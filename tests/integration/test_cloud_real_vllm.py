@@ -1,0 +1,82 @@
+"""The vLLM back end against a real vLLM server: same vectors as transformers, whole refresh."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud_service.app import create_app
+from cloud_service.embedding.factory import create_embedder
+from cloud_service.launch.model_files import resolve_model
+from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from cloud_service.memory_store import MemorySnapshotStore
+from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
+from shared.settings import EmbedderSettings, load_settings
+from tests.support.bundles import make_bundle
+from tests.support.cloud import client_of, cloud_settings, quiet
+
+pytestmark = pytest.mark.vllm
+
+TEXTS = (
+    "Mostly watches drama and film noir. Recently: Heat, Fargo. It is Friday evening.",
+    "Coffee shop in the East Village.",
+    "Ünïcödé, 東京, and an emoji 🎬.",
+    "x",
+    "A long evening of film noir, one reel after another. " * 100,
+)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[VllmServer]:
+    options = VllmOptions(
+        resolve_model("minilm", cache=tmp_path),
+        served_name="minilm",
+        python=load_settings().embedder.python,
+    )
+    async with VllmServer(options, log=tmp_path / "vllm.log") as server:
+        yield server
+
+
+async def test_agrees_with_transformers_and_serves_a_refresh(
+    server: VllmServer, tmp_path: Path
+) -> None:
+    shared = {"model": "minilm", "max_tokens": 100, "batch_size": 2}
+    vllm = create_embedder(
+        EmbedderSettings(backend="vllm", **shared), model_dir=None, url=server.url
+    )
+    local = create_embedder(
+        EmbedderSettings(backend="transformers", **shared),
+        model_dir=resolve_model("minilm", cache=tmp_path),
+    )
+    theirs, ours = await vllm.embed(TEXTS), await local.embed(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-5)
+    # Includes the text that both must cut at the same token.
+    assert (theirs * ours).sum(axis=1).min() > 0.999
+    assert vllm.identity.model_dump(exclude={"backend"}) == local.identity.model_dump(
+        exclude={"backend"}
+    )
+    await vllm.aclose()
+    await local.aclose()
+
+    template = make_bundle(tmp_path / "template", text_dim=384)
+    identity = EmbedderIdentity(backend="transformers", model="minilm", pooling="MEAN", dim=384)
+    names = template.manifest.files
+    bundle = write_bundle(
+        tmp_path / "bundle",
+        template.manifest.model_copy(update={"embedder": identity}),
+        {name: template.file(name).read_bytes() for name in names},
+    )
+    app = create_app(
+        cloud_settings(
+            embedder={"backend": "vllm", "model": "minilm", "url": server.url, "deadline_s": 5.0}
+        ),
+        bundle=load_bundle(bundle.path),
+        store=MemorySnapshotStore(),
+        telemetry=quiet()[0],
+    )
+    async with client_of(app) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        answer = await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
+        assert answer.status_code == 200
+        assert len(answer.json()["items"]) == 10

@@ -1,0 +1,83 @@
+"""The in-process back end, with the real MiniLM that comes as a package."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.embedding.factory import create_embedder
+from cloud_service.embedding.transformers import TransformersEmbedder, pool
+from cloud_service.launch.model_files import resolve_model
+from shared.errors import EmbedderUnavailable
+from shared.settings import EmbedderSettings
+
+LONG = "A long evening of film noir, one reel after another. " * 80
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return resolve_model("minilm", cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+async def embedder(model_dir: Path) -> AsyncIterator[TransformersEmbedder]:
+    settings = EmbedderSettings(backend="transformers", model="minilm", batch_size=4, max_tokens=64)
+    embedder = create_embedder(settings, model_dir=model_dir)
+    assert isinstance(embedder, TransformersEmbedder)
+    await embedder.ready()
+    yield embedder
+    await embedder.aclose()
+
+
+async def test_real_model_mean_pooling(embedder: TransformersEmbedder, model_dir: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["A cat sleeps.", LONG, "The stock market fell sharply today.", "A kitten naps.", "Hi"]
+    vectors = await embedder.embed(texts)
+    assert vectors.shape == (5, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert vectors[0] @ vectors[3] > 0.6 > 0.3 > vectors[0] @ vectors[2]
+    assert embedder.identity.model_dump() == {
+        "backend": "transformers",
+        "model": "minilm",
+        "pooling": "MEAN",
+        "dim": 384,
+    }
+    # One text at a time, in float32, without padding: what batching must not change.
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model = AutoModel.from_pretrained(model_dir).eval()
+    for text, vector in zip(texts, vectors, strict=True):
+        tokens = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+        with torch.inference_mode():
+            mean = model(**tokens).last_hidden_state[0].mean(dim=0).numpy()
+        assert vector @ mean / np.linalg.norm(mean) > 0.999
+
+
+async def test_concurrent_callers_get_their_own_vectors(embedder: TransformersEmbedder) -> None:
+    texts = ["drama", "comedy", "documentary"]
+    together = await asyncio.gather(*(embedder.embed([text]) for text in texts))
+    alone = await embedder.embed(texts)
+    for one, row in zip(together, alone, strict=True):
+        assert one[0] @ row > 0.999
+    assert together[0][0] @ together[2][0] < 0.9
+    assert (await embedder.embed([])).shape == (0, 384)
+
+
+async def test_a_folder_without_a_model_is_unavailable(tmp_path: Path) -> None:
+    embedder = TransformersEmbedder(tmp_path, model="minilm", pooling="MEAN")
+    with pytest.raises(EmbedderUnavailable, match="cannot load the embedding model from"):
+        await embedder.embed(["drama"])
+    await embedder.aclose()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("MEAN", [[2.0, 3.0], [5.0, 6.0]]), ("LAST", [[3.0, 4.0], [5.0, 6.0]])],
+)
+def test_pooling_leaves_padding_out(pooling: str, expected: list[list[float]]) -> None:
+    states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [99.0, 99.0]]])
+    mask = torch.tensor([[1, 1], [1, 0]])
+    assert pool(states, mask, pooling).tolist() == expected
