@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
-from cloud_service.embedding.base import Embedder
 from numpy.typing import NDArray
 
+from cloud_service.embedding.base import Embedder
 from shared.errors import EmbedderMismatch
 from shared.progress import NullProgress, Progress, Task
 from training.embedding_cache import EmbeddingCache, cache_key

@@ -1,0 +1,61 @@
+"""Run blocking training code beside the event loop, so that it can be cancelled and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from shared.progress import Progress, Task
+
+T = TypeVar("T")
+
+
+class _Stopped(BaseException):
+    """Unwinds the worker thread; a BaseException so that no handler takes it for a failure."""
+
+
+class _StoppableTask:
+    def __init__(self, inner: Task, stop: threading.Event) -> None:
+        self._inner, self._stop = inner, stop
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        if self._stop.is_set():
+            raise _Stopped
+        self._inner.advance(amount, note)
+
+
+class _StoppableProgress:
+    def __init__(self, inner: Progress, stop: threading.Event) -> None:
+        self._inner, self._stop = inner, stop
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None) -> Iterator[Task]:
+        with self._inner.task(label, total) as inner:
+            yield _StoppableTask(inner, self._stop)
+
+
+async def in_thread(work: Callable[[Progress], T], progress: Progress) -> T:
+    """The result of ``work``, run in a thread of its own.
+
+    Cancelling stops the work the next time it reports progress, and waits for that: no thread goes
+    on computing after this call has ended.
+    """
+    stop = threading.Event()
+
+    def stoppable() -> T | None:
+        try:
+            return work(_StoppableProgress(progress, stop))
+        except _Stopped:
+            return None
+
+    running = asyncio.ensure_future(asyncio.to_thread(stoppable))
+    try:
+        result = await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([running])
+        raise
+    return result  # type: ignore[return-value]  # None only after a cancellation

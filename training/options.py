@@ -1,0 +1,65 @@
+"""What each part of training takes from the settings."""
+
+from __future__ import annotations
+
+from shared.settings import Settings
+from training.backbone import BackboneOptions, Cycle
+from training.calibration_fit import CalibrationOptions
+from training.encoders.sasrec import SASRecConfig
+from training.objective import RepeatPolicy
+from training.projector import ProjectorOptions
+
+FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
+SAMPLED_NEGATIVES = 1024
+
+
+def encoder_config(settings: Settings, *, has_time: bool) -> SASRecConfig:
+    options = settings.training
+    return SASRecConfig(
+        dim=options.dim,
+        layers=options.layers,
+        heads=options.heads,
+        window=settings.profile.window,
+        dropout=options.dropout,
+        has_time=has_time,
+        return_mechanism=options.return_mechanism,
+    )
+
+
+def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
+    options = settings.training
+    cycles = [Cycle(epochs=options.epochs, learning_rate=options.learning_rate)]
+    if options.restart_epochs:
+        rate = options.learning_rate / 2
+        cycles.append(Cycle(epochs=options.restart_epochs, learning_rate=rate))
+    return BackboneOptions(
+        cycles=tuple(cycles),
+        batch_windows=options.batch_size,
+        negatives=None if n_items <= FULL_SOFTMAX_ITEMS else SAMPLED_NEGATIVES,
+        repeat_policy=policy,
+    )
+
+
+def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOptions:
+    options = settings.training
+    return ProjectorOptions(
+        epochs=options.semantic_epochs, dropout=options.dropout, exclude_seen=policy == "exclude"
+    )
+
+
+def calibration_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+    options = settings.training
+    return CalibrationOptions(
+        gamma_max=options.gamma_max,
+        temperature=options.temperature,
+        lambda_rel=options.lambda_rel,
+        lambda_reg=options.lambda_reg,
+        epochs=options.calibration_epochs,
+        batch_size=options.batch_size,
+        dropout=options.dropout,
+        candidates=settings.cloud.candidates,
+        top_l=options.top_l,
+        window=settings.profile.window,
+        unite_history=settings.profile.unite_history,
+        exclude_seen=policy == "exclude",
+    )

@@ -1,0 +1,66 @@
+"""TrainedModel: all that training hands to export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.bundle import EmbedderIdentity
+from shared.interactions import InteractionLog
+from shared.split import Split
+from training.backbone import TrainedBackbone
+from training.calibration_fit import FittedCalibration
+from training.projector import FittedProjector
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """Networks in eval mode, the data they were fitted on, and how well they did on validation.
+
+    Attributes:
+        popularity: [I] float32, training events per item.
+        figures: validation NDCG@10 and the like, by name; they go into the bundle's manifest.
+        stage_seconds: wall time of each stage of this run.
+        reused: stages read from an earlier run.
+        notes: what the user should know, e.g. that a damaged cache was set aside.
+    """
+
+    log: InteractionLog
+    split: Split
+    repeat_policy: Literal["allow", "exclude"]
+    embedder: EmbedderIdentity
+    backbone: TrainedBackbone
+    projector: FittedProjector
+    calibration: FittedCalibration
+    popularity: NDArray[np.float32]
+    figures: Mapping[str, float]
+    stage_seconds: Mapping[str, float]
+    reused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def validation_figures(
+    backbone: TrainedBackbone, projector: FittedProjector, calibration: FittedCalibration
+) -> dict[str, float]:
+    """Figures of TrainedModel; NDCG@10 over all items (full) or what a device holds (cached)."""
+    figures = {
+        "backbone_best_epoch": float(backbone.best.epoch),
+        "projector_best_epoch": float(projector.best_epoch),
+        "calibration_best_epoch": float(calibration.best_epoch),
+        "calibration_helped": float(calibration.helped),
+        "fusion_weight": projector.fusion_weight,
+        "validation_full_structure": projector.validation_structure,
+        "validation_full_semantic": projector.validation_semantic,
+        "validation_full_fused": projector.validation_fused,
+        "mean_reliability_target": calibration.mean_reliability_target,
+    }
+    for gap, at in calibration.gaps.items():
+        figures[f"validation_cached_structure_gap{gap}"] = at.structure
+        figures[f"validation_cached_fresh_gap{gap}"] = at.fresh
+        figures[f"validation_cached_stale_gap{gap}"] = at.stale
+        figures[f"validation_cached_calibrated_gap{gap}"] = at.calibrated
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
