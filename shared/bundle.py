@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import BundleError
+from shared.errors import BundleError, DataError
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile
 
@@ -100,11 +100,18 @@ class Bundle:
 
     def array(self, name: str) -> NDArray[np.float32]:
         """A float32 array of the bundle, read into memory (pickles refused)."""
-        array: NDArray[np.float32] = np.load(self.file(name), allow_pickle=False)
+        try:
+            array: NDArray[np.float32] = np.load(self.file(name), allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BundleError(f"{self.path / name} is not a plain array: {error}") from error
         return array.astype(np.float32, copy=False)
 
     def catalogue(self) -> Catalogue:
-        return msgspec.msgpack.decode(self.file(CATALOGUE_FILE).read_bytes(), type=Catalogue)
+        path = self.file(CATALOGUE_FILE)
+        try:
+            return msgspec.msgpack.decode(path.read_bytes(), type=Catalogue)
+        except (OSError, msgspec.MsgspecError, DataError) as error:
+            raise BundleError(f"{path} is not a catalogue: {error}") from error
 
 
 def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

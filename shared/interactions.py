@@ -79,11 +79,14 @@ class InteractionLog:
                 raise DataError(f"column {name} has {len(column)} rows, user has {n}")
         if np.any(np.diff(self.user) < 0):
             raise DataError("interactions are not sorted by user")
+        if not 0 <= self.user[0] <= self.user[-1] < len(self.user_ids):
+            raise DataError("interactions name users that user_ids does not name")
         if not 0 <= self.item.min() <= self.item.max() < len(self.catalogue):
             raise DataError("interactions name items that the catalogue does not hold")
         if self.time is not None:
             same_user = np.diff(self.user) == 0
-            if np.any(np.diff(self.time)[same_user] < 0):
+            # Written so that a NaN is refused as well.
+            if not np.all(np.diff(self.time)[same_user] >= 0) or np.isnan(self.time).any():
                 raise DataError("interactions of a user are not in time order")
         counts = np.bincount(self.user, minlength=len(self.user_ids))
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -110,7 +113,9 @@ class InteractionLog:
             return np.zeros(len(self), dtype=np.float32)
         offset = 0.0 if self.utc_offset_min is None else self.utc_offset_min.astype(float) * 60.0
         # 1970-01-01 was a Thursday: shift by three days so that Monday starts the week.
-        return (((self.time + offset) / 3600.0 + 72.0) % 168.0).astype(np.float32)
+        hours = (((self.time + offset) / 3600.0 + 72.0) % 168.0).astype(np.float32)
+        # The last milliseconds of a week round up to its end in float32.
+        return np.minimum(hours, np.nextafter(np.float32(168.0), np.float32(0.0)))
 
     def return_share(self) -> float:
         """Share of events whose item the same user had before (each user's first event aside)."""

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 from pydantic_settings.sources import TomlConfigSettingsSource
 
 from shared.errors import ConfigError
@@ -234,7 +239,9 @@ def load_settings(**overrides: Any) -> Settings:
             f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
         )
         raise ConfigError(f"invalid settings ({settings_file()}, SCALREC_*): {problems}") from error
-    except tomllib.TOMLDecodeError as error:
+    except SettingsError as error:
+        raise ConfigError(f"invalid SCALREC_* environment: {error} (write JSON)") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{settings_file()} is not valid TOML: {error}") from error
     if settings.cloud.redis_url is None and (url := os.environ.get("REDIS_URL")):
         cloud = settings.cloud.model_copy(update={"redis_url": SecretStr(url)})
