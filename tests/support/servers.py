@@ -22,11 +22,12 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: ASGIApp, *, port: int = 0, lifespan: str = "on") -> AsyncIterator[str]:
     """Base URL of ``app`` on a real socket; on leaving, connections are cut as by a kill."""
-    listener = socket.socket()
+    # Named as TCP, or asyncio leaves Nagle on and every answer waits 40 ms for an ACK.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(
-        app, log_level="error", lifespan=lifespan, timeout_graceful_shutdown=0, ws="none"
+        app, log_level="error", lifespan=lifespan, timeout_graceful_shutdown=1, ws="none"
     )
     server = _QuietServer(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -38,7 +39,7 @@ async def serving(app: ASGIApp, *, port: int = 0, lifespan: str = "on") -> Async
             await asyncio.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         for connection in list(server.server_state.connections):
             if transport := getattr(connection, "transport", None):
                 transport.abort()
