@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from datetime import datetime
 from pathlib import Path
 
 from shared.errors import ConfigError
-
-RECORDS = ("requests.parquet", "refreshes.parquet", "paper.parquet", "full.parquet")
 
 
 def new_run_dir(work_dir: Path, name: str, now: datetime) -> Path:
@@ -38,20 +35,3 @@ def latest_run(work_dir: Path) -> Path:
     if not link.exists():
         raise ConfigError(f"no finished run under {work_dir}; make one with `scalrec simulate`")
     return link.resolve()
-
-
-def git_revision(folder: Path) -> str:
-    """Short commit hash, with ``+changes`` on a dirty tree; "unknown" outside a checkout."""
-    try:
-        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+changes" if dirty else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()

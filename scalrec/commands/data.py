@@ -31,16 +31,22 @@ def list_logs() -> None:
 @app.command("fetch")
 def fetch_log(
     name: Annotated[str, typer.Argument(help="A name from `scalrec data list`.")],
-    url: Annotated[
-        str | None, typer.Option(help="Take it from here instead of its public address.")
+    source_url: Annotated[
+        str | None, typer.Option(help="Address or file to take it from instead of the public one.")
     ] = None,
+    sha256: Annotated[str | None, typer.Option(help="Hash the file must have.")] = None,
     assignments: SetOption = None,
 ) -> None:
     """Download a known log into the user cache; verified, resumable, never half-written."""
     console = Console()
     settings = settings_from(assignments=assignments)
-    path = fetch(name, settings.cache, ConsoleProgress(console), source_url=url)
-    console.print(f"[green]✓[/] {name} is at {path}")
+    path = fetch(
+        name, settings.cache, ConsoleProgress(console), source_url=source_url, sha256=sha256
+    )
+    console.print(f"[green]✓[/] {name} is at {path}", soft_wrap=True)
+    for source in known_logs():
+        if source.name == name:
+            console.print(f"[dim]Terms:[/] {source.terms}", highlight=False)
 
 
 @app.command("show")

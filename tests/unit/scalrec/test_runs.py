@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalrec.runs import git_revision, latest_run, new_run_dir, point_latest
+from scalrec.runs import latest_run, new_run_dir, point_latest
 from shared.errors import ConfigError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -36,7 +36,3 @@ def test_an_unusable_work_dir_is_named(tmp_path: Path) -> None:
     blocker.write_text("")
     with pytest.raises(ConfigError, match="cannot create run folder"):
         new_run_dir(blocker, "a", NOW)
-
-
-def test_revision_outside_a_checkout_is_unknown(tmp_path: Path) -> None:
-    assert git_revision(tmp_path) == "unknown"

@@ -1,0 +1,81 @@
+"""`scalrec fleet`: a fleet of devices against a cloud that is already running."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.report.build import build_report
+from loadtest.run_info import describe_run, write_run_info
+from loadtest.summary.build import write_summary
+from loadtest.summary_table import print_summary
+from scalrec.console import ConsoleProgress, print_settings
+from scalrec.options import (
+    ColumnsOption,
+    ItemsOption,
+    LogOption,
+    SeedOption,
+    SetOption,
+    WorkDirOption,
+    settings_from,
+)
+from scalrec.replaying import replay_over_http
+from scalrec.running import run_command
+from scalrec.runs import new_run_dir, point_latest
+from scalrec.training import bundle_dir
+from shared.bundle import load_bundle
+from shared.settings import Settings
+from shared.split import split_log
+from training.datasets.registry import load_log
+
+
+def fleet(
+    cloud: Annotated[str, typer.Option(help="Address of the cloud service.")],
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle of the devices (default: of log and profile).")
+    ] = None,
+    users: Annotated[int | None, typer.Option(help="Devices in the fleet.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds the replay lasts.")] = None,
+    seed: SeedOption = None,
+    work_dir: WorkDirOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay."""
+    settings = settings_from(
+        log=log,
+        columns=columns,
+        items=items,
+        seed=seed,
+        work_dir=work_dir,
+        assignments=assignments,
+        replay={"users": users, "duration_s": duration, "clock": "wall"},
+    )
+    run_command(_fleet(settings, cloud, bundle or bundle_dir(settings)))
+
+
+async def _fleet(settings: Settings, url: str, path: Path) -> None:
+    console, started = Console(), datetime.now(UTC)
+    print_settings(console, settings)
+    progress = ConsoleProgress(console)
+    bundle = load_bundle(path)
+    log = load_log(settings.log, cache=settings.cache, progress=progress)
+    options = settings.training
+    split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
+    run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
+    await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
+    info = describe_run(
+        log, bundle.manifest, settings, started=started.isoformat(timespec="seconds")
+    )
+    write_run_info(run_dir, info)
+    summary = write_summary(run_dir)
+    report = build_report(run_dir)
+    point_latest(settings.work_dir, run_dir)
+    print_summary(summary, console)
+    console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)

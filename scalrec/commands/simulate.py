@@ -1,0 +1,76 @@
+"""`scalrec simulate`: everything at once, what `make demo` runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scalrec.console import print_settings
+from scalrec.options import (
+    ColumnsOption,
+    EmbedderOption,
+    ItemsOption,
+    LogOption,
+    ModelOption,
+    SeedOption,
+    SetOption,
+    WorkDirOption,
+    settings_from,
+)
+from scalrec.running import run_command
+from scalrec.simulation import Simulation
+from shared.settings import Settings
+
+
+def simulate(
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    users: Annotated[int | None, typer.Option(help="Devices in the fleet.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds the replay lasts.")] = None,
+    clock: Annotated[str | None, typer.Option(help="wall or virtual.")] = None,
+    k: Annotated[int | None, typer.Option(help="Refresh after every k requests.")] = None,
+    availability: Annotated[
+        str | None, typer.Option(help="When the cloud is up: always, never or periodic.")
+    ] = None,
+    seed: SeedOption = None,
+    work_dir: WorkDirOption = None,
+    fallback: Annotated[
+        bool, typer.Option(help="Use transformers where vLLM is not installed, and say so.")
+    ] = True,
+    assignments: SetOption = None,
+) -> None:
+    """Train, start Redis, vLLM and the cloud, replay a fleet, and write the report.
+
+    Finished stages are reused by later runs with the same settings. Everything that was started is
+    stopped at the end, and on Ctrl-C.
+    """
+    settings = settings_from(
+        log=log,
+        columns=columns,
+        items=items,
+        embedder=embedder,
+        model=model,
+        seed=seed,
+        work_dir=work_dir,
+        assignments=assignments,
+        device={"k": k},
+        cloud={"port": 0},
+        replay={
+            "users": users,
+            "duration_s": duration,
+            "clock": clock,
+            "availability": {"kind": availability} if availability else None,
+        },
+    )
+    console = Console()
+    print_settings(console, settings)
+    run_command(_simulate(settings, console, fallback))
+
+
+async def _simulate(settings: Settings, console: Console, fallback: bool) -> None:
+    await Simulation(settings, console, allow_fallback=fallback).run()

@@ -1,0 +1,89 @@
+"""`scalrec train`: backbone, projector and calibration for one log and device profile."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scalrec.commands.data import print_log
+from scalrec.console import ConsoleProgress, StageTimes, print_settings
+from scalrec.embedder_server import served_embedder
+from scalrec.options import (
+    ColumnsOption,
+    EmbedderOption,
+    ItemsOption,
+    LogOption,
+    ModelOption,
+    SeedOption,
+    SetOption,
+    WorkDirOption,
+    settings_from,
+)
+from scalrec.running import run_command
+from scalrec.training import bundle_dir, export_if_changed, train_model
+from shared.settings import Settings
+from training.datasets.registry import load_log
+
+
+def train(
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    seed: SeedOption = None,
+    work_dir: WorkDirOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train all stages anew instead of reusing them.")
+    ] = False,
+    assignments: SetOption = None,
+) -> None:
+    """Train every stage that is not finished yet; interrupted runs continue where they were."""
+    settings = settings_from(
+        log=log,
+        columns=columns,
+        items=items,
+        embedder=embedder,
+        model=model,
+        seed=seed,
+        work_dir=work_dir,
+        assignments=assignments,
+    )
+    run_command(train_and_export(settings, Console(), force=force, export=False))
+
+
+async def train_and_export(
+    settings: Settings, console: Console, *, force: bool, export: bool
+) -> None:
+    """Train, print the validation figures, and write the bundle if asked to."""
+    print_settings(console, settings)
+    progress, times = ConsoleProgress(console), StageTimes()
+    loaded = load_log(settings.log, cache=settings.cache, progress=progress)
+    print_log(console, loaded)
+    async with served_embedder(
+        settings,
+        logs=settings.work_dir / "serve",
+        progress=progress,
+        console=console,
+        allow_fallback=False,
+    ) as served:
+        times.add("embedder start", served.seconds_to_ready)
+        async with aclosing(served.connect(settings.training.threads)) as client:
+            trained = await train_model(settings, loaded, client, progress=progress, force=force)
+    for name, seconds in trained.stage_seconds.items():
+        times.add(f"{name} (reused)" if name in trained.reused else name, seconds)
+    for name, value in trained.figures.items():
+        console.print(f"[dim]{name:>40}[/]  {value:.4f}", highlight=False)
+    for note in trained.notes:
+        console.print(f"[yellow]note[/] {note}")
+    if export:
+        with times.stage("export"):
+            bundle, unchanged = export_if_changed(
+                trained, settings, bundle_dir(settings), progress=progress
+            )
+        state = "unchanged" if unchanged else "written"
+        console.print(f"[green]✓[/] bundle {bundle.id} {state}: {bundle.path}", soft_wrap=True)
+    times.print(console)

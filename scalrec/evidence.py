@@ -1,0 +1,93 @@
+"""Controlled experiments of a run, through the bundle's own graphs; reused when unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import device_runtime
+import loadtest
+from cloud_service.embedding.base import Embedder
+from device_runtime.models import DeviceModels
+from loadtest.evidence_records import FULL, PAPER
+from loadtest.full_ranking import run_full_ranking
+from loadtest.paper import run_paper
+from loadtest.snapshot_source import snapshots_needed
+from scalrec.offline_cloud import OfflineCloud, embed_abstracts
+from shared.bundle import Bundle
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.split import Split, Steps
+from training.stages import Saved, StageStore, source_hash, stage_key
+
+Blobs = dict[str, bytes]
+
+
+async def collect_evidence(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    bundle: Bundle,
+    embedder: Embedder,
+    run_dir: Path,
+    *,
+    progress: Progress,
+) -> StageStore:
+    """Write paper.parquet and full.parquet of this bundle into ``run_dir``.
+
+    Returns:
+        The stage store, which knows the seconds it took and whether records were reused.
+    """
+    steps = last_test_steps(split, settings.paper.steps)
+    gaps = settings.paper.gaps
+
+    async def measure() -> Blobs:
+        points = snapshots_needed(steps, gaps)
+        abstracts = await embed_abstracts(
+            settings, log, embedder, points, label="embedding test abstracts", progress=progress
+        )
+        source = OfflineCloud(bundle, embedder, abstracts, settings.cloud.candidates)
+        models = DeviceModels.load(bundle, expected=settings.profile)
+
+        def work() -> None:
+            half_life = settings.paper.half_life
+            run_full_ranking(
+                run_dir, log, steps, models, source, half_life=half_life, progress=progress
+            )
+            run_paper(run_dir, log, steps, models, source, gaps=gaps, progress=progress)
+
+        await asyncio.to_thread(work)
+        return {name: (run_dir / name).read_bytes() for name in (PAPER, FULL)}
+
+    store = StageStore(settings.work_dir / "stages")
+    blobs = await store.run("evidence", _key(settings, bundle), measure, Saved(_save, _load))
+    _save(blobs, run_dir)
+    return store
+
+
+def last_test_steps(split: Split, count: int) -> Steps:
+    """Each user's last ``count`` test steps."""
+    test = split.test()
+    late = test.step >= split.n_events[test.user] - count
+    return Steps(test.user[late], test.step[late])
+
+
+def _key(settings: Settings, bundle: Bundle) -> str:
+    rooms = [Path(room.__file__).parent for room in (device_runtime, loadtest)]
+    return stage_key(
+        bundle=bundle.id,
+        paper=settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
+        candidates=settings.cloud.candidates,
+        test_steps=settings.training.test_steps,
+        code=source_hash([*rooms, Path(__file__)], leave_out=("report", "summary")),
+    )
+
+
+def _save(blobs: Blobs, folder: Path) -> None:
+    for name, blob in blobs.items():
+        (folder / name).write_bytes(blob)
+
+
+def _load(folder: Path) -> Blobs:
+    return {name: (folder / name).read_bytes() for name in (PAPER, FULL)}

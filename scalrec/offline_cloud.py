@@ -1,0 +1,114 @@
+"""The cloud's parts without its network: snapshots of any age for controlled experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud_service.embedding.base import Embedder
+from cloud_service.retrieval import ExactIndex
+from cloud_service.user_model import UserModel
+from device_runtime.abstract import TemplateAbstract
+from shared.bundle import Bundle, EmbedderIdentity
+from shared.errors import EmbedderUnavailable
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from training.anchors import Anchors, write_abstracts
+from training.embedding_cache import EmbeddingCache
+from training.semantics import embed_texts
+
+Points = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class AbstractVectors:
+    """Abstracts at some (user, tau) points and their text embeddings, in the points' order."""
+
+    points: list[tuple[int, int]]
+    texts: list[str]
+    vectors: NDArray[np.float32]  # [n, m]
+
+
+class OfflineCloud:
+    """A SnapshotSource made of the cloud's own projector and retrieval.
+
+    Args:
+        abstracts: embeddings of every point that will be asked for.
+        candidates: N of SCaLRec eq. 7.
+    """
+
+    def __init__(
+        self, bundle: Bundle, embedder: Embedder, abstracts: AbstractVectors, candidates: int
+    ) -> None:
+        projected = UserModel(bundle, embedder).project(abstracts.vectors)
+        self._e_sem = dict(zip(abstracts.points, projected, strict=True))
+        self._index = ExactIndex(bundle.array("item_vectors.npy"))
+        self._candidates = candidates
+
+    def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:
+        return self._e_sem[user, tau]
+
+    def candidates(
+        self, e_sem: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        items, scores = self._index.search(e_sem[None], self._candidates)
+        return items[0], scores[0]
+
+
+class PrecomputedEmbedder:
+    """An Embedder that knows its texts beforehand, for replays under the virtual clock.
+
+    Nothing real can be awaited there: every abstract a replay can send is embedded before.
+    """
+
+    def __init__(self, identity: EmbedderIdentity, abstracts: AbstractVectors) -> None:
+        self._identity = identity
+        self._vectors = dict(zip(abstracts.texts, abstracts.vectors, strict=True))
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return self._identity
+
+    async def ready(self) -> None:
+        """Always ready."""
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        try:
+            return np.stack([self._vectors[text] for text in texts])
+        except KeyError as error:
+            raise EmbedderUnavailable("an abstract was not embedded before the replay") from error
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def embed_abstracts(
+    settings: Settings,
+    log: InteractionLog,
+    embedder: Embedder,
+    points: Points,
+    *,
+    label: str,
+    progress: Progress,
+) -> AbstractVectors:
+    """Write and embed what a device would have sent at each (user, tau); cached on disk."""
+    distinct = sorted(set(points))
+    users, taus = np.array(distinct, dtype=np.int64).reshape(-1, 2).T
+    writer = TemplateAbstract(log.catalogue)
+    texts = write_abstracts(log, Anchors(users, taus), writer, settings.profile)
+    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        vectors = await embed_texts(
+            embedder,
+            texts,
+            cache,
+            batch_size=settings.embedder.batch_size,
+            concurrency=settings.embedder.concurrency,
+            progress=progress,
+            label=label,
+            variant=f"max_tokens={settings.embedder.max_tokens}",
+        )
+    return AbstractVectors(distinct, texts, vectors)

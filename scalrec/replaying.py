@@ -1,0 +1,95 @@
+"""The replay of a run: against processes and sockets, or in one process under the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from asgi_lifespan import LifespanManager
+
+from cloud_service.app import create_app
+from cloud_service.embedding.base import Embedder
+from cloud_service.memory_store import MemorySnapshotStore
+from device_runtime.transport import AsgiTransport, CloudTransport, HttpTransport
+from loadtest.clock import Clock, WallClock
+from loadtest.recorder import Recorder
+from loadtest.replay import Connect, ReplayResult, replay, run_replay
+from loadtest.schedule import build_schedule
+from scalrec.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from shared.bundle import Bundle
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.split import Split
+
+
+async def replay_over_http(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    bundle: Bundle,
+    url: str,
+    run_dir: Path,
+    *,
+    progress: Progress,
+) -> ReplayResult:
+    """Replay on the wall clock against the cloud at ``url``; records go into ``run_dir``."""
+
+    def connect() -> CloudTransport:
+        return HttpTransport(url)
+
+    with Recorder(run_dir) as recorder:
+        return await replay(
+            log,
+            split,
+            bundle,
+            settings,
+            connect,
+            clock=WallClock(),
+            recorder=recorder,
+            progress=progress,
+        )
+
+
+async def replay_virtually(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    bundle: Bundle,
+    embedder: Embedder,
+    run_dir: Path,
+    *,
+    progress: Progress,
+) -> ReplayResult:
+    """Replay under the virtual clock: same seed, same bytes.
+
+    The cloud runs inside the process, without sockets. Every abstract the fleet can send is
+    embedded beforehand by the real embedder, because nothing real can be awaited there.
+    """
+    schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
+    points = list(zip(schedule.user.tolist(), schedule.step.tolist(), strict=True))
+    # A warm-up asks up to k events before the first recorded request.
+    for user, first in schedule.first_steps().items():
+        points += [(user, step) for step in range(max(0, first - settings.device.k), first)]
+    abstracts = await embed_abstracts(
+        settings, log, embedder, points, label="embedding the replay's abstracts", progress=progress
+    )
+    precomputed = PrecomputedEmbedder(embedder.identity, abstracts)
+
+    @asynccontextmanager
+    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+        app = create_app(
+            settings,
+            bundle=bundle,
+            embedder=precomputed,
+            store=MemorySnapshotStore(),
+            now=clock.unix,
+        )
+        async with LifespanManager(app, startup_timeout=None, shutdown_timeout=None):
+            yield lambda: AsgiTransport(app)
+
+    return await asyncio.to_thread(
+        run_replay, log, split, bundle, settings, open_cloud, run_dir, progress=progress
+    )

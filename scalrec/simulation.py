@@ -1,0 +1,166 @@
+"""The main job from end to end: data, training, cloud, fleet, evidence, report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from cloud_service.embedding.base import Embedder
+from loadtest.replay import ReplayResult
+from loadtest.report.build import build_report
+from loadtest.run_info import Stage, describe_run, write_run_info
+from loadtest.summary.build import write_summary
+from loadtest.summary_table import print_summary
+from scalrec.cloud_stack import running_cloud
+from scalrec.commands.data import print_log
+from scalrec.console import ConsoleProgress, StageTimes
+from scalrec.embedder_server import ServedEmbedder, served_embedder
+from scalrec.evidence import collect_evidence
+from scalrec.replaying import replay_over_http, replay_virtually
+from scalrec.runs import new_run_dir, point_latest
+from scalrec.training import bundle_dir, export_if_changed, train_model
+from shared.bundle import Bundle
+from shared.interactions import InteractionLog
+from shared.settings import Settings
+from shared.split import Split
+from training.datasets.registry import load_log
+from training.trained import TrainedModel
+
+SETUP_VARIABLE = "SCALREC_STARTED_AT"  # set by `make demo`: when the whole command began
+
+
+@dataclass
+class Simulation:
+    """One run: its settings, its folder, and what it has spent where."""
+
+    settings: Settings
+    console: Console
+    allow_fallback: bool
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    times: StageTimes = field(default_factory=StageTimes)
+    reused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.progress = ConsoleProgress(self.console)
+        if began := os.environ.get(SETUP_VARIABLE):
+            self.times.add("environments", max(0.0, time.time() - float(began)))
+
+    async def run(self) -> Path:
+        """Do everything; returns the run folder, which ``latest`` then points at.
+
+        Raises:
+            ScalrecError: whatever part failed, with what to do. Children are stopped either way.
+        """
+        settings = self.settings
+        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
+        with self.times.stage("log"):
+            log = await asyncio.to_thread(
+                load_log, settings.log, cache=settings.cache, progress=self.progress
+            )
+        print_log(self.console, log)
+        async with AsyncExitStack() as stack:
+            served = await stack.enter_async_context(
+                served_embedder(
+                    settings,
+                    logs=run_dir / "logs",
+                    progress=self.progress,
+                    console=self.console,
+                    allow_fallback=self.allow_fallback,
+                )
+            )
+            self.times.add("embedder start", served.seconds_to_ready)
+            threads = settings.training.threads
+            client = await stack.enter_async_context(aclosing(served.connect(threads)))
+            trained = await self._train(log, client)
+            bundle = await self._export(trained)
+            await self._evidence(log, trained.split, bundle, client, run_dir)
+            with self.times.stage("cloud start and replay"):
+                await self._replay(log, trained.split, bundle, served, client, run_dir)
+        self._report(log, bundle, served, run_dir)
+        return run_dir
+
+    async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
+        trained = await train_model(self.settings, log, client, progress=self.progress)
+        for name, seconds in trained.stage_seconds.items():
+            self.times.add(f"train: {name}", seconds)
+        self.reused |= {f"train: {name}" for name in trained.reused}
+        for note in trained.notes:
+            self.console.print(f"[yellow]note[/] {note}")
+        return trained
+
+    async def _export(self, trained: TrainedModel) -> Bundle:
+        destination = bundle_dir(self.settings)
+        with self.times.stage("export"):
+            bundle, unchanged = await asyncio.to_thread(
+                export_if_changed, trained, self.settings, destination, progress=self.progress
+            )
+        if unchanged:
+            self.reused.add("export")
+        return bundle
+
+    async def _evidence(
+        self, log: InteractionLog, split: Split, bundle: Bundle, client: Embedder, run_dir: Path
+    ) -> None:
+        store = await collect_evidence(
+            self.settings, log, split, bundle, client, run_dir, progress=self.progress
+        )
+        self.times.add("controlled staleness", store.seconds["evidence"])
+        if store.reused:
+            self.reused.add("controlled staleness")
+
+    async def _replay(
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        client: Embedder,
+        run_dir: Path,
+    ) -> ReplayResult:
+        if self.settings.replay.clock == "virtual":
+            return await replay_virtually(
+                self.settings, log, split, bundle, client, run_dir, progress=self.progress
+            )
+        async with running_cloud(
+            self.settings, bundle.path, served, logs=run_dir / "logs", progress=self.progress
+        ) as cloud:
+            return await replay_over_http(
+                self.settings, log, split, bundle, cloud.url, run_dir, progress=self.progress
+            )
+
+    def _report(
+        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+    ) -> None:
+        stages = [
+            Stage(name=n, seconds=s, reused=n in self.reused) for n, s in self.times.seconds.items()
+        ]
+        write_run_info(
+            run_dir,
+            describe_run(
+                log,
+                bundle.manifest,
+                self.settings,
+                started=self.started.isoformat(timespec="seconds"),
+                stages=stages,
+                fallback_reason=served.fallback_reason,
+            ),
+        )
+        with self.times.stage("summary and report"):
+            summary = write_summary(run_dir)
+            path = build_report(run_dir)
+        latest = point_latest(self.settings.work_dir, run_dir)
+        print_summary(summary, self.console)
+        self.times.print(self.console)
+        self.console.print(
+            f"\n[bold green]Report[/]  {path.absolute()}\n[dim]        {latest}/summary.json "
+            "holds every figure[/]",
+            soft_wrap=True,
+            highlight=False,
+        )

@@ -1,0 +1,83 @@
+"""From settings to a bundle on disk: what `train`, `export`, `simulate` and `bench` share."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from cloud_service.embedding.base import Embedder
+from shared.bundle import Bundle, load_bundle
+from shared.errors import BundleError
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from training.export import export_bundle
+from training.fingerprint import stage_keys
+from training.pipeline import train
+from training.stages import source_hash, stage_key
+from training.trained import TrainedModel
+
+
+def bundle_dir(settings: Settings) -> Path:
+    """Where the bundle of these settings lies: one per log, device profile and text model."""
+    model = Path(settings.embedder.model).name
+    name = f"{settings.log.name}-{settings.profile.name}-{model}"
+    return settings.work_dir / "bundles" / name
+
+
+async def train_model(
+    settings: Settings,
+    log: InteractionLog,
+    embedder: Embedder,
+    *,
+    progress: Progress,
+    force: bool = False,
+) -> TrainedModel:
+    """Run every training stage that is not finished yet (``force``: all of them)."""
+    return await train(settings, log, embedder, progress=progress, force=force)
+
+
+def export_if_changed(
+    trained: TrainedModel, settings: Settings, destination: Path, *, progress: Progress
+) -> tuple[Bundle, bool]:
+    """The bundle of a trained model, and whether the one on disk was still right.
+
+    What a bundle was made from is noted beside it, so that an unchanged one is not exported (and
+    checked against torch) again. A bundle that fails its own verification is replaced.
+
+    Raises:
+        BundleError: an exported graph differs from torch, or the folder cannot be written.
+    """
+    recipe = _recipe(trained, settings)
+    note = destination.with_name(f"{destination.name}.recipe.json")
+    try:
+        bundle = load_bundle(destination)
+        if json.loads(note.read_text()) == {"recipe": recipe, "bundle_id": bundle.id}:
+            return bundle, True
+    except (BundleError, OSError, ValueError):
+        pass  # none yet, damaged, or of unknown origin: made anew below
+    bundle = export_bundle(
+        trained,
+        destination,
+        settings,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("scalrec"),
+        progress=progress,
+    )
+    note.write_text(json.dumps({"recipe": recipe, "bundle_id": bundle.id}) + "\n")
+    return bundle, False
+
+
+def _recipe(trained: TrainedModel, settings: Settings) -> str:
+    keys = stage_keys(settings, trained.log, trained.embedder, trained.repeat_policy)
+    return stage_key(
+        stages=keys,
+        scalrec=version("scalrec"),
+        exporter=source_hash([Path(__file__).parents[1] / "training"], leave_out=("datasets",)),
+        profile=settings.profile.model_dump(),
+        candidates=settings.cloud.candidates,
+        top_l=settings.training.top_l,
+        terms=trained.log.terms,
+    )
