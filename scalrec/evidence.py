@@ -74,7 +74,7 @@ def last_test_steps(split: Split, count: int) -> Steps:
 
 
 def _key(settings: Settings, bundle: Bundle) -> str:
-    rooms = [Path(room.__file__).parent for room in (device_runtime, loadtest)]
+    rooms = [Path(room.__path__[0]) for room in (device_runtime, loadtest)]
     return stage_key(
         bundle=bundle.id,
         paper=settings.paper.model_dump(mode="json", exclude={"bootstrap"}),

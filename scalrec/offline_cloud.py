@@ -45,7 +45,9 @@ class OfflineCloud:
         self, bundle: Bundle, embedder: Embedder, abstracts: AbstractVectors, candidates: int
     ) -> None:
         projected = UserModel(bundle, embedder).project(abstracts.vectors)
-        self._e_sem = dict(zip(abstracts.points, projected, strict=True))
+        self._e_sem: dict[tuple[int, int], NDArray[np.float32]] = dict(
+            zip(abstracts.points, projected, strict=True)
+        )
         self._index = ExactIndex(bundle.array("item_vectors.npy"))
         self._candidates = candidates
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest.summary.model import Estimate, Summary
+from loadtest.summary.model import Estimate, Metrics, Part, Summary
 from shared.errors import DataError
 
 RECORDS = Path("docs/results")
@@ -110,7 +110,8 @@ def ranking_table(summary: Summary) -> str:
                 name,
                 plain(by_part["all"]["ndcg@10"]),
                 plain(by_part["all"]["hr@10"]),
-                *(_short(by_part, part) for part in ("returns", "discoveries")),
+                _short(by_part, "returns"),
+                _short(by_part, "discoveries"),
             )
         )
     users = chosen[0].metrics["ndcg@10"].count
@@ -138,7 +139,7 @@ def signed(estimate: Estimate) -> str:
     return text if estimate.sign else f"{text} n.s."
 
 
-def _short(by_part: dict[str, dict[str, Estimate]], part: str) -> str:
+def _short(by_part: dict[Part, Metrics], part: Part) -> str:
     estimate = by_part[part]["ndcg@10"] if part in by_part else None
     return "–" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from asgi_lifespan import LifespanManager
-
 from cloud_service.app import create_app
 from cloud_service.embedding.base import Embedder
 from cloud_service.memory_store import MemorySnapshotStore
@@ -87,7 +85,7 @@ async def replay_virtually(
             store=MemorySnapshotStore(),
             now=clock.unix,
         )
-        async with LifespanManager(app, startup_timeout=None, shutdown_timeout=None):
+        async with app.router.lifespan_context(app):
             yield lambda: AsgiTransport(app)
 
     return await asyncio.to_thread(
