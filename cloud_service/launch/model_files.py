@@ -108,8 +108,10 @@ def _convert_smollm2(target: Path) -> None:
         import torch
         from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
         from transformers import AutoTokenizer, LlamaForCausalLM
+        from transformers.utils import logging
     except ImportError as error:
         raise ConfigError(f"preparing smollm2 needs torch and transformers ({error})") from error
+    logging.disable_progress_bar()  # they would tear the caller's own progress display
     model: Any = LlamaForCausalLM.from_pretrained(folder, gguf_file=SMOLLM2_GGUF)
     # A model read from GGUF stays marked as quantised, which loaders of the result would obey.
     del model.config.quantization_config

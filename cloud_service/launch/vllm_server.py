@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +108,7 @@ class VllmServer:
         self.dimension = 0
         self.seconds_to_ready = 0.0
         self.process: ChildProcess | None = None
+        self._scratch: Path | None = None
 
     @property
     def url(self) -> str:
@@ -124,27 +127,34 @@ class VllmServer:
         if not (self.options.model_dir / "config.json").is_file():
             raise LaunchError(f"{self.options.model_dir} has no config.json: not a model folder")
         self.port = claim_port(self.port or self.options.port)
+        # Of its own, since vLLM leaves rendezvous files behind; short, since sockets go in there.
+        self._scratch = Path(tempfile.mkdtemp(prefix="scalrec-vllm-"))
         self.process = ChildProcess(
             "vLLM server",
             self.options.command(python, self.port),
             log=self._log,
-            env=self.options.environment(),
+            env=self.options.environment() | {"TMPDIR": str(self._scratch)},
             hint="To do without vLLM, set embedder.backend (EMBEDDER) to transformers.",
         )
-        self.process.start()
         try:
+            self.process.start()
             self.seconds_to_ready = await self.process.wait_ready(
                 self._probe, self._start_timeout_s, on_wait=on_wait
             )
         except BaseException:
-            await self.process.stop()
+            await self.stop()
             raise
         return self.url
 
     async def stop(self) -> None:
         """End the server and its workers; safe to call twice."""
-        if self.process is not None:
-            await self.process.stop()
+        try:
+            if self.process is not None:
+                await self.process.stop()
+        finally:
+            if self._scratch is not None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+                self._scratch = None
 
     async def __aenter__(self) -> Self:
         await self.start()

