@@ -40,10 +40,10 @@ class BackboneOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cycles: tuple[Cycle, ...] = (
-        Cycle(epochs=8, learning_rate=2e-3),
-        Cycle(epochs=4, learning_rate=1e-3),
+        Cycle(epochs=8, learning_rate=3e-3),
+        Cycle(epochs=4, learning_rate=1.5e-3),
     )
-    batch_windows: int = Field(default=64, ge=1)
+    batch_windows: int = Field(default=32, ge=1)
     stride: int | None = Field(
         default=None, ge=1, description="targets per window; None = half the window"
     )
@@ -124,6 +124,7 @@ def train_backbone(
     validation = _validation_targets(known, validation_start)
     with _reproducible(seed, threads):
         model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)
+        _start_from_popularity(table, train)
         fit = _Fit(model, table, options, seed)
         return fit.run(train, known, validation, progress or NullProgress())
 
@@ -239,6 +240,14 @@ def _validation_targets(known: Events, start: NDArray[np.int64]) -> NDArray[np.i
     size = np.diff(known.user_start)
     place = np.arange(len(known.item)) - np.repeat(known.user_start[:-1], size)
     return np.flatnonzero(place >= np.repeat(np.maximum(start, 1), size))
+
+
+def _start_from_popularity(table: ItemTable, train: Events) -> None:
+    """b_i = log frequency, the best answer that knows no user: nothing is spent on learning it."""
+    counts = np.bincount(train.item, minlength=len(table.bias))
+    share = (counts + 1.0) / (counts + 1.0).mean()
+    with torch.no_grad():
+        table.bias.copy_(torch.from_numpy(np.log(share)))
 
 
 def _decay_groups(model: SASRec, table: ItemTable, decay: float) -> list[dict[str, object]]:

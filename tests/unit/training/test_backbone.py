@@ -263,3 +263,16 @@ def test_a_damaged_backbone_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"backbone\.safetensors"):
         load_backbone(path)
+
+
+def test_item_biases_start_from_training_popularity_alone() -> None:
+    events = cyclic_events()
+    item = events.item.copy()
+    item[last_events() - 3] = 5  # training: makes item 5 the most popular by far
+    item[last_events()] = 9  # test: must not count
+    frozen = QUICK.model_copy(update={"cycles": (Cycle(epochs=1, learning_rate=1e-9),)})
+    bias = train(replace(events, item=item), frozen).table.bias
+    assert bias.argmax() == 5
+    counted = np.bincount(item.reshape(USERS, LENGTH)[:, :-2].ravel(), minlength=ITEMS)
+    order = np.argsort(bias.detach().numpy(), kind="stable")
+    assert (np.diff(counted[order]) >= 0).all()
