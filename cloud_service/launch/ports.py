@@ -56,7 +56,8 @@ def listener(port: int) -> str | None:
     """``name (process id)`` of the program listening on a TCP port, if the system tells us."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
                 if connection.pid is None:
                     return None
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"

@@ -202,7 +202,7 @@ async def test_hanging_probe_does_not_outlast_the_timeout(tmp_path: Path) -> Non
 async def test_missing_program_and_unwritable_log(tmp_path: Path) -> None:
     process = ChildProcess("ghost", [str(tmp_path / "ghost")], log=tmp_path / "log")
     process.start()
-    with pytest.raises(LaunchError, match="cannot start .*ghost: No such file"):
+    with pytest.raises(LaunchError, match=r"cannot start .*ghost: No such file"):
         await process.wait_ready(written(tmp_path / "never"), 10)
     await process.stop()
     (tmp_path / "file").write_text("")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def test_cpu_command_and_environment() -> None:
     options = VllmOptions(Path("/m"), "minilm", extra_args=("--max-num-seqs", "8"))
     command = options.command(PYTHON, 4711)
     assert command[:3] == [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
-    settings = dict(zip(command, command[1:], strict=False))
+    settings = dict(pairwise(command))
     assert settings["--pooler-config"] == '{"pooling_type": "MEAN"}'
     assert settings["--host"] == "127.0.0.1"
     assert settings["--port"] == "4711"
