@@ -51,14 +51,16 @@ class System:
 
 
 @asynccontextmanager
-async def system(tmp_path: Path, **cloud: object) -> AsyncIterator[System]:
+async def system(
+    tmp_path: Path, *, deadline_s: float = 0.5, **cloud: object
+) -> AsyncIterator[System]:
     redis = RedisServer(tmp_path / "redis", port=free_port())
     await redis.start()
     await redis.stop()  # has a port and a password now, and is down
     embeddings = EmbeddingServer()
     bundle = make_bundle(tmp_path / "bundle")
     settings = cloud_settings(
-        embedder={"backend": "vllm", "url": embeddings.url, "deadline_s": 0.5},
+        embedder={"backend": "vllm", "url": embeddings.url, "deadline_s": deadline_s},
         redis_url=redis.url,
         **cloud,
     )
@@ -166,10 +168,11 @@ async def test_a_server_of_another_dimension_never_becomes_ready(tmp_path: Path)
 
 
 async def test_overload_is_refused_and_the_rest_served(tmp_path: Path) -> None:
-    async with system(tmp_path, max_in_flight=2, max_waiting=2) as s, s.embeddings.up():
+    limits = {"max_in_flight": 2, "max_waiting": 2}
+    async with system(tmp_path, deadline_s=10, **limits) as s, s.embeddings.up():
         await s.redis.start()
         await s.post()
-        s.embeddings.delay_s, s.embeddings.most_at_once = 0.15, 0
+        s.embeddings.delay_s, s.embeddings.most_at_once = 1.0, 0
         answers = await asyncio.gather(*(s.post(f"u{i}", 2) for i in range(12)))
         assert sorted(a.status_code for a in answers) == [200] * 4 + [429] * 8
         assert s.embeddings.most_at_once == 2
