@@ -69,6 +69,11 @@ class ReplayTime:
         self.clock = clock
         self._zero: float | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether the window has begun."""
+        return self._zero is not None
+
     def start(self) -> None:
         """The window begins now."""
         self._zero = self.clock.time()

@@ -15,6 +15,8 @@ from concurrent.futures import Executor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
+from shared.errors import ScalrecError
+
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
@@ -24,7 +26,7 @@ Ts = TypeVarTuple("Ts")
 _ADVICE = "use an in-process transport and store under the virtual clock, or the wall clock"
 
 
-class VirtualClockError(RuntimeError):
+class VirtualClockError(ScalrecError):
     """Something under the virtual clock needs real time: a socket, a thread, or a wake-up call."""
 
 
@@ -106,4 +108,17 @@ def run_virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         KeyboardInterrupt: after Ctrl-C, once ``main`` was cancelled and cleaned up.
     """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main())
+        try:
+            return runner.run(main())
+        except BaseExceptionGroup as group:
+            refused = group.subgroup(VirtualClockError)
+            if refused is None:
+                raise
+            # A library's task group wrapped it; the user needs the plain words.
+            raise _first_leaf(refused) from group
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -160,7 +160,9 @@ class ReplaySettings(_Section):
         default=0.05, ge=0, description="modelled mean cloud latency under the virtual clock"
     )
     warm_start: bool = Field(
-        default=True, description="every device may ask for a snapshot before the replay starts"
+        default=True,
+        description="devices have used the cloud before the replay: each starts with a snapshot "
+        "that is 0 to k-1 requests old",
     )
     devices_per_link: int = Field(
         default=50, ge=1, description="devices that share one circuit breaker and retry budget"

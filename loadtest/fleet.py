@@ -1,0 +1,264 @@
+"""Fleet: many devices in one process, asked on schedule whatever became of earlier requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.abstract import TemplateAbstract
+from device_runtime.cloud_link import CloudLink
+from device_runtime.device import Device
+from device_runtime.history import RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.refresh import make_policy
+from device_runtime.response import Response
+from device_runtime.snapshot_cache import DiskSnapshotCache
+from device_runtime.transport import CloudTransport
+from loadtest.clock import ReplayTime, UnixTime
+from loadtest.counters import CounterRanks
+from loadtest.recorder import Recorder, RequestRecord
+from loadtest.refresh_pool import RefreshJob, RefreshPool
+from loadtest.schedule import Schedule
+from loadtest.state_size import own_bytes
+from shared.interactions import InteractionLog
+from shared.metrics import expected_rank
+from shared.progress import Task
+from shared.settings import Settings
+
+SIZED_DEVICES = 100  # devices whose memory is measured
+_PHASES = 1  # stream of the seed that spreads the devices' refreshes
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """One row of the log as a device meets it."""
+
+    item: int
+    time: float | None
+    hour: float
+    query: str
+
+    @property
+    def context(self) -> RequestContext:
+        return RequestContext(self.time, self.hour, self.query)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    device: Device
+    link: CloudLink
+
+
+class Fleet:
+    """One Device per user of a schedule; models, abstract writer and policy are shared.
+
+    Args:
+        log: whose users these are.
+        schedule: requests to make; what lies before a user's first is their history.
+        models: the bundle, loaded once.
+        settings: of devices, links and replay.
+        connect: opens one way to the cloud per link; the fleet closes it.
+        time: of the replay.
+        cloud_up: availability at a moment of the replay.
+        recorder: gets one record per request and refresh.
+        run_id: first part of every user's name in the cloud. A store that outlives runs must not
+            hand a device what an earlier run computed from this user's future.
+    """
+
+    def __init__(
+        self,
+        log: InteractionLog,
+        schedule: Schedule,
+        models: DeviceModels,
+        settings: Settings,
+        connect: Callable[[], CloudTransport],
+        *,
+        time: ReplayTime,
+        cloud_up: Callable[[float], bool],
+        recorder: Recorder,
+        run_id: str,
+    ) -> None:
+        self._log = log
+        self._schedule = schedule
+        self._settings = settings
+        self._time = time
+        self._cloud_up = cloud_up
+        self._recorder = recorder
+        self._hours = log.local_hour_of_week()
+        self._links: list[CloudLink] = []
+        self._shared = (models, TemplateAbstract(log.catalogue), make_policy(settings.device))
+        self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
+        self.answered = {"snapshot": 0, "local": 0}
+        self._members = dict(self._make_members(connect, run_id))
+        self._phases = dict(self._draw_phases())
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def open_breakers(self) -> int:
+        """Links that do not ask the cloud at present."""
+        return sum(link.breaker_state.value != "closed" for link in self._links)
+
+    def load_histories(self, task: Task) -> None:
+        """Show every device the events that precede its first request.
+
+        Before a warm start the last few are held back: ``warm_up`` brings them.
+        """
+        for user, first in self._schedule.first_steps().items():
+            device = self._members[user].device
+            for event in self._events(user, 0, first - self._phases.get(user, 0)):
+                device.observe(event.item, event.time, event.hour)
+            task.advance()
+
+    async def warm_up(self, task: Task) -> None:
+        """Bring every device to where it would be had it used the cloud all along.
+
+        Each asks for a snapshot (if its policy wants one) and then makes 0 to k-1 requests, drawn
+        by the seed and not recorded. Without that spread all devices would refresh in step with
+        one another, and an outage would hit either all of them or none.
+        """
+        await self.refreshes.warm_up(self._first_asks(), task.advance)
+        for user, phase in self._phases.items():
+            device = self._members[user].device
+            for event in self._events(user, device.step, device.step + phase):
+                device.request(event.context, self._settings.device.top_k)
+                device.observe(event.item, event.time, event.hour)
+
+    async def run(self, counters: Sequence[CounterRanks]) -> None:
+        """Make all requests, each when it is due, then let refreshes under way end.
+
+        Args:
+            counters: [n] what the counters made of each scheduled request.
+        """
+        schedule = self._schedule
+        self.refreshes.window_began()
+        due = schedule.scheduled_s.tolist()
+        users, rows = schedule.user.tolist(), schedule.row.tolist()
+        for scheduled, user, row, ranks in zip(due, users, rows, counters, strict=True):
+            # An answer needs no waiting, so one dispatcher is enough for an open loop: a request
+            # that finds the process busy starts late, and its latency from schedule says so.
+            await self._time.wait_until(scheduled)
+            self._serve(user, row, scheduled, ranks)
+        await self.refreshes.drain(self._settings.device.link.deadline_s)
+
+    async def aclose(self) -> None:
+        """Cancel refreshes and close all links; the fleet is not used afterwards."""
+        await self.refreshes.cancel()
+        for link in self._links:
+            await link.aclose()
+
+    def state_kib(self) -> float:
+        """Mean KiB a device holds for itself: history, snapshot, candidate pool, bookkeeping."""
+        members = list(self._members.values())[:SIZED_DEVICES]
+        shared = (*self._shared, self._time, self._recorder, self._log, self._schedule)
+        return float(np.mean([own_bytes(m.device, shared) for m in members])) / 1024.0
+
+    def _make_members(
+        self, connect: Callable[[], CloudTransport], run_id: str
+    ) -> Iterator[tuple[int, _Member]]:
+        settings = self._settings
+        models, writer, policy = self._shared
+        folder = settings.device.cache_dir
+        cache = None if folder is None else DiskSnapshotCache(folder)
+        for place, user in enumerate(self._schedule.first_steps()):
+            if place % settings.replay.devices_per_link == 0:
+                rng = Random(settings.seed * 1_000_003 + len(self._links))
+                link = CloudLink(connect(), settings.device.link, self._time.clock, rng)
+                self._links.append(link)
+            device = Device(
+                f"{run_id}.{user}",
+                models,
+                writer,
+                cache=cache,
+                policy=policy,
+                clock=UnixTime(self._time.clock),
+                calibrate=settings.device.calibrate,
+            )
+            yield user, _Member(device, link)
+
+    def _draw_phases(self) -> Iterator[tuple[int, int]]:
+        """User -> requests since the first snapshot when the window begins, for a warm start."""
+        if not self._settings.replay.warm_start:
+            return
+        rng = np.random.default_rng([self._settings.seed, _PHASES])
+        for user, first in self._schedule.first_steps().items():
+            yield user, min(int(rng.integers(self._settings.device.k)), first - 1)
+
+    def _first_asks(self) -> Iterator[RefreshJob]:
+        for user, member in self._members.items():
+            if member.device.wants_refresh():
+                (last,) = self._events(user, member.device.step - 1, member.device.step)
+                yield RefreshJob(user, member.device, member.link, last.context)
+
+    def _serve(self, user: int, row: int, scheduled: float, counters: CounterRanks) -> None:
+        member, event = self._members[user], self._event(row)
+        device = member.device
+        # A loop may fire a timer up to one clock tick early; nobody asks before the schedule.
+        started = max(self._time.now(), scheduled)
+        response = device.request(event.context, self._settings.device.top_k)
+        finished = max(self._time.now(), started)
+        history = self._log.item[int(self._log.user_start[user]) : row]
+        seen = response.diagnostics
+        self.answered[response.source] += 1
+        self._recorder.request(
+            RequestRecord(
+                user=user,
+                step=response.step,
+                target=event.item,
+                is_return=bool((history == event.item).any()),
+                scheduled_s=scheduled,
+                started_s=started,
+                finished_s=finished,
+                latency_scheduled_ms=(finished - scheduled) * 1e3,
+                latency_service_ms=(finished - started) * 1e3,
+                source=response.source,
+                rank=target_rank(response, response.scores, event.item),
+                rank_uncalibrated=target_rank(response, response.uncalibrated, event.item),
+                rank_structure=target_rank(response, response.structural, event.item),
+                rank_popularity=counters.popularity,
+                rank_frequency=counters.frequency,
+                rank_decayed=counters.decayed,
+                n_candidates=len(response.candidates),
+                delta=seen.delta,
+                omega=seen.omega,
+                drift=seen.drift,
+                r=seen.r,
+                alpha=seen.alpha,
+                de_norm=seen.de_norm,
+                snapshot_version=seen.snapshot_version,
+                snapshot_tau=seen.snapshot_tau,
+                snapshot_age_s=seen.snapshot_age_s,
+                breaker=member.link.breaker_state.value,
+                cloud_up=self._cloud_up(started),
+            )
+        )
+        device.observe(event.item, event.time, event.hour)
+        if device.wants_refresh():
+            self.refreshes.start(RefreshJob(user, device, member.link, event.context))
+
+    def _events(self, user: int, first: int, stop: int) -> Iterator[_Event]:
+        """Events ``first`` to ``stop`` (exclusive) of a user."""
+        start = int(self._log.user_start[user])
+        return (self._event(row) for row in range(start + first, start + stop))
+
+    def _event(self, row: int) -> _Event:
+        log = self._log
+        return _Event(
+            item=int(log.item[row]),
+            time=None if log.time is None else float(log.time[row]),
+            hour=float(self._hours[row]),
+            query="" if log.query is None else log.query[row],
+        )
+
+
+def target_rank(response: Response, scores: NDArray[np.float32], target: int) -> float:
+    """Expected 1-based rank of ``target`` by ``scores`` [n] of the candidates; inf if absent."""
+    place = int(np.searchsorted(response.candidates, target))
+    if place == len(response.candidates) or response.candidates[place] != target:
+        return float("inf")
+    return expected_rank(scores, place)

@@ -1,0 +1,118 @@
+"""Ticker: how a replay reports itself while it runs, on the replay's own clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from loadtest.availability import Availability
+from loadtest.clock import ReplayTime
+from loadtest.fleet import Fleet
+from loadtest.recorder import Recorder
+from loadtest.schedule import Schedule
+from shared.progress import Task
+
+TICK_S = 0.5
+FLUSH_TICKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayTick:
+    """Where a replay stands.
+
+    Attributes:
+        replay_s, window_s: seconds into the replay, and its length.
+        due, answered: requests planned in all, and answered by now.
+        from_snapshot: answers that used a snapshot.
+        refreshes, failed_refreshes: ended by now, and those that brought no snapshot.
+        open_breakers: links that do not ask the cloud at present.
+        cloud_up: whether the cloud can be reached.
+    """
+
+    replay_s: float
+    window_s: float
+    due: int
+    answered: int
+    from_snapshot: int
+    refreshes: int
+    failed_refreshes: int
+    open_breakers: int
+    cloud_up: bool
+
+
+class Ticker:
+    """Every TICK_S: move the progress bar, call ``on_tick``; now and then, flush the recorder.
+
+    A context manager; an error of ``on_tick`` is raised when it is left.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        schedule: Schedule,
+        availability: Availability,
+        time: ReplayTime,
+        recorder: Recorder,
+        task: Task,
+        on_tick: Callable[[ReplayTick], None] | None,
+    ) -> None:
+        self._fleet = fleet
+        self._schedule = schedule
+        self._availability = availability
+        self._time = time
+        self._recorder = recorder
+        self._progress = task
+        self._on_tick = on_tick
+        self._shown = 0
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Ticker:
+        self._ticking = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+            (outcome,) = await asyncio.gather(self._ticking, return_exceptions=True)
+            if isinstance(outcome, Exception) and error is None:
+                raise outcome
+        self._report()
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._report()
+            ticks += 1
+            if ticks % FLUSH_TICKS == 0:
+                self._recorder.flush()
+
+    def _report(self) -> None:
+        tick = self._now()
+        state = "" if tick.cloud_up else "cloud away"
+        self._progress.advance(tick.answered - self._shown, state)
+        self._shown = tick.answered
+        if self._on_tick is not None:
+            self._on_tick(tick)
+
+    def _now(self) -> ReplayTick:
+        now, answered = self._time.now(), self._fleet.answered
+        refreshes = self._fleet.refreshes
+        return ReplayTick(
+            replay_s=now,
+            window_s=self._schedule.window_s,
+            due=len(self._schedule),
+            answered=sum(answered.values()),
+            from_snapshot=answered["snapshot"],
+            refreshes=refreshes.ended,
+            failed_refreshes=refreshes.failed,
+            open_breakers=self._fleet.open_breakers,
+            cloud_up=self._availability.is_up(now),
+        )
