@@ -1,0 +1,89 @@
+"""Builds report.html: summary in, one file out that needs no network and no other file."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import vl_convert
+
+from loadtest.report import cards, charts, tables, text, verdict
+from loadtest.report.charts import Chart, Spec
+from loadtest.summary import Summary, write_summary
+
+REPORT_FILE = "report.html"
+FALLBACK_WIDTH = 720
+
+
+def build_report(run_dir: Path) -> Path:
+    """Compute summary.json from the records and draw report.html beside it; returns its path.
+
+    Raises:
+        DataError: the folder holds no run, or records that cannot be read.
+    """
+    summary = write_summary(run_dir)
+    path = run_dir / REPORT_FILE
+    partial = path.with_suffix(".partial")
+    partial.write_text(render(summary), encoding="utf-8")
+    return partial.replace(path)
+
+
+def render(summary: Summary) -> str:
+    """The page; the same summary gives the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("loadtest", "report/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["spec"] = _embedded_json
+    environment.filters["static_svg"] = _static_svg
+    page = environment.get_template("report.html.j2")
+    paper, full, system = summary.paper, summary.full, summary.system
+    return page.render(
+        summary=summary,
+        run=summary.run,
+        text=text,
+        tables=tables,
+        card_groups=cards.card_groups(summary),
+        sentences=verdict.sentences(summary),
+        facts=cards.facts(summary),
+        paper_charts=charts.paper_charts(paper, full) if paper else [],
+        replay_charts=charts.replay_charts(system) if system else [],
+        latency_chart=charts.latency_chart(system) if system else None,
+        stage_chart=charts.stage_chart(summary.run) if summary.run.stages else None,
+        style=_asset("report.css"),
+        script=_asset("charts.js"),
+        vega=_inline_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("loadtest.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _inline_script(source: str) -> str:
+    return source.replace("</script", "<\\/script")
+
+
+def _embedded_json(spec: Spec) -> str:
+    """JSON that cannot end the script element it stands in."""
+    data = json.dumps(spec, separators=(",", ":"), ensure_ascii=False)
+    return data.replace("<", "\\u003c")
+
+
+def _static_svg(chart: Chart) -> str:
+    """The chart as SVG for readers without scripts."""
+    svg = vl_convert.vegalite_to_svg({**chart.spec, "width": FALLBACK_WIDTH})
+    # Clip paths are numbered per process: give them names that are stable and unique in the page.
+    numbers: dict[str, str] = {}
+    svg = re.sub(
+        r"(?<=[\"#])clip\d+",
+        lambda match: numbers.setdefault(match[0], f"{chart.id}-clip{len(numbers)}"),
+        svg,
+    )
+    return svg

@@ -1,0 +1,37 @@
+"""The report's tables as plain rows; the template only draws them."""
+
+from loadtest.report.tables.full import full_difference_table, full_parts_table, full_table
+from loadtest.report.tables.paper import (
+    cue_table,
+    paper_difference_table,
+    paper_parts_table,
+    paper_table,
+    staleness_table,
+)
+from loadtest.report.tables.system import (
+    cloud_table,
+    latency_table,
+    system_difference_table,
+    system_group_table,
+    system_table,
+)
+from loadtest.report.tables.table import Cell, Row, Table
+
+__all__ = [
+    "Cell",
+    "Row",
+    "Table",
+    "cloud_table",
+    "cue_table",
+    "full_difference_table",
+    "full_parts_table",
+    "full_table",
+    "latency_table",
+    "paper_difference_table",
+    "paper_parts_table",
+    "paper_table",
+    "staleness_table",
+    "system_difference_table",
+    "system_group_table",
+    "system_table",
+]
