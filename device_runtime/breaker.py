@@ -45,8 +45,8 @@ class CircuitBreaker:
         """State at ``now`` (seconds of any clock that does not go back)."""
         if self._opened_at is None:
             return BreakerState.CLOSED
-        waited = now - self._opened_at >= self._open_s
-        return BreakerState.HALF_OPEN if waited else BreakerState.OPEN
+        over = now >= self._opened_at + self._open_s
+        return BreakerState.HALF_OPEN if over else BreakerState.OPEN
 
     def acquire(self, now: float) -> Ticket | None:
         """A ticket when a call may pass, else None."""

@@ -26,6 +26,9 @@ from shared.snapshot import MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
 
+# Added to the transport's own timeouts, so that it is always the one deadline that fires.
+_BACKSTOP_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
@@ -168,7 +171,7 @@ class CloudLink:
                     path,
                     headers={"Accept": MEDIA_TYPE, "Content-Type": "application/json"},
                     content=content,
-                    timeout_s=max(0.001, deadline - asyncio.get_running_loop().time()),
+                    timeout_s=deadline - asyncio.get_running_loop().time() + _BACKSTOP_S,
                 )
             except TransportError as error:
                 self._breaker.failure(tally.ticket, self._clock.time())

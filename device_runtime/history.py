@@ -30,7 +30,7 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """The most recent events, oldest first: views, valid until the next ``append``.
+    """The most recent events, oldest first: views, which later events do not change.
 
     Attributes:
         items: [L] int32 item indices.

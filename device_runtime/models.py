@@ -121,10 +121,7 @@ class DeviceModels:
 
 
 def _array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:
-    try:
-        array = bundle.array(name)
-    except (ValueError, OSError) as error:
-        raise BundleError(f"{bundle.file(name)} is not an array: {error}") from error
+    array = bundle.array(name)
     if array.shape != tuple(shape):
         raise BundleError(f"{bundle.file(name)} has shape {array.shape}, not {tuple(shape)}")
     if not np.isfinite(array).all():

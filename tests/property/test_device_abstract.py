@@ -12,26 +12,12 @@ from device_runtime.sanitise import clean_text
 from shared.interactions import Catalogue
 
 # Words that the template itself says; an id that happens to be one of them is not leaked by it.
-TEMPLATE_WORDS = set(
-    [
-        "mostly",
-        "some",
-        "and",
-        "around",
-        "often",
-        "returns",
-        "to",
-        "recently",
-        "no",
-        "history",
-        "yet",
-        "it",
-        "is",
-        "asks",
-    ]
-    + [day.lower() for day in WEEKDAYS]
-    + [word for _, part in DAY_PARTS for word in part.split()]
-)
+TEMPLATE_SENTENCES = "Mostly some and around often returns to recently no history yet it is asks"
+TEMPLATE_WORDS = {
+    word.lower()
+    for words in (TEMPLATE_SENTENCES, *WEEKDAYS, *(part for _, part in DAY_PARTS))
+    for word in words.split()
+}
 LEAKS = {
     "address": re.compile(r"@|://|www\."),
     "coordinate": re.compile(r"\d\.\d{3}|\d\s*°"),
@@ -79,7 +65,7 @@ def catalogues(draw):
     return Catalogue(tuple(ids), tuple(titles), tuple(categories), tuple(areas), tuple(titles))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(catalogues(), st.data())
 def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
     items = data.draw(st.lists(st.integers(0, len(catalogue) - 1), max_size=12))

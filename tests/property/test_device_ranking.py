@@ -1,0 +1,171 @@
+"""The request path against a plain float64 reading of the equations, and it always answers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from device_runtime.calibration import bounded_correction
+from device_runtime.candidates import build_pool
+from device_runtime.device import Device
+from device_runtime.features import time_features
+from device_runtime.history import RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
+from shared.snapshot import Snapshot
+from tests.support.bundles import make_bundle
+
+N_ITEMS, DIM, WINDOW = 30, 6, 5
+LIMITS = st.fixed_dictionaries(
+    {
+        "item_table": st.booleans(),
+        "unite_history": st.booleans(),
+        "local_candidates": st.sampled_from([0, 0, 4, 100]),
+        "retain": st.sampled_from(["all", "window"]),
+    }
+)
+EVENTS = st.lists(st.tuples(st.integers(-1, N_ITEMS), st.floats(0, 1e6)), max_size=25)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundles")
+    return {
+        policy: DeviceModels.load(
+            make_bundle(
+                path / policy, n_items=N_ITEMS, dim=DIM, window=WINDOW, repeat_policy=policy
+            )
+        )
+        for policy in ("allow", "exclude")
+    }
+
+
+@st.composite
+def snapshots(draw, bundle_id):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    items = draw(st.lists(st.integers(0, N_ITEMS - 1), max_size=N_ITEMS))  # maybe with repeats
+    e_sem = rng.standard_normal(DIM).astype(np.float32)
+    scores = np.zeros(len(items), dtype=np.float32)
+    tau = draw(st.integers(0, 30))
+    e_str = rng.standard_normal(DIM).astype(np.float32) if draw(st.booleans()) else None
+    snapshot = Snapshot("u", tau, 1, bundle_id, e_sem, np.array(items, np.int32), scores)
+    return CachedSnapshot(snapshot, e_str)
+
+
+def device_of(models, limits, cached):
+    limited = object.__new__(DeviceModels)
+    limited.__dict__.update(models.__dict__)
+    limited.profile = models.profile.model_copy(update=limits)
+    cache = MemorySnapshotCache()
+    if cached is not None:
+        cache._entries["u", models.bundle_id] = cached
+    return Device("u", limited, NoWords(), cache=cache)
+
+
+class NoWords:
+    def write(self, items, context):
+        return "nothing"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_scores_are_the_equations(models, data):
+    policy = data.draw(st.sampled_from(["allow", "exclude"]))
+    m = models[policy]
+    cached = data.draw(st.one_of(st.none(), snapshots(m.bundle_id)))
+    device = device_of(m, data.draw(LIMITS), cached)
+    events = sorted(data.draw(EVENTS), key=lambda event: event[1])
+    for item, time in events:
+        device.observe(item, time, time / 3600.0)
+    k = data.draw(st.integers(1, N_ITEMS + 3))
+    response = device.request(RequestContext(1e6, 12.0), k)
+
+    known = [(i, t) for i, t in events if 0 <= i < N_ITEMS]
+    retained = known if device._models.profile.retain == "all" else known[-WINDOW:]
+    seen = {i for i, _ in retained}
+    allowed = set(range(N_ITEMS)) - (seen if policy == "exclude" else set())
+    candidates = response.candidates.tolist()
+
+    # Always an answer, as long as anything may be recommended.
+    assert candidates == sorted(set(candidates))
+    assert set(candidates) <= allowed
+    assert len(response.items) == min(k, len(candidates))
+    assert len(response.items) == min(k, len(allowed))
+    for scores in (response.scores, response.uncalibrated, response.structural):
+        assert scores.shape == (len(candidates),)
+        assert np.isfinite(scores).all()
+    by_score = sorted(range(len(candidates)), key=lambda j: (-response.scores[j], j))
+    assert response.items.tolist() == [candidates[j] for j in by_score[:k]]
+    if not known:
+        return
+
+    # The structural channel, event by event.
+    window = known[-WINDOW:]
+    e_str, copy_logit = m.encode(
+        np.array([i for i, _ in window], np.int32),
+        time_features(device._history.window(), RequestContext(1e6, 12.0), has_time=True),
+    )
+    vectors = m.item_vectors.astype(np.float64)
+
+    def s_str(item):
+        copied = sum(
+            math.exp(logit) for (j, _), logit in zip(window, copy_logit, strict=True) if j == item
+        )
+        return float(vectors[item] @ e_str) + float(m.item_bias[item]) + math.log1p(copied)
+
+    np.testing.assert_allclose(response.structural, [s_str(i) for i in candidates], atol=2e-5)
+    if cached is None:
+        assert response.source == "local"
+        return
+
+    # The semantic channel, cues and correction.
+    d, snapshot = response.diagnostics, cached.snapshot
+    assert d.delta == max(0, len(events) - snapshot.tau)
+    drift = 0.0 if cached.e_str is None else np.linalg.norm(e_str - cached.e_str)
+    assert d.drift == pytest.approx(drift, abs=1e-5)
+    weight, e_sem = m.manifest.fusion_weight, snapshot.e_sem.astype(np.float64)
+    stale = [s_str(i) + weight * float(vectors[i] @ e_sem) for i in candidates]
+    np.testing.assert_allclose(response.uncalibrated, stale, atol=2e-5)
+    de = bounded_correction(
+        m.propose(snapshot.e_sem, e_str), d.alpha, m.manifest.calibration.gamma_max
+    )
+    assert d.de_norm == pytest.approx(float(np.linalg.norm(de)), abs=1e-5)
+    fresh = [s + weight * float(vectors[i] @ de) for s, i in zip(stale, candidates, strict=True)]
+    np.testing.assert_allclose(response.scores, fresh, atol=5e-5)
+    unique = sorted(set(snapshot.items.tolist()))
+    if len(unique) < 3:
+        return
+    top = sorted(unique, key=lambda i: -float(m.item_vectors[i] @ snapshot.e_sem))
+    top = top[: m.manifest.calibration.top_l]
+    structural = [s_str(i) for i in top]
+    gaps = np.diff(np.sort(structural))
+    if gaps.min() > 1e-4:  # else rounding decides the ranks
+        expected = spearmanr([float(vectors[i] @ e_sem) for i in top], structural).statistic
+        assert d.omega == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
+    """A device that answered before gives the same answer as one that did not."""
+    m = models[data.draw(st.sampled_from(["allow", "exclude"]))]
+    limits = data.draw(LIMITS)
+    cached = data.draw(snapshots(m.bundle_id))
+    busy, idle = device_of(m, limits, cached), device_of(m, limits, cached)
+    for item, time in data.draw(EVENTS):
+        busy.observe(item, time, 0.0)
+        idle.observe(item, time, 0.0)
+        busy.request(RequestContext(time, 0.0))
+    one, other = (d.request(RequestContext(2e6, 5.0)) for d in (busy, idle))
+    np.testing.assert_array_equal(one.scores, other.scores)
+    np.testing.assert_array_equal(one.items, other.items)
+
+
+def test_a_pool_knows_its_key(models):
+    m = models["allow"]
+    pool = build_pool(m, None, np.array([2, 5], np.int32))
+    assert pool.items.tolist() == [2, 5]
+    assert CacheKey("u", m.bundle_id, DIM, N_ITEMS).n_items == m.n_items

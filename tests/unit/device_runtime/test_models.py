@@ -1,0 +1,107 @@
+import numpy as np
+import onnx
+import pytest
+
+from device_runtime.features import TimeFeatures
+from device_runtime.models import DeviceModels
+from shared.bundle import encode_array, write_bundle
+from shared.errors import BundleError
+from shared.profile import DeviceProfile
+from tests.support.bundles import make_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+def with_file(bundle, path, name, content):
+    files = {n: bundle.file(n).read_bytes() for n in bundle.manifest.files} | {name: content}
+    return write_bundle(path, bundle.manifest, files)
+
+
+def features(n):
+    ages = np.arange(n, 0, -1, dtype=np.float32)
+    return TimeFeatures(ages, ages % 168, 5.0)
+
+
+@pytest.mark.parametrize("length", range(1, 11))
+def test_shapes_at_every_window_length(bundle, length):
+    models = DeviceModels.load(bundle)
+    e_str, copy_logit = models.encode(np.arange(length, dtype=np.int32), features(length))
+    assert e_str.shape == (8,)
+    assert copy_logit.shape == (length,)
+    assert e_str.dtype == copy_logit.dtype == np.float32
+    assert models.propose(e_str, e_str).shape == (8,)
+    assert 0.0 < models.reliability(np.zeros(5, np.float32)) < 1.0
+
+
+def test_the_encoder_sees_order_age_and_hour(bundle):
+    models = DeviceModels.load(bundle)
+    items = np.array([3, 9, 4], dtype=np.int32)
+    reference = models.encode(items, features(3))[0]
+    older = TimeFeatures(features(3).age_hours * 9, features(3).event_hour, 5.0)
+    later = TimeFeatures(features(3).age_hours, features(3).event_hour, 90.0)
+    for other in (
+        models.encode(items[::-1].copy(), features(3))[0],
+        models.encode(items, older)[0],
+        models.encode(items, later)[0],
+    ):
+        assert not np.allclose(reference, other)
+
+
+def test_popularity_order_is_stable(bundle):
+    models = DeviceModels.load(bundle)
+    counts = models.item_popularity[models.popular]
+    assert (np.diff(counts) <= 0).all()
+    ties = np.diff(counts) == 0
+    assert (np.diff(models.popular)[ties] > 0).all()
+
+
+def test_a_bundle_of_another_profile_is_refused_and_the_difference_named(bundle):
+    with pytest.raises(BundleError, match="window 10 instead of 50"):
+        DeviceModels.load(bundle, expected=DeviceProfile())
+    DeviceModels.load(bundle, expected=bundle.manifest.profile)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("encoder.onnx", b"garbage", "encoder.onnx cannot be run"),
+        ("item_vectors.npy", b"garbage", "item_vectors.npy is not a plain array"),
+        ("item_bias.npy", encode_array(np.zeros(3)), r"item_bias.npy has shape \(3,\)"),
+        ("item_bias.npy", encode_array(np.full(50, np.nan)), "item_bias.npy holds values"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(bundle, tmp_path, name, content, message):
+    with pytest.raises(BundleError, match=message):
+        DeviceModels.load(with_file(bundle, tmp_path / "bad", name, content))
+
+
+def test_a_graph_with_other_inputs_is_refused(bundle, tmp_path):
+    estimator = bundle.file("estimator.onnx").read_bytes()
+    with pytest.raises(BundleError, match=r"calibrator.onnx reads \('cues',\)"):
+        DeviceModels.load(with_file(bundle, tmp_path / "bad", "calibrator.onnx", estimator))
+
+
+def test_an_encoder_may_leave_out_inputs_that_it_never_reads(bundle, tmp_path):
+    graph = onnx.load(bundle.file("encoder.onnx")).graph
+    hours = {"event_hour", "request_hour", "hours_apart", "angle", "hour", "request"}
+    nodes = [n for n in graph.node if not hours & set(n.output)]
+    for node in nodes:
+        kept = [name for name in node.input if name not in hours]
+        del node.input[:]
+        node.input.extend(kept)
+    inputs = [i for i in graph.input if i.name not in hours]
+    unused = {"hour_weight"}
+    constants = [c for c in graph.initializer if c.name not in unused]
+    smaller = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "small", inputs, graph.output, constants),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=10,
+    )
+    models = DeviceModels.load(
+        with_file(bundle, tmp_path / "small", "encoder.onnx", smaller.SerializeToString())
+    )
+    items = np.array([1, 2], dtype=np.int32)
+    assert models.encode(items, features(2))[0].shape == (8,)

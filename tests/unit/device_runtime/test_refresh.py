@@ -1,0 +1,30 @@
+import pytest
+
+from device_runtime.refresh import EveryK, Never, RefreshState, make_policy
+from shared.settings import DeviceSettings
+
+
+def state(requests: int, *, has_snapshot: bool = True, in_flight: bool = False) -> RefreshState:
+    return RefreshState(requests, has_snapshot, in_flight, 3, 0.5, 0.1, 0.9)
+
+
+def test_every_k_asks_after_k_requests():
+    policy = EveryK(3)
+    assert [policy.wants_refresh(state(n)) for n in range(6)] == [False] * 3 + [True] * 3
+
+
+def test_every_k_asks_at_once_without_a_snapshot_but_never_twice():
+    assert EveryK(3).wants_refresh(state(0, has_snapshot=False))
+    assert not EveryK(3).wants_refresh(state(9, has_snapshot=False, in_flight=True))
+    assert not EveryK(3).wants_refresh(state(9, in_flight=True))
+
+
+def test_never_never_asks():
+    assert not Never().wants_refresh(state(10_000, has_snapshot=False))
+
+
+def test_policies_come_from_settings():
+    assert make_policy(DeviceSettings(policy="every-k", k=7)) == EveryK(7)
+    assert make_policy(DeviceSettings(policy="never")) == Never()
+    with pytest.raises(ValueError, match="at least 1"):
+        EveryK(0)
