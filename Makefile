@@ -37,7 +37,7 @@ format:  ## apply ruff's fixes and formatting
 	$(RUN) ruff check --fix . ; $(RUN) ruff format .
 
 bench: env  ## ratios measured in one run: ours against the peer or the limit
-	@$(RUN) scalrec.bench $(ARGS)
+	@$(RUN) scalrec.bench --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
 
 clean:  ## remove run records, stages and the checkout's environment (the user cache stays)
 	rm -rf .venv runs build *.egg-info

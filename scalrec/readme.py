@@ -7,7 +7,7 @@ replaced by the table KIND made from ``docs/results/RECORD.json``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loadtest.summary.model import Estimate, Metrics, Part, Summary
@@ -148,7 +148,7 @@ def _repeats(policy: str) -> str:
     return "excluded (seen items are never ranked)" if policy == "exclude" else "allowed"
 
 
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> str:
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption}\n"
 

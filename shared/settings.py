@@ -57,7 +57,12 @@ class EmbedderSettings(_Section):
     batch_size: int = Field(default=64, ge=1)
     concurrency: int = Field(default=4, ge=1, description="batches in flight while embedding a log")
     max_tokens: int = Field(default=256, ge=16)
-    deadline_s: float = Field(default=5.0, gt=0, description="for one request on the serving path")
+    deadline_s: float = Field(
+        default=3.0,
+        gt=0,
+        description="for one request on the serving path; below the devices' own deadline, so that a "
+        "stale answer still reaches them",
+    )
     start_timeout_s: float = Field(default=300.0, gt=0)
     extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")

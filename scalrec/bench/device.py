@@ -1,0 +1,143 @@
+"""The device's request path against the same path in eager torch, and against ONNX alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from device_runtime.abstract import TemplateAbstract
+from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.device import Device
+from device_runtime.features import TimeFeatures
+from device_runtime.history import RequestContext
+from device_runtime.models import DeviceModels
+from device_runtime.snapshot_cache import CacheKey, MemorySnapshotCache
+from scalrec.bench.timing import Comparison, interleaved
+from shared.bundle import Bundle
+from shared.interactions import InteractionLog
+from shared.snapshot import Snapshot
+from training.trained import TrainedModel
+
+Floats = NDArray[np.float32]
+
+
+class TorchModels(DeviceModels):
+    """DeviceModels whose three networks are the trained torch modules, run eagerly."""
+
+    def __init__(self, bundle: Bundle, trained: TrainedModel) -> None:
+        super().__init__(bundle)
+        self._torch_encoder = trained.backbone.model
+        self._torch_estimator = trained.calibration.estimator
+        self._torch_calibrator = trained.calibration.calibrator
+
+    @torch.inference_mode()
+    def encode(self, items: NDArray[np.int32], times: TimeFeatures) -> tuple[Floats, Floats]:
+        vectors = torch.from_numpy(self.item_vectors.take(items, axis=0))[None]
+        e_str, copy_logit = self._torch_encoder(
+            vectors,
+            torch.from_numpy(times.age_hours)[None],
+            torch.from_numpy(times.event_hour)[None],
+            torch.tensor([times.request_hour]),
+        )
+        return e_str[0].numpy(), copy_logit[0].numpy()
+
+    @torch.inference_mode()
+    def reliability(self, cues: Floats) -> float:
+        return float(self._torch_estimator(torch.from_numpy(cues)[None])[0])
+
+    @torch.inference_mode()
+    def propose(self, e_sem: Floats, e_str: Floats) -> Floats:
+        proposal = self._torch_calibrator(torch.tensor(e_sem)[None], torch.from_numpy(e_str)[None])
+        values: Floats = proposal[0].numpy()
+        return values
+
+
+class OnnxOnly:
+    """The network calls of one request, with inputs made beforehand: the limit of the path."""
+
+    def __init__(self, models: DeviceModels, length: int) -> None:
+        rng = np.random.default_rng(0)
+        self._models = models
+        self._items = rng.integers(0, models.n_items, length).astype(np.int32)
+        hours = rng.uniform(0, 168, length).astype(np.float32)
+        ages = np.sort(rng.uniform(0, 1000, length).astype(np.float32))[::-1].copy()
+        self._times = TimeFeatures(ages, hours, 12.0)
+        self._cues = np.ones(5, dtype=np.float32)
+        self._e_sem = rng.standard_normal(models.dim, dtype=np.float32)
+
+    def __call__(self) -> None:
+        e_str, _ = self._models.encode(self._items, self._times)
+        self._models.reliability(self._cues)
+        self._models.propose(self._e_sem, e_str)
+
+
+def compare_device(log: InteractionLog, bundle: Bundle, trained: TrainedModel) -> list[Comparison]:
+    """Time the path of a device with a full window and a cached snapshot, on one thread."""
+    torch.set_num_threads(1)
+    onnx = DeviceModels.load(bundle)
+    user = int(np.argmax(log.counts()))
+    ours = _Requests(log, onnx, bundle, user)
+    theirs = _Requests(log, TorchModels(bundle, trained), bundle, user)
+    limit = OnnxOnly(onnx, onnx.profile.window)
+    against_torch = interleaved(ours, theirs)
+    against_limit = interleaved(ours, limit)
+    return [
+        Comparison(
+            "device request, ONNX / eager torch",
+            *against_torch[:2],
+            "µs",
+            against_torch[2],
+            "lower",
+        ),
+        Comparison(
+            "device request / its ONNX calls alone",
+            *against_limit[:2],
+            "µs",
+            against_limit[2],
+            "lower, 1 is the limit",
+        ),
+    ]
+
+
+class _Requests:
+    """One device that answers and then observes, as in a replay."""
+
+    def __init__(
+        self, log: InteractionLog, models: DeviceModels, bundle: Bundle, user: int
+    ) -> None:
+        rows = log.events_of(user)
+        hours = log.local_hour_of_week()[rows]
+        times = np.zeros(len(hours)) if log.time is None else log.time[rows]
+        events = list(zip(log.item[rows].tolist(), times.tolist(), hours.tolist(), strict=True))
+        self._device = Device(
+            "bench",
+            models,
+            TemplateAbstract(log.catalogue),
+            cache=_holding(models, bundle),
+        )
+        for event in events:
+            self._device.observe(*event)
+        self._events = itertools.cycle(events)
+
+    def __call__(self) -> None:
+        item, time, hour = next(self._events)
+        self._device.request(RequestContext(time, hour))
+        self._device.observe(item, time, hour)
+
+
+def _holding(models: DeviceModels, bundle: Bundle) -> MemorySnapshotCache:
+    """A cache with a plausible snapshot in it."""
+    rng = np.random.default_rng(1)
+    n = min(models.manifest.candidates, models.n_items)
+    e_sem = rng.standard_normal(models.dim, dtype=np.float32)
+    items = rng.permutation(models.n_items)[:n].astype(np.int32)
+    snapshot = Snapshot("bench", 5, 0, bundle.id, e_sem, items, models.item_vectors[items] @ e_sem)
+    cache = MemorySnapshotCache()
+    key = CacheKey("bench", bundle.id, models.dim, models.n_items)
+    e_str = rng.standard_normal(models.dim, dtype=np.float32)
+    asyncio.run(cache.store(key, CachedSnapshot(snapshot, e_str)))
+    return cache

@@ -1,0 +1,69 @@
+"""Ctrl-C at any moment leaves no process and no half-written file behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shared.bundle import load_bundle
+from tests.support.runs_of_cli import CliRun
+
+ARGUMENTS = [
+    "simulate",
+    "--embedder",
+    "hashing",
+    "--users",
+    "20",
+    "--duration",
+    "30",
+    *(
+        part
+        for assignment in (
+            "training.epochs=1",
+            "training.restart_epochs=0",
+            "training.abstracts_per_user=2",
+            "training.semantic_epochs=1",
+            "training.calibration_epochs=1",
+            "paper.steps=1",
+            "paper.gaps=[0,5]",
+            "paper.bootstrap=100",
+        )
+        for part in ("--set", assignment)
+    ),
+]
+
+
+# One folder for all: each run resumes what the interrupted one before it had finished.
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "users",
+        "embedding items",
+        "embedding abstracts",
+        "exporting to ONNX",
+        "cloud service",
+        "Devices load",
+    ],
+)
+def test_interrupted_at(moment: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = tmp_path_factory.getbasetemp() / "interrupted"
+    base.mkdir(exist_ok=True)
+    run = CliRun(ARGUMENTS, base / "runs")
+    run.output = base / f"{moment.replace(' ', '-')}.out"
+    process = run.start()
+    run.wait_for(moment, process, timeout_s=300)
+    assert run.interrupt(process, timeout_s=30) == 130
+    assert "Interrupted" in run.text()
+    assert run.left_over() == []
+    _only_whole_files(base / "runs")
+
+
+def _only_whole_files(work_dir: Path) -> None:
+    assert [p.name for p in work_dir.rglob("*") if p.name.endswith((".partial", ".tmp"))] == []
+    assert [p.name for p in (work_dir / "stages").glob(".*")] == []
+    for records in work_dir.rglob("*.parquet"):
+        assert pl.read_parquet(records).width > 0
+    for manifest in work_dir.rglob("manifest.json"):
+        load_bundle(manifest.parent)
