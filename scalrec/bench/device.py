@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.device import Device
 from device_runtime.features import TimeFeatures
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.snapshot_cache import CacheKey, MemorySnapshotCache
+from device_runtime.snapshot_cache import MemorySnapshotCache
 from scalrec.bench.timing import Comparison, interleaved
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog

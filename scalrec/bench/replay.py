@@ -28,11 +28,7 @@ class _StandIn(HashingEmbedder):
 
     def __init__(self, identity: EmbedderIdentity) -> None:
         super().__init__(identity.dim)
-        self._claimed = identity
-
-    @property
-    def identity(self) -> EmbedderIdentity:
-        return self._claimed
+        self.identity = identity
 
 
 def compare_replay(

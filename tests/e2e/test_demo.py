@@ -11,6 +11,7 @@ import pytest
 from loadtest.summary.model import Summary
 from tests.support.runs_of_cli import CliRun
 
+START = 1_600_000_000
 pytestmark = pytest.mark.vllm
 SHORT = [
     "training.epochs=1",
@@ -133,7 +134,7 @@ def _small_log(folder: Path) -> tuple[Path, Path]:
     rows = [f"b{i},{title},{'crime' if i % 2 else 'poetry'}" for i, title in enumerate(titles)]
     items.write_text("\n".join(["item_id,title,categories", *rows]) + "\n")
     events = [
-        f"reader{u},b{(u + step * (1 + u % 3)) % len(titles)},{1_600_000_000 + 3600 * (u + 9 * step)}"
+        f"reader{u},b{(u + step * (1 + u % 3)) % len(titles)},{START + 3600 * (u + 9 * step)}"
         for u in range(45)
         for step in range(14)
     ]

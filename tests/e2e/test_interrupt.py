@@ -39,7 +39,7 @@ ARGUMENTS = [
 @pytest.mark.parametrize(
     "moment",
     [
-        "users",
+        "interactions",
         "embedding items",
         "embedding abstracts",
         "exporting to ONNX",
