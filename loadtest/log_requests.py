@@ -54,15 +54,6 @@ class LogRequests:
         return int(self._log.user_start[user]) + step
 
 
-def last_steps(steps: Steps, count: int) -> Steps:
-    """The last ``count`` of each user's ``steps``."""
-    # Steps are sorted by user, then step: place from the end of each user's run.
-    _, sizes = np.unique(steps.user, return_counts=True)
-    from_end = np.repeat(np.cumsum(sizes), sizes) - np.arange(len(steps))
-    keep = from_end <= count
-    return Steps(steps.user[keep], steps.step[keep])
-
-
 def by_user(steps: Steps) -> Iterator[tuple[int, list[int]]]:
     """Each user of ``steps`` with their steps, ascending."""
     users, starts = np.unique(steps.user, return_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def render(summary: Summary) -> str:
         stage_chart=charts.stage_chart(summary.run) if summary.run.stages else None,
         style=_asset("report.css"),
         script=_asset("charts.js"),
-        vega=_inline_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        vega=_vega_script(),
     )
 
 
@@ -66,8 +67,11 @@ def _asset(name: str) -> str:
     return (resources.files("loadtest.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _inline_script(source: str) -> str:
-    return source.replace("</script", "<\\/script")
+@cache  # bundling takes a second and depends on nothing but the installed version
+def _vega_script() -> str:
+    """vega-embed with everything it needs, as one script."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script")
 
 
 def _embedded_json(spec: Spec) -> str:

@@ -9,8 +9,8 @@ from loadtest.summary.latency import REFRESH
 from loadtest.summary.model import SystemSection
 
 
-def latency_chart(system: SystemSection) -> Chart:
-    """Percentiles on a logarithmic scale."""
+def latency_chart(system: SystemSection) -> Chart | None:
+    """Percentiles on a logarithmic scale; None if no time passes, as under a virtual clock."""
     ticks = ("p50", "p90", "p95", "p99", "max")
     kinds = {system.latency[0].what: "scheduled", system.latency[1].what: "service"}
     kinds[f"{REFRESH}, fresh"] = "refresh"
@@ -21,6 +21,8 @@ def latency_chart(system: SystemSection) -> Chart:
         for tick in ticks
         if (value := getattr(row, tick)) is not None and value > 0
     ]
+    if not rows:
+        return None
     colors = {
         "scheduled": "var(--s-calibrated)",
         "service": "var(--s-structure)",

@@ -10,7 +10,7 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.evidence_records import PaperRecord, write_records
-from loadtest.log_requests import LogRequests, by_user, last_steps
+from loadtest.log_requests import LogRequests, by_user
 from loadtest.paper import run_paper, target_rank
 from loadtest.snapshot_source import snapshot_step, snapshots_needed
 from shared.errors import ConfigError
@@ -34,7 +34,7 @@ def models(
 
 @pytest.fixture(scope="module")
 def steps() -> Steps:
-    return last_steps(split_log(make_log(), test_steps=10).test(), 3)
+    return split_log(make_log(), test_steps=3).test()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ async def test_ranks_are_those_of_a_device_that_holds_the_snapshot(tmp_path: Pat
     # With repeats excluded a device, too, ranks the candidates alone.
     models = DeviceModels.load(make_bundle(tmp_path / "bundle", repeat_policy="exclude"))
     log, source = make_log(), SeededSource(models)
-    steps = last_steps(split_log(log, test_steps=10).test(), 3)
+    steps = split_log(log, test_steps=3).test()
     path = run_paper(tmp_path, log, steps, models, source, gaps=(5,))
     requests = LogRequests(log, models)
     ranked = 0
@@ -134,9 +134,9 @@ def test_snapshot_step_never_precedes_the_minimum() -> None:
     assert [snapshot_step(step, 5) for step in (1, 2, 6, 7, 20)] == [1, 2, 2, 2, 15]
 
 
-def test_last_steps_and_by_user_cut_each_user_apart() -> None:
+def test_by_user_keeps_each_users_steps_together() -> None:
     steps = Steps(np.array([0, 0, 0, 3, 3, 5], np.int32), np.array([4, 5, 6, 8, 9, 2], np.int32))
-    assert list(by_user(last_steps(steps, 2))) == [(0, [5, 6]), (3, [8, 9]), (5, [2])]
+    assert list(by_user(steps)) == [(0, [4, 5, 6]), (3, [8, 9]), (5, [2])]
 
 
 def test_target_rank_of_a_missing_item_is_infinite() -> None:

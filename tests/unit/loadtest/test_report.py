@@ -280,6 +280,21 @@ def test_groups_without_requests_show_a_dash(tmp_path: Path) -> None:
     assert rows[1][2:5] == ["0", text.NONE, text.NONE]
 
 
+def test_a_replay_in_which_no_time_passes_has_no_latency_chart(tmp_path: Path) -> None:
+    invent_run(tmp_path)
+    for name, columns in (
+        ("requests", ["latency_scheduled_ms", "latency_service_ms"]),
+        ("refreshes", ["latency_ms"]),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        pl.read_parquet(path).with_columns(pl.lit(0.0).alias(c) for c in columns).write_parquet(
+            path
+        )
+    page = Page(render(build_summary(tmp_path)))
+    assert "spec-latency" not in page.specs
+    assert page.tables["Latency in milliseconds"][1][-1] == "0.00"
+
+
 def test_no_report_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="scalrec simulate"):
         build_report(tmp_path)
