@@ -155,7 +155,7 @@ class Fleet:
     def state_kib(self) -> float:
         """Mean KiB a device holds for itself: history, snapshot, candidate pool, bookkeeping."""
         members = list(self._members.values())[:SIZED_DEVICES]
-        shared = (*self._shared, self._time, self._recorder, self._log, self._schedule)
+        shared = (*self._shared, self._time.clock)
         return float(np.mean([own_bytes(m.device, shared) for m in members])) / 1024.0
 
     def _make_members(

@@ -8,19 +8,13 @@ from collections.abc import Iterable
 import numpy as np
 
 
-def own_bytes(thing: object, shared: Iterable[object] = ()) -> int:
-    """Bytes reachable from ``thing`` but not from ``shared``, each object counted once.
+def own_bytes(root: object, shared: Iterable[object] = ()) -> int:
+    """Bytes reachable from ``root``, each object counted once.
 
-    Arrays count their buffer, also when they are views of one. Classes, functions and modules
-    belong to everybody and count nothing.
+    Nothing is followed into the objects of ``shared``, nor into classes, functions and modules,
+    which belong to everybody. Arrays count their buffer, also when they are views of one.
     """
-    seen: set[int] = set()
-    for other in shared:
-        _walk(other, seen)
-    return _walk(thing, seen)
-
-
-def _walk(root: object, seen: set[int]) -> int:
+    seen = {id(thing) for thing in shared}
     total = 0
     waiting = [root]
     while waiting:
