@@ -50,12 +50,14 @@ class AbstractShape:
         max_tokens: rough limit for everything but the query; recent titles fill what is left.
         recent: most recent events named, at most.
         favourites: items named as returned to, at most.
+        name_chars: longest title, category or area.
         query_chars: longest query passed on.
     """
 
     max_tokens: int = 80
     recent: int = 6
     favourites: int = 3
+    name_chars: int = 64
     query_chars: int = 300
 
 
@@ -156,7 +158,8 @@ class TemplateAbstract:
             catalogue, own_id = self._catalogue, self._catalogue.ids[item]
 
             def cleaned(text: str) -> str:
-                return remove_phrase(clean_text(text, forbidden=self._ids), own_id)
+                text = clean_text(text, forbidden=self._ids, max_chars=self._shape.name_chars)
+                return remove_phrase(text, own_id)
 
             # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
             categories = (

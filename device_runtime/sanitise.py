@@ -42,7 +42,7 @@ _PATTERNS = tuple(
         r"(?<!\w)\+?\d(?:[\s().\-/]{0,3}\d){6,}",  # phone number: seven digits or more
         r"\w*\d{5,}\w*",  # epoch stamp, postal code, numeric id
         # Opaque: letters and digits alternating at least twice, as in 4b5c6d7e or B0000C2XYZ.
-        r"\b(?=\w{7,}\b)(?:[a-z_]+\d+[a-z_]+\d\w*|\d+[a-z_]+\d+\w*|[a-z_]+\d+[a-z_]+)\b",
+        r"\b(?=\w{7,}\b)(?:[a-z_]+\d+[a-z_]+\d\w*|\d+[a-z_]+\d+\w*|[a-z_]+\d{2,}[a-z_]+)\b",
         r"\(\s*\)|\[\s*\]|\{\s*\}",
     )
 )

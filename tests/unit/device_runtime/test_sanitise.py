@@ -13,6 +13,7 @@ from device_runtime.sanitise import clean_text, identifiers, remove_phrase
         "12 Monkeys (1995)",
         "1984 (1984)",
         "Blink182 & Friends",
+        "Jungle2Jungle (1997)",
         "Amélie (2001)",
         "Joe's Pizza, East Village",
         "Ocean's 11",
