@@ -97,7 +97,7 @@ def scope(scope: Scope) -> str:
     }.get(scope.repeat_policy, scope.repeat_policy)
     return (
         f"{mode}; {scope.requests:,} requests of {scope.users:,} users (at most "
-        f"{scope.steps_per_user} steps each); repeat policy {scope.repeat_policy}: {repeats}; "
+        f"{scope.steps_per_user} each); repeat policy {scope.repeat_policy}: {repeats}; "
         f"half-life of the decayed counter {scope.half_life:g} events; brackets: 95 % intervals, "
         f"bootstrap over users, {scope.draws:,} draws."
     )

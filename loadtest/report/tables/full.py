@@ -19,17 +19,18 @@ from loadtest.summary.model import FullSection
 
 def full_table(full: FullSection, steps: str) -> Table:
     """All scorers over the whole catalogue, for the last steps or for leave-one-out."""
-    note = "each user's very last event alone" if steps == "leave-one-out" else "all last steps"
+    rows = [row for row in full.scores if row.steps == steps and row.part == "all"]
+    note, scope = "all last steps", full.scope
+    if steps == "leave-one-out":
+        note = "each user's very last event alone"
+        count = rows[0].metrics["ndcg@10"].count
+        scope = scope.model_copy(update={"requests": count, "steps_per_user": 1})
     return Table(
         f"Whole catalogue, {steps}",
-        f"{steps.capitalize()}: {note}. " + text.scope(full.scope),
+        f"{steps.capitalize()}: {note}. " + text.scope(scope),
         ("Scorer",),
         metric_heads(),
-        tuple(
-            Row((name_of(row.scorer),), metric_cells(row.metrics))
-            for row in full.scores
-            if row.steps == steps and row.part == "all"
-        ),
+        tuple(Row((name_of(row.scorer),), metric_cells(row.metrics)) for row in rows),
     )
 
 

@@ -195,6 +195,8 @@ def test_modes_share_no_table_and_captions_state_the_protocol(html: str, summary
         assert "repeat policy allow" in caption
         assert "half-life of the decayed counter 20 events" in caption
         assert "users (at most" in caption
+    [last] = [c for c in captions if "Whole catalogue, leave-one-out" in c]
+    assert "; 40 requests of 40 users (at most 1 each);" in last
 
 
 def test_headline_states_what_the_intervals_allow(page: Page, summary: Summary) -> None:
