@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from device_runtime.abstract import AbstractWriter
-from device_runtime.history import RequestContext
 from numpy.typing import NDArray
 
+from device_runtime.abstract import AbstractWriter
+from device_runtime.history import RequestContext
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, Steps

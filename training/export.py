@@ -1,0 +1,101 @@
+"""From a trained model to a bundle: graphs checked against torch, arrays, catalogue, manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from shared.bundle import (
+    CATALOGUE_FILE,
+    Bundle,
+    CalibrationSpec,
+    Manifest,
+    encode_array,
+    encode_catalogue,
+    write_bundle,
+)
+from shared.errors import BundleError
+from shared.progress import NullProgress, Progress
+from shared.settings import Settings
+from training import onnx_graphs
+from training.calibration import N_CUES
+from training.parity import check_parity
+from training.trained import TrainedModel
+
+BACKBONE = "sasrec"
+
+
+def export_bundle(
+    trained: TrainedModel,
+    destination: Path,
+    settings: Settings,
+    *,
+    created: str,
+    version: str,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Export, check and write; an older bundle at ``destination`` is replaced in one step.
+
+    Args:
+        settings: those the model was trained with.
+        created: when, as ISO 8601 text; part of the bundle's identity.
+        version: of scalrec.
+
+    Raises:
+        BundleError: an exported graph differs from torch (with the worst case), or the folder
+            cannot be written. Nothing is written then.
+    """
+    table = trained.backbone.table
+    arrays = {
+        "item_vectors.npy": table.vectors.detach().numpy(),
+        "item_bias.npy": table.bias.detach().numpy(),
+        "item_popularity.npy": trained.popularity,
+    }
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{name} holds values that are not finite; train again")
+    progress = progress or NullProgress()
+    graphs = export_graphs(trained, progress)
+    parity = check_parity(trained, graphs, progress)
+    files = graphs | {name: encode_array(array) for name, array in arrays.items()}
+    files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
+    manifest = Manifest(
+        scalrec=version,
+        created=created,
+        log=trained.log.name,
+        log_terms=trained.log.terms,
+        n_items=len(trained.log.catalogue),
+        dim=trained.backbone.model.config.dim,
+        profile=settings.profile,
+        embedder=trained.embedder,
+        backbone=BACKBONE,
+        has_time=trained.log.time is not None,
+        repeat_policy=trained.repeat_policy,
+        fusion_weight=trained.projector.fusion_weight,
+        candidates=settings.cloud.candidates,
+        calibration=CalibrationSpec(
+            gamma_max=trained.calibration.gamma_max, top_l=settings.training.top_l
+        ),
+        training={**trained.figures, **parity.figures()},
+    )
+    return write_bundle(destination, manifest, files)
+
+
+def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:
+    """File name -> ONNX of encoder, estimator, calibrator and projector."""
+    config = trained.backbone.model.config
+    projector, calibration = trained.projector.projector, trained.calibration
+    d, m = config.dim, projector.skip.in_features
+    graphs = {}
+    with (progress or NullProgress()).task("exporting to ONNX", total=4) as task:
+        graphs["encoder.onnx"] = onnx_graphs.export_encoder(trained.backbone.model)
+        task.advance()
+        for module, graph, widths in (
+            (calibration.estimator, onnx_graphs.ESTIMATOR, [N_CUES]),
+            (calibration.calibrator, onnx_graphs.CALIBRATOR, [d, d]),
+            (projector, onnx_graphs.PROJECTOR, [m]),
+        ):
+            graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)
+            task.advance()
+    return graphs

@@ -1,0 +1,181 @@
+"""Parity: the exported graphs, run by onnxruntime, against the torch modules they came from.
+
+Compared are a device's *final scores* of all items, the whole chain of them: history -> e_str and
+copy logits, text -> e_sem, cues -> r, proposal -> bounded correction -> fused score. The arithmetic
+between the graphs is the same float64 code on both sides, so that only the graphs can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from shared.errors import BundleError
+from shared.progress import NullProgress, Progress
+from training.calibration import EPS, N_CUES
+from training.encoders.sasrec import HOURS_PER_WEEK
+from training.trained import TrainedModel
+
+BATCH_SIZES = (1, 2, 3, 7)
+TOLERANCE = 1e-5
+TOP = 10
+
+Arrays = Mapping[str, NDArray[Any]]
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared, and the worst that was found."""
+
+    cases: int
+    lengths: int
+    max_score_difference: float
+    max_output_difference: float
+    worst_length: int
+    worst_batch: int
+
+    def figures(self) -> dict[str, float | int]:
+        return {f"parity_{name}": value for name, value in vars(self).items()}
+
+
+def check_parity(
+    trained: TrainedModel,
+    graphs: Mapping[str, bytes],
+    progress: Progress | None = None,
+    *,
+    seed: int = 0,
+) -> ParityReport:
+    """Compare at every history length 1 .. window and every batch size of BATCH_SIZES.
+
+    Histories are drawn from the catalogue by popularity, with ages over the range that logs have.
+
+    Raises:
+        BundleError: final scores differ by more than TOLERANCE, or the top TOP differ by more than
+            an exchange of items whose scores lie within it; the message names the worst case.
+    """
+    window = trained.backbone.model.config.window
+    pair = _Pair(trained, graphs)
+    rng = np.random.default_rng(seed)
+    worst, output, at, cases = 0.0, 0.0, (1, 1), 0
+    with (progress or NullProgress()).task("checking ONNX against torch", window) as task:
+        for length in range(1, window + 1):
+            for batch in BATCH_SIZES:
+                inputs = _draw_inputs(trained, rng, batch, length)
+                reference, exported = pair.run_torch(inputs), pair.run_onnx(inputs)
+                output = max(output, _largest_output_difference(reference, exported))
+                expected, scores = pair.scores(inputs, reference), pair.scores(inputs, exported)
+                difference = float(np.abs(expected - scores).max())
+                _require(difference, expected, scores, length, batch)
+                if difference > worst:
+                    worst, at = difference, (length, batch)
+                cases += 1
+            task.advance()
+    return ParityReport(cases, window, worst, output, *at)
+
+
+class _Pair:
+    """Both implementations of a bundle's networks."""
+
+    def __init__(self, trained: TrainedModel, graphs: Mapping[str, bytes]) -> None:
+        self.trained = trained
+        self.sessions = {name: _session(name, data) for name, data in graphs.items()}
+        self.vectors = trained.backbone.table.vectors.detach().numpy()
+        self.bias = trained.backbone.table.bias.detach().numpy().astype(np.float64)
+        trained.backbone.model.eval()
+
+    @torch.no_grad()
+    def run_torch(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        vectors = torch.from_numpy(self.vectors)[given["item"]]
+        times = (given[name] for name in ("age_hours", "event_hour", "request_hour"))
+        e_str, copy_logit = self.trained.backbone.model(vectors, *times)
+        e_sem = self.trained.projector.projector(given["text"])
+        r = self.trained.calibration.estimator(given["cues"])
+        v = self.trained.calibration.calibrator(e_sem, e_str)
+        named = {"e_str": e_str, "copy_logit": copy_logit, "e_sem": e_sem, "r": r, "v": v}
+        return {name: tensor.numpy() for name, tensor in named.items()}
+
+    def run_onnx(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        given = dict(inputs) | {"item_vectors": self.vectors[inputs["item"]]}
+        for file in ("encoder.onnx", "projector.onnx", "estimator.onnx", "calibrator.onnx"):
+            session = self.sessions[file]
+            feeds = {i.name: given[i.name] for i in session.get_inputs()}
+            names = [o.name for o in session.get_outputs()]
+            given.update(zip(names, session.run(names, feeds), strict=True))
+        return {name: given[name] for name in ("e_str", "copy_logit", "e_sem", "r", "v")}
+
+    def scores(self, inputs: Arrays, outputs: Arrays) -> Float:
+        """[B, I] fused scores after the bounded correction (SCaLRec eqs. 13-14)."""
+        e_str, e_sem, v = (outputs[name].astype(np.float64) for name in ("e_str", "e_sem", "v"))
+        alpha = 1.0 - outputs["r"].astype(np.float64)
+        radius = self.trained.calibration.gamma_max * alpha
+        lam = np.minimum(1.0, radius / (np.linalg.norm(v, axis=1) + EPS))
+        e_sem = e_sem + lam[:, None] * v
+        returns = np.zeros((len(e_str), len(self.bias)))
+        rows = np.arange(len(e_str))[:, None]
+        np.add.at(returns, (rows, inputs["item"]), np.exp(outputs["copy_logit"].astype(np.float64)))
+        user = e_str + self.trained.projector.fusion_weight * e_sem
+        scores: Float = user @ self.vectors.T.astype(np.float64) + self.bias + np.log1p(returns)
+        return scores
+
+
+def _draw_inputs(
+    trained: TrainedModel, rng: np.random.Generator, batch: int, length: int
+) -> dict[str, NDArray[Any]]:
+    weights = trained.popularity.astype(np.float64) + 1.0
+    item = rng.choice(len(weights), size=(batch, length), p=weights / weights.sum())
+    age = np.sort(rng.exponential(10.0 ** rng.uniform(-1, 4), (batch, length)))[:, ::-1]
+    hours = rng.uniform(0, HOURS_PER_WEEK, (batch, length + 1))
+    projector = trained.projector.projector
+    text = (
+        projector.mean.numpy()
+        + rng.standard_normal((batch, projector.skip.in_features)) / projector.scale.numpy()
+    )
+    estimator = trained.calibration.estimator
+    cues = estimator.mean.numpy() + rng.standard_normal((batch, N_CUES)) / estimator.scale.numpy()
+    drawn = {
+        "age_hours": age if trained.log.time is not None else np.zeros_like(age),
+        "event_hour": hours[:, :-1],
+        "request_hour": hours[:, -1],
+        "text": text,
+        "cues": cues,
+    }
+    arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in drawn.items()}
+    return arrays | {"item": item}
+
+
+def _largest_output_difference(a: Arrays, b: Arrays) -> float:
+    return max(float(np.abs(a[name] - b[name]).max()) for name in a)
+
+
+def _require(difference: float, expected: Float, scores: Float, length: int, batch: int) -> None:
+    where = f"at history length {length}, batch size {batch}"
+    if not difference <= TOLERANCE:  # also when it is NaN
+        raise BundleError(
+            f"the exported graphs differ from torch: scores by {difference:.2e} {where}, allowed "
+            f"are {TOLERANCE:.0e}; another version of torch or onnxruntime may export correctly"
+        )
+    top = np.argsort(-expected, axis=1, kind="stable")[:, :TOP]
+    other = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+    # Items in exchanged places must be tied within the tolerance.
+    rows = np.arange(len(top))[:, None]
+    moved = np.abs(expected[rows, top] - expected[rows, other])
+    if moved.max() > 2 * TOLERANCE:
+        raise BundleError(f"the exported graphs rank another top {TOP} than torch {where}")
+
+
+def _session(name: str, data: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own types, without a common base
+        raise BundleError(f"{name} is refused by onnxruntime: {error}") from error
