@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -118,15 +119,17 @@ class Fleet:
     async def warm_up(self, task: Task) -> None:
         """Bring every device to where it would be had it used the cloud all along.
 
-        Each asks for a snapshot (if its policy wants one) and then makes 0 to k-1 requests, drawn
-        by the seed and not recorded. Without that spread all devices would refresh in step with
-        one another, and an outage would hit either all of them or none.
+        Each asks for a snapshot (if its policy wants one) at one of the k requests before its
+        first recorded one, drawn by the seed, and makes the rest of them unrecorded. Without that
+        spread all devices would refresh in step, and an outage would hit all of them or none.
         """
         await self.refreshes.warm_up(self._first_asks(), task.advance)
         for user, phase in self._phases.items():
             device = self._members[user].device
-            for event in self._events(user, device.step, device.step + phase):
-                device.request(event.context, self._settings.device.top_k)
+            asked_at = device.step
+            for step, event in enumerate(self._events(user, asked_at, asked_at + phase), asked_at):
+                if step > asked_at:
+                    device.request(event.context, self._settings.device.top_k)
                 device.observe(event.item, event.time, event.hour)
 
     async def run(self, counters: Sequence[CounterRanks]) -> None:
@@ -143,7 +146,7 @@ class Fleet:
             # An answer needs no waiting, so one dispatcher is enough for an open loop: a request
             # that finds the process busy starts late, and its latency from schedule says so.
             await self._time.wait_until(scheduled)
-            self._serve(user, row, scheduled, ranks)
+            await self._serve(user, row, scheduled, ranks)
         await self.refreshes.drain(self._settings.device.link.deadline_s)
 
     async def aclose(self) -> None:
@@ -182,20 +185,20 @@ class Fleet:
             yield user, _Member(device, link)
 
     def _draw_phases(self) -> Iterator[tuple[int, int]]:
-        """User -> requests since the first snapshot when the window begins, for a warm start."""
+        """User -> requests from the first ask to the first recorded one, for a warm start."""
         if not self._settings.replay.warm_start:
             return
         rng = np.random.default_rng([self._settings.seed, _PHASES])
         for user, first in self._schedule.first_steps().items():
-            yield user, min(int(rng.integers(self._settings.device.k)), first - 1)
+            yield user, min(1 + int(rng.integers(self._settings.device.k)), first - 1)
 
     def _first_asks(self) -> Iterator[RefreshJob]:
         for user, member in self._members.items():
             if member.device.wants_refresh():
-                (last,) = self._events(user, member.device.step - 1, member.device.step)
-                yield RefreshJob(user, member.device, member.link, last.context)
+                (event,) = self._events(user, member.device.step, member.device.step + 1)
+                yield RefreshJob(user, member.device, member.link, event.context)
 
-    def _serve(self, user: int, row: int, scheduled: float, counters: CounterRanks) -> None:
+    async def _serve(self, user: int, row: int, scheduled: float, counters: CounterRanks) -> None:
         member, event = self._members[user], self._event(row)
         device = member.device
         # A loop may fire a timer up to one clock tick early; nobody asks before the schedule.
@@ -237,9 +240,12 @@ class Fleet:
                 cloud_up=self._cloud_up(started),
             )
         )
-        device.observe(event.item, event.time, event.hour)
         if device.wants_refresh():
             self.refreshes.start(RefreshJob(user, device, member.link, event.context))
+            # Lets the refresh write its abstract: it accompanies this request, with its moment
+            # and query as in training, and must not know what the user does next.
+            await asyncio.sleep(0)
+        device.observe(event.item, event.time, event.hour)
 
     def _events(self, user: int, first: int, stop: int) -> Iterator[_Event]:
         """Events ``first`` to ``stop`` (exclusive) of a user."""

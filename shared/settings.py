@@ -167,7 +167,7 @@ class ReplaySettings(_Section):
     warm_start: bool = Field(
         default=True,
         description="devices have used the cloud before the replay: each starts with a snapshot "
-        "that is 0 to k-1 requests old",
+        "that is 1 to k requests old",
     )
     devices_per_link: int = Field(
         default=50, ge=1, description="devices that share one circuit breaker and retry budget"

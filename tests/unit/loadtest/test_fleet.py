@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from device_runtime.abstract import TemplateAbstract
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
@@ -20,6 +21,7 @@ from loadtest.summary.records import numbers
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
 from shared.progress import NullTask
+from shared.schemas import SnapshotRequest
 from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
@@ -166,6 +168,24 @@ def test_names_in_the_cloud_carry_the_run_and_no_id_of_the_log(
     paths = {sent.path for sent in transport.sent}
     assert paths <= {f"/v1/users/test.{user}/snapshot" for user in range(6)}
     assert paths
+
+
+def test_abstracts_are_those_of_the_requests_they_accompany(tmp_path: Path, bundle: Bundle) -> None:
+    """As in training: tau = t, the moment of request t, and nothing of event t itself."""
+    transport = no_cloud()
+    settings = replay_settings(bundle, warm_start=False, users=3)
+    run(tmp_path, bundle, settings, connect=lambda: transport)
+    writer, hours = TemplateAbstract(LOG.catalogue), LOG.local_hour_of_week()
+    assert LOG.time is not None
+    asked = 0
+    for sent in transport.sent:
+        request = SnapshotRequest.model_validate_json(sent.content)
+        start = int(LOG.user_start[int(sent.path.split("/")[3].removeprefix("test."))])
+        row = start + request.step
+        context = RequestContext(float(LOG.time[row]), float(hours[row]))
+        assert request.abstract == writer.write(LOG.item[start:row], context)
+        asked += 1
+    assert asked >= 3
 
 
 def test_target_rank_is_expected_and_infinite_for_what_was_not_ranked() -> None:

@@ -46,7 +46,7 @@ def test_a_steady_cloud_keeps_every_k_to_its_schedule(tmp_path: Path, bundle: Bu
     requests, refreshes = records(tmp_path / "run")
     assert result.failed_refreshes == 0
     assert set(requests["source"]) == {"snapshot"}
-    assert set(requests["delta"]) == {0, 1, 2, 3, 4}
+    assert set(requests["delta"]) == {1, 2, 3, 4, 5}
     # A first snapshot each, then one per five requests: ten requests end in two of those.
     assert len(refreshes) == 12 * 3
     in_window = refreshes.filter(pl.col("started_s") >= 0)
