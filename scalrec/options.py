@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +111,17 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
     target = overrides
     for section in sections:
         target = target.setdefault(section, {})
-    target[name] = value.strip()
+    target[name] = _parse(assignment, value.strip())
+
+
+def _parse(assignment: str, value: str) -> Any:
+    """Lists are JSON; everything else is text that the setting's own type converts."""
+    if not value.startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ConfigError(f"--set {assignment}: not a JSON list ({error})") from error
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ ARGUMENTS = [
     "simulate",
     "--embedder",
     "hashing",
+    "--model",
+    "hashing-64",
     "--users",
     "20",
     "--duration",

@@ -48,6 +48,12 @@ def test_malformed_assignment_says_what_is_expected(assignment: str) -> None:
         settings_from(assignments=[assignment])
 
 
+def test_lists_are_json() -> None:
+    assert settings_from(assignments=["paper.gaps=[0, 3]"]).paper.gaps == (0, 3)
+    with pytest.raises(ConfigError, match="not a JSON list"):
+        settings_from(assignments=["paper.gaps=[0,"])
+
+
 def test_unknown_setting_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"device\.kay"):
         settings_from(assignments=["device.kay=3"])
