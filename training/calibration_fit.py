@@ -267,15 +267,13 @@ class _Judge:
             e_sem = fit.correct(pairs, self.cues[gap])[0]
         else:
             e_sem = fit.e_sem[fresh if which == "fresh" else stale]
-        among = fit.candidates[stale]
-        if fit.options.unite_history:
-            among = torch.cat([among, fit.requests.history[fresh]], dim=1)
         ranks = fused_ranks(
             fit.requests,
             pairs.fresh,
             e_sem,
             0.0 if which == "structure" else fit.fusion_weight,
             exclude_seen=fit.options.exclude_seen,
-            among=among,
+            among=fit.candidates[stale],
+            unite_seen=fit.options.unite_history,
         )
         return mean_ndcg10(ranks)

@@ -138,6 +138,7 @@ def fused_ranks(
     exclude_seen: bool,
     structure_weight: float = 1.0,
     among: Tensor | None = None,
+    unite_seen: bool = False,
 ) -> NDArray[np.float64]:
     """Expected rank of the target under s_str + w <e_sem, v_i> (SCaLRec eq. 4).
 
@@ -149,6 +150,7 @@ def fused_ranks(
         structure_weight: 0 ranks by semantics alone.
         among: [R, C] items that can be recommended at each row (repeats allowed), or None for all;
             a target that is not among them ranks at infinity.
+        unite_seen: items the user had before can be recommended beside those ``among``.
     """
     ranks = np.empty(len(rows))
     for place in torch.split(torch.arange(len(rows)), ROWS_PER_BATCH):
@@ -157,6 +159,8 @@ def fused_ranks(
         scores = structure_weight * requests.structural(index) + fusion_weight * semantic
         if among is not None:
             absent = torch.ones_like(scores, dtype=torch.bool).scatter_(1, among[place], False)
+            if unite_seen:
+                absent[requests.seen(index)] = False
             scores[absent] = -torch.inf
         if exclude_seen:
             scores[requests.seen(index)] = -torch.inf

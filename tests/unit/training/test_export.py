@@ -167,13 +167,19 @@ def test_export_leaves_the_callers_random_state_alone(trained: TrainedModel) -> 
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_window_of_one_event_exports() -> None:
-    model = SASRec(SASRecConfig(dim=8, layers=1, window=1)).eval()
+@pytest.mark.parametrize(("window", "has_time"), [(1, True), (3, False)])
+def test_small_windows_and_logs_without_times_export(window: int, has_time: bool) -> None:
+    model = SASRec(SASRecConfig(dim=8, layers=1, window=window, has_time=has_time)).eval()
     session = onnxruntime.InferenceSession(export_encoder(model))
-    inputs = [torch.rand(2, 1, 8), torch.rand(2, 1), torch.rand(2, 1), torch.rand(2)]
-    names = [i.name for i in session.get_inputs()]
-    feeds = {n: x.numpy() for n, x in zip(names, inputs, strict=True)}
-    with torch.no_grad():
-        expected = model(*inputs)
-    for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+    for length in range(1, window + 1):
+        inputs = {
+            "item_vectors": torch.rand(2, length, 8),
+            "age_hours": torch.rand(2, length),
+            "event_hour": torch.rand(2, length),
+            "request_hour": torch.rand(2),
+        }
+        feeds = {i.name: inputs[i.name].numpy() for i in session.get_inputs()}
+        with torch.no_grad():
+            expected = model(*inputs.values())
+        for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)

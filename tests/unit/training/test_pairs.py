@@ -125,6 +125,10 @@ def test_only_what_is_among_the_candidates_can_be_ranked(requests: Requests) -> 
     few = fused_ranks(requests, rows, e_sem, 1.0, exclude_seen=False, among=both)
     assert (few <= everything).all()
     assert (few <= 6).all()
+    united_ranks = fused_ranks(
+        requests, rows, e_sem, 1.0, exclude_seen=False, among=other, unite_seen=True
+    )
+    np.testing.assert_array_equal(np.isinf(united_ranks), requests.fresh_targets()[rows])
 
 
 def test_cues_are_the_papers(requests: Requests) -> None:
