@@ -34,7 +34,7 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
         cycles.append(Cycle(epochs=options.restart_epochs, learning_rate=rate))
     return BackboneOptions(
         cycles=tuple(cycles),
-        batch_windows=options.batch_size,
+        batch_windows=options.batch_windows,
         negatives=None if n_items <= FULL_SOFTMAX_ITEMS else SAMPLED_NEGATIVES,
         repeat_policy=policy,
     )
