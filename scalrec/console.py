@@ -67,6 +67,8 @@ class ConsoleProgress:
     def task(self, label: str, total: int | None = None) -> Iterator[Task]:
         started = time.monotonic()
         if not self._console.is_terminal:
+            amount = f" ({total:,})" if total else ""
+            self._console.print(f"· {label}{amount}", markup=False)
             yield _PlainTask(self._console, label, total)
         else:
             bars = self._open()

@@ -60,8 +60,8 @@ class EmbedderSettings(_Section):
     deadline_s: float = Field(
         default=3.0,
         gt=0,
-        description="for one request on the serving path; below the devices' own deadline, so that a "
-        "stale answer still reaches them",
+        description="for one request on the serving path; below the devices' own deadline, so that "
+        "a stale answer still reaches them",
     )
     start_timeout_s: float = Field(default=300.0, gt=0)
     extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
