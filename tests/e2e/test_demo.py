@@ -10,8 +10,8 @@ import pytest
 
 from loadtest.summary.model import Summary
 from tests.support.runs_of_cli import CliRun
+from tests.support.small_log import small_log
 
-START = 1_600_000_000
 pytestmark = pytest.mark.vllm
 SHORT = [
     "training.epochs=1",
@@ -109,7 +109,7 @@ def test_a_second_run_reuses_what_is_unchanged(demo: CliRun) -> None:
 @pytest.mark.smollm2
 def test_a_llama_goes_down_the_same_path(tmp_path: Path) -> None:
     """A log of somebody's own, small enough for 135M parameters on two cores."""
-    log, items = _small_log(tmp_path)
+    log, items = small_log(tmp_path)
     run = CliRun(
         [
             *_arguments("--model", "smollm2", "--log", str(log), "--items", str(items)),
@@ -126,21 +126,6 @@ def test_a_llama_goes_down_the_same_path(tmp_path: Path) -> None:
     assert system is not None
     assert system.cloud.outcomes.get("fresh", 0) > 0
     assert run.left_over() == []
-
-
-def _small_log(folder: Path) -> tuple[Path, Path]:
-    titles = [f"{a} {b}" for a in ("red", "blue", "old") for b in ("river", "mill", "cat", "road")]
-    items = folder / "books.csv"
-    rows = [f"b{i},{title},{'crime' if i % 2 else 'poetry'}" for i, title in enumerate(titles)]
-    items.write_text("\n".join(["item_id,title,categories", *rows]) + "\n")
-    events = [
-        f"reader{u},b{(u + step * (1 + u % 3)) % len(titles)},{START + 3600 * (u + 9 * step)}"
-        for u in range(45)
-        for step in range(14)
-    ]
-    log = folder / "loans.csv"
-    log.write_text("\n".join(["who,what,when", *events]) + "\n")
-    return log, items
 
 
 def test_settings_are_printed_without_secrets(demo: CliRun) -> None:

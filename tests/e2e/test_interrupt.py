@@ -9,6 +9,7 @@ import pytest
 
 from shared.bundle import load_bundle
 from tests.support.runs_of_cli import CliRun
+from tests.support.small_log import small_log
 
 ARGUMENTS = [
     "simulate",
@@ -37,7 +38,6 @@ ARGUMENTS = [
 ]
 
 
-# One folder for all: each run resumes what the interrupted one before it had finished.
 @pytest.mark.parametrize(
     "moment",
     [
@@ -49,17 +49,16 @@ ARGUMENTS = [
         "Devices load",
     ],
 )
-def test_interrupted_at(moment: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    base = tmp_path_factory.getbasetemp() / "interrupted"
-    base.mkdir(exist_ok=True)
-    run = CliRun(ARGUMENTS, base / "runs")
-    run.output = base / f"{moment.replace(' ', '-')}.out"
-    process = run.start()
-    run.wait_for(moment, process, timeout_s=300)
-    assert run.interrupt(process, timeout_s=30) == 130
+def test_interrupted_at(moment: str, tmp_path: Path) -> None:
+    log, items = small_log(tmp_path)
+    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
+    run = CliRun([*ARGUMENTS, *own], tmp_path / "runs")
+    with run.started() as process:
+        run.wait_for(moment, process, timeout_s=120)
+        assert run.interrupt(process, timeout_s=30) == 130
     assert "Interrupted" in run.text()
     assert run.left_over() == []
-    _only_whole_files(base / "runs")
+    _only_whole_files(tmp_path / "runs")
 
 
 def _only_whole_files(work_dir: Path) -> None:

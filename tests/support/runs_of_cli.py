@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,14 +43,21 @@ class CliRun:
                 start_new_session=True,
             )
 
-    def finish(self, timeout_s: float) -> str:
-        """Run to the end; returns the output, raises AssertionError with it on failure."""
+    @contextmanager
+    def started(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Like ``start``, and nothing of it survives the block, however the block ends."""
         process = self.start()
         try:
-            code = process.wait(timeout_s)
+            yield process
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def finish(self, timeout_s: float) -> str:
+        """Run to the end; returns the output, raises AssertionError with it on failure."""
+        with self.started() as process:
+            code = process.wait(timeout_s)
         text = self.text()
         assert code == 0, f"exit code {code}\n{text[-6000:]}"
         return text
