@@ -3,6 +3,8 @@ PYTHON   ?= python3.11
 EMBEDDER ?= vllm
 MODEL    ?= minilm
 ARGS     ?=
+# See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
+export OMP_WAIT_POLICY ?= PASSIVE
 RUN      := .venv/bin/python -m
 # Environment only for the vLLM back end; it is a separate one because it pins torch and fastapi.
 ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)

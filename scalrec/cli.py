@@ -35,7 +35,7 @@ def build_app() -> typer.Typer:
     return app
 
 
-def main() -> NoReturn:
+def run() -> NoReturn:
     """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     # A terminated run must unwind like an interrupted one, or its children would stay.

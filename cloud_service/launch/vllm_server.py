@@ -75,7 +75,8 @@ class VllmOptions:
         """The server's environment: the inherited one, offline, without statistics."""
         # PYTHONPATH of our environment must not leak into vLLM's; a thread limit meant for us
         # would slow it down.
-        unwanted = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS")
+        unwanted = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
+        unwanted |= {"OMP_NUM_THREADS", "OMP_WAIT_POLICY"}
         env = {name: value for name, value in environ.items() if name not in unwanted}
         env |= {
             "HF_HUB_OFFLINE": "1",
