@@ -1,0 +1,123 @@
+"""The commands one by one, as somebody with a cloud and devices of their own would use them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+
+from cloud_service.launch.ports import free_port
+from tests.support.runs_of_cli import CliRun
+from tests.support.small_log import small_log
+
+QUICK = [
+    part
+    for assignment in (
+        "embedder.backend=hashing",
+        "embedder.model=hashing-64",
+        "training.epochs=1",
+        "training.restart_epochs=0",
+        "training.abstracts_per_user=2",
+        "training.semantic_epochs=1",
+        "training.calibration_epochs=1",
+        "training.test_steps=4",
+        "replay.steps=4",
+        "replay.availability.kind=always",
+        "device.k=2",
+        "paper.bootstrap=100",
+    )
+    for part in ("--set", assignment)
+]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A work folder with a bundle in it, and the options that name its log."""
+    folder = tmp_path_factory.mktemp("serve")
+    log, items = small_log(folder)
+    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
+    CliRun(["export", *own, *QUICK], folder / "runs").finish(timeout_s=240)
+    return folder, own
+
+
+def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, own = exported
+    port = free_port()
+    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+    serve = CliRun(
+        ["serve", "--bundle", str(bundle), "--port", str(port), *QUICK], tmp_path / "cloud"
+    )
+    fleet = CliRun(
+        ["fleet", "--cloud", f"http://127.0.0.1:{port}", "--bundle", str(bundle), *own, *QUICK]
+        + ["--users", "10", "--duration", "4"],
+        tmp_path / "fleet",
+    )
+    with serve.started() as cloud:
+        serve.wait_for("API at /docs", cloud, timeout_s=60)
+        fleet.finish(timeout_s=120)
+        metrics = httpx.get(f"{cloud_url}/metrics", trust_env=False).text
+        assert "scalrec" in metrics
+        cloud.send_signal(signal.SIGTERM)
+        cloud.wait(20)
+    assert serve.left_over() == []
+    records = tmp_path / "fleet" / "latest"
+    assert pl.read_parquet(records / "requests.parquet").height == 10 * 4
+    outcomes = pl.read_parquet(records / "refreshes.parquet")["outcome"].to_list()
+    assert outcomes.count("fresh") == len(outcomes) > 0
+    assert (records / "report.html").stat().st_size > 10_000
+
+
+def test_the_report_is_made_anew_from_the_records(
+    exported: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, own = exported
+    small = ["--users", "8", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
+    run = CliRun(["simulate", *own, *QUICK, *small, "--clock", "virtual"], folder / "runs")
+    run.finish(timeout_s=240)
+    latest = folder / "runs" / "latest"
+    before = (latest / "summary.json").read_bytes()
+    (latest / "summary.json").unlink()
+    (latest / "report.html").unlink()
+    CliRun(["report"], folder / "runs").finish(timeout_s=60)
+    assert (latest / "summary.json").read_bytes() == before
+    assert (latest / "report.html").exists()
+
+
+def test_a_taken_port_is_refused_in_one_line(
+    exported: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, _ = exported
+    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = CliRun(
+            ["serve", "--bundle", str(bundle), "--port", str(port), *QUICK], tmp_path / "r"
+        )
+        with run.started() as process:
+            assert process.wait(60) == 2
+    assert f"{port}" in run.text()
+    assert "Traceback" not in run.text()
+    assert run.left_over() == []
+
+
+def test_an_altered_bundle_is_refused_by_name(
+    exported: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, _ = exported
+    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+    copy = tmp_path / "bundle"
+    copy.mkdir()
+    for file in bundle.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    (copy / "projector.onnx").write_bytes(b"other")
+    run = CliRun(["serve", "--bundle", str(copy), *QUICK], tmp_path / "r")
+    with run.started() as process:
+        assert process.wait(60) == 2
+    assert "projector.onnx" in run.text()
+    assert "scalrec export" in run.text()
