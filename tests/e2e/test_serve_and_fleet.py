@@ -48,14 +48,11 @@ def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path:
     folder, own = exported
     port = free_port()
     [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
-    serve = CliRun(
-        ["serve", "--bundle", str(bundle), "--port", str(port), *QUICK], tmp_path / "cloud"
-    )
-    fleet = CliRun(
-        ["fleet", "--cloud", f"http://127.0.0.1:{port}", "--bundle", str(bundle), *own, *QUICK]
-        + ["--users", "10", "--duration", "4"],
-        tmp_path / "fleet",
-    )
+    use = ["--bundle", str(bundle), *QUICK]
+    serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "cloud")
+    cloud_url = f"http://127.0.0.1:{port}"
+    small = ["--users", "10", "--duration", "4"]
+    fleet = CliRun(["fleet", "--cloud", cloud_url, *own, *small, *use], tmp_path / "fleet")
     with serve.started() as cloud:
         serve.wait_for("API at /docs", cloud, timeout_s=60)
         fleet.finish(timeout_s=120)
