@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import structlog
 import typer
-from rich.console import Console
 
 from scalrec.commands import data, doctor, export, fleet, report, serve, simulate, train
+from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
 from shared.errors import ScalrecError
 
@@ -40,7 +40,7 @@ def run() -> NoReturn:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     # A terminated run must unwind like an interrupted one, or its children would stay.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     try:
         build_app()()
     except ScalrecError as error:

@@ -25,6 +25,13 @@ from shared.progress import Task
 from shared.settings import printable
 
 PLAIN_INTERVAL_S = 20.0
+PLAIN_WIDTH = 140  # where there is no terminal to ask, wide enough for every table
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """The console of a command: the terminal's width, or a fixed one in logs and CI."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
 
 
 class _BarTask:

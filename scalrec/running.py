@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 import typer
-from rich.console import Console
+
+from scalrec.console import make_console
 
 INTERRUPTED = 130
 
@@ -21,7 +22,7 @@ def run_command(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except KeyboardInterrupt:
-        Console(stderr=True).print(
+        make_console(stderr=True).print(
             "[yellow]Interrupted; everything that was started has been stopped.[/]"
         )
         raise typer.Exit(INTERRUPTED) from None

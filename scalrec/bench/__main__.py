@@ -23,7 +23,7 @@ from scalrec.bench.device import compare_device
 from scalrec.bench.replay import compare_replay
 from scalrec.bench.timing import Comparison
 from scalrec.cloud_stack import running_cloud
-from scalrec.console import ConsoleProgress
+from scalrec.console import ConsoleProgress, make_console
 from scalrec.embedder_server import served_embedder
 from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
 from scalrec.running import run_command
@@ -45,7 +45,7 @@ def bench(
     settings = settings_from(
         log=log, embedder=embedder, model=model, assignments=assignments, cloud={"port": 0}
     )
-    run_command(_bench(settings, Console()))
+    run_command(_bench(settings, make_console()))
 
 
 async def _bench(settings: Settings, console: Console) -> None:

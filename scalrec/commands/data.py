@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scalrec.console import ConsoleProgress
+from scalrec.console import ConsoleProgress, make_console
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
 from shared.interactions import InteractionLog
 from training.datasets.registry import fetch, known_logs, load_log
@@ -25,7 +25,7 @@ def list_logs() -> None:
     for source in known_logs():
         how = "scalrec data fetch" if source.fetchable else "you"
         table.add_row(source.name, source.title, how, source.terms.splitlines()[0])
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command("fetch")
@@ -38,7 +38,7 @@ def fetch_log(
     assignments: SetOption = None,
 ) -> None:
     """Download a known log into the user cache; verified, resumable, never half-written."""
-    console = Console()
+    console = make_console()
     settings = settings_from(assignments=assignments)
     path = fetch(
         name, settings.cache, ConsoleProgress(console), source_url=source_url, sha256=sha256
@@ -57,7 +57,7 @@ def show(
     assignments: SetOption = None,
 ) -> None:
     """Load and validate a log; print its counts, time span, terms and what loading repaired."""
-    console = Console()
+    console = make_console()
     settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)

@@ -15,12 +15,12 @@ from typing import Annotated
 import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from rich.console import Console
 from rich.table import Table
 
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.launch.environments import find_vllm_python
 from cloud_service.launch.redis_server import find_redis_server
+from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
@@ -64,7 +64,7 @@ def doctor(
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
         advice = "" if check.ok else f"\n[yellow]→ {check.advice}[/]"
         table.add_row(mark, check.name, check.found + advice)
-    Console().print(table)
+    make_console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 

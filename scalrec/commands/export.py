@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from scalrec.commands.train import train_and_export
+from scalrec.console import make_console
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,
@@ -44,4 +43,4 @@ def export(
         work_dir=work_dir,
         assignments=assignments,
     )
-    run_command(train_and_export(settings, Console(), force=False, export=True))
+    run_command(train_and_export(settings, make_console(), force=False, export=True))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
 from loadtest.summary.build import write_summary
 from loadtest.summary_table import print_summary
-from scalrec.console import ConsoleProgress, print_settings
+from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.options import (
     ColumnsOption,
     ItemsOption,
@@ -61,7 +60,7 @@ def fleet(
 
 
 async def _fleet(settings: Settings, url: str, path: Path) -> None:
-    console, started = Console(), datetime.now(UTC)
+    console, started = make_console(), datetime.now(UTC)
     print_settings(console, settings)
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from loadtest.report.build import build_report
 from loadtest.summary.build import write_summary
 from loadtest.summary_table import print_summary
+from scalrec.console import make_console
 from scalrec.options import WorkDirOption, settings_from
 from scalrec.readme import update_documents
 from scalrec.runs import latest_run
@@ -27,7 +27,7 @@ def report(
     ] = None,
 ) -> None:
     """Compute summary.json and report.html anew from the parquet records of a run."""
-    console = Console()
+    console = make_console()
     run_dir = run or latest_run(settings_from(work_dir=work_dir).work_dir)
     summary = write_summary(run_dir)
     path = build_report(run_dir)

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from rich.console import Console
 
 from cloud_service.app import create_app
 from cloud_service.launch.ports import claim_port
 from cloud_service.launch.redis_server import RedisServer
-from scalrec.console import ConsoleProgress, print_settings
+from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.embedder_server import served_embedder
 from scalrec.options import (
     EmbedderOption,
@@ -53,7 +52,7 @@ def serve(
 
 
 async def _serve(settings: Settings, path: Path) -> None:
-    console = Console()
+    console = make_console()
     print_settings(console, settings)
     bundle = load_bundle(path)
     port = claim_port(settings.cloud.port, settings.cloud.host)

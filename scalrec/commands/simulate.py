@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scalrec.console import print_settings
+from scalrec.console import make_console, print_settings
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,
@@ -67,7 +67,7 @@ def simulate(
             "availability": {"kind": availability} if availability else None,
         },
     )
-    console = Console()
+    console = make_console()
     print_settings(console, settings)
     run_command(_simulate(settings, console, fallback))
 

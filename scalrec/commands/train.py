@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress, StageTimes, print_settings
+from scalrec.console import ConsoleProgress, StageTimes, make_console, print_settings
 from scalrec.embedder_server import served_embedder
 from scalrec.options import (
     ColumnsOption,
@@ -52,7 +52,7 @@ def train(
         work_dir=work_dir,
         assignments=assignments,
     )
-    run_command(train_and_export(settings, Console(), force=force, export=False))
+    run_command(train_and_export(settings, make_console(), force=force, export=False))
 
 
 async def train_and_export(
