@@ -181,7 +181,8 @@ class PairFeatures(nn.Module):
         turn = (event_hour[:, None, :] - query_hour[:, :, None]) * (2 * math.pi / HOURS_PER_WEEK)
         circles = [torch.cos(7 * k * turn) for k in DAY_HARMONICS]
         circles += [torch.cos(k * turn) for k in WEEK_HARMONICS]
-        same_hour = torch.exp((torch.cos(turn) - 1.0) * 700.0)  # a bump about 1.5 h wide
+        # A bump about 1.5 h wide: exp(700 (cos - 1)), without the rounding of a cosine near 1.
+        same_hour = torch.exp(-1400.0 * torch.sin(turn / 2).square())
         weekend = event_hour >= WEEKEND_STARTS
         same_kind = weekend[:, None, :] == (query_hour >= WEEKEND_STARTS)[:, :, None]
         rest = torch.stack([*circles, same_hour, same_kind.to(age.dtype)], -1)
