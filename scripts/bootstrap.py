@@ -43,6 +43,7 @@ from provision.environment import CachedEnvironment, prune  # noqa: E402
 from provision.progress import Progress  # noqa: E402
 
 from cloud_service.launch import environments  # noqa: E402
+from shared.paths import default_cache_dir  # noqa: E402
 
 EXIT_FAILED, EXIT_NO_VLLM, EXIT_INTERRUPTED = 1, 3, 130
 
@@ -75,7 +76,7 @@ def bootstrap(what: str, commands: Commands, progress: Progress) -> int:
     kinds = ["product", "vllm"] if what == "all" else [what]
     wanted = [CachedEnvironment(kind, commands, progress) for kind in kinds]
     if any(not environments.is_complete(e.path) for e in wanted):
-        progress.say(f"Installing into {environments.cache_dir()} (first time: some minutes)")
+        progress.say(f"Installing into {default_cache_dir()} (first time: some minutes)")
     errors: dict[str, str] = {}
 
     def install(environment: CachedEnvironment) -> None:

@@ -17,6 +17,7 @@ from pydantic_settings import (
 from pydantic_settings.sources import TomlConfigSettingsSource
 
 from shared.errors import ConfigError
+from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
 
 SETTINGS_FILE = "scalrec.toml"
@@ -196,7 +197,7 @@ class Settings(BaseSettings):
     )
 
     work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
-    cache: Path = Field(default_factory=lambda: default_cache_dir())
+    cache: Path = Field(default_factory=default_cache_dir)
     seed: int = 0
     log: LogSettings = LogSettings()
     profile: DeviceProfile = DeviceProfile()
@@ -223,14 +224,6 @@ class Settings(BaseSettings):
 def settings_file() -> Path:
     """The settings file in force: SCALREC_CONFIG, else ./scalrec.toml (may not exist)."""
     return Path(os.environ.get("SCALREC_CONFIG", SETTINGS_FILE))
-
-
-def default_cache_dir() -> Path:
-    """User cache for environments, models, logs and embeddings; shared by all checkouts."""
-    for variable, suffix in (("SCALREC_CACHE", ""), ("XDG_CACHE_HOME", "scalrec")):
-        if value := os.environ.get(variable):
-            return Path(value) / suffix
-    return Path.home() / ".cache" / "scalrec"
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +17,7 @@ from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress, Task
 from training.batches import Events, training_windows
+from training.determinism import reproducible
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.evaluate import target_ranks
 from training.item_table import ItemTable
@@ -122,7 +121,7 @@ def train_backbone(
     known = events.keep_first(test_start)
     train = known.keep_first(validation_start)
     validation = _validation_targets(known, validation_start)
-    with _reproducible(seed, threads):
+    with reproducible(seed, threads):
         model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
         fit = _Fit(model, table, options, seed)
@@ -259,16 +258,3 @@ def _decay_groups(model: SASRec, table: ItemTable, decay: float) -> list[dict[st
         {"params": matrices, "weight_decay": decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-@contextmanager
-def _reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Seeded torch with ``threads`` threads; both are put back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)

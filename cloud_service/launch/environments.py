@@ -8,10 +8,10 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from shared.errors import LaunchError
+from shared.paths import default_cache_dir
 
 LOCKS: dict[str, tuple[str, ...]] = {
     "product": ("product.txt", "product-nodeps.txt"),
@@ -29,19 +29,6 @@ class EnvironmentMissing(LaunchError):
 def default_lock_dir() -> Path:
     """The checkout's ``requirements/`` folder."""
     return Path(__file__).resolve().parents[2] / "requirements"
-
-
-def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's cache for environments and models.
-
-    ``$SCALREC_CACHE``, else ``$XDG_CACHE_HOME/scalrec``, else ``~/.cache/scalrec``. Shared by all
-    checkouts of one user, so that a second one starts in seconds.
-    """
-    if chosen := environ.get("SCALREC_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if xdg := environ.get("XDG_CACHE_HOME"):
-        return Path(xdg).expanduser().absolute() / "scalrec"
-    return Path.home() / ".cache" / "scalrec"
 
 
 def environment_key(kind: str, lock_dir: Path) -> str:
@@ -71,7 +58,7 @@ def environment_key(kind: str, lock_dir: Path) -> str:
 def environment_dir(kind: str, *, cache: Path | None = None, lock_dir: Path | None = None) -> Path:
     """The folder of an environment, whether or not it exists yet."""
     key = environment_key(kind, lock_dir or default_lock_dir())
-    return (cache or cache_dir()) / "envs" / key
+    return (cache or default_cache_dir()) / "envs" / key
 
 
 def is_complete(environment: Path) -> bool:

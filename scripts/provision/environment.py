@@ -16,6 +16,7 @@ from pathlib import Path
 from cloud_service.launch import environments
 from provision.commands import Cancelled, Commands, InstallError, Unsupported
 from provision.progress import Progress, Step
+from shared.paths import default_cache_dir
 
 NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30}
 TORCH = re.compile(r"^torch==[\w.]+$", re.MULTILINE)
@@ -38,7 +39,7 @@ class CachedEnvironment:
         self.kind = kind
         self.path = environments.environment_dir(kind)
         self.python = self.path / "bin" / "python"
-        self.log = environments.cache_dir() / "logs" / f"{self.path.name}.log"
+        self.log = default_cache_dir() / "logs" / f"{self.path.name}.log"
         self._locks = environments.default_lock_dir()
         self._commands = commands
         self._progress = progress
@@ -190,7 +191,7 @@ def lock_file(path: Path, progress: Progress, name: str) -> Iterator[int]:
 def prune(progress: Progress) -> None:
     """Remove cached environments that this checkout's locks no longer name."""
     keep = {environments.environment_dir(kind).name for kind in environments.LOCKS}
-    root = environments.cache_dir() / "envs"
+    root = default_cache_dir() / "envs"
     for old in sorted(p for p in root.glob("*-*") if p.is_dir() and p.name not in keep):
         with lock_file(old.with_suffix(".lock"), progress, "prune"):
             (old / environments.COMPLETE_MARKER).unlink(missing_ok=True)

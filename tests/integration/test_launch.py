@@ -19,7 +19,7 @@ from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.ports import PortTaken
 from cloud_service.launch.redis_server import RedisServer, find_redis_server
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
-from shared.settings import default_cache_dir
+from shared.paths import default_cache_dir
 
 TEXTS = [
     "Often watches quiet dramas late at night; came back to two series this week.",

@@ -27,13 +27,6 @@ def complete(environment: Path) -> Path:
     return python
 
 
-def test_cache_dir_precedence(tmp_path: Path) -> None:
-    both = {"SCALREC_CACHE": str(tmp_path / "own"), "XDG_CACHE_HOME": str(tmp_path)}
-    assert environments.cache_dir(both) == tmp_path / "own"
-    assert environments.cache_dir({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "scalrec"
-    assert environments.cache_dir({}) == Path.home() / ".cache" / "scalrec"
-
-
 def test_key_follows_its_own_locks_only(locks: Path) -> None:
     def keys() -> tuple[str, str]:
         return (

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from shared.settings import default_cache_dir, load_settings, printable
+from shared.paths import default_cache_dir
+from shared.settings import load_settings, printable
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +130,7 @@ def test_nothing_reads_the_environment_when_imported():
         f"for name in {names}: importlib.import_module('shared.' + name)\n"
         "ours = {'REDIS_URL', 'XDG_CACHE_HOME'}\n"
         "ours = [k for k in seen if str(k).startswith('SCALREC') or k in ours]\n"
-        "importlib.import_module('shared.settings').default_cache_dir()\n"
+        "importlib.import_module('shared.paths').default_cache_dir()\n"
         "assert 'SCALREC_CACHE' in seen\n"
         "sys.exit(repr(ours) if ours else 0)\n"
     )

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from shared.errors import DataError
-from shared.settings import LogSettings, default_cache_dir
+from shared.paths import default_cache_dir
+from shared.settings import LogSettings
 from training.datasets import movielens
 from training.datasets.registry import fetch, load_log, repeat_policy
 
