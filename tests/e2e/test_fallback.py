@@ -1,0 +1,40 @@
+"""Where vLLM cannot be had, the demo says so, uses transformers, and labels the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loadtest.summary.model import Summary
+from tests.e2e.test_serve_and_fleet import QUICK
+from tests.support.runs_of_cli import CliRun
+from tests.support.small_log import small_log
+
+SMALL = ["--users", "8", "--duration", "3", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
+
+
+def _arguments(folder: Path, *more: str) -> list[str]:
+    log, items = small_log(folder)
+    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
+    real = ["--set", "embedder.backend=vllm", "--set", "embedder.model=minilm"]
+    return ["simulate", *own, *QUICK, *SMALL, *real, "--set", "embedder.python=/nowhere", *more]
+
+
+def test_a_run_without_vllm_falls_back_and_says_so(tmp_path: Path) -> None:
+    run = CliRun(_arguments(tmp_path), tmp_path / "runs")
+    run.finish(timeout_s=300)
+    assert "vLLM is not available, using transformers instead" in run.text()
+    latest = tmp_path / "runs" / "latest"
+    info = Summary.model_validate_json((latest / "summary.json").read_text()).run
+    assert (info.requested_backend, info.embedder.backend) == ("vllm", "transformers")
+    assert info.embedder.dim == 384
+    assert "/nowhere" in info.fallback_reason
+    assert info.fallback_reason.splitlines()[0] in (latest / "report.html").read_text()
+
+
+def test_without_the_fallback_the_run_ends_with_advice(tmp_path: Path) -> None:
+    run = CliRun(_arguments(tmp_path, "--no-fallback"), tmp_path / "runs")
+    with run.started() as process:
+        assert process.wait(120) == 2
+    assert "EnvironmentMissing" in run.text()
+    assert "scripts/bootstrap.py vllm" in run.text()
+    assert run.left_over() == []
