@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import NoReturn
@@ -234,6 +235,7 @@ def _refusal(response: TransportResponse) -> tuple[str, str]:
 
 def _age_s(value: str | None) -> float:
     try:
-        return max(0.0, float(value or 0.0))
+        age_s = float(value or 0.0)
     except ValueError:
         return 0.0
+    return max(0.0, age_s) if math.isfinite(age_s) else 0.0

@@ -65,6 +65,12 @@ def test_a_stale_answer_is_told_from_a_fresh_one():
     assert (result.outcome, result.stale, result.blob) == ("stale", True, b"old blob")
 
 
+@pytest.mark.parametrize("age", ["inf", "nan", "-5", "soon", ""])
+def test_an_age_that_is_no_number_of_seconds_counts_as_none(age):
+    ((result, _, _),) = run(ScriptedTransport([TransportResponse(200, {"age": age}, b"blob")]))
+    assert (result.outcome, result.age_s) == ("fresh", 0.0)
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [(LOST, "network"), (TransportResponse(503), "server"), (overloaded(), "refused")],

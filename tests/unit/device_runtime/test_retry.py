@@ -52,6 +52,7 @@ def test_credit_does_not_pile_up_over_a_quiet_day():
         ("Wed, 01 May 2024 12:00:30 GMT", 30.0),
         ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("nan", None),
         ("inf", None),
         ("", None),
