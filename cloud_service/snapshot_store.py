@@ -99,8 +99,12 @@ class RedisSnapshotStore:
                     supported_errors=(RedisConnectionError, RedisTimeoutError, OSError),  # type: ignore[arg-type]
                 ),
             )
-        except ValueError as error:
-            raise ConfigError(f"cloud.redis_url is not a Redis URL: {error}") from error
+        except ValueError:
+            # Not its words: they can quote a part of the password.
+            raise ConfigError(
+                "cloud.redis_url (or REDIS_URL) is not a Redis URL: write redis://, rediss:// or "
+                "unix://, and percent-encode / ? # @ : in a password"
+            ) from None
         self._client = redis.Redis.from_pool(pool)
         self._put_if_newer = self._client.register_script(_PUT_IF_NEWER)
         self._discard = self._client.register_script(_DISCARD)

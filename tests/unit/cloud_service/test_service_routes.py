@@ -151,3 +151,12 @@ def test_a_cloud_without_redis_says_what_to_set(tmp_path: Path) -> None:
         create_app(cloud_settings(), bundle=make_bundle(tmp_path / "b"))
     with pytest.raises(ConfigError, match="not a Redis URL"):
         create_app(cloud_settings(redis_url="http://x"), bundle=make_bundle(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("url", ["redis://:pa55/word@host:1", "redis://:pa55#word@host:1"])
+def test_a_malformed_redis_url_is_refused_without_repeating_its_password(
+    tmp_path: Path, url: str
+) -> None:
+    with pytest.raises(ConfigError, match="percent-encode") as refusal:
+        create_app(cloud_settings(redis_url=url), bundle=make_bundle(tmp_path / "b"))
+    assert "pa55" not in str(refusal.value)
