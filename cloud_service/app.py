@@ -68,7 +68,8 @@ def create_app(
         store = _redis_store(cloud)
         owned.push_async_callback(store.aclose)
     user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
-    limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s)
+    # Half of the deadline for waiting at most, so that whoever gets a slot has time to use it.
+    limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s / 2)
     telemetry.metrics.watch(limiter)
     service = SnapshotService(
         bundle,
@@ -78,6 +79,7 @@ def create_app(
         limiter,
         telemetry,
         candidates=cloud.candidates,
+        deadline_s=settings.embedder.deadline_s,
         now=now,
     )
 

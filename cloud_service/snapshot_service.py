@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -47,10 +48,11 @@ class SnapshotService:
 
     Args:
         bundle: what the snapshots are made with.
-        user_model: abstract -> e_sem; its deadline is that of a computation.
+        user_model: abstract -> e_sem.
         index: e_sem -> candidates.
         store: where the newest snapshot of each user lies.
         limiter: bounds the computations under way.
+        deadline_s: for one computation, waiting for its turn included.
         telemetry: where failures and outcomes are counted.
         candidates: N of SCaLRec eq. 7.
         now: Unix seconds; a replay under a virtual clock brings its own.
@@ -66,6 +68,7 @@ class SnapshotService:
         telemetry: Telemetry,
         *,
         candidates: int,
+        deadline_s: float,
         now: Callable[[], float] = time.time,
     ):
         self._bundle = bundle
@@ -76,6 +79,7 @@ class SnapshotService:
         self._metrics = telemetry.metrics
         self._log = telemetry.log
         self._candidates = candidates
+        self._deadline_s = deadline_s
         self._now = now
         self._flights: Coalescer[tuple[str, int, bytes], Served] = Coalescer()
 
@@ -121,9 +125,13 @@ class SnapshotService:
         return await self._keep(snapshot)
 
     async def _compute(self, user: str, abstract: str, step: int) -> Snapshot:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._deadline_s
         async with self._limiter.slot():
+            # What waiting took is gone: the device that asked has a deadline of its own.
+            remaining_s = max(0.0, deadline - clock())
             with self._metrics.embed_seconds.time():
-                e_sem = await self._user_model.e_sem([abstract])  # [1, d]
+                e_sem = await self._user_model.e_sem([abstract], deadline_s=remaining_s)  # [1, d]
         items, scores = self._index.search(e_sem, self._candidates)  # [1, N] each
         return Snapshot(
             user=user,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cloud_service.coalescing import Coalescer
 from cloud_service.embedding.base import Embedder
 from shared.bundle import Bundle, EmbedderIdentity
-from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class UserModel:
     """e_sem = project(embed(abstract)), SCaLRec eq. 3.
 
     Refuses an embedder other than the one the bundle's projector was fitted on, and asks again
-    who it is whenever it had been away.
+    who it is whenever it had failed.
 
     Args:
         bundle: holds ``projector.onnx``.
@@ -53,14 +53,19 @@ class UserModel:
         """
         await self._within_deadline(self._checks.run("check", self._check))
 
-    async def e_sem(self, abstracts: Sequence[str]) -> NDArray[np.float32]:
+    async def e_sem(
+        self, abstracts: Sequence[str], *, deadline_s: float | None = None
+    ) -> NDArray[np.float32]:
         """Semantic embeddings of n abstracts: [n, d] float32, finite, none of them zero.
+
+        Args:
+            deadline_s: for this call; None: the model's own.
 
         Raises:
             EmbedderUnavailable: no answer within the deadline.
             EmbedderMismatch: unusable vectors, or another model than the bundle's.
         """
-        return await self._within_deadline(self._e_sem(abstracts))
+        return await self._within_deadline(self._e_sem(abstracts), deadline_s)
 
     def project(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
         """Text embeddings [n, m] to semantic user embeddings [n, d]."""
@@ -79,11 +84,10 @@ class UserModel:
         if not self._verified:
             await self._checks.run("check", self._check)
         try:
-            text = await self._embedder.embed(abstracts)
-        except EmbedderUnavailable:
-            self._verified = False
+            e_sem = self.project(await self._embedder.embed(abstracts))
+        except EmbedderError:
+            self._verified = False  # what answers next may be another server
             raise
-        e_sem = self.project(text)
         if not np.any(e_sem, axis=1).all():
             raise EmbedderMismatch("the projector gave a zero embedding")
         return e_sem
@@ -99,13 +103,17 @@ class UserModel:
             )
         self._verified = True
 
-    async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _within_deadline(
+        self, work: Coroutine[Any, Any, T], deadline_s: float | None = None
+    ) -> T:
+        if deadline_s is None:
+            deadline_s = self._deadline_s
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s):
                 return await work
         except TimeoutError as error:
             raise EmbedderUnavailable(
-                f"the embedder did not answer within {self._deadline_s:g} s"
+                f"the embedder did not answer within {deadline_s:.3g} s"
             ) from error
 
 

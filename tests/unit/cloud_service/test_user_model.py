@@ -97,3 +97,15 @@ async def test_refuses_vectors_the_projector_cannot_take(tmp_path: Path) -> None
     embedder.vectors = np.full((1, 16), 3e38, dtype=np.float32)
     with pytest.raises(EmbedderMismatch, match="not finite"):
         await model.e_sem(["drama"])
+
+
+async def test_asks_again_who_it_is_after_unusable_vectors(tmp_path: Path) -> None:
+    embedder = Switchable()
+    model = UserModel(make_bundle(tmp_path / "b"), embedder)
+    await model.e_sem(["drama"])
+    embedder.vectors = np.ones((1, 15), dtype=np.float32)
+    with pytest.raises(EmbedderMismatch):
+        await model.e_sem(["drama"])
+    embedder.vectors = None
+    await model.e_sem(["drama"])
+    assert embedder.asked == 2
