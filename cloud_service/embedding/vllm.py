@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from cloud_service.embedding.base import normalised, require_identity
 from shared.bundle import EmbedderIdentity
-from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
 
 PROBE = "A text to learn the dimension from."
 
@@ -69,14 +69,21 @@ class VllmEmbedder:
         )
         self._request: dict[str, Any] = {}  # served model name and truncation, once known
         self._identity: EmbedderIdentity | None = None
+        self._proven = False  # vectors of this identity have come since it was learnt
 
     @property
     def identity(self) -> EmbedderIdentity:
         return require_identity(self._identity)
 
     async def ready(self) -> None:
-        request = await self._ask_model()
-        if self._identity is None or request != self._request:
+        try:
+            request = await self._ask_model()
+        except EmbedderError:
+            self._forget()
+            raise
+        # A list of models tells no dimension, and a server may be replaced unnoticed by another
+        # that serves the same name: one that has not proved itself is measured again.
+        if self._identity is None or not self._proven or request != self._request:
             vectors = normalised(await self._post([PROBE], request), count=1)
             self._request = request
             self._identity = EmbedderIdentity(
@@ -102,10 +109,11 @@ class VllmEmbedder:
             for start in range(0, len(texts), size)
         ]
         try:
-            return np.concatenate(await asyncio.gather(*tasks))
-        except EmbedderUnavailable:
-            # What answers next may be another server: ask who it is before trusting it.
-            self._identity = None
+            vectors = np.concatenate(await asyncio.gather(*tasks))
+            self._proven = True
+            return vectors
+        except EmbedderError:
+            self._forget()
             raise
         finally:
             for task in tasks:
@@ -114,6 +122,10 @@ class VllmEmbedder:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def _forget(self) -> None:
+        """What answers next may be another server: ask who it is before trusting it."""
+        self._identity, self._proven = None, False
 
     async def _ask_model(self) -> dict[str, Any]:
         """Request fields of the served model; checks that it is ours."""
@@ -185,4 +197,7 @@ def _decode(embedding: Any) -> NDArray[np.float32]:
     """One vector: base64 of little-endian float32, or a list from servers that ignore the wish."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
-    return np.asarray(embedding, dtype=np.float32)
+    vector = np.asarray(embedding, dtype=np.float32)
+    if vector.ndim != 1:
+        raise ValueError(f"an embedding of shape {vector.shape}")
+    return vector

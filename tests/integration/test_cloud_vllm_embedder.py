@@ -74,6 +74,22 @@ async def test_a_server_of_another_model_is_refused(server: EmbeddingServer) -> 
     await embedder.aclose()
 
 
+async def test_a_server_of_another_dimension_is_not_believed_for_ever() -> None:
+    server = EmbeddingServer(model="hashing-16", dim=24)
+    embedder = embedder_of(server)
+    async with server.up():
+        await embedder.ready()
+        assert embedder.identity.dim == 24
+        server.dim = 16  # the right one takes its place before anybody noticed it was away
+        await embedder.ready()
+        assert embedder.identity.dim == 16
+        await embedder.embed(["drama"])
+        asked = len(server.requests)
+        await embedder.ready()
+        assert len(server.requests) == asked, "cheap once it has proved itself"
+    await embedder.aclose()
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
@@ -83,6 +99,7 @@ async def test_a_server_of_another_model_is_refused(server: EmbeddingServer) -> 
         ({"damage": "nan"}, EmbedderMismatch, "not finite"),
         ({"damage": "zero"}, EmbedderMismatch, "zero vector"),
         ({"damage": "fewer"}, EmbedderMismatch, "1 vectors to 2"),
+        ({"damage": "null"}, EmbedderMismatch, "unknown form"),
         ({"damage": "text"}, EmbedderMismatch, "not answer JSON"),
         ({"dim": 12}, EmbedderMismatch, "12 dimensions, not 16"),
         ({"delay_s": 5.0}, EmbedderUnavailable, "does not answer"),

@@ -28,7 +28,7 @@ class EmbeddingServer:
         dim: of its vectors.
         delay_s: before every embedding answer.
         status: of every embedding answer.
-        damage: what to do to the vectors: ``nan``, ``zero``, ``fewer``, ``text`` (not JSON).
+        damage: what to do to the vectors: ``nan``, ``zero``, ``fewer``, ``null``, ``text`` (not JSON).
         as_lists: answer JSON lists although base64 was asked for.
         requests: bodies of the embedding requests, in order.
     """
@@ -96,5 +96,7 @@ class EmbeddingServer:
             }
             for index, vector in enumerate(vectors)
         ]
+        if self.damage == "null":
+            rows[-1]["embedding"] = None
         # Any order is allowed: the index counts.
         return JSONResponse({"object": "list", "data": rows[::-1]})
