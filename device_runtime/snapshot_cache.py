@@ -53,9 +53,11 @@ class MemorySnapshotCache:
         if held is None or held.snapshot.version < cached.snapshot.version:
             self._entries[key.user, key.bundle_id] = cached
 
-    def discard(self, key: CacheKey) -> None:
-        """Forget the user's snapshot."""
-        self._entries.pop((key.user, key.bundle_id), None)
+    def discard(self, key: CacheKey, *, up_to: int) -> None:
+        """Forget the user's snapshot unless it is newer than version ``up_to``."""
+        held = self.load(key)
+        if held is not None and held.snapshot.version <= up_to:
+            del self._entries[key.user, key.bundle_id]
 
 
 class DiskSnapshotCache:
@@ -73,8 +75,8 @@ class DiskSnapshotCache:
         self._failing = False
 
     def load(self, key: CacheKey) -> CachedSnapshot | None:
-        held = self._unwritten.load(key)
-        return held if held is not None else self._read(key)
+        kept = [c for c in (self._unwritten.load(key), self._read(key)) if c is not None]
+        return max(kept, key=lambda cached: cached.snapshot.version, default=None)
 
     async def store(self, key: CacheKey, cached: CachedSnapshot) -> None:
         """As the protocol says; a thread does the writing, so that no request waits for the disk.
@@ -82,7 +84,7 @@ class DiskSnapshotCache:
         Cancelling leaves the old entry or the new one, either of them whole.
         """
         if await asyncio.to_thread(self._write, key, cached):
-            self._unwritten.discard(key)
+            self._unwritten.discard(key, up_to=cached.snapshot.version)
         else:
             await self._unwritten.store(key, cached)
 

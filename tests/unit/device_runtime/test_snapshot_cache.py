@@ -99,6 +99,26 @@ async def test_a_full_disk_is_reported_once_and_memory_takes_over(bundle, key, t
     assert DiskSnapshotCache(tmp_path).load(key).snapshot.tau == 5, "it recovers with the disk"
 
 
+async def test_the_newest_snapshot_wins_over_a_spell_of_a_full_disk(
+    bundle, key, tmp_path, monkeypatch
+):
+    real, full = snapshot_cache._replace, True
+
+    def maybe_full(*arguments):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(snapshot_cache, "_replace", maybe_full)
+    cache = DiskSnapshotCache(tmp_path)
+    await cache.store(key, entry(bundle, 4))
+    full = False
+    await cache.store(key, entry(bundle, 3))
+    assert cache.load(key).snapshot.tau == 4, "the older write has not displaced it"
+    await asyncio.to_thread(cache._write, key, entry(bundle, 5))  # as of a cancelled store
+    assert cache.load(key).snapshot.tau == 5
+
+
 async def test_a_folder_that_cannot_be_made_does_not_stop_the_device(bundle, key, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     cache = DiskSnapshotCache(tmp_path / "file" / "cache")
