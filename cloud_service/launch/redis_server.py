@@ -85,6 +85,8 @@ class RedisServer:
         Raises:
             LaunchError: no binary, port taken, folder not writable, or it did not come up.
         """
+        if self.process is not None and not self.process.running:
+            await self.process.stop()  # releases what a server that ended by itself has left
         self.port = claim_port(self.port or self._requested_port)
         binary = self._binary or find_redis_server()
         config = self._write_config()

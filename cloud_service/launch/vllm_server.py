@@ -127,6 +127,8 @@ class VllmServer:
         python = find_vllm_python(self.options.python)
         if not (self.options.model_dir / "config.json").is_file():
             raise LaunchError(f"{self.options.model_dir} has no config.json: not a model folder")
+        if self.process is not None and not self.process.running:
+            await self.stop()  # releases what a server that ended by itself has left
         self.port = claim_port(self.port or self.options.port)
         # Of its own, since vLLM leaves rendezvous files behind; short, since sockets go in there.
         self._scratch = Path(tempfile.mkdtemp(prefix="scalrec-vllm-"))
@@ -173,8 +175,13 @@ class VllmServer:
         key = self.options.api_key
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         body = {"model": self.options.served_name, "input": "ready?"}
+        # verify: without TLS, reading root certificates at every poll would be work for nothing.
         async with httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=HEALTH_TIMEOUT_S, trust_env=False
+            base_url=self.url,
+            headers=headers,
+            timeout=HEALTH_TIMEOUT_S,
+            trust_env=False,
+            verify=False,  # noqa: S501
         ) as client:
             try:
                 health = await client.get("/health")

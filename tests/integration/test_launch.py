@@ -7,6 +7,9 @@ import os
 import signal
 import socket
 import stat
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +20,7 @@ from redis.exceptions import AuthenticationError
 
 from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.ports import PortTaken
+from cloud_service.launch.process import ChildProcess
 from cloud_service.launch.redis_server import RedisServer, find_redis_server
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
 from shared.paths import default_cache_dir
@@ -71,6 +75,61 @@ async def test_killed_redis_comes_back_at_the_same_address(
         assert (await server.start()).get_secret_value() == url
         async with Redis.from_url(url) as client:
             assert await client.get("key") == (b"value" if persistent else None)
+
+
+def killed(process: ChildProcess | None) -> None:
+    """SIGKILL to the program, as the system would when memory is short."""
+    assert process is not None
+    os.kill(process.pids[0], signal.SIGKILL)
+    while process.running:
+        time.sleep(0.01)
+
+
+async def test_restarts_after_a_kill_leave_no_file_descriptor_open(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path) as server:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(3):
+            killed(server.process)
+            await server.start()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+STAND_IN = """#!{python} -IS
+import http.server, json, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer({{}})
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer({{"data": [{{"embedding": [1.0, 0.0]}}]}})
+    def answer(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+async def test_restarts_of_an_embedding_server_leave_no_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(python=sys.executable))
+    python.chmod(0o755)
+    (tmp_path / "config.json").write_text("{}")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    server = VllmServer(VllmOptions(tmp_path, "m", python=python), log=tmp_path / "log")
+    async with server:
+        assert server.dimension == 2
+        killed(server.process)
+        await server.start()
+        assert len(list(scratch.iterdir())) == 1
+    assert list(scratch.iterdir()) == []
 
 
 async def test_redis_on_a_taken_port(tmp_path: Path) -> None:
