@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -80,11 +81,18 @@ class HttpTransport:
             max_connections=max_connections, max_keepalive_connections=max_connections
         )
         self._trust_env = not _is_loopback(base_url) if trust_env is None else trust_env
+        # Reading the root certificates takes tens of milliseconds: done once, not at every
+        # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
+        plain = httpx.URL(base_url).scheme == "http" and not self._trust_env
+        self._tls: ssl.SSLContext | bool = (
+            False if plain else httpx.create_ssl_context(trust_env=self._trust_env)
+        )
         self._client = self._new_client()
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self._base_url,
+            verify=self._tls,
             limits=self._limits,
             trust_env=self._trust_env,
             follow_redirects=False,

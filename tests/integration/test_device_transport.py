@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -76,6 +77,29 @@ async def test_status_headers_and_body_come_through(kind):
         await transport.rebuild()
         assert (await post(transport)).status == 201
         await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "contexts"), [("http://127.0.0.1:9", 0), ("https://127.0.0.1:9", 1)]
+)
+async def test_root_certificates_are_read_once_and_only_for_tls(url, contexts, monkeypatch):
+    loaded, real = [], ssl.SSLContext.load_verify_locations
+
+    def load(context, *args, **kwargs):
+        loaded.append(context)
+        return real(context, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load)
+    transport = HttpTransport(url)
+    for _ in range(3):
+        await transport.rebuild()
+    await transport.aclose()
+    assert len(set(loaded)) == contexts
+    if contexts:
+        (context,) = set(loaded)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert transport._tls is context
 
 
 async def test_an_answer_without_bound_is_cut_off():

@@ -28,7 +28,8 @@ class EmbeddingServer:
         dim: of its vectors.
         delay_s: before every embedding answer.
         status: of every embedding answer.
-        damage: what to do to the vectors: ``nan``, ``zero``, ``fewer``, ``null``, ``text`` (not JSON).
+        damage: what to do to the vectors: ``nan``, ``zero``, ``fewer``, ``null``,
+            ``text`` (not JSON).
         as_lists: answer JSON lists although base64 was asked for.
         requests: bodies of the embedding requests, in order.
     """
