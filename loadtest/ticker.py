@@ -45,7 +45,8 @@ class ReplayTick:
 class Ticker:
     """Every TICK_S: move the progress bar, call ``on_tick``; now and then, flush the recorder.
 
-    A context manager; an error of ``on_tick`` is raised when it is left.
+    A context manager; an error of ``on_tick`` is raised when it is left. What is no Exception (a
+    request to stop, raised by the progress) ends the block at once.
     """
 
     def __init__(
@@ -69,7 +70,15 @@ class Ticker:
         self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Ticker:
+        owner = asyncio.current_task()
+
+        def ended(ticking: asyncio.Task[None]) -> None:
+            stop = None if ticking.cancelled() else ticking.exception()
+            if owner is not None and stop is not None and not isinstance(stop, Exception):
+                owner.cancel()
+
         self._ticking = asyncio.create_task(self._tick())
+        self._ticking.add_done_callback(ended)
         return self
 
     async def __aexit__(
@@ -82,6 +91,10 @@ class Ticker:
             self._ticking.cancel()
             (outcome,) = await asyncio.gather(self._ticking, return_exceptions=True)
             if isinstance(outcome, Exception) and error is None:
+                raise outcome
+            if isinstance(outcome, BaseException) and not isinstance(
+                outcome, Exception | asyncio.CancelledError
+            ):
                 raise outcome
         self._report()
 

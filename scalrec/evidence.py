@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
+import cloud_service
 import device_runtime
 import loadtest
+import shared
+import training
 from cloud_service.embedding.base import Embedder
 from device_runtime.models import DeviceModels
 from loadtest.evidence_records import FULL, PAPER
@@ -19,6 +21,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split, Steps
+from training.background import in_thread
 from training.stages import Saved, StageStore, source_hash, stage_key
 
 Blobs = dict[str, bytes]
@@ -50,14 +53,14 @@ async def collect_evidence(
         source = OfflineCloud(bundle, embedder, abstracts, settings.cloud.candidates)
         models = DeviceModels.load(bundle, expected=settings.profile)
 
-        def work() -> None:
+        def work(progress: Progress) -> None:
             half_life = settings.paper.half_life
             run_full_ranking(
                 run_dir, log, steps, models, source, half_life=half_life, progress=progress
             )
             run_paper(run_dir, log, steps, models, source, gaps=gaps, progress=progress)
 
-        await asyncio.to_thread(work)
+        await in_thread(work, progress)
         return {name: (run_dir / name).read_bytes() for name in (PAPER, FULL)}
 
     store = StageStore(settings.work_dir / "stages")
@@ -74,13 +77,21 @@ def last_test_steps(split: Split, count: int) -> Steps:
 
 
 def _key(settings: Settings, bundle: Bundle) -> str:
-    rooms = [Path(room.__path__[0]) for room in (device_runtime, loadtest)]
+    rooms = (device_runtime, loadtest, cloud_service, shared, training)
+    device, fleet, cloud, contracts, offline = (Path(room.__path__[0]) for room in rooms)
+    sources = [
+        *(device, fleet),
+        *(cloud / name for name in ("retrieval.py", "user_model.py")),
+        *(contracts / name for name in ("metrics.py", "split.py")),
+        offline / "anchors.py",
+        *(Path(__file__).with_name(name) for name in ("evidence.py", "offline_cloud.py")),
+    ]
     return stage_key(
         bundle=bundle.id,
         paper=settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
         candidates=settings.cloud.candidates,
         test_steps=settings.training.test_steps,
-        code=source_hash([*rooms, Path(__file__)], leave_out=("report", "summary")),
+        code=source_hash(sources, leave_out=("report", "summary")),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
+from training.background import in_thread
 
 
 async def replay_over_http(
@@ -88,6 +88,9 @@ async def replay_virtually(
         async with app.router.lifespan_context(app):
             yield lambda: AsgiTransport(app)
 
-    return await asyncio.to_thread(
-        run_replay, log, split, bundle, settings, open_cloud, run_dir, progress=progress
+    return await in_thread(
+        lambda stoppable: run_replay(
+            log, split, bundle, settings, open_cloud, run_dir, progress=stoppable
+        ),
+        progress,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from contextlib import AsyncExitStack, aclosing
@@ -30,6 +29,7 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
+from training.background import in_thread
 from training.datasets.registry import load_log
 from training.trained import TrainedModel
 
@@ -59,12 +59,13 @@ class Simulation:
             ScalrecError: whatever part failed, with what to do. Children are stopped either way.
         """
         settings = self.settings
-        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
         with self.times.stage("log"):
-            log = await asyncio.to_thread(
-                load_log, settings.log, cache=settings.cache, progress=self.progress
+            log = await in_thread(
+                lambda progress: load_log(settings.log, cache=settings.cache, progress=progress),
+                self.progress,
             )
         print_log(self.console, log)
+        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(
                 served_embedder(
@@ -80,6 +81,8 @@ class Simulation:
             client = await stack.enter_async_context(aclosing(served.connect(threads)))
             trained = await self._train(log, client)
             bundle = await self._export(trained)
+            # Already now, so that records a killed run leaves behind can be reported on.
+            self._describe(log, bundle, served, run_dir)
             await self._evidence(log, trained.split, bundle, client, run_dir)
             with self.times.stage("cloud start and replay"):
                 await self._replay(log, trained.split, bundle, served, client, run_dir)
@@ -98,8 +101,11 @@ class Simulation:
     async def _export(self, trained: TrainedModel) -> Bundle:
         destination = bundle_dir(self.settings)
         with self.times.stage("export"):
-            bundle, unchanged = await asyncio.to_thread(
-                export_if_changed, trained, self.settings, destination, progress=self.progress
+            bundle, unchanged = await in_thread(
+                lambda progress: export_if_changed(
+                    trained, self.settings, destination, progress=progress
+                ),
+                self.progress,
             )
         if unchanged:
             self.reused.add("export")
@@ -135,7 +141,7 @@ class Simulation:
                 self.settings, log, split, bundle, cloud.url, run_dir, progress=self.progress
             )
 
-    def _report(
+    def _describe(
         self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
     ) -> None:
         stages = [
@@ -152,6 +158,11 @@ class Simulation:
                 fallback_reason=served.fallback_reason,
             ),
         )
+
+    def _report(
+        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+    ) -> None:
+        self._describe(log, bundle, served, run_dir)
         with self.times.stage("summary and report"):
             summary = write_summary(run_dir)
             path = build_report(run_dir)

@@ -25,6 +25,7 @@ from scalrec.options import (
 from scalrec.running import run_command
 from scalrec.training import bundle_dir, export_if_changed, train_model
 from shared.settings import Settings
+from training.background import in_thread
 from training.datasets.registry import load_log
 
 
@@ -61,7 +62,9 @@ async def train_and_export(
     """Train, print the validation figures, and write the bundle if asked to."""
     print_settings(console, settings)
     progress, times = ConsoleProgress(console), StageTimes()
-    loaded = load_log(settings.log, cache=settings.cache, progress=progress)
+    loaded = await in_thread(
+        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
+    )
     print_log(console, loaded)
     async with served_embedder(
         settings,
@@ -81,8 +84,11 @@ async def train_and_export(
         console.print(f"[yellow]note[/] {note}")
     if export:
         with times.stage("export"):
-            bundle, unchanged = export_if_changed(
-                trained, settings, bundle_dir(settings), progress=progress
+            bundle, unchanged = await in_thread(
+                lambda stoppable: export_if_changed(
+                    trained, settings, bundle_dir(settings), progress=stoppable
+                ),
+                progress,
             )
         state = "unchanged" if unchanged else "written"
         console.print(f"[green]✓[/] bundle {bundle.id} {state}: {bundle.path}", soft_wrap=True)
