@@ -139,7 +139,7 @@ class _Table:
         self.rows.clear()
 
     def merge(self) -> None:
-        """All parts as one file, put in place in one step; then the parts go."""
+        """All parts as one file, put in place in one step."""
         with (
             _whole_or_nothing(self.path) as partial,
             pq.ParquetWriter(partial, self.schema, compression="zstd") as writer,
@@ -152,6 +152,8 @@ class _Table:
                     waiting = []
             if waiting:
                 writer.write_table(pa.concat_tables(waiting))
+
+    def drop_parts(self) -> None:
         shutil.rmtree(self.parts, ignore_errors=True)
 
 
@@ -209,10 +211,11 @@ class Recorder:
             for table in self._tables():
                 table.flush()
                 table.merge()
+                table.drop_parts()
         except OSError as error:
             raise ConfigError(
                 f"cannot write records into {self.run_dir}: {error}. What was written before lies "
-                "in its *.parts folders; free some space and merge them with loadtest's recover()"
+                f"in its *.parts folders; free some space and run `scalrec report {self.run_dir}`"
             ) from error
 
     def __enter__(self) -> Recorder:
@@ -231,11 +234,21 @@ class Recorder:
 
 
 def recover(run_dir: Path) -> dict[str, int]:
-    """Merge the parts that a killed run left behind; returns rows per file that was made."""
+    """Merge the parts that a killed run left behind; returns rows per file that was made.
+
+    The parts stay: should the run be alive after all, it loses nothing.
+
+    Raises:
+        ConfigError: the merged file cannot be written, or a part cannot be read.
+    """
     made = {}
     for name, record in ((REQUESTS, RequestRecord), (REFRESHES, RefreshRecord)):
         table = _Table(run_dir / name, record)
-        if table.parts.exists():
+        if not table.parts.exists():
+            continue
+        try:
             table.merge()
-            made[name] = pq.read_metadata(table.path).num_rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ConfigError(f"cannot merge the records in {table.parts}: {error}") from error
+        made[name] = pq.read_metadata(table.path).num_rows
     return made

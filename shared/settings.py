@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -114,7 +114,9 @@ class CloudSettings(_Section):
 class LinkSettings(_Section):
     """How a device reaches the cloud, and when it gives up."""
 
-    url: str | None = Field(default=None, description="cloud base URL; unset: the one we start")
+    url: str | None = Field(
+        default=None, description="cloud that `scalrec fleet` asks; `simulate` starts its own"
+    )
     deadline_s: float = Field(default=5.0, gt=0, description="one refresh, all retries included")
     attempts: int = Field(default=3, ge=1)
     backoff_base_s: float = Field(default=0.2, gt=0)
@@ -127,8 +129,36 @@ class LinkSettings(_Section):
 class DeviceSettings(_Section):
     """The device runtime."""
 
-    policy: Literal["every-k", "never"] = "every-k"
-    k: int = Field(default=5, ge=1, description="refresh after every k requests")
+    policy: Literal[
+        "every-k",
+        "always",
+        "never",
+        "time-to-live",
+        "random",
+        "drift",
+        "reliability",
+        "inconsistency",
+    ] = Field(
+        default="every-k",
+        description="when a device asks the cloud: by count (every-k: see k), by age "
+        "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "
+        "those where the user drifted most, the snapshot's estimated reliability is lowest, or the "
+        "device's ranking is most inconsistent with the cloud's",
+    )
+    k: int = Field(default=5, ge=1, description="every-k: refresh after every k requests")
+    ttl_s: float = Field(
+        default=45.0,
+        gt=0,
+        description="time-to-live: refresh a snapshot this old; seconds of the device's clock, so "
+        "replayed ones in a replay",
+    )
+    budget: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="random, drift, reliability, inconsistency: share of a device's requests that "
+        "may ask the cloud",
+    )
     top_k: int = Field(default=10, ge=1)
     calibrate: bool = True
     cache_dir: Path | None = Field(default=None, description="snapshots kept across restarts")
@@ -183,10 +213,19 @@ class ReplaySettings(_Section):
 class PaperSettings(_Section):
     """Controlled staleness, as in SCaLRec section 5: S1 and S2 at fixed gaps."""
 
-    gaps: tuple[int, ...] = (0, 5, 10, 20)
+    gaps: tuple[int, ...] = Field(
+        default=(0, 5, 10, 20), description="ages in events; 0 is always among them"
+    )
     steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
     half_life: float = Field(default=20.0, gt=0, description="of the decayed counter, in events")
     bootstrap: int = Field(default=2000, ge=100)
+
+    @field_validator("gaps")
+    @classmethod
+    def _with_the_fresh_one(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
+        if any(gap < 0 for gap in gaps):
+            raise ValueError("a gap is a number of events, 0 or more")
+        return tuple(sorted({0, *gaps}))  # what staleness costs is measured against gap 0
 
 
 class Settings(BaseSettings):

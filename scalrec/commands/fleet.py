@@ -27,13 +27,17 @@ from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import bundle_dir
 from shared.bundle import load_bundle
+from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.split import split_log
+from training.background import in_thread
 from training.datasets.registry import load_log
 
 
 def fleet(
-    cloud: Annotated[str, typer.Option(help="Address of the cloud service.")],
+    cloud: Annotated[
+        str | None, typer.Option(help="Address of the cloud service (default: device.link.url).")
+    ] = None,
     log: LogOption = None,
     columns: ColumnsOption = None,
     items: ItemsOption = None,
@@ -56,7 +60,12 @@ def fleet(
         assignments=assignments,
         replay={"users": users, "duration_s": duration, "clock": "wall"},
     )
-    run_command(_fleet(settings, cloud, bundle or bundle_dir(settings)))
+    url = cloud or settings.device.link.url
+    if url is None:
+        raise ConfigError(
+            "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
+        )
+    run_command(_fleet(settings, url, bundle or bundle_dir(settings)))
 
 
 async def _fleet(settings: Settings, url: str, path: Path) -> None:
@@ -64,15 +73,17 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
     print_settings(console, settings)
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)
-    log = load_log(settings.log, cache=settings.cache, progress=progress)
+    log = await in_thread(
+        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
+    )
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
-    await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
     info = describe_run(
         log, bundle.manifest, settings, started=started.isoformat(timespec="seconds")
     )
-    write_run_info(run_dir, info)
+    write_run_info(run_dir, info)  # first, so that a killed run can be reported on
+    await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
     summary = write_summary(run_dir)
     report = build_report(run_dir)
     point_latest(settings.work_dir, run_dir)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from loadtest.recorder import recover
 from loadtest.report.build import build_report
 from loadtest.summary.build import write_summary
 from loadtest.summary_table import print_summary
@@ -26,9 +27,14 @@ def report(
         typer.Option(help="Also put this run's tables into the README and docs/ of this checkout."),
     ] = None,
 ) -> None:
-    """Compute summary.json and report.html anew from the parquet records of a run."""
+    """Compute summary.json and report.html anew from the parquet records of a run.
+
+    Also of a run that was cut short: name its folder.
+    """
     console = make_console()
     run_dir = run or latest_run(settings_from(work_dir=work_dir).work_dir)
+    for name, rows in recover(run_dir).items():
+        console.print(f"[yellow]note[/] the run did not end; {rows:,} rows of {name} recovered")
     summary = write_summary(run_dir)
     path = build_report(run_dir)
     print_summary(summary, console)

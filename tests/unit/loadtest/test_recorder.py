@@ -103,7 +103,9 @@ os.kill(os.getpid(), 9)
     assert done.returncode == -9
     assert recover(tmp_path / "run") == {REQUESTS: 30, REFRESHES: 1}
     assert pq.read_table(tmp_path / "run" / REQUESTS)["user"].to_pylist() == list(range(30))
-    assert recover(tmp_path / "run") == {}
+    # A run that is alive after all must not lose its parts: merging again changes nothing.
+    assert recover(tmp_path / "run") == {REQUESTS: 30, REFRESHES: 1}
+    assert recover(tmp_path) == {}
 
 
 def test_exception_inside_still_leaves_whole_files(tmp_path: Path) -> None:

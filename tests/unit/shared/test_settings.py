@@ -138,3 +138,9 @@ def test_nothing_reads_the_environment_when_imported():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_fresh_gap_is_always_measured():
+    assert load_settings(paper={"gaps": [20, 5, 5]}).paper.gaps == (0, 5, 20)
+    with pytest.raises(ConfigError, match=r"paper\.gaps: .*0 or more"):
+        load_settings(paper={"gaps": [0, -1]})
