@@ -25,7 +25,7 @@ from loadtest.schedule import Schedule, build_schedule
 from loadtest.ticker import ReplayTick, Ticker
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
-from shared.errors import BundleError
+from shared.errors import BundleError, ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
@@ -160,9 +160,16 @@ def run_replay(
 
     Raises:
         VirtualClockError: real I/O under the virtual clock.
+        ConfigError: the settings cannot be met.
         KeyboardInterrupt: after Ctrl-C, once everything is stopped and the records are written.
     """
     virtual = settings.replay.clock == "virtual"
+    if virtual and settings.device.cache_dir is not None:
+        # Its users have the same names in every run: they would know their own future.
+        raise ConfigError(
+            "device.cache_dir keeps snapshots from run to run, and under the virtual clock every "
+            "run starts from nothing; unset it, or use the wall clock"
+        )
 
     async def main() -> ReplayResult:
         clock: Clock = VirtualClock() if virtual else WallClock()

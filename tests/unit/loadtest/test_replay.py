@@ -190,3 +190,26 @@ async def test_the_same_code_runs_on_the_wall_clock(tmp_path: Path, bundle: Bund
     assert 1.4 < result.elapsed_s < 12.0
     assert (requests["latency_service_ms"] > 0).all()
     assert (requests["latency_scheduled_ms"] >= requests["latency_service_ms"]).all()
+
+
+def test_a_request_to_stop_ends_the_replay_at_once(tmp_path: Path, bundle: Bundle) -> None:
+    class Stop(BaseException):
+        """As progress raises it in a cancelled worker thread."""
+
+    def stop(tick: ReplayTick) -> None:
+        if tick.replay_s > 40.0:
+            raise Stop
+
+    with pytest.raises(Stop):
+        replay_tiny(tmp_path / "run", bundle, replay_settings(bundle), on_tick=stop)
+    requests, _ = records(tmp_path / "run")
+    assert 30 < len(requests) < 90
+
+
+def test_no_snapshot_of_an_earlier_run_under_the_virtual_clock(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    settings = replay_settings(bundle, device={"cache_dir": str(tmp_path / "kept")})
+    with pytest.raises(ConfigError, match=r"device\.cache_dir"):
+        replay_tiny(tmp_path / "run", bundle, settings)
+    assert not (tmp_path / "run").exists()
