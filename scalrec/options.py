@@ -38,9 +38,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting: section.key=value, e.g. device.k=10. Repeatable."),
 ]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings file instead of ./scalrec.toml.")
-]
 
 
 def settings_from(
@@ -52,7 +49,6 @@ def settings_from(
     model: str | None = None,
     seed: int | None = None,
     work_dir: Path | None = None,
-    config: Path | None = None,
     assignments: list[str] | None = None,
     **sections: dict[str, Any],
 ) -> Settings:
@@ -60,8 +56,6 @@ def settings_from(
 
     Raises ConfigError for an assignment that is not section.key=value.
     """
-    if config is not None:
-        os.environ["SCALREC_CONFIG"] = str(config)
     overrides: dict[str, Any] = {name: _given(values) for name, values in sections.items()}
     overrides.setdefault("log", {}).update(_log_overrides(log, columns, items))
     overrides.setdefault("embedder", {}).update(_given({"backend": embedder, "model": model}))
@@ -82,7 +76,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
             for name in type(value).model_fields:
                 walk(f"{prefix}__{name.upper()}", getattr(value, name))
         elif isinstance(value, tuple | list):
-            flat[prefix] = "[" + ",".join(f'"{v}"' for v in value) + "]"
+            flat[prefix] = json.dumps(value)
         elif value is not None:
             flat[prefix] = str(value)
 
@@ -100,7 +94,8 @@ def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> 
             raise ConfigError(f"--log {log}: no such file")
         name = path.name.split(".")[0]
         return _given({"name": name, "path": path, "columns": columns, "items": items})
-    return _given({"name": log, "path": None, "columns": columns, "items": items})
+    # Explicitly none: the settings file may name a file of the user's own.
+    return {"name": log, "path": None, "columns": columns, "items": items}
 
 
 def _assign(overrides: dict[str, Any], assignment: str) -> None:
@@ -111,6 +106,8 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
     target = overrides
     for section in sections:
         target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {assignment}: {section} is a setting, not a section")
     target[name] = _parse(assignment, value.strip())
 
 

@@ -72,3 +72,28 @@ def test_environment_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_quotes_in_a_list_survive_the_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("--pooler-config", '{"pooling_type": "CLS"}', r"a\b")
+    settings = settings_from()
+    embedder = settings.embedder.model_copy(update={"extra_args": given})
+    for name, value in settings_environment(
+        settings.model_copy(update={"embedder": embedder})
+    ).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().embedder.extra_args == given
+
+
+def test_a_known_log_on_the_command_line_beats_a_file_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "scalrec.toml").write_text(
+        "[log]\nname = 'plays'\npath = 'plays.tsv'\ncolumns = 'user=u,item=i,time=t'\n"
+    )
+    assert settings_from().log.path == Path("plays.tsv")
+    log = settings_from(log="movielens-100k").log
+    assert (log.name, log.path, log.columns) == ("movielens-100k", None, None)
+
+
+def test_a_setting_is_no_section() -> None:
+    with pytest.raises(ConfigError, match="seed is a setting, not a section"):
+        settings_from(seed=3, assignments=["seed.x=1"])
