@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from loadtest.summary.model import Estimate, Metrics, Part, Summary
 from shared.errors import DataError
@@ -22,11 +23,13 @@ def update_documents(root: Path, summary: Summary) -> list[Path]:
     """Store the summary as its log's record, then regenerate every table; returns what changed."""
     record = root / RECORDS / f"{summary.run.log['log']}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
-    compact = summary
+    settings = _without_places(summary.run.settings)
+    run = summary.run.model_copy(update={"settings": settings})
+    compact = summary.model_copy(update={"run": run})
     if summary.system is not None:
         # The timeline is for pictures, and by far the largest part.
         system = summary.system.model_copy(update={"timeline": ()})
-        compact = summary.model_copy(update={"system": system})
+        compact = compact.model_copy(update={"system": system})
     record.write_text(compact.model_dump_json(indent=1) + "\n")
     return [record, *regenerate(root)]
 
@@ -79,12 +82,13 @@ def staleness_table(summary: Summary) -> str:
         for s in section.scores
         if s.part == "all"
     }
+    stale = {(s.setting, s.gap): s for s in section.staleness}
     rows = []
-    for row in section.staleness:
-        key = (row.setting, row.gap)
+    for key in dict.fromkeys((setting, gap) for setting, gap, _ in scores):
         ranked = [f"{scores[*key, name].value:.4f}" for name in _PAPER_SCORERS]
-        costs = ("", "") if row.gap == 0 else (signed(row.loss), signed(row.bought_back))
-        rows.append((row.setting, str(row.gap), *ranked, *costs))
+        row = stale.get(key)  # none at gap 0: nothing is lost there
+        costs = ("", "") if row is None else (signed(row.loss), signed(row.bought_back))
+        rows.append((key[0], str(key[1]), *ranked, *costs))
     scope = section.scope
     caption = (
         f"NDCG@10 within the cloud's {scope.candidates} candidates; {scope.requests:,} requests of "
@@ -120,6 +124,19 @@ def ranking_table(summary: Summary) -> str:
         f"{_repeats(section.scope.repeat_policy)}, half-life {section.scope.half_life:g} events."
     )
     return _markdown(head, rows, caption)
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without paths: where files lie on somebody's machine is no part of a result."""
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            kept[name] = _without_places(value)
+        elif isinstance(value, str) and Path(value).is_absolute():
+            kept[name] = Path(value).name
+        else:
+            kept[name] = value
+    return kept
 
 
 def plain(estimate: Estimate) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.summary.build import build_summary
-from scalrec.readme import DOCUMENTS, render, update_documents
+from scalrec.readme import DOCUMENTS, render, staleness_table, update_documents
 from shared.errors import DataError
 from tests.support.runs import invent_run
 
@@ -48,3 +48,22 @@ def test_unknown_table_and_missing_record_are_named(tmp_path: Path) -> None:
         render("<!-- table: sales x -->\n<!-- /table -->", tmp_path)
     with pytest.raises(DataError, match=r"x\.json.*scalrec report --docs"):
         render("<!-- table: ranking x -->\n<!-- /table -->", tmp_path)
+
+
+def test_gap_0_is_shown_without_a_loss(tmp_path: Path) -> None:
+    lines = staleness_table(build_summary(invent_run(tmp_path / "run"))).splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if line.startswith("| S1 | ")]
+    assert [row[1].strip() for row in rows] == ["0", "5", "10", "20"]
+    assert [cell.strip() for cell in rows[0][-2:]] == ["", ""]
+    assert all("[" in cell for cell in rows[1][-2:])
+
+
+def test_a_record_names_no_place_on_the_machine(tmp_path: Path) -> None:
+    summary = build_summary(invent_run(tmp_path / "run"))
+    settings = {"cache": "/home/me/.cache", "log": {"path": "/home/me/plays.tsv", "name": "plays"}}
+    run = summary.run.model_copy(update={"settings": summary.run.settings | settings})
+    (tmp_path / "README.md").write_text("# Title\n")
+    record, *_ = update_documents(tmp_path, summary.model_copy(update={"run": run}))
+    text = record.read_text()
+    assert "/home/me" not in text
+    assert "plays.tsv" in text
