@@ -37,7 +37,7 @@ def full_table(full: FullSection, steps: str) -> Table:
 def full_difference_table(full: FullSection) -> Table:
     return Table(
         "Whole catalogue, paired differences",
-        "Differences on the same requests. " + text.scope(full.scope),
+        "Differences on the same requests. " + _both(full),
         ("Steps", "Difference"),
         metric_heads(),
         tuple(
@@ -57,7 +57,7 @@ def full_parts_table(full: FullSection) -> Table:
     keys = [(r.steps, r.scorer) for r in full.scores if r.part == "all"]
     return Table(
         "Returns and discoveries over the whole catalogue",
-        PARTS + text.scope(full.scope),
+        PARTS + _both(full),
         ("Steps", "Scorer"),
         part_heads(),
         tuple(
@@ -69,3 +69,13 @@ def full_parts_table(full: FullSection) -> Table:
             for steps, scorer in keys
         ),
     )
+
+
+def _both(full: FullSection) -> str:
+    """The scope of a table that shows the last steps and, of them, leave-one-out."""
+    count = next(
+        row.metrics["ndcg@10"].count
+        for row in full.scores
+        if (row.steps, row.part) == ("leave-one-out", "all")
+    )
+    return f"Leave-one-out rows: the {count:,} very last events alone. {text.scope(full.scope)}"
