@@ -94,7 +94,9 @@ class TemplateAbstract:
         sentences = self._profile(history)
         budget = self._shape.max_tokens - tokens(" ".join([*sentences, *ending]))
         recent = self._recent(history, budget)
-        return " ".join([*sentences, *recent, *ending])
+        said = [*sentences, *recent, *ending]
+        # Items may have no words but their ids, and those stay here.
+        return " ".join(said or ["Nothing to tell."])
 
     def _profile(self, history: list[int]) -> list[str]:
         if not history:

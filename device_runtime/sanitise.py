@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 MAX_INPUT_CHARS = 2_000
+MAX_ID_WORDS = 8
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
@@ -33,11 +34,16 @@ _PATTERNS = tuple(
         rf"\b{_MONTH}\.?\s+{_DAY}\b(?:,?\s+\d{{4}})?",
         r"\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:\s*[ap]\.?m\b\.?)?",  # clock time
         r"\b\d{1,2}\s*[ap]\.?m\b\.?",
-        # Coordinates: many decimals, degrees and minutes, or a pair of decimals.
+        r"\b\d{1,2}h\d{2}\b",
+        # Coordinates: named, many decimals, degrees and minutes, with a quarter of the sky, or a
+        # pair of decimals.
+        r"\b(?:lat|lon|lng|latitude|longitude)\b[\s:=]{0,3}[-+]?\d+(?:[.,]\d+)?",
         r"[-+]?\d+\.\d{3,}",
         r"[-+]?\d{1,3},\d{4,}",
         r"[-+]?\d+(?:\.\d+)?\s*°(?:\s*\d+(?:\.\d+)?\s*['′]{1,2}|\s*\d+(?:\.\d+)?\s*\"){0,2}"
         r"(?:\s*[nsew]\b)?",
+        r"[-+]?\b\d{1,3}[.,]\d{2,}\s?[nsew]\b",
+        r"[-+]?\b\d{1,3},\d{2,}\s*[;/ ]\s*[-+]?\d{1,3},\d{2,}",
         r"[-+]?\d{1,3}\.\d+\s*[,;/ ]\s*[-+]?\d{1,3}\.\d+",
         r"(?<!\w)\+?\d(?:[\s().\-/]{0,3}\d){6,}",  # phone number: seven digits or more
         r"\w*\d{5,}\w*",  # epoch stamp, postal code, numeric id
@@ -57,7 +63,8 @@ def clean_text(text: str, *, forbidden: Collection[str] = (), max_chars: int = 1
 
     Args:
         text: untrusted; only its first MAX_INPUT_CHARS characters are read.
-        forbidden: case-folded words (see ``identifiers``) to drop wherever they stand alone.
+        forbidden: case-folded words and phrases of up to MAX_ID_WORDS words (see ``identifiers``)
+            to drop wherever they stand alone.
         max_chars: longest result; cut at a word's end.
 
     Returns:
@@ -84,13 +91,13 @@ def remove_phrase(text: str, phrase: str) -> str:
 
 
 def identifiers(ids: Iterable[str]) -> frozenset[str]:
-    """Case-folded words that are item ids and therefore never leave the device.
+    """Case-folded words and phrases that are item ids and therefore never leave the device.
 
     Numbers of up to four digits and words of up to two letters are left out: in a title they are
     far more often a year or an article than a reference to another item (``remove_phrase`` handles
     an item's own).
     """
-    folded = (_plain(i).strip().casefold() for i in ids)
+    folded = (" ".join(_plain(i).split()).strip(_AROUND_A_WORD).casefold() for i in ids)
     return frozenset(i for i in folded if len(i) > (4 if i.isdigit() else 2))
 
 
@@ -113,7 +120,7 @@ def _digit(character: str) -> str:
 def _clean_once(text: str, forbidden: Collection[str]) -> str:
     text = " ".join(w for w in text.split() if not _is_address(w) and not _is_id(w, forbidden))
     if forbidden:
-        text = _WORD.sub(lambda m: " " if m[0].casefold() in forbidden else m[0], text)
+        text = _without_ids(text, forbidden)
     # Years are set aside, so that "1984 (1984)" does not read as a phone number.
     parts = _YEAR_IN_PARENTHESES.split(text)
     for i in range(0, len(parts), 2):
@@ -127,8 +134,23 @@ def _is_address(word: str) -> bool:
 
 
 def _is_id(word: str, forbidden: Collection[str]) -> bool:
-    """Ids with punctuation inside, which are more than one word to the patterns below."""
+    """Ids that begin or end with punctuation, such as "#12ab"."""
     return word.strip(_AROUND_A_WORD).casefold() in forbidden
+
+
+def _without_ids(text: str, forbidden: Collection[str]) -> str:
+    """``text`` without ids, also those of several words or joined by punctuation ("sku-77x")."""
+    words = list(_WORD.finditer(text))
+    kept, done, first = [], 0, 0
+    while first < len(words):
+        start = words[first].start()
+        for last in range(min(first + MAX_ID_WORDS, len(words)) - 1, first - 1, -1):
+            if text[start : words[last].end()].casefold() in forbidden:
+                kept.append(text[done:start])
+                done, first = words[last].end(), last
+                break
+        first += 1
+    return " ".join([*kept, text[done:]])
 
 
 def _tidy(text: str) -> str:

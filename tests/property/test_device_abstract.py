@@ -12,7 +12,9 @@ from device_runtime.sanitise import clean_text
 from shared.interactions import Catalogue
 
 # Words that the template itself says; an id that happens to be one of them is not leaked by it.
-TEMPLATE_SENTENCES = "Mostly some and around often returns to recently no history yet it is asks"
+TEMPLATE_SENTENCES = (
+    "Mostly some and around often returns to recently no history yet it is asks nothing to tell"
+)
 TEMPLATE_WORDS = {
     word.lower()
     for words in (TEMPLATE_SENTENCES, *WEEKDAYS, *(part for _, part in DAY_PARTS))
@@ -35,7 +37,8 @@ opaque = st.one_of(
     st.from_regex(r"\Att[0-9]{7}\Z"),
 )
 word = st.sampled_from(["pizza", "drama", "Heat", "cafe", "noir", "jazz", "museum", "tea"])
-item_id = st.one_of(number, opaque, word, st.from_regex(r"\A[a-z]{1,3}_[0-9]{1,4}\Z"))
+phrase = st.sampled_from(["pizza noir", "sku-77x", "jazz/tea", "Heat: museum"])
+item_id = st.one_of(number, opaque, word, phrase, st.from_regex(r"\A[a-z]{1,3}_[0-9]{1,4}\Z"))
 secret = st.one_of(
     opaque,
     st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda p: f"{p[0]:.5f},{p[1]:.5f}"),
@@ -72,7 +75,7 @@ def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
     query = " ".join(
         data.draw(st.lists(st.one_of(word, secret, st.sampled_from(catalogue.ids)), max_size=4))
     )
-    time = data.draw(st.floats(0, 2e9))
+    time = data.draw(st.none() | st.floats(0, 2e9))
     hour = data.draw(st.floats(0, 167.9))
     context = RequestContext(time, hour, query)
     writer = TemplateAbstract(catalogue)

@@ -51,6 +51,11 @@ def test_without_history_or_times_there_is_still_something_to_send():
     assert SnapshotRequest(abstract=text, step=0).abstract == text
 
 
+def test_items_without_any_words_but_their_ids_still_give_something_to_send():
+    text = write([0, 1], RequestContext(None, 0.0), rows=[("ab1", "ab1", ()), ("cd2", "cd2", ())])
+    assert text == "Nothing to tell."
+
+
 def test_the_query_is_sanitised_and_joined():
     text = write([0], RequestContext(None, 0.0, "like Heat? mail ann@example.org, id tt0113277"))
     assert text.endswith("Asks: like Heat? mail id")

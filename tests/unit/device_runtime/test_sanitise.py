@@ -20,6 +20,8 @@ from device_runtime.sanitise import clean_text, identifiers, remove_phrase
         "七人の侍 (1954)",
         "Born on the Fourth of July (1989)",
         "9 to 5 (1980)",
+        "The Long 2.5 Mile Walk",
+        "Top 20,000 Songs",
         "M*A*S*H (1970)",
     ],
 )
@@ -42,6 +44,11 @@ def test_ordinary_titles_stay_as_they_are(text):
         ("at 40,712776 downtown", "7127"),
         ("at 40°42′46″N downtown", "42"),
         ("at 40º 42' 46\" N", "42"),
+        ("at 40.73N 74.00W downtown", "40.7"),
+        ("at lat 40.73 lon -74.01 downtown", "74.0"),
+        ("at latitude=40.7,longitude=-74.0 downtown", "40.7"),
+        ("at 40,73 -74,01 downtown", "74,0"),
+        ("at 14h30 there", "14h"),
         ("seen 2012-04-03T18:00:06Z there", "2012"),
         ("seen 03/04/2012 there", "2012"),
         ("seen 3.4.12 there", "3.4"),
@@ -74,6 +81,13 @@ def test_own_ids_are_words_to_drop_whatever_the_case():
     ids = identifiers(["Tt0113277", "HEAT-1", "77", "1984", "4040404"])
     assert ids == {"tt0113277", "heat-1", "4040404"}
     assert clean_text("the tT0113277 film (heat-1)", forbidden=ids) == "the film"
+
+
+def test_ids_of_several_words_or_with_punctuation_inside_are_dropped_wherever_they_stand():
+    ids = identifiers(["Green  Cafe", "sku-77x", "a/b:9", "Red (2)"])
+    text = "from Green cafe, sku-77x,sku-77x and (SKU-77X)/other; A/B:9's red (2) green"
+    assert clean_text(text, forbidden=ids) == "from , , and /other; 's ) green"
+    assert clean_text("green tea cafe, sku-77xx", forbidden=ids) == "green tea cafe, sku-77xx"
 
 
 def test_a_phrase_is_removed_only_where_it_stands_alone():
