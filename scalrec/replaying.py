@@ -51,6 +51,19 @@ async def replay_over_http(
         )
 
 
+def replay_notes(result: ReplayResult) -> list[str]:
+    """What the records of a replay cannot tell: refreshes that never began or never ended."""
+    notes = []
+    if result.skipped_refreshes:
+        notes.append(
+            f"{result.skipped_refreshes:,} refreshes were skipped because too many were in flight; "
+            "raise replay.max_refreshes, or the cloud cannot keep up"
+        )
+    if result.cancelled_refreshes:
+        notes.append(f"{result.cancelled_refreshes:,} refreshes were still in flight at the end")
+    return notes
+
+
 async def replay_virtually(
     settings: Settings,
     log: InteractionLog,

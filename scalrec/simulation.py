@@ -22,7 +22,7 @@ from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress, StageTimes
 from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
-from scalrec.replaying import replay_over_http, replay_virtually
+from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import bundle_dir, export_if_changed, train_model
 from shared.bundle import Bundle
@@ -85,7 +85,9 @@ class Simulation:
             self._describe(log, bundle, served, run_dir)
             await self._evidence(log, trained.split, bundle, client, run_dir)
             with self.times.stage("cloud start and replay"):
-                await self._replay(log, trained.split, bundle, served, client, run_dir)
+                result = await self._replay(log, trained.split, bundle, served, client, run_dir)
+            for note in replay_notes(result):
+                self.console.print(f"[yellow]note[/] {note}")
         self._report(log, bundle, served, run_dir)
         return run_dir
 

@@ -22,11 +22,11 @@ from scalrec.options import (
     WorkDirOption,
     settings_from,
 )
-from scalrec.replaying import replay_over_http
+from scalrec.replaying import replay_notes, replay_over_http
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import bundle_dir
-from shared.bundle import load_bundle
+from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.split import split_log
@@ -80,12 +80,23 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
     info = describe_run(
-        log, bundle.manifest, settings, started=started.isoformat(timespec="seconds")
+        log,
+        bundle.manifest,
+        _as_served(settings, bundle.manifest),
+        started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on
-    await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
+    result = await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
+    for note in replay_notes(result):
+        console.print(f"[yellow]note[/] {note}")
     summary = write_summary(run_dir)
     report = build_report(run_dir)
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
+
+
+def _as_served(settings: Settings, manifest: Manifest) -> Settings:
+    """Settings that name the bundle's back end: which one to start was somebody else's choice."""
+    embedder = settings.embedder.model_copy(update={"backend": manifest.embedder.backend})
+    return settings.model_copy(update={"embedder": embedder})
