@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -150,4 +151,4 @@ def print_settings(console: Console, settings: BaseModel) -> None:
             text = "  ".join(f"{k}={v}" for k, v in values.items() if v is not None)
         else:
             text = str(values)
-        console.print(f"[dim]{section:>10}[/]  {text}", highlight=False, markup=True)
+        console.print(f"[dim]{section:>10}[/]  {escape(text)}", highlight=False)
