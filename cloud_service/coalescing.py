@@ -37,7 +37,7 @@ class Coalescer(Generic[K, V]):
         if flight is None:
             flight = _Flight(asyncio.ensure_future(compute()))
             self._flights[key] = flight
-            flight.task.add_done_callback(lambda _: self._land(key, flight))
+            flight.task.add_done_callback(lambda _: self._landed(key, flight))
         flight.callers += 1
         try:
             return await asyncio.shield(flight.task)
@@ -45,9 +45,14 @@ class Coalescer(Generic[K, V]):
             flight.callers -= 1
             if not flight.callers and not flight.task.done():
                 # Out of the table at once: a new caller must not join a dying computation.
-                self._land(key, flight)
+                self._remove(key, flight)
                 flight.task.cancel()
 
-    def _land(self, key: K, flight: _Flight[V]) -> None:
+    def _landed(self, key: K, flight: _Flight[V]) -> None:
+        self._remove(key, flight)
+        if not flight.task.cancelled():
+            flight.task.exception()  # seen, even if every caller has gone
+
+    def _remove(self, key: K, flight: _Flight[V]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 
@@ -84,3 +85,25 @@ async def test_an_error_reaches_every_caller() -> None:
     )
     assert [type(r) for r in results] == [LookupError] * 3
     assert not coalescer.has("a")
+
+
+async def test_an_error_nobody_waits_for_any_more_is_not_reported_as_lost() -> None:
+    coalescer: Coalescer[str, int] = Coalescer()
+    lost: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, c: lost.append(c["message"]))
+
+    async def fails_when_cancelled() -> int:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            raise LookupError from error
+        return 0
+
+    caller = asyncio.create_task(coalescer.run("a", fails_when_cancelled))
+    await _settle()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await _settle()
+    gc.collect()
+    assert lost == []
