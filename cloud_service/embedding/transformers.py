@@ -89,7 +89,7 @@ class TransformersEmbedder:
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._source)
             model = AutoModel.from_pretrained(self._source, dtype=_dtype()).eval()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # what a damaged file raises shares no base class
             raise EmbedderUnavailable(
                 f"cannot load the embedding model from {self._source}: {error}"
             ) from error

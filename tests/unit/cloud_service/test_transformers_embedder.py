@@ -73,6 +73,18 @@ async def test_a_folder_without_a_model_is_unavailable(tmp_path: Path) -> None:
     await embedder.aclose()
 
 
+async def test_a_damaged_model_is_unavailable(model_dir: Path, tmp_path: Path) -> None:
+    for file in model_dir.iterdir():
+        content = file.read_bytes()
+        (tmp_path / file.name).write_bytes(
+            content[:1000] if file.suffix == ".safetensors" else content
+        )
+    embedder = TransformersEmbedder(tmp_path, model="minilm", pooling="MEAN")
+    with pytest.raises(EmbedderUnavailable, match="cannot load the embedding model from"):
+        await embedder.embed(["drama"])
+    await embedder.aclose()
+
+
 @pytest.mark.parametrize(
     ("pooling", "expected"),
     [("MEAN", [[2.0, 3.0], [5.0, 6.0]]), ("LAST", [[3.0, 4.0], [5.0, 6.0]])],
