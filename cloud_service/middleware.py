@@ -50,7 +50,7 @@ class RequestEnvelope:
             try:
                 await self._app(scope, receive, observed)
             except Exception:
-                self._telemetry.log.exception("unhandled error", path=scope["path"])
+                self._telemetry.log.exception("unhandled error", route=_route(scope))
                 if status is not None:
                     raise  # half an answer is out: only breaking the connection tells the client
                 self._telemetry.metrics.problems.labels("internal").inc()
@@ -64,8 +64,7 @@ class RequestEnvelope:
                 self._measure(scope, status or 0, time.perf_counter() - started)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
-        # The template, not the path: paths hold user ids, and would make endless label values.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = _route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._telemetry.metrics.requests.labels(method, route, str(status)).inc()
         self._telemetry.metrics.request_seconds.labels(route).observe(seconds)
@@ -105,6 +104,11 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+def _route(scope: Scope) -> str:
+    """The template, not the path: paths hold user ids, and would make endless label values."""
+    return getattr(scope.get("route"), "path", "unmatched")
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 
+from cloud_service.coalescing import Coalescer
 from cloud_service.problems import ProblemError, documented
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ScalrecError
@@ -46,10 +47,14 @@ def health_router(checks: Mapping[str, Check], timeout_s: float = CHECK_TIMEOUT_
 
 
 def bundle_check(bundle: Bundle) -> Check:
-    """Whether the files on disk still are the bundle that is being served."""
+    """Whether the files on disk still are the bundle that is being served.
+
+    Reads all of them, so probes at the same time share one reading.
+    """
+    readings: Coalescer[str, Bundle] = Coalescer()
 
     async def check() -> None:
-        found = await asyncio.to_thread(load_bundle, bundle.path)
+        found = await readings.run("bundle", lambda: asyncio.to_thread(load_bundle, bundle.path))
         if found.id != bundle.id:
             raise ScalrecError(
                 f"{bundle.path} now holds bundle {found.id}; restart the service to serve it"

@@ -1,11 +1,15 @@
 """Bundle, health, metrics, OpenAPI, and errors that belong to no route."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from cloud_service.app import create_app
+from cloud_service.routes import health
+from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.schemas import ProblemType
 from tests.support.bundles import make_bundle
@@ -51,6 +55,22 @@ async def test_health_says_which_part_is_down(cloud: Cloud) -> None:
     assert "item_bias.npy" in str(body["detail"])
     alive = await cloud.client.get("/healthz")
     assert (alive.status_code, alive.json()["status"]) == (200, "ok")
+
+
+async def test_probes_at_the_same_time_read_the_bundle_once(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Bundle:
+        read.append(path)
+        time.sleep(0.05)
+        return load_bundle(path)
+
+    monkeypatch.setattr(health, "load_bundle", counted)
+    answers = await asyncio.gather(*(cloud.client.get("/readyz") for _ in range(8)))
+    assert [a.status_code for a in answers] == [200] * 8
+    assert len(read) == 1
 
 
 async def test_another_embedder_than_the_bundles_is_not_ready(tmp_path: Path) -> None:
@@ -107,12 +127,13 @@ async def test_an_unforeseen_error_is_logged_and_answered_without_its_words(clou
         raise ZeroDivisionError("with inner words")
 
     cloud.store.get = explode  # type: ignore[method-assign]
-    answer = await cloud.get(**{"X-Request-ID": "trace-7"})
+    answer = await cloud.get("a-very-private-name", **{"X-Request-ID": "trace-7"})
     assert_problem(answer, 500, ProblemType.INTERNAL)
     assert "inner words" not in answer.text
     lines = [json.loads(line) for line in cloud.log.getvalue().splitlines()]
     logged = next(line for line in lines if line["event"] == "unhandled error")
-    assert logged["request_id"] == "trace-7"
+    assert (logged["request_id"], logged["route"]) == ("trace-7", "/v1/users/{user}/snapshot")
+    assert "a-very-private-name" not in cloud.log.getvalue()
     assert "inner words" in logged["exception"]
 
 
