@@ -25,6 +25,7 @@ class SnapshotRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        hide_input_in_errors=True,  # an abstract must not end up in a log line
         json_schema_extra={
             "examples": [
                 {

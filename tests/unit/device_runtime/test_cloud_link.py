@@ -108,6 +108,18 @@ def test_an_abstract_that_the_contract_forbids_is_not_sent():
     assert transport.sent == []
 
 
+def test_a_refused_abstract_is_not_repeated_in_the_reason():
+    async def main():
+        link = CloudLink(ScriptedTransport([OK]), settings(), VirtualClock(), Random(1))
+        with pytest.raises(RefreshFailed) as failure:
+            await link.refresh("ann", "secret habits " * 1_000, 7, "b" * 16)
+        return failure.value.result.detail
+
+    detail = run_virtual(main)
+    assert "abstract" in detail
+    assert "secret" not in detail
+
+
 def test_one_deadline_covers_all_attempts():
     hanging = ScriptedTransport([OK], delay_s=3600.0)
     ((result, seconds, _),) = run(hanging, {"deadline_s": 2.0})
