@@ -30,19 +30,28 @@ _SHOWN_CHARS = 60
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file separates its fields; ``header`` names the columns of a file without one."""
+    """How a text file separates its fields.
+
+    Attributes:
+        separator: the character between fields.
+        quoted: whether a field may stand in double quotes.
+        header: the columns of a file without a header.
+        encoding: of the text.
+        escape: character before a separator or quote that belongs to the field, if there is one.
+    """
 
     separator: str
     quoted: bool
     header: tuple[str, ...] | None = None
     encoding: str = "utf-8"
+    escape: str | None = None
 
 
 TSV = Dialect("\t", quoted=False)
 
 
 class _LineUnknown(Exception):
-    """Signal to read again: a row was refused, or looks short, and its line is not known."""
+    """Signal to read row by row: a row was refused or looks short, or polars cannot read it."""
 
 
 @dataclass(frozen=True)
@@ -160,41 +169,52 @@ def first_line(path: Path, encoding: str = "latin-1") -> str:
         return stream.readline(1 << 16).decode(encoding, "replace").rstrip("\r\n")
 
 
+def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """(1-based number, text) of every line; raises DataError naming the one that is not text."""
+    with _reading(path), _open(path) as stream:
+        for line, raw in enumerate(stream, 1):
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise DataError(f"not {encoding} text: {error.reason}", path, line) from error
+            yield line, text.removeprefix("\ufeff") if line == 1 else text
+
+
 def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """(1-based line, fields) of every non-blank record; raises DataError naming the line."""
     line = 0
 
-    def lines(stream: IO[bytes]) -> Iterator[str]:
+    def lines() -> Iterator[str]:
         nonlocal line
-        for raw in stream:
-            line += 1
-            try:
-                text = raw.decode(dialect.encoding)
-            except UnicodeDecodeError as error:
-                message = f"not {dialect.encoding} text: {error.reason}"
-                raise DataError(message, path, line) from error
-            yield text.removeprefix("\ufeff") if line == 1 else text
+        for number, text in numbered_lines(path, dialect.encoding):
+            line = number
+            yield text
 
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-    with _reading(path), _open(path) as stream:
-        reader = csv.reader(
-            lines(stream), delimiter=dialect.separator, quoting=quoting, strict=True
-        )
-        while True:
-            start = line + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise DataError(f"not a {_kind(dialect)} row: {error}", path, start) from error
-            if fields and any(fields):
-                yield start, fields
+    reader = csv.reader(
+        lines(),
+        delimiter=dialect.separator,
+        quoting=quoting,
+        escapechar=dialect.escape,
+        strict=True,
+    )
+    while True:
+        start = line + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"not a {_kind(dialect)} row: {error}", path, start) from error
+        if fields and any(fields):
+            yield start, fields
 
 
 def _read_fast(path: Path, dialect: Dialect) -> Table:
     header = _header(path, dialect)
     content = read_content(path)
+    if dialect.escape and dialect.escape.encode() in content:
+        raise _LineUnknown  # polars knows no escapes
     if dialect.encoding != "utf-8":
         content = content.decode(dialect.encoding).encode()
     frame = pl.read_csv(

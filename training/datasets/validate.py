@@ -28,7 +28,8 @@ def build_log(
     Args:
         name: short name of the log.
         events: columns ``user`` and ``item`` (String) and, if known, ``time`` (Float64 Unix
-            seconds) and ``utc_offset_min`` (Int16); n rows in the source's order.
+            seconds), ``utc_offset_min`` (Int16) and ``query`` (String, sanitised, "" where there is
+            none); n rows in the source's order.
         items: what is known of each item id; None when the source says nothing of items.
         min_events: users with fewer events are dropped.
         source: the file, for messages.
@@ -70,7 +71,7 @@ def build_log(
         item=events["item"].to_numpy().astype(np.int32),
         time=events["time"].to_numpy().astype(np.float64) if timed else None,
         utc_offset_min=_offsets(events),
-        query=None,
+        query=tuple(events["query"]) if "query" in events.columns else None,
         user_ids=tuple(user_ids),
         catalogue=catalogue,
         terms=terms,
