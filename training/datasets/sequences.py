@@ -1,4 +1,8 @@
-"""One line per user, ``user item item ...``, oldest first and without times (as S3-Rec ships)."""
+"""One line per user, ``user item item ...``, oldest first and without times (as S3-Rec ships).
+
+Item text is taken from ``NAME_items.tsv`` (gzip too) beside ``NAME.txt`` unless another file is
+named; where it tells Amazon products, see ``training.datasets.amazon``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import InteractionLog
+from training.datasets import amazon
 from training.datasets.items import read_items
 from training.datasets.tables import Dialect, first_line, records
 from training.datasets.validate import build_log
@@ -38,6 +43,25 @@ def load(path: Path, *, name: str, items: Path | None, min_events: int) -> Inter
     events = pl.DataFrame(
         {"user": users, "item": sequences}, schema={"user": pl.String, "item": pl.List(pl.String)}
     ).explode("item", empty_as_null=False)
-    known = None if items is None else read_items(items)
-    notes = ("no times: items stand in each user's order",)
-    return build_log(name, events, known, min_events=min_events, source=path, notes=notes)
+    notes = ["no times: items stand in each user's order"]
+    if items is None and (items := _beside(path)) is not None:
+        notes.append(f"item text from {items.name} beside it")
+    of_amazon = items is not None and amazon.recognises(items)
+    known = None
+    if items is not None:
+        known = amazon.read_products(items) if of_amazon else read_items(items)
+    return build_log(
+        name,
+        events,
+        known,
+        min_events=min_events,
+        source=path,
+        terms=amazon.TERMS if of_amazon or name in amazon.NAMES else "",
+        notes=tuple(notes),
+    )
+
+
+def _beside(path: Path) -> Path | None:
+    stem = path.name.removesuffix(".gz").removesuffix(".txt")
+    names = (f"{stem}_items.tsv", f"{stem}_items.tsv.gz")
+    return next((file for name in names if (file := path.with_name(name)).is_file()), None)
