@@ -23,7 +23,7 @@ def list_logs() -> None:
     for column in ("name", "what", "fetched by", "terms"):
         table.add_column(column, overflow="fold")
     for source in known_logs():
-        how = "scalrec data fetch" if source.fetchable else "you"
+        how = "scalrec data fetch" if source.fetchable else f"you, from {source.origin}"
         table.add_row(source.name, source.title, how, source.terms.splitlines()[0])
     make_console().print(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import tempfile
 from pathlib import Path
 
@@ -36,7 +37,23 @@ foursquare = st.lists(
     | st.just("1\tv\tc\tBar\t0\t0\t-240\tTue Apr 03 18:00:09 +0000 2012"),
     max_size=6,
 ).map(lambda rows: "\n".join(rows).encode("utf-8", "surrogatepass"))
-contents = st.one_of(st.binary(max_size=200), tables, foursquare)
+json_values = st.one_of(st.none(), st.integers(-1, 10**19), st.text(max_size=6), st.just([]))
+dialogues = st.lists(
+    st.fixed_dictionaries(
+        {
+            "conversationId": st.integers(0, 5) | json_values,
+            "initiatorWorkerId": st.integers(0, 1) | json_values,
+            "movieMentions": st.just({"100001": "Heat", "100002": None}) | json_values,
+            "messages": st.lists(
+                st.fixed_dictionaries({"text": st.just("@100001 or @100002") | json_values}),
+                max_size=3,
+            ),
+        }
+    ).map(json.dumps)
+    | cells,
+    max_size=6,
+).map(lambda rows: "\n".join(rows).encode("utf-8", "surrogatepass"))
+contents = st.one_of(st.binary(max_size=200), tables, foursquare, dialogues)
 
 
 class _NamedDataError(Exception):

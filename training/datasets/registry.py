@@ -12,7 +12,7 @@ from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.settings import LogSettings
-from training.datasets import custom, foursquare, movielens, recbole, sequences
+from training.datasets import amazon, custom, foursquare, movielens, recbole, redial, sequences
 from training.datasets.source import LogSource
 
 RETURNS_ALLOWED_ABOVE = 0.01  # share of events that are returns
@@ -42,11 +42,12 @@ _KNOWN = {
         _Known(foursquare.SOURCE, foursquare.fetch, foursquare.load),
     )
 }
+_BROUGHT = {source.name: source for source in (redial.SOURCE, *amazon.SOURCES)}
 
 
 def known_logs() -> list[LogSource]:
-    """Logs that can be named in ``log.name``, the default first."""
-    return [known.source for known in _KNOWN.values()]
+    """Logs that can be named in ``log.name``, the default first; some need their file as well."""
+    return [*(known.source for known in _KNOWN.values()), *_BROUGHT.values()]
 
 
 def fetch(
@@ -65,7 +66,7 @@ def fetch(
         sha256: the hash that file must have.
 
     Raises:
-        ConfigError: no such log.
+        ConfigError: no such log, or one whose file has to be brought.
         DataError: it cannot be fetched or is not what it should be.
     """
     return _known(name).fetch(cache, progress or NullProgress(), source_url, sha256)
@@ -77,7 +78,7 @@ def load_log(
     """The validated log the settings ask for; a known one is fetched first if need be.
 
     Raises:
-        ConfigError: unknown name or malformed ``columns``.
+        ConfigError: unknown name, a log to bring without its file, or malformed ``columns``.
         DataError: the file is missing, malformed (named by file and line) or has no usable user.
     """
     if settings.path is not None:
@@ -107,12 +108,19 @@ def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
     if settings.columns is None:
         if settings.name == foursquare.SOURCE.name or foursquare.recognises(path):
             return foursquare.load(path, name=name, items=items, min_events=few)
-        if sequences.recognises(path):
+        if settings.name == redial.SOURCE.name or redial.recognises(path):
+            return redial.load(path, name=name, items=items, min_events=few)
+        if settings.name in amazon.NAMES or sequences.recognises(path):
             return sequences.load(path, name=name, items=items, min_events=few)
     return custom.load(path, name=name, columns=settings.columns, items=items, min_events=few)
 
 
 def _known(name: str) -> _Known:
+    if name in _BROUGHT:
+        raise ConfigError(
+            f"{name} is a log you bring; give its file with log.path (--log PATH). "
+            f"It comes from {_BROUGHT[name].origin}"
+        )
     if name not in _KNOWN:
         raise ConfigError(
             f"no log is called {name!r}: name one of {', '.join(_KNOWN)}, or give the file "

@@ -14,8 +14,20 @@ from training.datasets.registry import fetch, known_logs, load_log, repeat_polic
 
 def test_known_logs_are_described():
     logs = known_logs()
-    assert [log.name for log in logs] == ["movielens-100k", "foursquare-nyc"]
-    assert all(log.fetchable and log.origin and "ite" in log.terms for log in logs)
+    fetched = ["movielens-100k", "foursquare-nyc"]
+    assert [log.name for log in logs if log.fetchable] == fetched
+    brought = ["redial", "amazon-beauty", "amazon-toys"]
+    assert [log.name for log in logs] == fetched + brought
+    assert all(log.origin and "ite" in log.terms for log in logs)
+
+
+@pytest.mark.parametrize("name", ["redial", "amazon-beauty", "amazon-toys"])
+def test_log_to_bring_says_where_it_is_published(tmp_path, name):
+    message = rf"{name} is a log you bring; give its file with .*--log PATH.* authors .*\.txt|jsonl"
+    with pytest.raises(ConfigError, match=message):
+        fetch(name, tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        load_log(LogSettings(name=name), cache=tmp_path)
 
 
 def test_unknown_name_lists_the_known(tmp_path):
