@@ -1,10 +1,12 @@
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.device import Device
@@ -111,6 +113,35 @@ def test_every_scheduled_request_is_answered_with_true_context(
         7.0, 8.0, 9.0,
     )  # fmt: skip
     assert not frame["cloud_up"].any()
+
+
+def test_requests_and_refreshes_carry_the_query_of_their_own_event(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = tuple(f"query {row}" for row in range(len(LOG)))
+    monkeypatch.setitem(globals(), "LOG", dataclasses.replace(LOG, query=queries))
+    asked: list[RequestContext] = []
+    written: list[tuple[int, RequestContext]] = []
+    answer, write = Device.request, TemplateAbstract.write
+
+    def request(device: Device, context: RequestContext, k: int = 10) -> Response:
+        asked.append(context)
+        return answer(device, context, k)
+
+    def noted(self: TemplateAbstract, items: NDArray[np.int32], context: RequestContext) -> str:
+        written.append((len(items), context))
+        return write(self, items, context)
+
+    monkeypatch.setattr(Device, "request", request)
+    monkeypatch.setattr(TemplateAbstract, "write", noted)
+    settings = replay_settings(bundle, warm_start=False)
+    frame = run(tmp_path, bundle, settings)
+    rows = LOG.user_start[frame["user"].to_numpy()] + frame["step"].to_numpy()
+    # Devices answer a few untimed requests first to be warm.
+    assert [context.query for context in asked[-len(rows) :]] == [queries[row] for row in rows]
+    assert written
+    own = {queries[row]: int(step) for row, step in zip(rows, frame["step"], strict=True)}
+    assert all(own[context.query] == n_items for n_items, context in written)
 
 
 def test_a_slow_process_shows_as_late_starts_and_never_moves_the_schedule(
