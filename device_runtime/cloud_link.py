@@ -205,7 +205,9 @@ class CloudLink:
             rng=self._rng,
         )
         no_time = asyncio.get_running_loop().time() + pause >= deadline
-        if tally.attempts >= settings.attempts or no_time or not self._budget.take():
+        # A breaker that would refuse the retry leaves nothing to wait for, and no budget to spend.
+        shut = self._breaker.state(self._clock.time() + pause) is BreakerState.OPEN
+        if tally.attempts >= settings.attempts or no_time or shut or not self._budget.take():
             tally.fail(outcome, detail, at_least)
         logger.debug("attempt %d: %s; again in %.3f s", tally.attempts, detail, pause)
         tally.ticket = None

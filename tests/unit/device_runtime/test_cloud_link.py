@@ -171,6 +171,14 @@ def test_the_breaker_opens_spares_the_cloud_and_closes_after_a_probe():
     assert len(transport.sent) == 6
 
 
+def test_a_refresh_that_opens_the_breaker_says_why_and_does_not_wait_for_it():
+    transport = ScriptedTransport([LOST])
+    changes = {"attempts": 3, "breaker_failures": 2, "breaker_open_s": 60.0, "deadline_s": 30.0}
+    ((first, _, _), (second, seconds, _)) = run(transport, changes, times=2)
+    assert (first.outcome, first.attempts) == ("network", 2)
+    assert (second.outcome, second.attempts, seconds) == ("breaker", 0, 0.0)
+
+
 def test_the_pool_is_rebuilt_before_the_probe_and_only_then():
     transport = ScriptedTransport([LOST, LOST, OK])
     changes = {"attempts": 1, "breaker_failures": 2, "breaker_open_s": 5.0}
