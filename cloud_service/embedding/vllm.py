@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from cloud_service.embedding.base import normalised, require_identity
 from shared.bundle import EmbedderIdentity
-from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
+from shared.errors import ConfigError, EmbedderError, EmbedderMismatch, EmbedderUnavailable
 
 PROBE = "A text to learn the dimension from."
 
@@ -36,6 +36,9 @@ class VllmEmbedder:
         concurrency: HTTP requests at once within one ``embed``.
         timeout_s: for one HTTP request. A deadline of the caller comes on top.
         api_key: sent as a bearer token.
+
+    Raises:
+        ConfigError: the URL is malformed.
     """
 
     def __init__(
@@ -50,7 +53,11 @@ class VllmEmbedder:
         timeout_s: float = 120.0,
         api_key: SecretStr | None = None,
     ):
-        self._url = url.rstrip("/").removesuffix("/v1")
+        try:
+            base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"embedder.url is not a URL: {error}") from error
+        self._shown = str(base.copy_with(userinfo=b""))  # in messages, which reach logs and devices
         self._model = model
         self._pooling = pooling
         self._max_tokens = max_tokens
@@ -59,7 +66,7 @@ class VllmEmbedder:
         # No cap on connections: callers bound their own concurrency, and httpcore can lose a
         # slot for good when a connect is cancelled. trust_env off: no proxies from outside.
         self._client = httpx.AsyncClient(
-            base_url=self._url,
+            base_url=base,
             headers={}
             if api_key is None
             else {"Authorization": f"Bearer {api_key.get_secret_value()}"},
@@ -134,13 +141,13 @@ class VllmEmbedder:
             cards = {str(card["id"]): card for card in answer["data"]}
         except (KeyError, TypeError) as error:
             raise EmbedderMismatch(
-                f"{self._url}/v1/models does not answer as an OpenAI-compatible server"
+                f"{self._shown}/v1/models does not answer as an OpenAI-compatible server"
             ) from error
         served = next((n for n in cards if self._model in (n, n.rstrip("/").split("/")[-1])), None)
         if served is None:
             raise EmbedderMismatch(
-                f"{self._url} serves {', '.join(cards) or 'no model'}, not {self._model}; start it "
-                f"with --served-model-name {self._model} or set embedder.model"
+                f"{self._shown} serves {', '.join(cards) or 'no model'}, not {self._model}; start "
+                f"it with --served-model-name {self._model} or set embedder.model"
             )
         request: dict[str, Any] = {"model": served, "encoding_format": "base64"}
         longest = cards[served].get("max_model_len")
@@ -158,7 +165,7 @@ class VllmEmbedder:
             vectors = [_decode(row["embedding"]) for row in rows]
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise EmbedderMismatch(
-                f"{self._url}/v1/embeddings answered in an unknown form: {error!r}"
+                f"{self._shown}/v1/embeddings answered in an unknown form: {error!r}"
             ) from error
         if len({len(vector) for vector in vectors}) != 1:
             raise EmbedderMismatch("embedder answered vectors of several dimensions")
@@ -179,17 +186,17 @@ class VllmEmbedder:
             raise self._unavailable(f"status {response.status_code}")
         if response.status_code != 200:
             raise EmbedderMismatch(
-                f"{self._url}{path} refused the request with status {response.status_code}: "
+                f"{self._shown}{path} refused the request with status {response.status_code}: "
                 f"{response.text[:200]}"
             )
         try:
             return response.json()
         except ValueError as error:
-            raise EmbedderMismatch(f"{self._url}{path} did not answer JSON") from error
+            raise EmbedderMismatch(f"{self._shown}{path} did not answer JSON") from error
 
     def _unavailable(self, reason: str) -> EmbedderUnavailable:
         return EmbedderUnavailable(
-            f"embedding server {self._url} does not answer ({reason}); check that it runs"
+            f"embedding server {self._shown} does not answer ({reason}); check that it runs"
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
-from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
+from shared.errors import ConfigError, EmbedderError, EmbedderMismatch, EmbedderUnavailable
 from tests.support.embedding_server import EmbeddingServer
 
 
@@ -60,6 +60,17 @@ async def test_identity_is_unknown_before_the_server_answered() -> None:
         _ = embedder.identity
     with pytest.raises(EmbedderUnavailable, match="check that it runs"):
         await embedder.ready()
+    await embedder.aclose()
+
+
+async def test_an_address_is_checked_and_its_password_never_shown() -> None:
+    with pytest.raises(ConfigError, match=r"embedder\.url is not a URL"):
+        VllmEmbedder("http://[::1", model="m", pooling="MEAN")
+    port = EmbeddingServer().port
+    embedder = VllmEmbedder(f"http://ann:pa55@127.0.0.1:{port}/v1", model="m", pooling="MEAN")
+    with pytest.raises(EmbedderUnavailable, match=f"server http://127.0.0.1:{port} ") as refusal:
+        await embedder.ready()
+    assert "pa55" not in str(refusal.value)
     await embedder.aclose()
 
 
