@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from shared.errors import ConfigError
 from shared.snapshot import MAX_BLOB_BYTES
 
 MAX_CONNECTIONS = 64
@@ -67,6 +68,9 @@ class HttpTransport:
         max_connections: size of the pool; further requests wait within their own timeout.
         trust_env: whether HTTP_PROXY and its like apply; None: they do unless the host is this
             machine, which no proxy can reach.
+
+    Raises:
+        ConfigError: the URL is malformed.
     """
 
     def __init__(
@@ -76,14 +80,20 @@ class HttpTransport:
         max_connections: int = MAX_CONNECTIONS,
         trust_env: bool | None = None,
     ) -> None:
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"the cloud's URL is malformed: {error}") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
         self._base_url = base_url
         self._limits = httpx.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections
         )
-        self._trust_env = not _is_loopback(base_url) if trust_env is None else trust_env
+        self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
         # Reading the root certificates takes tens of milliseconds: done once, not at every
         # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
-        plain = httpx.URL(base_url).scheme == "http" and not self._trust_env
+        plain = url.scheme == "http" and not self._trust_env
         self._tls: ssl.SSLContext | bool = (
             False if plain else httpx.create_ssl_context(trust_env=self._trust_env)
         )
@@ -212,8 +222,7 @@ class ScriptedTransport:
         self.closed = True
 
 
-def _is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from device_runtime.breaker import BreakerState
 from device_runtime.cloud_link import CloudLink, RefreshFailed
 from device_runtime.transport import AsgiTransport, HttpTransport, TransportError
+from shared.errors import ConfigError
 from shared.settings import LinkSettings
 from shared.snapshot import MAX_BLOB_BYTES
 from tests.support.servers import free_port, serving
@@ -77,6 +78,12 @@ async def test_status_headers_and_body_come_through(kind):
         await transport.rebuild()
         assert (await post(transport)).status == 201
         await transport.aclose()
+
+
+@pytest.mark.parametrize("url", ["", "http://[::1", "http://", "127.0.0.1:8080", "ftp://cloud"])
+def test_an_address_that_cannot_be_one_is_refused_at_once(url):
+    with pytest.raises(ConfigError, match="the cloud's URL"):
+        HttpTransport(url)
 
 
 @pytest.mark.parametrize(
