@@ -29,6 +29,7 @@ from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, Problem
 from shared.settings import CloudSettings, Settings
+from shared.snapshot import MAX_BLOB_BYTES
 
 _DESCRIPTION = """\
 Turns a device's abstract of its user into a **snapshot**: a semantic user embedding and the
@@ -59,6 +60,7 @@ def create_app(
         ConfigError: the settings lack what a part needs.
     """
     cloud = settings.cloud
+    _require_room(bundle, cloud.candidates)
     telemetry = telemetry or Telemetry.create()
     owned = AsyncExitStack()
     if embedder is None:
@@ -127,6 +129,17 @@ def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
         deadline_s=cloud.store_deadline_s,
         max_connections=cloud.max_in_flight,
     )
+
+
+def _require_room(bundle: Bundle, candidates: int) -> None:
+    """Every snapshot must fit the size that its readers accept."""
+    manifest = bundle.manifest
+    # 4 bytes a dimension, an item index and a score each; 512 for ids and framing.
+    most = (MAX_BLOB_BYTES - 512 - 4 * manifest.dim) // 8
+    if min(candidates, manifest.n_items) > most:
+        raise ConfigError(
+            f"cloud.candidates is {candidates}, but a snapshot holds {most} of them at most"
+        )
 
 
 async def _warm_up(user_model: UserModel, telemetry: Telemetry) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cloud_service.app import create_app
+from cloud_service.embedding.hashing import HashingEmbedder
+from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.routes import health
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
@@ -165,6 +167,17 @@ async def test_every_route_documents_its_problems(cloud: Cloud) -> None:
     ok = found["POST", "/v1/users/{user}/snapshot"]["responses"]["200"]["content"]
     assert set(ok) == {"application/json", "application/vnd.scalrec.snapshot"}
     assert schema["components"]["schemas"]["SnapshotRequest"]["examples"]
+
+
+def test_more_candidates_than_a_snapshot_holds_are_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "b")  # 8 dimensions, 50 items
+    store, embedder = MemorySnapshotStore(), HashingEmbedder(16)
+    monkeypatch.setattr("cloud_service.app.MAX_BLOB_BYTES", 512 + 4 * 8 + 8 * 49)
+    create_app(cloud_settings(candidates=49), bundle=bundle, store=store, embedder=embedder)
+    with pytest.raises(ConfigError, match=r"candidates is 60, but a snapshot holds 49"):
+        create_app(cloud_settings(candidates=60), bundle=bundle, store=store, embedder=embedder)
 
 
 def test_a_cloud_without_redis_says_what_to_set(tmp_path: Path) -> None:
