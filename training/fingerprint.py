@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import device_runtime
+import shared.errors
 import training
 from shared.bundle import EmbedderIdentity, encode_catalogue
 from shared.interactions import InteractionLog
@@ -25,6 +26,7 @@ from training.stages import source_hash, stage_key
 # Logs are hashed by content; export and its check read stages without changing them.
 _NO_PART_OF_A_STAGE = ("datasets", "export.py", "parity.py")
 _DEVICE_PARTS = ("abstract.py", "cues.py", "sanitise.py")
+_SHARED_PARTS = ("interactions.py", "metrics.py", "split.py")
 
 
 def fingerprint(log: InteractionLog) -> str:
@@ -38,8 +40,12 @@ def fingerprint(log: InteractionLog) -> str:
 
 def code_hash() -> str:
     """Hash over the sources that decide what a stage computes."""
-    device = Path(device_runtime.__file__).parent
-    sources = [Path(training.__file__).parent, *(device / name for name in _DEVICE_PARTS)]
+    device, contracts = Path(device_runtime.__file__).parent, Path(shared.errors.__file__).parent
+    sources = [
+        Path(training.__file__).parent,
+        *(device / name for name in _DEVICE_PARTS),
+        *(contracts / name for name in _SHARED_PARTS),
+    ]
     return source_hash(sources, leave_out=_NO_PART_OF_A_STAGE)
 
 

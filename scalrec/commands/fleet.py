@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
+from rich.console import Console
 
 from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
@@ -32,6 +34,8 @@ from shared.settings import Settings
 from shared.split import split_log
 from training.background import in_thread
 from training.datasets.registry import load_log
+
+GREETING_TIMEOUT_S = 5.0
 
 
 def fleet(
@@ -73,6 +77,7 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
     print_settings(console, settings)
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)
+    await _greet(console, url, bundle.id)
     log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
@@ -94,6 +99,27 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
+
+
+async def _greet(console: Console, url: str, bundle_id: str) -> None:
+    """Refuse a cloud of another bundle before the replay; one that is away may come back.
+
+    Raises:
+        ConfigError: the cloud serves another bundle.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=GREETING_TIMEOUT_S, trust_env=False) as client:
+            served = (await client.get(f"{url}/v1/bundle")).raise_for_status().json()["bundle_id"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        console.print(
+            f"[yellow]note[/] no cloud answers at {url} ({error}); devices start without one"
+        )
+        return
+    if served != bundle_id:
+        raise ConfigError(
+            f"the cloud at {url} serves bundle {served}, the devices hold {bundle_id}: name the "
+            "same bundle on both sides with --bundle"
+        )
 
 
 def _as_served(settings: Settings, manifest: Manifest) -> Settings:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cloud_service.launch.ports import free_port
+from tests.support.bundles import make_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 
@@ -118,3 +119,24 @@ def test_an_altered_bundle_is_refused_by_name(
         assert process.wait(60) == 2
     assert "projector.onnx" in run.text()
     assert "scalrec export" in run.text()
+
+
+def test_a_fleet_refuses_a_cloud_of_another_bundle(
+    exported: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, own = exported
+    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+    port = free_port()
+    other = make_bundle(tmp_path / "other", text_dim=64)
+    use = ["--bundle", str(other.path), *QUICK]
+    serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "c")
+    to = ["--cloud", f"http://127.0.0.1:{port}", "--bundle", str(bundle)]
+    fleet = CliRun(["fleet", *to, *own, *QUICK], tmp_path / "fleet")
+    with serve.started() as cloud:
+        serve.wait_for("API at /docs", cloud, timeout_s=60)
+        with fleet.started() as process:
+            assert process.wait(60) == 2
+        cloud.send_signal(signal.SIGTERM)
+        cloud.wait(20)
+    assert other.id in fleet.text()
+    assert list((tmp_path / "fleet").glob("*-fleet")) == []
