@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from device_runtime.candidates import Pool, build_pool
 from device_runtime.clock import Clock, UnixClock
 from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
 from device_runtime.history import History, RequestContext
+from device_runtime.inconsistency import inconsistency
 from device_runtime.models import DeviceModels
 from device_runtime.ranking import encode, rank_locally, rank_with_snapshot
 from device_runtime.refresh import Never, RefreshPolicy, RefreshState
@@ -53,7 +55,7 @@ class Device:
         models: shared by all devices of the process.
         writer: of abstracts; shared too.
         cache: where snapshots are kept; memory by default.
-        policy: when to refresh; never by default.
+        policy: when to refresh, this device's own instance; never by default.
         clock: of snapshot ages; Unix time by default.
         calibrate: False takes the stale snapshot at face value.
     """
@@ -84,8 +86,10 @@ class Device:
         self._pool_seen: Items | None = None
         self._attempted: dict[int, Floats | None] = {}
         self._requests_since_attempt = 0
+        self._attempted_s = -math.inf
         self._refreshing = False
         self._last = Diagnostics()
+        self._inconsistency = math.nan
         self._held: _Held | None = None
         cached = self._cache.load(self._key)
         if cached is not None:
@@ -151,8 +155,12 @@ class Device:
                 ranking.de_norm,
                 snapshot.version,
                 snapshot.tau,
-                held.age_s + max(0.0, self._clock.time() - held.received_s),
+                self._age_s(held),
             )
+            if self._policy.compares_rankings:
+                self._inconsistency = inconsistency(
+                    snapshot.items, ranking.items, ranking.structural
+                )
         self._last = diagnostics
         self._requests_since_attempt += 1
         return Response(
@@ -167,17 +175,20 @@ class Device:
         )
 
     def wants_refresh(self) -> bool:
-        """What the policy says after the last request."""
-        last = self._last
+        """What the policy says after the last request; to be asked once after each."""
+        held, last = self._held, self._last
         return self._policy.wants_refresh(
             RefreshState(
                 self._requests_since_attempt,
-                self._held is not None,
+                held is not None,
                 self._refreshing,
                 last.delta,
                 last.omega,
                 last.drift,
                 last.r,
+                math.nan if held is None else self._age_s(held),
+                max(0.0, self._clock.time() - self._attempted_s),
+                self._inconsistency,
             )
         )
 
@@ -198,6 +209,7 @@ class Device:
             return None
         self._refreshing = True
         self._requests_since_attempt = 0
+        self._attempted_s = self._clock.time()
         try:
             abstract = self._writer.write(self._history.items, context)
             self._remember_attempt(context)
@@ -239,6 +251,9 @@ class Device:
         self._held = _Held(cached, self._clock.time(), result.age_s)
         await self._cache.store(self._key, cached)
         return result
+
+    def _age_s(self, held: _Held) -> float:
+        return held.age_s + max(0.0, self._clock.time() - held.received_s)
 
     def _seen_items(self) -> Items:
         if self._seen is None:

@@ -1,11 +1,10 @@
-"""RefreshPolicy: when a device asks the cloud for a new snapshot."""
+"""RefreshPolicy: when a device asks the cloud for a new snapshot; the rules that only count."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
-
-from shared.settings import DeviceSettings
+from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,10 @@ class RefreshState:
         has_snapshot: whether any snapshot is held.
         in_flight: whether a refresh is under way.
         delta, omega, drift, r: of the last answer (-1 and NaN without a snapshot).
+        age_s: seconds since the cloud computed the snapshot, by the device's clock; NaN without.
+        since_attempt_s: seconds since the last attempt; infinite if there was none.
+        inconsistency: of the last answer (see ``device_runtime.inconsistency``), in positions; NaN
+            without a snapshot, and where the policy does not compare rankings.
     """
 
     requests_since_attempt: int
@@ -27,13 +30,21 @@ class RefreshState:
     omega: float
     drift: float
     r: float
+    age_s: float = math.nan
+    since_attempt_s: float = math.inf
+    inconsistency: float = math.nan
 
 
 class RefreshPolicy(Protocol):
-    """Decides from the device's own state alone."""
+    """Decides from the device's own state alone; may remember, so no two devices share one."""
+
+    @property
+    def compares_rankings(self) -> bool:
+        """Whether ``RefreshState.inconsistency`` is worth computing at every request."""
+        ...
 
     def wants_refresh(self, state: RefreshState) -> bool:
-        """Whether to ask the cloud now."""
+        """Whether to ask the cloud now; to be called once after each request."""
         ...
 
 
@@ -45,6 +56,7 @@ class EveryK:
     a device that holds no snapshot asks at every request.
     """
 
+    compares_rankings: ClassVar[bool] = False
     k: int
 
     def __post_init__(self) -> None:
@@ -58,13 +70,20 @@ class EveryK:
 
 
 @dataclass(frozen=True, slots=True)
+class Always:
+    """A refresh at every request, unless one is under way: the cloud in near-real time."""
+
+    compares_rankings: ClassVar[bool] = False
+
+    def wants_refresh(self, state: RefreshState) -> bool:
+        return not state.in_flight
+
+
+@dataclass(frozen=True, slots=True)
 class Never:
     """Structure alone, or whatever snapshot the cache held at the start."""
 
+    compares_rankings: ClassVar[bool] = False
+
     def wants_refresh(self, state: RefreshState) -> bool:
         return False
-
-
-def make_policy(settings: DeviceSettings) -> RefreshPolicy:
-    """The policy that ``device.policy`` and ``device.k`` name."""
-    return Never() if settings.policy == "never" else EveryK(settings.k)

@@ -15,7 +15,7 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.refresh import make_policy
+from device_runtime.policies import make_policy
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.transport import CloudTransport
@@ -32,6 +32,7 @@ from shared.settings import Settings
 
 SIZED_DEVICES = 100  # devices whose memory is measured
 _PHASES = 1  # stream of the seed that spreads the devices' refreshes
+_POLICIES = 2  # streams that the devices' refresh policies draw from
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class _Member:
 
 
 class Fleet:
-    """One Device per user of a schedule; models, abstract writer and policy are shared.
+    """One Device per user of a schedule; models and abstract writer are shared.
 
     Args:
         log: whose users these are.
@@ -91,7 +92,7 @@ class Fleet:
         self._recorder = recorder
         self._hours = log.local_hour_of_week()
         self._links: list[CloudLink] = []
-        self._shared = (models, TemplateAbstract(log.catalogue), make_policy(settings.device))
+        self._shared = (models, TemplateAbstract(log.catalogue))
         self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
         self.answered = {"snapshot": 0, "local": 0}
         self._members = dict(self._make_members(connect, run_id))
@@ -165,7 +166,7 @@ class Fleet:
         self, connect: Callable[[], CloudTransport], run_id: str
     ) -> Iterator[tuple[int, _Member]]:
         settings = self._settings
-        models, writer, policy = self._shared
+        models, writer = self._shared
         folder = settings.device.cache_dir
         cache = None if folder is None else DiskSnapshotCache(folder)
         for place, user in enumerate(self._schedule.first_steps()):
@@ -178,7 +179,9 @@ class Fleet:
                 models,
                 writer,
                 cache=cache,
-                policy=policy,
+                policy=make_policy(
+                    settings.device, np.random.default_rng([settings.seed, _POLICIES, user])
+                ),
                 clock=UnixTime(self._time.clock),
                 calibrate=settings.device.calibrate,
             )

@@ -66,14 +66,15 @@ def replay_tiny(
     settings: Settings,
     *,
     log: InteractionLog | None = None,
+    test_steps: int = 10,
     open_cloud: OpenCloud | None = None,
     **options: Any,
 ) -> ReplayResult:
-    """``run_replay`` of a small log, ten test steps a user."""
+    """``run_replay`` of a small log, the last ``test_steps`` events of each user."""
     log = log or make_log(users=12, events=30)
     return run_replay(
         log,
-        split_log(log, test_steps=10),
+        split_log(log, test_steps=test_steps),
         bundle,
         settings,
         open_cloud or in_process(bundle, settings),

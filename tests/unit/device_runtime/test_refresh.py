@@ -1,7 +1,6 @@
 import pytest
 
-from device_runtime.refresh import EveryK, Never, RefreshState, make_policy
-from shared.settings import DeviceSettings
+from device_runtime.refresh import Always, EveryK, Never, RefreshState
 
 
 def state(requests: int, *, has_snapshot: bool = True, in_flight: bool = False) -> RefreshState:
@@ -23,8 +22,12 @@ def test_never_never_asks():
     assert not Never().wants_refresh(state(10_000, has_snapshot=False))
 
 
-def test_policies_come_from_settings():
-    assert make_policy(DeviceSettings(policy="every-k", k=7)) == EveryK(7)
-    assert make_policy(DeviceSettings(policy="never")) == Never()
+def test_always_asks_unless_it_is_asking():
+    assert Always().wants_refresh(state(1))
+    assert Always().wants_refresh(state(1, has_snapshot=False))
+    assert not Always().wants_refresh(state(1, in_flight=True))
+
+
+def test_every_k_needs_a_k():
     with pytest.raises(ValueError, match="at least 1"):
         EveryK(0)

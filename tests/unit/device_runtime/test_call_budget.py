@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from device_runtime.call_budget import SLACK, CallBudget
+
+
+def budget(share: float, seed: int = 0) -> CallBudget:
+    return CallBudget(share, np.random.default_rng(seed))
+
+
+def test_the_share_holds_from_the_first_request_on_over_many_devices() -> None:
+    asked = [budget(0.2, seed).decide(3.0) for seed in range(4000)]
+    assert np.mean(asked) == pytest.approx(0.2, abs=0.02)
+
+
+def test_it_picks_high_scores() -> None:
+    scores = np.random.default_rng(5).standard_normal(4000)
+    one = budget(0.1)
+    asked = np.array([one.decide(score) for score in scores])[500:]
+    best = scores[500:] >= np.quantile(scores, 0.9)
+    # Chance would give 0.1; no online rule that keeps its account reaches 1.
+    assert best[asked].mean() > 0.6
+
+
+def test_equal_scores_are_picked_at_random_not_in_step() -> None:
+    one = budget(0.2)
+    at = np.flatnonzero([one.decide(0.0) for _ in range(2000)])
+    assert len(at) == pytest.approx(400, abs=10)
+    assert np.diff(at).std() > 2.0
+
+
+def test_all_of_them_may_be_wanted() -> None:
+    one = budget(1.0)
+    assert all(one.decide(score) for score in (1.0, -5.0, math.nan, math.inf, 0.0) * 20)
+
+
+def test_the_highest_need_is_met_at_once_and_then_within_the_account() -> None:
+    one = budget(0.1)
+    asked = [one.decide(math.inf) for _ in range(300)]
+    assert asked[0]
+    assert sum(asked) == pytest.approx(30, abs=2)
+    assert max(np.diff(np.flatnonzero(asked))) <= 11
+
+
+def test_unknown_scores_take_their_chance_and_leave_no_trace() -> None:
+    one = budget(0.3)
+    assert np.mean([one.decide(math.nan) for _ in range(1000)]) == pytest.approx(0.3, abs=0.03)
+    scores = np.random.default_rng(1).standard_normal(1000)
+    asked = np.array([[one.decide(s), one.decide(math.nan)] for s in scores])
+    assert asked.mean() == pytest.approx(0.3, abs=0.01)
+
+
+def test_time_without_any_chance_to_call_is_not_made_up_for_without_end() -> None:
+    one = budget(0.1)
+    assert not any(one.decide(0.0, able=False) for _ in range(5000))
+    asked = [one.decide(0.0) for _ in range(400)]
+    assert sum(asked) <= 0.1 * 400 + 2 * SLACK
+
+
+def test_the_same_seed_decides_the_same() -> None:
+    scores = np.random.default_rng(2).standard_normal(300)
+    runs = [[one.decide(s) for s in scores] for one in (budget(0.2, 7), budget(0.2, 7))]
+    assert runs[0] == runs[1]
+    other = budget(0.2, 8)
+    assert runs[0] != [other.decide(s) for s in scores]
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
+def test_a_share_is_above_zero_and_at_most_one(share: float) -> None:
+    with pytest.raises(ValueError, match="share"):
+        budget(share)

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from device_runtime.cloud_link import CloudLink
+from device_runtime.inconsistency import inconsistency
+from device_runtime.policies import make_policy
+from device_runtime.refresh import RefreshPolicy, RefreshState
+from device_runtime.transport import ScriptedTransport
+from shared.settings import DeviceSettings, LinkSettings
+from tests.support.bundles import make_bundle
+from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
+
+
+def ints(*values: int) -> NDArray[np.int32]:
+    return np.array(values, dtype=np.int32)
+
+
+def floats(*values: float) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def test_the_same_order_is_consistent_and_the_reverse_is_not() -> None:
+    initial, items = ints(7, 3, 9, 5), ints(3, 5, 7, 9)
+    assert inconsistency(initial, items, floats(3, 1, 4, 2)) == 0.0
+    assert inconsistency(initial, items, floats(2, 4, 1, 3)) == (3 + 1 + 1 + 3) / 4
+
+
+def test_it_is_a_mean_over_positions() -> None:
+    # 3 moves from second to first, 7 from first to second, 9 stays.
+    assert inconsistency(ints(7, 3, 9), ints(3, 7, 9), floats(5, 4, 1)) == pytest.approx(2 / 3)
+
+
+def test_only_cached_candidates_count_and_only_those_the_device_ranked() -> None:
+    scores = floats(9.0, 1.0, 8.0, 2.0)
+    # 1 and 8 are the device's own; 5 was left out of the answer; 4 > 6 as the cloud has it.
+    assert inconsistency(ints(4, 5, 6, 99), ints(1, 6, 8, 4)[[0, 3, 1, 2]], scores) == 1.0
+    assert inconsistency(ints(4, 6), ints(1, 4, 6, 8), floats(0, 2, 1, 9)) == 0.0
+    assert math.isnan(inconsistency(ints(5), ints(1, 9), floats(1, 2)))
+    assert math.isnan(inconsistency(ints(), ints(1, 9), floats(1, 2)))
+
+
+def test_ties_keep_the_clouds_order() -> None:
+    assert inconsistency(ints(9, 2, 5), ints(2, 5, 9), floats(1, 1, 1)) == 0.0
+
+
+class Spy:
+    """Notes what a device tells its policy."""
+
+    def __init__(self, policy: RefreshPolicy) -> None:
+        self.compares_rankings = policy.compares_rankings
+        self.seen: list[RefreshState] = []
+
+    def wants_refresh(self, state: RefreshState) -> bool:
+        self.seen.append(state)
+        return False
+
+
+@pytest.mark.parametrize("repeat_policy", ["allow", "exclude"])
+@pytest.mark.parametrize("name", ["inconsistency", "reliability"])
+async def test_a_device_compares_rankings_for_the_policy_that_asks(
+    tmp_path, repeat_policy, name
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", repeat_policy=repeat_policy)
+    spy = Spy(make_policy(DeviceSettings(policy=name), np.random.default_rng(0)))
+    device = new_device(bundle, policy=spy)
+    observe(device, [1, 2, 3])
+    device.request(CONTEXT)
+    device.wants_refresh()
+    link = CloudLink(ScriptedTransport([FakeCloud(bundle)]), LinkSettings())
+    await device.refresh(link, CONTEXT)
+    response = device.request(CONTEXT)
+    device.wants_refresh()
+    assert device.snapshot is not None
+    cached = [i for i in device.snapshot.snapshot.items.tolist() if i in response.candidates]
+    own = dict(zip(response.candidates.tolist(), response.structural.tolist(), strict=True))
+    reranked = sorted(cached, key=lambda item: -own[item])
+    expected = np.mean([abs(cached.index(i) - reranked.index(i)) for i in cached])
+    first, second = (state.inconsistency for state in spy.seen)
+    assert math.isnan(first)
+    assert expected > 0
+    assert second == (expected if name == "inconsistency" else pytest.approx(math.nan, nan_ok=True))
