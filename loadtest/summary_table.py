@@ -108,7 +108,9 @@ def _operation(system: SystemSection) -> Table:
     cloud = system.cloud
     table.caption = (
         f"{cloud.calls:,} cloud calls for {cloud.requests:,} requests "
-        f"({text.percent(cloud.saved)} saved), {text.size(cloud.bytes_up)} up, "
+        f"({text.percent(cloud.saved)} saved), "
+        f"{text.number(cloud.refreshes_per_request, 3)} refreshes per request, "
+        f"{text.size(cloud.bytes_up)} up, "
         f"{text.size(cloud.bytes_down)} down, {cloud.refused:,} refused"
     )
     table.caption_justify = "left"

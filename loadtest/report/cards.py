@@ -112,7 +112,8 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("Repeat policy", run.repeat_policy),
     ]  # fmt: skip
     if summary.system is not None:
-        listed.append(("Refresh policy", summary.system.policy))
+        asked = text.number(summary.system.cloud.refreshes_per_request, 3)
+        listed.append(("Refresh policy", f"{summary.system.policy}; {asked} refreshes per request"))
         listed.append(("Cloud availability", summary.system.availability))
         listed.append(("Clock", summary.system.clock))
     return listed

@@ -213,6 +213,11 @@ class CloudUse(_Figures):
     breaker_open_s: float
     warm_up_calls: int
 
+    @property
+    def refreshes_per_request(self) -> float | None:
+        """What a refresh policy's budget is held to; a call that is retried counts once."""
+        return self.refreshes / self.requests if self.requests else None
+
 
 class SystemSection(_Figures):
     """The replay: candidates united with own history as the profile says, real refreshes."""

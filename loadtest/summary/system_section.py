@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from device_runtime.policies import policy_text
 from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
 from loadtest.summary.latency import latencies
@@ -96,7 +97,7 @@ def system_section(
             draws=paper.bootstrap,
         ),
         duration_s=float(numbers(frame, "finished_s").max()),
-        policy=f"every-k, k = {device.k}" if device.policy == "every-k" else device.policy,
+        policy=policy_text(device),
         availability=_availability(replay),
         clock=replay.clock,
         sources={

@@ -110,6 +110,11 @@ def cloud_table(system: SystemSection) -> Table:
         ("device requests", f"{cloud.requests:,}", ""),
         ("refreshes the policy asked for", f"{cloud.refreshes:,}", system.policy),
         (
+            "refreshes per request",
+            text.number(cloud.refreshes_per_request, 3),
+            "what a budget is held to; retries do not count",
+        ),
+        (
             "HTTP calls, retries included",
             f"{cloud.calls:,}",
             f"{cloud.warm_up_calls:,} more before the first request",
