@@ -93,6 +93,9 @@ class Guard:
         while self._reap() and self._program and not self._terms and not self._owner_gone():
             self._wait(POLL_S, self._pipe)
         self._end()
+        # Python's own shutdown restores the default of a handled signal, not of an ignored one: a
+        # SIGTERM that comes now must not replace the program's exit code.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return self._code
 
     def _on_term(self, *_: object) -> None:

@@ -154,6 +154,20 @@ async def test_sigkill_of_the_guard_ends_the_program(tmp_path: Path) -> None:
     await process.stop()
 
 
+async def test_a_sigterm_while_the_guard_shuts_down_does_not_replace_the_exit_code(
+    tmp_path: Path,
+) -> None:
+    process = family(tmp_path)
+    process.start()
+    await process.wait_ready(written(tmp_path / "child"), 10)
+    group = os.getpgid(process.pids[0])  # the guard leads it
+    while process.running:
+        os.kill(group, signal.SIGTERM)
+        time.sleep(0.0005)
+    assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+    await process.stop()
+
+
 async def test_orphans_of_a_crashed_program_are_ended(tmp_path: Path) -> None:
     process = family(tmp_path)
     process.start()
