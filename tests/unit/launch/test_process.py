@@ -163,7 +163,7 @@ async def test_a_sigterm_while_the_guard_shuts_down_does_not_replace_the_exit_co
     group = os.getpgid(process.pids[0])  # the guard leads it
     while process.running:
         os.kill(group, signal.SIGTERM)
-        time.sleep(0.0005)
+        await asyncio.sleep(0.0005)
     assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
     await process.stop()
 
