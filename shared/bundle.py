@@ -145,7 +145,11 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
             # Set aside first: at every moment a whole bundle lies at one of the two names.
             retired = Path(tempfile.mkdtemp(prefix=".retired-", dir=destination.parent))
             destination.replace(retired)
-            staging.replace(destination)
+            try:
+                staging.replace(destination)
+            except OSError:
+                retired.replace(destination)
+                raise
             shutil.rmtree(retired)
         else:
             staging.replace(destination)

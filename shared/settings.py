@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
 
 SETTINGS_FILE = "scalrec.toml"
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 
 class _Section(BaseModel):
@@ -290,5 +292,14 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def printable(settings: BaseModel) -> dict[str, Any]:
-    """All settings as plain values, secrets masked (pydantic renders SecretStr as stars)."""
-    return settings.model_dump(mode="json")
+    """All settings as plain values; secrets, and passwords inside addresses, as stars."""
+    masked: dict[str, Any] = _mask_userinfo(settings.model_dump(mode="json"))
+    return masked
+
+
+def _mask_userinfo(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _mask_userinfo(inner) for name, inner in value.items()}
+    if isinstance(value, str):
+        return _USERINFO.sub(r"\1**********@", value)
+    return value

@@ -55,6 +55,7 @@ def doctor(
         check_port(settings.cloud.host, settings.cloud.port),
         asyncio.run(check_redis(settings)),
         check_embedder(settings),
+        check_deadlines(settings),
         *check_bundles(settings, bundle),
         check_writable("work_dir", settings.work_dir),
         check_writable("cache", settings.cache),
@@ -141,6 +142,18 @@ async def _probe_embedder(name: str, settings: Settings, url: str) -> Check:
         return Check(name, False, str(error), "start the server, or unset embedder.url")
     finally:
         await embedder.aclose()
+
+
+def check_deadlines(settings: Settings) -> Check:
+    """A device must wait longer than the cloud, or stale-if-error answers come too late."""
+    cloud = settings.embedder.deadline_s + settings.cloud.store_deadline_s
+    device = settings.device.link.deadline_s
+    return Check(
+        "deadlines",
+        cloud < device,
+        f"cloud {cloud:g} s (embedder and store), device {device:g} s",
+        "raise device.link.deadline_s above embedder.deadline_s + cloud.store_deadline_s",
+    )
 
 
 def check_bundles(settings: Settings, bundle: Path | None) -> list[Check]:

@@ -9,7 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from scalrec.cli import build_app
-from scalrec.commands.doctor import check_bundles, check_port, check_writable
+from scalrec.commands.doctor import (
+    check_bundles,
+    check_deadlines,
+    check_port,
+    check_writable,
+)
 from shared.settings import Settings
 from tests.support.bundles import make_bundle
 
@@ -34,6 +39,12 @@ def test_an_altered_bundle_is_found_by_file(tmp_path: Path) -> None:
     [check] = check_bundles(settings, None)
     assert not check.ok
     assert "item_bias.npy" in check.found
+
+
+def test_a_device_that_gives_up_before_the_cloud_is_found() -> None:
+    assert check_deadlines(Settings()).ok
+    impatient = Settings(device={"link": {"deadline_s": 1.0}})
+    assert not check_deadlines(impatient).ok
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

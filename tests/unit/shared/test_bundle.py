@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +208,18 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot write a bundle into"):
         write_bundle(tmp_path / "file" / "bundle", manifest(), FILES)
+
+
+def test_a_move_that_fails_halfway_puts_the_old_bundle_back(path, monkeypatch):
+    before = load_bundle(path).id
+    replace = Path.replace
+
+    def fails_for_the_new_one(self, target):
+        if self.name.startswith(".bundle-"):
+            raise OSError("no space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_for_the_new_one)
+    with pytest.raises(BundleError, match="no space left"):
+        write_bundle(path, manifest(fusion_weight=0.7), FILES)
+    assert load_bundle(path).id == before

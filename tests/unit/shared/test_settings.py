@@ -144,3 +144,14 @@ def test_the_fresh_gap_is_always_measured():
     assert load_settings(paper={"gaps": [20, 5, 5]}).paper.gaps == (0, 5, 20)
     with pytest.raises(ConfigError, match=r"paper\.gaps: .*0 or more"):
         load_settings(paper={"gaps": [0, -1]})
+
+
+def test_passwords_inside_addresses_are_masked() -> None:
+    settings = load_settings(
+        embedder={"url": "https://ada:secret@127.0.0.1:9/v1"},
+        device={"link": {"url": "http://127.0.0.1:8080"}},
+    )
+    shown = printable(settings)
+    assert shown["embedder"]["url"] == "https://**********@127.0.0.1:9/v1"
+    assert shown["device"]["link"]["url"] == "http://127.0.0.1:8080"
+    assert "secret" not in str(shown)
