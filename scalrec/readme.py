@@ -152,7 +152,9 @@ def signed(estimate: Estimate) -> str:
     """A difference with its interval and sign; "n.s." when the interval includes zero."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
-    text = f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    # Rounded first, and + 0.0, because a tiny negative number would print as -0.0000.
+    value, low, high = (round(v, 4) + 0.0 for v in (estimate.value, estimate.low, estimate.high))
+    text = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
     return text if estimate.sign else f"{text} n.s."
 
 
