@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cloud_link import CloudLink
@@ -16,7 +15,6 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.policies import make_policy
-from device_runtime.response import Response
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.transport import CloudTransport
 from loadtest.clock import ReplayTime, UnixTime
@@ -25,8 +23,8 @@ from loadtest.recorder import Recorder, RequestRecord
 from loadtest.refresh_pool import RefreshJob, RefreshPool
 from loadtest.schedule import Schedule
 from loadtest.state_size import own_bytes
+from loadtest.target_rank import target_rank
 from shared.interactions import InteractionLog
-from shared.metrics import expected_rank
 from shared.progress import Task
 from shared.settings import Settings
 
@@ -209,7 +207,7 @@ class Fleet:
         response = device.request(event.context, self._settings.device.top_k)
         finished = max(self._time.now(), started)
         history = self._log.item[int(self._log.user_start[user]) : row]
-        seen = response.diagnostics
+        seen, items = response.diagnostics, response.candidates
         self.answered[response.source] += 1
         self._recorder.request(
             RequestRecord(
@@ -223,9 +221,9 @@ class Fleet:
                 latency_scheduled_ms=(finished - scheduled) * 1e3,
                 latency_service_ms=(finished - started) * 1e3,
                 source=response.source,
-                rank=target_rank(response, response.scores, event.item),
-                rank_uncalibrated=target_rank(response, response.uncalibrated, event.item),
-                rank_structure=target_rank(response, response.structural, event.item),
+                rank=target_rank(items, response.scores, event.item),
+                rank_uncalibrated=target_rank(items, response.uncalibrated, event.item),
+                rank_structure=target_rank(items, response.structural, event.item),
                 rank_popularity=counters.popularity,
                 rank_frequency=counters.frequency,
                 rank_decayed=counters.decayed,
@@ -263,11 +261,3 @@ class Fleet:
             hour=float(self._hours[row]),
             query="" if log.query is None else log.query[row],
         )
-
-
-def target_rank(response: Response, scores: NDArray[np.float32], target: int) -> float:
-    """Expected 1-based rank of ``target`` by ``scores`` [n] of the candidates; inf if absent."""
-    place = int(np.searchsorted(response.candidates, target))
-    if place == len(response.candidates) or response.candidates[place] != target:
-        return float("inf")
-    return expected_rank(scores, place)

@@ -15,8 +15,8 @@ from device_runtime.ranking import Encoded
 from loadtest.counters import Counters
 from loadtest.evidence_records import FULL, FullRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
-from loadtest.paper import target_rank
 from loadtest.snapshot_source import SnapshotSource
+from loadtest.target_rank import target_rank
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.split import Steps

@@ -20,8 +20,8 @@ from device_runtime.ranking import Encoded, rank_with_snapshot
 from loadtest.evidence_records import PAPER, PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
 from loadtest.snapshot_source import SnapshotSource, snapshot_step
+from loadtest.target_rank import target_rank
 from shared.interactions import InteractionLog
-from shared.metrics import expected_rank
 from shared.progress import NullProgress, Progress
 from shared.snapshot import Snapshot
 from shared.split import Steps
@@ -122,11 +122,3 @@ def _record(
         alpha=ranking.alpha,
         de_norm=ranking.de_norm,
     )
-
-
-def target_rank(items: Items, scores: Floats, target: int) -> float:
-    """Expected rank of ``target`` among ``items`` [n], ascending; inf if it is not there."""
-    at = int(np.searchsorted(items, target))
-    if at == len(items) or items[at] != target:
-        return np.inf
-    return expected_rank(scores, at)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.split import MIN_HISTORY, Steps
+from shared.split import Steps, stale_tau
 
 
 class SnapshotSource(Protocol):
@@ -25,7 +25,7 @@ class SnapshotSource(Protocol):
 
 def snapshot_step(step: int, gap: int) -> int:
     """tau of a snapshot ``gap`` events old at ``step``; never before MIN_HISTORY events."""
-    return min(step, max(MIN_HISTORY, step - gap))
+    return int(stale_tau(np.asarray(step), gap))
 
 
 def snapshots_needed(steps: Steps, gaps: Sequence[int]) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
-from shared.split import Split, Steps
+from shared.split import Split
 from training.background import in_thread
 from training.stages import Saved, StageStore, source_hash, stage_key
 
@@ -42,7 +42,7 @@ async def collect_evidence(
     Returns:
         The stage store, which knows the seconds it took and whether records were reused.
     """
-    steps = last_test_steps(split, settings.paper.steps)
+    steps = split.last_test(settings.paper.steps)
     gaps = settings.paper.gaps
 
     async def measure() -> Blobs:
@@ -67,13 +67,6 @@ async def collect_evidence(
     blobs = await store.run("evidence", _key(settings, bundle), measure, Saved(_save, _load))
     _save(blobs, run_dir)
     return store
-
-
-def last_test_steps(split: Split, count: int) -> Steps:
-    """Each user's last ``count`` test steps."""
-    test = split.test()
-    late = test.step >= split.n_events[test.user] - count
-    return Steps(test.user[late], test.step[late])
 
 
 def _key(settings: Settings, bundle: Bundle) -> str:

@@ -15,7 +15,7 @@ from cloud_service.embedding.base import Embedder
 from loadtest.replay import ReplayResult
 from loadtest.report.build import build_report
 from loadtest.run_info import Stage, describe_run, write_run_info
-from loadtest.summary.build import write_summary
+from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.cloud_stack import running_cloud
 from scalrec.commands.data import print_log
@@ -24,11 +24,12 @@ from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.runs import new_run_dir, point_latest
-from scalrec.training import bundle_dir, export_if_changed, train_model
+from scalrec.training import bundle_dir, export_if_changed
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
+from training import pipeline
 from training.background import in_thread
 from training.datasets.registry import load_log
 from training.trained import TrainedModel
@@ -92,7 +93,7 @@ class Simulation:
         return run_dir
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
-        trained = await train_model(self.settings, log, client, progress=self.progress)
+        trained = await pipeline.train(self.settings, log, client, progress=self.progress)
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}
@@ -166,8 +167,8 @@ class Simulation:
     ) -> None:
         self._describe(log, bundle, served, run_dir)
         with self.times.stage("summary and report"):
-            summary = write_summary(run_dir)
             path = build_report(run_dir)
+            summary = read_summary(run_dir)
         latest = point_latest(self.settings.work_dir, run_dir)
         print_summary(summary, self.console)
         self.times.print(self.console)

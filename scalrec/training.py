@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from cloud_service.embedding.base import Embedder
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
-from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from training.export import export_bundle
 from training.fingerprint import stage_keys
-from training.pipeline import train
 from training.stages import source_hash, stage_key
 from training.trained import TrainedModel
 
@@ -25,18 +22,6 @@ def bundle_dir(settings: Settings) -> Path:
     model = Path(settings.embedder.model).name
     name = f"{settings.log.name}-{settings.profile.name}-{model}"
     return settings.work_dir / "bundles" / name
-
-
-async def train_model(
-    settings: Settings,
-    log: InteractionLog,
-    embedder: Embedder,
-    *,
-    progress: Progress,
-    force: bool = False,
-) -> TrainedModel:
-    """Run every training stage that is not finished yet (``force``: all of them)."""
-    return await train(settings, log, embedder, progress=progress, force=force)
 
 
 def export_if_changed(

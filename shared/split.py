@@ -47,6 +47,12 @@ class Split:
     def test(self) -> Steps:
         return _steps(self.test_start, self.n_events)
 
+    def last_test(self, count: int) -> Steps:
+        """Each user's last ``count`` test steps."""
+        test = self.test()
+        late = test.step >= self.n_events[test.user] - count
+        return Steps(test.user[late], test.step[late])
+
     def leave_one_out(self) -> Steps:
         """Each tested user's very last event alone."""
         tested = self.n_events > self.test_start
@@ -61,6 +67,12 @@ def split_log(log: InteractionLog, *, test_steps: int = 1, validation_steps: int
     test_start = n - test
     validation_start = np.where(test > 0, test_start - validation_steps, n)
     return Split(validation_start, test_start, n)
+
+
+def stale_tau(step: NDArray[np.integer], gap: int) -> NDArray[np.int64]:
+    """tau = t - gap, but never before MIN_HISTORY events are known (nor after t)."""
+    t = step.astype(np.int64)
+    return np.minimum(np.maximum(t - gap, MIN_HISTORY), t)
 
 
 def _steps(first: NDArray[np.int64], stop: NDArray[np.int64]) -> Steps:

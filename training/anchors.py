@@ -18,7 +18,7 @@ from device_runtime.abstract import AbstractWriter
 from device_runtime.history import RequestContext
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
-from shared.split import MIN_HISTORY, Split, Steps
+from shared.split import MIN_HISTORY, Split, Steps, stale_tau
 
 MAX_GAP = 20
 RUN = (0, 5, 10, 15, 20)  # spacing of the gaps that are reported: 5, 10 and 20
@@ -79,19 +79,6 @@ def stale_anchors(steps: Steps, gaps: Sequence[int]) -> Anchors:
     user, step = steps.user.astype(np.int64), steps.step.astype(np.int64)
     taus = [stale_tau(step, gap) for gap in (0, *gaps)]
     return _distinct(np.tile(user, len(taus)), np.concatenate(taus))
-
-
-def evaluation_anchors(split: Split, steps: int, gaps: Sequence[int]) -> Anchors:
-    """What controlled-staleness evaluation of each user's last ``steps`` test steps needs."""
-    test = split.test()
-    late = test.step >= split.n_events[test.user] - steps
-    return stale_anchors(Steps(test.user[late], test.step[late]), gaps)
-
-
-def stale_tau(step: NDArray[np.integer], gap: int) -> NDArray[np.int64]:
-    """tau = t - gap, but never before MIN_HISTORY events are known (nor after t)."""
-    t = step.astype(np.int64)
-    return np.minimum(np.maximum(t - gap, MIN_HISTORY), t)
 
 
 def merge(*parts: Anchors) -> Anchors:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from device_runtime import cues
-from shared.split import Steps
-from training.anchors import MAX_GAP, Anchors, stale_tau
+from shared.split import Steps, stale_tau
+from training.anchors import MAX_GAP, Anchors
 from training.requests import ROWS_PER_BATCH, Requests
 
 Rows = NDArray[np.int64]

@@ -27,10 +27,11 @@ from scalrec.console import ConsoleProgress, make_console
 from scalrec.embedder_server import served_embedder
 from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
 from scalrec.running import run_command
-from scalrec.training import bundle_dir, export_if_changed, train_model
+from scalrec.training import bundle_dir, export_if_changed
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log
+from training import pipeline
 from training.anchors import training_anchors, write_abstracts
 from training.datasets.registry import load_log
 
@@ -59,7 +60,7 @@ async def _bench(settings: Settings, console: Console) -> None:
         settings, logs=logs, progress=progress, console=console, allow_fallback=False
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
-            trained = await train_model(settings, log, client, progress=progress)
+            trained = await pipeline.train(settings, log, client, progress=progress)
         bundle, _ = export_if_changed(trained, settings, bundle_dir(settings), progress=progress)
         if served.settings.url is not None:
             async with running_cloud(

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
-from loadtest.summary.build import write_summary
+from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.options import (
@@ -94,8 +94,8 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
     result = await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
     for note in replay_notes(result):
         console.print(f"[yellow]note[/] {note}")
-    summary = write_summary(run_dir)
     report = build_report(run_dir)
+    summary = read_summary(run_dir)
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)

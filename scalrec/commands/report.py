@@ -9,7 +9,7 @@ import typer
 
 from loadtest.recorder import recover
 from loadtest.report.build import build_report
-from loadtest.summary.build import write_summary
+from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.console import make_console
 from scalrec.options import WorkDirOption, settings_from
@@ -35,8 +35,8 @@ def report(
     run_dir = run or latest_run(settings_from(work_dir=work_dir).work_dir)
     for name, rows in recover(run_dir).items():
         console.print(f"[yellow]note[/] the run did not end; {rows:,} rows of {name} recovered")
-    summary = write_summary(run_dir)
     path = build_report(run_dir)
+    summary = read_summary(run_dir)
     print_summary(summary, console)
     console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
     if docs is not None:

@@ -23,8 +23,9 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from scalrec.training import bundle_dir, export_if_changed, train_model
+from scalrec.training import bundle_dir, export_if_changed
 from shared.settings import Settings
+from training import pipeline
 from training.background import in_thread
 from training.datasets.registry import load_log
 
@@ -75,7 +76,7 @@ async def train_and_export(
     ) as served:
         times.add("embedder start", served.seconds_to_ready)
         async with aclosing(served.connect(settings.training.threads)) as client:
-            trained = await train_model(settings, loaded, client, progress=progress, force=force)
+            trained = await pipeline.train(settings, loaded, client, progress=progress, force=force)
     for name, seconds in trained.stage_seconds.items():
         times.add(f"{name} (reused)" if name in trained.reused else name, seconds)
     for name, value in trained.figures.items():

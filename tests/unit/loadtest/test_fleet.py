@@ -16,10 +16,11 @@ from device_runtime.response import Diagnostics, Response
 from device_runtime.transport import CloudTransport, ScriptedTransport, TransportError
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.counters import CounterRanks
-from loadtest.fleet import Fleet, target_rank
+from loadtest.fleet import Fleet
 from loadtest.recorder import REQUESTS, Recorder
 from loadtest.schedule import Schedule, build_schedule
 from loadtest.summary.records import numbers
+from loadtest.target_rank import target_rank
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
 from shared.progress import NullTask
@@ -231,5 +232,5 @@ def test_target_rank_is_expected_and_infinite_for_what_was_not_ranked() -> None:
         scores,
         Diagnostics(),
     )
-    ranks = [target_rank(response, scores, item) for item in (20, 30, 40, 99)]
+    ranks = [target_rank(response.candidates, scores, item) for item in (20, 30, 40, 99)]
     assert ranks == [1.0, 3.0, float("inf"), float("inf")]

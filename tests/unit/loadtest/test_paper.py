@@ -11,8 +11,9 @@ from device_runtime.models import DeviceModels
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.evidence_records import PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
-from loadtest.paper import run_paper, target_rank
+from loadtest.paper import run_paper
 from loadtest.snapshot_source import snapshot_step, snapshots_needed
+from loadtest.target_rank import target_rank
 from shared.errors import ConfigError
 from shared.metrics import expected_rank
 from shared.snapshot import Snapshot

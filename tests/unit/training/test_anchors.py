@@ -6,14 +6,12 @@ from numpy.typing import NDArray
 
 from device_runtime.history import RequestContext
 from shared.profile import DeviceProfile
-from shared.split import MIN_HISTORY, Split, split_log
+from shared.split import MIN_HISTORY, Split, split_log, stale_tau
 from tests.support.logs import drifting_log
 from training.anchors import (
     Anchors,
-    evaluation_anchors,
     merge,
     stale_anchors,
-    stale_tau,
     training_anchors,
     write_abstracts,
 )
@@ -112,7 +110,7 @@ def test_validation_targets_appear_in_no_training_abstract() -> None:
 
 
 def test_evaluation_covers_the_last_steps_at_every_gap() -> None:
-    anchors = evaluation_anchors(SPLIT, 3, GAPS)
+    anchors = stale_anchors(SPLIT.last_test(3), GAPS)
     users = np.arange(LOG.n_users)
     for back in (1, 2, 3):
         for gap in GAPS:
