@@ -8,9 +8,6 @@ from typing import Any
 
 import torch
 
-import device_runtime
-import shared.errors
-import training
 from shared.bundle import EmbedderIdentity, encode_catalogue
 from shared.interactions import InteractionLog
 from shared.settings import Settings
@@ -21,12 +18,50 @@ from training.options import (
     encoder_config,
     projector_options,
 )
-from training.stages import source_hash, stage_key
+from training.sources import SourceTree
+from training.stages import stage_key
 
-# Logs are hashed by content; export and its check read stages without changing them.
-_NO_PART_OF_A_STAGE = ("datasets", "export.py", "parity.py")
-_DEVICE_PARTS = ("abstract.py", "cues.py", "sanitise.py")
-_SHARED_PARTS = ("interactions.py", "metrics.py", "split.py")
+# What each stage computes with; the rest of the pipeline only passes results on. A stage's key
+# holds the keys of the stages it reads, so their code is not named again.
+_ENTRIES = {
+    "items": ("training.semantics", "training.pipeline:_Run.embed"),
+    "backbone": (
+        "training.backbone",
+        "training.semantics",
+        "shared.split",
+        "training.pipeline:_Run.fit_backbone",
+        "training.pipeline:events_of",
+    ),
+    "abstracts": (
+        "training.anchors",
+        "training.semantics",
+        "device_runtime.abstract",
+        "training.pipeline:_Run.__init__",
+        "training.pipeline:_Run.embed_abstracts",
+        "training.pipeline:_Run.embed",
+        "training.pipeline:VALIDATION_GAPS",
+    ),
+    "projector": (
+        "training.projector",
+        "training.requests",
+        "training.pipeline:_Run.__init__",
+        "training.pipeline:_Run.fit_projector",
+        "training.pipeline:_Run.requests",
+        "training.pipeline:_Run.rows",
+    ),
+    "calibration": (
+        "training.calibration_fit",
+        "training.pairs",
+        "training.requests",
+        "training.pipeline:_Run.__init__",
+        "training.pipeline:_Run.fit_calibration",
+        "training.pipeline:_Run.requests",
+        "training.pipeline:_Run.rows",
+    ),
+}
+_PACKAGES = ("training", "device_runtime", "shared")
+# They word errors, show progress and name types; logs and embedders are hashed by what they hold.
+_NO_PART_OF_A_STAGE = frozenset({"shared.errors", "shared.progress", "shared.bundle"})
 
 
 def fingerprint(log: InteractionLog) -> str:
@@ -38,15 +73,15 @@ def fingerprint(log: InteractionLog) -> str:
     return digest.hexdigest()
 
 
-def code_hash() -> str:
-    """Hash over the sources that decide what a stage computes."""
-    device, contracts = Path(device_runtime.__file__).parent, Path(shared.errors.__file__).parent
-    sources = [
-        Path(training.__file__).parent,
-        *(device / name for name in _DEVICE_PARTS),
-        *(contracts / name for name in _SHARED_PARTS),
-    ]
-    return source_hash(sources, leave_out=_NO_PART_OF_A_STAGE)
+def code_hashes(root: Path | None = None) -> dict[str, str]:
+    """Hash over the code that decides what a stage computes, by stage.
+
+    Args:
+        root: folder of the packages; that of this very code when None.
+    """
+    root = root or Path(__file__).parents[1]
+    tree = SourceTree(root, _PACKAGES, _NO_PART_OF_A_STAGE)
+    return {stage: tree.hash(entries) for stage, entries in _ENTRIES.items()}
 
 
 def stage_keys(
@@ -54,7 +89,8 @@ def stage_keys(
 ) -> dict[str, str]:
     """Key of every stage, by name: its own inputs and the keys of the stages it reads."""
     options = settings.training
-    base: dict[str, Any] = {"code": code_hash(), "torch": torch.__version__}
+    code = code_hashes()
+    base: dict[str, Any] = {"torch": torch.__version__}
     text = {
         "data": fingerprint(log),
         "embedder": embedder.model_dump(),
@@ -62,8 +98,9 @@ def stage_keys(
     }
     fit = base | {"seed": settings.seed, "threads": options.threads}
     split = {"test": options.test_steps, "validation": options.validation_steps}
-    items = stage_key(**base, **text)
+    items = stage_key(code=code["items"], **base, **text)
     backbone = stage_key(
+        code=code["backbone"],
         **fit,
         upstream=[items],
         split=split,
@@ -71,6 +108,7 @@ def stage_keys(
         options=backbone_options(settings, policy, len(log.catalogue)).model_dump(mode="json"),
     )
     abstracts = stage_key(
+        code=code["abstracts"],
         **base,
         **text,
         split=split,
@@ -79,11 +117,13 @@ def stage_keys(
         profile=settings.profile.model_dump(include={"window", "retain"}),
     )
     projector = stage_key(
+        code=code["projector"],
         **fit,
         upstream=[backbone, abstracts],
         options=projector_options(settings, policy).model_dump(),
     )
     calibration = stage_key(
+        code=code["calibration"],
         **fit,
         upstream=[projector],
         options=calibration_options(settings, policy).model_dump(),
