@@ -1,0 +1,84 @@
+"""FaultProxy: the control calls of Toxiproxy, whether its own server answers or ours."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from loadtest.proxy.toxics import ProxySpec, Toxic
+from shared.errors import ConfigError
+
+TIMEOUT_S = 5.0
+
+
+class FaultProxy:
+    """Client of one control API; an async context manager.
+
+    Args:
+        url: e.g. http://127.0.0.1:8474.
+
+    Every method raises ConfigError if the API does not answer or refuses, with its words.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    async def version(self) -> str:
+        """Version of the API; also tells whether it is there."""
+        return str((await self._call("GET", "/version"))["version"])
+
+    async def proxies(self) -> dict[str, ProxySpec]:
+        """All proxies by name."""
+        found = await self._call("GET", "/proxies")
+        return {name: ProxySpec.model_validate(spec) for name, spec in found.items()}
+
+    async def create(self, name: str, *, upstream: str, listen: str) -> ProxySpec:
+        """Open a proxy; port 0 of ``listen`` picks a free one, which the answer names."""
+        body = {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
+        return ProxySpec.model_validate(await self._call("POST", "/proxies", body))
+
+    async def enable(self, name: str, enabled: bool) -> None:
+        """Open a proxy, or close it and cut its connections."""
+        await self._call("POST", f"/proxies/{name}", {"enabled": enabled})
+
+    async def add(self, proxy: str, toxic: Toxic) -> None:
+        await self._call("POST", f"/proxies/{proxy}/toxics", toxic.model_dump())
+
+    async def remove(self, proxy: str, toxic: str) -> None:
+        await self._call("DELETE", f"/proxies/{proxy}/toxics/{toxic}")
+
+    async def reset(self) -> None:
+        """Open every proxy and remove every toxic."""
+        await self._call("POST", "/reset")
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            answer = await self._client.request(method, path, json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ConfigError(
+                f"no fault proxy answers at {self.url} ({type(error).__name__}: {error}); start "
+                "one with `python -m loadtest.proxy`, or correct its address"
+            ) from error
+        if answer.is_error:
+            raise ConfigError(
+                f"the fault proxy at {self.url} refused {method} {path}: "
+                f"{answer.status_code} {answer.text[:200]}"
+            )
+        return answer.json() if answer.content else None

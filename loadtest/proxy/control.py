@@ -1,0 +1,200 @@
+"""The control API of a fault proxy: the part of Toxiproxy's that scripts use, same paths and JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from loadtest.proxy.proxy import Proxy, ProxyError
+from loadtest.proxy.toxics import ProxySpec, Toxic
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_PROXIES = 100
+VERSION = "2.12.0"  # of the API that is spoken here
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Switchboard:
+    """All proxies of a process, by name."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._proxies: dict[str, Proxy] = {}
+        self._seed = seed
+
+    def __getitem__(self, name: str) -> Proxy:
+        try:
+            return self._proxies[name]
+        except KeyError:
+            raise ProxyError(f"proxy {name!r} not found", 404) from None
+
+    def specs(self) -> dict[str, ProxySpec]:
+        return {name: proxy.spec for name, proxy in self._proxies.items()}
+
+    async def create(self, spec: ProxySpec) -> ProxySpec:
+        """Raises ProxyError: name taken, too many, or the address cannot be had."""
+        if spec.name in self._proxies:
+            raise ProxyError(f"proxy {spec.name!r} already exists", 409)
+        if len(self._proxies) >= MAX_PROXIES:
+            raise ProxyError(f"{MAX_PROXIES} proxies exist already", 400)
+        proxy = Proxy(spec, seed=self._seed + len(self._proxies))
+        if spec.enabled:
+            await proxy.start()
+        self._proxies[spec.name] = proxy
+        return proxy.spec
+
+    async def delete(self, name: str) -> None:
+        await self[name].stop()
+        del self._proxies[name]
+
+    async def reset(self) -> None:
+        """Open every proxy and remove every toxic."""
+        for proxy in self._proxies.values():
+            proxy.clear()
+            await proxy.start()
+
+    async def aclose(self) -> None:
+        for proxy in self._proxies.values():
+            await proxy.stop()
+
+
+def control_app(board: Switchboard) -> Starlette:
+    """The API over ``board``, which is closed with the app."""
+
+    async def proxies(_: Request) -> Response:
+        return JSONResponse({name: spec.model_dump() for name, spec in board.specs().items()})
+
+    async def create(request: Request) -> Response:
+        spec = ProxySpec.model_validate(await _body(request))
+        return JSONResponse((await board.create(spec)).model_dump(), 201)
+
+    async def populate(request: Request) -> Response:
+        wanted = await _body(request)
+        if not isinstance(wanted, list):
+            raise ProxyError("expected a list of proxies", 400)
+        made = []
+        for spec in [ProxySpec.model_validate(entry) for entry in wanted]:
+            if spec.name in board.specs():
+                await board.delete(spec.name)
+            made.append((await board.create(spec)).model_dump())
+        return JSONResponse({"proxies": made}, 201)
+
+    async def show(request: Request) -> Response:
+        return JSONResponse(_proxy(request).spec.model_dump())
+
+    async def update(request: Request) -> Response:
+        proxy = _proxy(request)
+        now = proxy.spec
+        spec = ProxySpec.model_validate(now.model_dump() | await _object(request))
+        await proxy.update(listen=spec.listen, upstream=spec.upstream, enabled=spec.enabled)
+        return JSONResponse(proxy.spec.model_dump())
+
+    async def delete(request: Request) -> Response:
+        await board.delete(request.path_params["proxy"])
+        return Response(status_code=204)
+
+    async def toxics(request: Request) -> Response:
+        return JSONResponse([toxic.model_dump() for toxic in _proxy(request).spec.toxics])
+
+    async def add(request: Request) -> Response:
+        toxic = Toxic.model_validate(await _object(request))
+        _proxy(request).add(toxic)
+        return JSONResponse(toxic.model_dump())
+
+    async def show_toxic(request: Request) -> Response:
+        return JSONResponse(_proxy(request).toxic(request.path_params["toxic"]).model_dump())
+
+    async def change_toxic(request: Request) -> Response:
+        proxy, wanted = _proxy(request), await _object(request)
+        now = proxy.toxic(request.path_params["toxic"]).model_dump()
+        attributes = now["attributes"] | dict(wanted.get("attributes") or {})
+        # Name, type and stream of a toxic stay what they are, as in Toxiproxy.
+        kept = now | {"toxicity": wanted.get("toxicity", now["toxicity"])}
+        toxic = Toxic.model_validate(kept | {"attributes": attributes})
+        proxy.replace(toxic)
+        return JSONResponse(toxic.model_dump())
+
+    async def remove(request: Request) -> Response:
+        _proxy(request).remove(request.path_params["toxic"])
+        return Response(status_code=204)
+
+    async def reset(_: Request) -> Response:
+        await board.reset()
+        return Response(status_code=204)
+
+    async def version(_: Request) -> Response:
+        return JSONResponse({"version": VERSION})
+
+    def _proxy(request: Request) -> Proxy:
+        return board[request.path_params["proxy"]]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await board.aclose()
+
+    one, its_toxics = "/proxies/{proxy}", "/proxies/{proxy}/toxics"
+    routes = [
+        _route("/proxies", proxies, "GET"),
+        _route("/proxies", create, "POST"),
+        _route("/populate", populate, "POST"),
+        _route(one, show, "GET"),
+        _route(one, update, "POST", "PATCH"),
+        _route(one, delete, "DELETE"),
+        _route(its_toxics, toxics, "GET"),
+        _route(its_toxics, add, "POST"),
+        _route(its_toxics + "/{toxic}", show_toxic, "GET"),
+        _route(its_toxics + "/{toxic}", change_toxic, "POST", "PATCH"),
+        _route(its_toxics + "/{toxic}", remove, "DELETE"),
+        _route("/reset", reset, "POST"),
+        _route("/version", version, "GET"),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={ProxyError: _failed, ValidationError: _malformed},
+    )
+
+
+def _route(path: str, handler: Handler, *methods: str) -> Route:
+    return Route(path, handler, methods=list(methods))
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    body = await _body(request)
+    if not isinstance(body, dict):
+        raise ProxyError("expected a JSON object", 400)
+    return body
+
+
+async def _body(request: Request) -> Any:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise ProxyError(f"the body is larger than {MAX_BODY_BYTES} bytes", 413)
+    try:
+        return json.loads(body or b"{}")
+    except ValueError as error:
+        raise ProxyError(f"the body is not JSON: {error}", 400) from error
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, ProxyError) else 500
+    return JSONResponse({"error": str(error), "status": status}, status)
+
+
+def _malformed(_: Request, error: Exception) -> Response:
+    problems = error.errors(include_input=False) if isinstance(error, ValidationError) else []
+    words = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'body'}: {p['msg']}" for p in problems)
+    return JSONResponse({"error": words, "status": 400}, 400)

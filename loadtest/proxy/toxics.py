@@ -1,0 +1,93 @@
+"""What a proxy can do to a connection: Toxiproxy's toxics, their attributes and defaults.
+
+The names, units and meanings are those of Toxiproxy 2 (https://github.com/Shopify/toxiproxy), so
+that its own server takes every definition made here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Stream = Literal["upstream", "downstream"]
+ToxicType = Literal[
+    "latency", "bandwidth", "slow_close", "timeout", "reset_peer", "limit_data"
+]  # fmt: skip
+
+# Attributes of each type and their defaults, as Toxiproxy has them.
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "latency": ("latency", "jitter"),  # ms
+    "bandwidth": ("rate",),  # KB/s; 0 lets nothing pass
+    "slow_close": ("delay",),  # ms before an end of stream is passed on
+    "timeout": ("timeout",),  # data is dropped; ms until the connection is closed, 0: never
+    "reset_peer": ("timeout",),  # ms from the first data until a TCP reset
+    "limit_data": ("bytes",),  # closed after so many bytes
+}
+MAX_VALUE = 1 << 40
+
+
+class Toxic(BaseModel):
+    """One toxic of one direction.
+
+    Attributes:
+        name: unique within its proxy; ``<type>_<stream>`` if none is given.
+        type: see ATTRIBUTES.
+        stream: ``downstream`` acts on answers, ``upstream`` on requests.
+        toxicity: share of connections it acts on, drawn once per connection.
+        attributes: non-negative integers; those left out are 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(default="", max_length=100)
+    type: ToxicType
+    stream: Stream = "downstream"
+    toxicity: float = Field(default=1.0, ge=0.0, le=1.0)
+    attributes: dict[str, int] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: object) -> object:
+        if isinstance(data, dict) and not data.get("name"):
+            stream = data.get("stream") or "downstream"
+            return {**data, "name": f"{data.get('type')}_{stream}", "stream": stream}
+        return data
+
+    @model_validator(mode="after")
+    def _known_attributes(self) -> Self:
+        known = ATTRIBUTES[self.type]
+        for name, value in self.attributes.items():
+            if name not in known:
+                raise ValueError(f"{self.type} has no attribute {name!r}, only {', '.join(known)}")
+            if not 0 <= value <= MAX_VALUE:
+                raise ValueError(f"{self.type}.{name} must be 0 or more, not {value}")
+        return self
+
+    def value(self, attribute: str) -> int:
+        """An attribute's value, 0 if it was not given."""
+        return self.attributes.get(attribute, 0)
+
+
+class ProxySpec(BaseModel):
+    """A proxy as the control API shows it and takes it.
+
+    Attributes:
+        listen: ``host:port`` to accept on; port 0 picks a free one.
+        upstream: ``host:port`` to connect to, looked up anew for every connection.
+        enabled: whether it accepts; disabling also cuts what is open.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")
+    listen: str = Field(pattern=r"^[^:/\s]*:\d{1,5}$")
+    upstream: str = Field(pattern=r"^[^:/\s]+:\d{1,5}$")
+    enabled: bool = True
+    toxics: tuple[Toxic, ...] = ()
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """``host:port`` as a pair; an empty host means every interface."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)

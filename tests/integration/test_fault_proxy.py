@@ -1,0 +1,290 @@
+"""The fault proxy on real sockets, through its own client and control API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.control import Switchboard, control_app
+from loadtest.proxy.toxics import Toxic
+from shared.errors import ConfigError
+from tests.support.servers import free_port, serving
+
+LINE = b"hello\n"
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[str]:
+    """Address of a server that answers every line with itself."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(line)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def proxied(seed: int = 0) -> AsyncIterator[tuple[FaultProxy, int]]:
+    """A client of a running control API, and the port of its proxy ``echo``."""
+    async with (
+        echo() as upstream,
+        serving(control_app(Switchboard(seed=seed))) as url,
+        FaultProxy(url) as client,
+    ):
+        spec = await client.create("echo", upstream=upstream, listen="127.0.0.1:0")
+        yield client, int(spec.listen.rpartition(":")[2])
+
+
+class Peer:
+    """One connection through the proxy."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, port: int) -> Peer:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def round_trip(self, data: bytes = LINE) -> float:
+        """Seconds until the echo; raises ConnectionError if there is none."""
+        started = time.perf_counter()
+        self.writer.write(data)
+        if await self.reader.readline() != data:
+            raise ConnectionResetError("closed")
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+async def test_bytes_pass_unchanged_both_ways() -> None:
+    async with proxied() as (_, port):
+        peer = await Peer.connect(port)
+        blob = bytes(range(1, 10)) * 3000 + b"\xff"
+        big = (blob.replace(b"\n", b"x") + b"\n") * 1
+        peer.writer.write(big)
+        assert await asyncio.wait_for(peer.reader.readexactly(len(big)), 5) == big
+        # An end of stream passes too.
+        peer.writer.write_eof()
+        assert await asyncio.wait_for(peer.reader.read(), 5) == b""
+        peer.close()
+
+
+async def test_disabling_cuts_and_refuses_and_enabling_restores_the_same_port() -> None:
+    async with proxied() as (client, port):
+        peer = await Peer.connect(port)
+        await peer.round_trip()
+        await client.enable("echo", False)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(peer.round_trip(), 2)
+        with pytest.raises(ConnectionError):
+            await Peer.connect(port)
+        assert not (await client.proxies())["echo"].enabled
+        await client.enable("echo", True)
+        again = await Peer.connect(port)
+        await again.round_trip()
+        again.close()
+        peer.close()
+
+
+async def test_latency_holds_back_what_is_under_way_and_ends_with_the_toxic() -> None:
+    async with proxied() as (client, port):
+        peer = await Peer.connect(port)
+        assert await peer.round_trip() < 0.1
+        slow = Toxic(type="latency", attributes={"latency": 300, "jitter": 50})
+        await client.add("echo", slow)
+        assert 0.24 < await peer.round_trip() < 0.6
+        await client.add(
+            "echo", Toxic(type="latency", stream="upstream", attributes={"latency": 5000})
+        )
+        waiting = asyncio.create_task(peer.round_trip())
+        await asyncio.sleep(0.1)
+        await client.reset()
+        assert await asyncio.wait_for(waiting, 2) < 1.0
+        assert await peer.round_trip() < 0.1
+        peer.close()
+
+
+async def test_bandwidth_paces_the_bytes() -> None:
+    async with proxied() as (client, port):
+        peer = await Peer.connect(port)
+        await client.add("echo", Toxic(type="bandwidth", attributes={"rate": 100}))
+        assert 0.2 < await peer.round_trip(b"x" * 30_000 + b"\n") < 1.0
+        peer.close()
+
+
+async def test_timeout_swallows_data_and_its_removal_closes() -> None:
+    async with proxied() as (client, port):
+        peer = await Peer.connect(port)
+        await client.add("echo", Toxic(type="timeout", attributes={"timeout": 0}))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peer.round_trip(), 0.3)
+        await client.remove("echo", "timeout_downstream")
+        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
+        peer.close()
+        await client.add("echo", Toxic(type="timeout", attributes={"timeout": 200}))
+        peer = await Peer.connect(port)
+        started = time.perf_counter()
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(peer.round_trip(), 2)
+        assert 0.15 < time.perf_counter() - started < 1.0
+        peer.close()
+
+
+async def test_reset_peer_resets_at_the_first_data() -> None:
+    async with proxied() as (client, port):
+        peer = await Peer.connect(port)
+        await client.add("echo", Toxic(type="reset_peer", attributes={"timeout": 0}))
+        with pytest.raises(ConnectionResetError, match="[Rr]eset by peer"):
+            await asyncio.wait_for(peer.round_trip(), 2)
+        peer.close()
+
+
+async def test_toxicity_hits_its_share_of_connections() -> None:
+    async with proxied(seed=3) as (client, port):
+        await client.add("echo", Toxic(type="reset_peer", toxicity=0.3))
+        lost = 0
+        for _ in range(200):
+            peer = await Peer.connect(port)
+            try:
+                await asyncio.wait_for(peer.round_trip(), 2)
+            except ConnectionError:
+                lost += 1
+            peer.close()
+    assert 40 <= lost <= 80  # 60 expected, three standard deviations
+
+
+async def test_limit_data_closes_after_so_many_bytes() -> None:
+    async with proxied() as (client, port):
+        await client.add("echo", Toxic(type="limit_data", attributes={"bytes": 8}))
+        peer = await Peer.connect(port)
+        await peer.round_trip()
+        peer.writer.write(LINE)
+        assert await asyncio.wait_for(peer.reader.read(), 2) == LINE[:2]
+        peer.close()
+
+
+async def test_slow_close_delays_the_end() -> None:
+    async with proxied() as (client, port):
+        await client.add("echo", Toxic(type="slow_close", attributes={"delay": 300}))
+        peer = await Peer.connect(port)
+        await peer.round_trip()
+        peer.writer.write_eof()
+        started = time.perf_counter()
+        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
+        assert 0.25 < time.perf_counter() - started < 1.0
+        peer.close()
+
+
+async def test_memory_stays_bounded_against_a_reader_that_stops() -> None:
+    async with proxied() as (client, port):
+        await client.add("echo", Toxic(type="bandwidth", attributes={"rate": 0}))
+        peer = await Peer.connect(port)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                while sent < 200_000_000:
+                    peer.writer.write(b"x" * 65_535 + b"\n")
+                    await peer.writer.drain()
+                    sent += 65_536
+        # Socket buffers and a few held chunks; the sender was made to wait.
+        assert sent < 40_000_000
+        peer.close()
+
+
+async def test_an_upstream_that_is_not_there_closes_the_connection() -> None:
+    async with serving(control_app(Switchboard())) as url, FaultProxy(url) as client:
+        spec = await client.create(
+            "gone", upstream=f"127.0.0.1:{free_port()}", listen="127.0.0.1:0"
+        )
+        peer = await Peer.connect(int(spec.listen.rpartition(":")[2]))
+        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
+        peer.close()
+
+
+async def test_the_api_refuses_as_toxiproxy_does() -> None:
+    async with proxied() as (client, _), httpx.AsyncClient(base_url=client.url) as http:
+        asked = {
+            ("POST", "/proxies", '{"name": "echo", "listen": ":0", "upstream": "a:1"}'): 409,
+            ("POST", "/proxies", '{"name": "b"}'): 400,
+            ("POST", "/proxies", "{"): 400,
+            ("POST", "/proxies/echo/toxics", '{"type": "magic"}'): 400,
+            ("POST", "/proxies/echo/toxics", '{"type": "latency", "attributes": {"x": 1}}'): 400,
+            ("POST", "/proxies/none/toxics", '{"type": "latency"}'): 404,
+            ("DELETE", "/proxies/echo/toxics/none", ""): 404,
+            ("GET", "/proxies/none", ""): 404,
+        }
+        for (method, path, body), status in asked.items():
+            answer = await http.request(method, path, content=body)
+            assert answer.status_code == status, (path, answer.text)
+            assert answer.json()["status"] == status
+            assert answer.json()["error"]
+        made = await http.post("/proxies/echo/toxics", json={"type": "latency"})
+        assert made.json()["name"] == "latency_downstream"
+        again = await http.post("/proxies/echo/toxics", json={"type": "latency"})
+        assert again.status_code == 409
+        changed = await http.post(
+            "/proxies/echo/toxics/latency_downstream", json={"attributes": {"latency": 7}}
+        )
+        assert changed.json()["attributes"] == {"latency": 7}
+        assert (await http.delete("/proxies/echo")).status_code == 204
+        assert await client.proxies() == {}
+
+
+async def test_no_proxy_there_is_said_with_what_to_do() -> None:
+    async with FaultProxy(f"http://127.0.0.1:{free_port()}") as client:
+        with pytest.raises(ConfigError, match=r"python -m loadtest\.proxy"):
+            await client.version()
+
+
+async def test_it_runs_as_a_program_from_a_configuration_file(tmp_path: Path) -> None:
+    control, port = free_port(), free_port()
+    async with echo() as upstream:
+        config = tmp_path / "proxies.json"
+        config.write_text(
+            json.dumps([{"name": "e", "listen": f"127.0.0.1:{port}", "upstream": upstream}])
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-m", "loadtest.proxy", "--port", str(control), "--config", config],
+            cwd=Path(__file__).parents[2],
+        )
+        try:
+            async with FaultProxy(f"http://127.0.0.1:{control}") as client:
+                async with asyncio.timeout(20):
+                    while True:
+                        try:
+                            assert await client.version()
+                            break
+                        except ConfigError:
+                            await asyncio.sleep(0.05)
+                peer = await Peer.connect(port)
+                await peer.round_trip()
+                peer.close()
+            os.kill(child.pid, signal.SIGINT)
+            child.wait(10)
+        finally:
+            child.kill()
+            child.wait()
