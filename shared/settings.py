@@ -38,7 +38,7 @@ class LogSettings(_Section):
     )
     path: Path | None = Field(default=None, description="your own csv, tsv, parquet or .inter file")
     columns: str | None = Field(
-        default=None, description="user=U,item=I[+I2],time=T[,text=X]: the columns of your file"
+        default=None, description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns"
     )
     items: Path | None = Field(default=None, description="file with item id and item text")
     min_events: int = Field(default=5, ge=3, description="users with fewer events are left out")
@@ -86,6 +86,12 @@ class TrainingSettings(_Section):
     batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")
     test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
     validation_steps: int = Field(default=1, ge=1)
+    calibration_steps: int = Field(
+        default=0,
+        ge=0,
+        description="last training events of each user kept from the backbone, so that projector "
+        "and calibrator are fitted where structure is honest",
+    )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=30, ge=1)
     gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")

@@ -34,12 +34,24 @@ class Split:
 
     Events with index < ``validation_start`` are training; [validation_start, test_start) are
     validation targets; [test_start, n) test targets. A user with too few events has no test
-    steps: all their events are training.
+    steps: all their events are training. Up to ``calibration_steps`` of the training events, the
+    last ones, are kept from the backbone: [calibration_start, validation_start).
     """
 
     validation_start: NDArray[np.int64]
     test_start: NDArray[np.int64]
     n_events: NDArray[np.int64]
+    calibration_steps: int = 0
+
+    @property
+    def calibration_start(self) -> NDArray[np.int64]:
+        """[U] first event the backbone is not trained to predict.
+
+        At least half of a user's training events and MIN_HISTORY of them stay with the backbone.
+        """
+        stay = np.maximum((self.validation_start + 1) // 2, MIN_HISTORY)
+        start = np.maximum(self.validation_start - self.calibration_steps, stay)
+        return np.minimum(start, self.validation_start)
 
     def validation(self) -> Steps:
         return _steps(self.validation_start, self.test_start)
@@ -59,14 +71,20 @@ class Split:
         return _steps(np.where(tested, self.n_events - 1, self.n_events), self.n_events)
 
 
-def split_log(log: InteractionLog, *, test_steps: int = 1, validation_steps: int = 1) -> Split:
+def split_log(
+    log: InteractionLog,
+    *,
+    test_steps: int = 1,
+    validation_steps: int = 1,
+    calibration_steps: int = 0,
+) -> Split:
     """Cut every user's events; users with fewer than MIN_HISTORY + validation + 1 only train."""
     n = log.counts().astype(np.int64)
     room = n - validation_steps - MIN_HISTORY
     test = np.clip(np.minimum(test_steps, room), 0, None)
     test_start = n - test
     validation_start = np.where(test > 0, test_start - validation_steps, n)
-    return Split(validation_start, test_start, n)
+    return Split(validation_start, test_start, n, calibration_steps)
 
 
 def stale_tau(step: NDArray[np.integer], gap: int) -> NDArray[np.int64]:

@@ -91,6 +91,7 @@ def train_backbone(
     n_items: int,
     validation_start: NDArray[np.int64],
     test_start: NDArray[np.int64],
+    calibration_start: NDArray[np.int64] | None = None,
     item_init: NDArray[np.floating] | None = None,
     seed: int = 0,
     threads: int = 2,
@@ -103,6 +104,8 @@ def train_backbone(
         n_items: I; items that no one touched get a vector too.
         validation_start, test_start: [U] per user, counted from the user's first event: events
             before the first are training targets, those between the two validation targets.
+        calibration_start: [U] training targets end here already, so that what is fitted on the
+            encoder's answers meets targets it has not learned; None = ``validation_start``.
         item_init: [I, d] start vectors, or None for random ones.
         seed: of everything random; the same seed and threads give the same weights.
         threads: torch threads while training; the former number is restored.
@@ -116,10 +119,13 @@ def train_backbone(
         raise DataError(f"stride {options.stride} is larger than the window {config.window}")
     if np.any(validation_start > test_start):
         raise DataError("validation_start lies after test_start")
+    train_stop = validation_start if calibration_start is None else calibration_start
+    if np.any(train_stop > validation_start):
+        raise DataError("calibration_start lies after validation_start")
     if len(events.item) and not 0 <= events.item.min() <= events.item.max() < n_items:
         raise DataError(f"events name items outside 0..{n_items - 1}")
     known = events.keep_first(test_start)
-    train = known.keep_first(validation_start)
+    train = known.keep_first(train_stop)
     validation = _validation_targets(known, validation_start)
     with reproducible(seed, threads):
         model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)

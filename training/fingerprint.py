@@ -67,7 +67,7 @@ _NO_PART_OF_A_STAGE = frozenset({"shared.errors", "shared.progress", "shared.bun
 def fingerprint(log: InteractionLog) -> str:
     """Hash over everything of a log that training reads."""
     digest = hashlib.sha256(encode_catalogue(log.catalogue))
-    for column in (log.user, log.item, log.time, log.utc_offset_min):
+    for column in (log.user, log.item, log.time, log.utc_offset_min, log.session):
         digest.update(b"-" if column is None else str(column.dtype).encode() + column.tobytes())
     digest.update("\0".join(log.query or ()).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -98,6 +98,7 @@ def stage_keys(
     }
     fit = base | {"seed": settings.seed, "threads": options.threads}
     split = {"test": options.test_steps, "validation": options.validation_steps}
+    split["calibration"] = options.calibration_steps
     items = stage_key(code=code["items"], **base, **text)
     backbone = stage_key(
         code=code["backbone"],

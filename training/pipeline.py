@@ -85,7 +85,10 @@ class _Run:
         options = settings.training
         self.policy = repeat_policy(settings.log, log)
         self.split = split_log(
-            log, test_steps=options.test_steps, validation_steps=options.validation_steps
+            log,
+            test_steps=options.test_steps,
+            validation_steps=options.validation_steps,
+            calibration_steps=options.calibration_steps,
         )
         self.events = events_of(log).keep_first(self.split.test_start)
         self.trained_on = training_anchors(self.split, options.abstracts_per_user, settings.seed)
@@ -155,6 +158,7 @@ class _Run:
                 encoder_config(settings, has_time=self.log.time is not None),
                 backbone_options(settings, self.policy, len(self.log.catalogue)),
                 n_items=len(self.log.catalogue),
+                calibration_start=self.split.calibration_start,
                 validation_start=self.split.validation_start,
                 test_start=self.split.test_start,
                 item_init=reduce_vectors(items, settings.training.dim, settings.seed),

@@ -49,6 +49,21 @@ def test_split_properties(counts, test_steps, validation_steps):
             assert tested[-1] == n - 1
 
 
+@given(counts, st.integers(0, 20))
+def test_calibration_takes_the_last_training_events_but_never_most_of_them(counts, steps):
+    log = log_of(counts)
+    split, plain = split_log(log, calibration_steps=steps), split_log(log)
+    np.testing.assert_array_equal(plain.calibration_start, plain.validation_start)
+    np.testing.assert_array_equal(split.validation_start, plain.validation_start)
+    for start, training in zip(split.calibration_start, split.validation_start, strict=True):
+        taken = training - start
+        assert 0 <= taken <= steps
+        assert 2 * start >= training
+        assert start >= min(MIN_HISTORY, training)
+        # No more is left to the backbone than the three bounds ask for.
+        assert taken == steps or start == max(-(-training // 2), min(MIN_HISTORY, training))
+
+
 @given(counts, st.integers(1, 12), st.integers(1, 4))
 def test_leave_one_out_is_the_last_event_of_each_tested_user(counts, test_steps, validation_steps):
     split = split_log(log_of(counts), test_steps=test_steps, validation_steps=validation_steps)

@@ -39,7 +39,12 @@ def cyclic_events(seed: int = 0) -> Events:
     )
 
 
-def train(events: Events, options: BackboneOptions = QUICK, **changes: object) -> TrainedBackbone:
+def train(
+    events: Events,
+    options: BackboneOptions = QUICK,
+    calibration_start: np.ndarray | None = None,
+    **changes: object,
+) -> TrainedBackbone:
     config = CONFIG.model_copy(update=changes)
     return train_backbone(
         events,
@@ -48,6 +53,7 @@ def train(events: Events, options: BackboneOptions = QUICK, **changes: object) -
         n_items=ITEMS,
         validation_start=np.full(USERS, LENGTH - 2),
         test_start=np.full(USERS, LENGTH - 1),
+        calibration_start=calibration_start,
         seed=7,
         threads=1,
     )
@@ -116,6 +122,29 @@ def test_a_training_event_does_matter() -> None:
     item = events.item.copy()
     item[last_events() - 2] = 0
     assert not same_weights(train(events), train(replace(events, item=item)))
+
+
+def test_calibration_events_are_not_training_targets() -> None:
+    """What stands in the calibration block cannot matter; the event before it does."""
+    one_epoch = QUICK.model_copy(update={"cycles": (Cycle(epochs=1, learning_rate=5e-3),)})
+    start = np.full(USERS, LENGTH - 6)  # the last four training events are kept back
+    events = cyclic_events()
+    places = np.arange(USERS)[:, None] * LENGTH + np.arange(LENGTH - 6, LENGTH - 2)
+    item = events.item.copy()
+    item[places] = 0
+    changed = replace(events, item=item)
+    kept = train(events, one_epoch, calibration_start=start)
+    assert same_weights(kept, train(changed, one_epoch, calibration_start=start))
+    assert not same_weights(train(events, one_epoch), train(changed, one_epoch))
+    item = events.item.copy()
+    item[places[:, 0] - 1] = 0
+    last = replace(events, item=item)
+    assert not same_weights(kept, train(last, one_epoch, calibration_start=start))
+
+
+def test_calibration_after_validation_is_refused() -> None:
+    with pytest.raises(DataError, match="calibration_start"):
+        train(cyclic_events(), calibration_start=np.full(USERS, LENGTH - 1))
 
 
 def test_the_seed_decides_and_global_state_is_left_alone() -> None:
