@@ -1,7 +1,9 @@
 """CloudLink: one refresh over an unreliable network, within one deadline.
 
 Order, outermost first: deadline -> circuit breaker -> retries (budget, full jitter) -> transport.
-Only failures that may pass are retried: no connection, 5xx, 429. Any other refusal is final.
+Only failures that may pass are retried: no connection, 5xx, 429. A refused token (401) is renewed
+once. Any other refusal is final. Each refresh has an id, which goes to the cloud with every attempt
+and into the log lines of both sides.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from dataclasses import dataclass
+import secrets
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from random import Random
 from typing import NoReturn
 from urllib.parse import quote
@@ -19,11 +23,13 @@ from pydantic import ValidationError
 from device_runtime.breaker import BreakerState, CircuitBreaker, Ticket
 from device_runtime.clock import Clock, MonotonicClock
 from device_runtime.retry import RetryBudget, full_jitter, retry_after_s
+from device_runtime.tokens import TokenSource, TokenUnavailable
 from device_runtime.transport import CloudTransport, TransportError, TransportResponse
 from shared.errors import CloudUnavailable
-from shared.schemas import STALE_HEADER, SnapshotRequest
+from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
 from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
+from shared.tracing import NoTracing, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +50,7 @@ class RefreshResult:
         stale: the cloud could not compute a new snapshot and sent its last one.
         age_s: the cloud's Age header: seconds since the snapshot was computed.
         detail: what happened, for a log line.
+        refresh_id: names this refresh in the logs of the device and of the cloud.
     """
 
     blob: bytes | None
@@ -54,6 +61,7 @@ class RefreshResult:
     stale: bool = False
     age_s: float = 0.0
     detail: str = ""
+    refresh_id: str = ""
 
 
 class RefreshFailed(CloudUnavailable):
@@ -66,8 +74,12 @@ class RefreshFailed(CloudUnavailable):
 
 @dataclass(slots=True)
 class _Tally:
-    """What one refresh has cost so far, whatever ends it."""
+    """One refresh: who asks, and what it has cost so far, whatever ends it."""
 
+    user: str
+    refresh_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str | None = None
+    renewed: bool = False
     attempts: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
@@ -82,6 +94,7 @@ class _Tally:
                 self.request_bytes,
                 self.response_bytes,
                 detail=detail,
+                refresh_id=self.refresh_id,
             ),
             retry_after,
         )
@@ -95,6 +108,8 @@ class CloudLink:
         settings: deadline, attempts, backoff, budget and breaker.
         clock: for the breaker; never goes back.
         rng: jitter. Waiting itself uses the event loop's own time.
+        tokens: of the devices' users; None where the cloud asks for none.
+        tracing: gets one span per refresh.
     """
 
     def __init__(
@@ -103,7 +118,11 @@ class CloudLink:
         settings: LinkSettings,
         clock: Clock | None = None,
         rng: Random | None = None,
+        tokens: TokenSource | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tokens = tokens
+        self._tracing = tracing or NoTracing()
         self._transport = transport
         self._settings = settings
         self._clock = clock or MonotonicClock()
@@ -133,13 +152,34 @@ class CloudLink:
             RefreshFailed: (a CloudUnavailable) no snapshot within the deadline, with the reason.
             asyncio.CancelledError: the caller gave up; the link can be used again at once.
         """
-        tally = _Tally()
+        tally = _Tally(user)
+        with self._tracing.span(
+            "refresh", kind="client", attributes={"scalrec.refresh_id": tally.refresh_id}
+        ) as span:
+            try:
+                result = await self._refresh(tally, abstract, step, bundle_id)
+            except RefreshFailed as failure:
+                logger.info(
+                    "refresh %s failed after %d attempts: %s: %s",
+                    tally.refresh_id,
+                    tally.attempts,
+                    failure.result.outcome,
+                    failure.result.detail,
+                )
+                raise
+            logger.debug("refresh %s: %s", tally.refresh_id, result.outcome)
+            span.set("scalrec.outcome", result.outcome)
+            return result
+
+    async def _refresh(
+        self, tally: _Tally, abstract: str, step: int, bundle_id: str
+    ) -> RefreshResult:
         try:
             body = SnapshotRequest(abstract=abstract, step=step, bundle_id=bundle_id)
         except ValidationError as error:
             tally.fail("rejected", f"the request is not one the cloud accepts: {error}")
         content = body.model_dump_json().encode()
-        path = f"/v1/users/{quote(user, safe='')}/snapshot"
+        path = f"/v1/users/{quote(tally.user, safe='')}/snapshot"
         self._budget.first_attempt()
         deadline = asyncio.get_running_loop().time() + self._settings.deadline_s
         try:
@@ -157,6 +197,8 @@ class CloudLink:
     async def _attempts(
         self, path: str, content: bytes, deadline: float, tally: _Tally
     ) -> RefreshResult:
+        if self._tokens is not None:
+            tally.token = await self._ask_token(self._tokens.token(tally.user), tally)
         while True:
             tally.ticket = self._breaker.acquire(self._clock.time())
             if tally.ticket is None:
@@ -170,7 +212,7 @@ class CloudLink:
                 response = await self._transport.request(
                     "POST",
                     path,
-                    headers={"Accept": MEDIA_TYPE, "Content-Type": "application/json"},
+                    headers=self._headers(tally),
                     content=content,
                     timeout_s=deadline - asyncio.get_running_loop().time() + _BACKSTOP_S,
                 )
@@ -188,10 +230,41 @@ class CloudLink:
                 else:
                     # 4xx and 429: it refuses, so it is alive.
                     self._breaker.success(tally.ticket)
+                if response.status == 401 and await self._renew(tally):
+                    tally.ticket = None
+                    continue
                 if outcome == "rejected":
                     tally.fail(outcome, detail)
                 wait_at_least = retry_after_s(response.headers.get("retry-after"))
             await self._wait_for_retry(outcome, detail, wait_at_least, deadline, tally)
+
+    def _headers(self, tally: _Tally) -> dict[str, str]:
+        headers = {
+            "Accept": MEDIA_TYPE,
+            "Content-Type": "application/json",
+            REFRESH_HEADER: tally.refresh_id,
+            REQUEST_ID_HEADER: f"{tally.refresh_id}-{tally.attempts}",
+            **self._tracing.headers(),
+        }
+        if tally.token is not None:
+            headers["Authorization"] = f"Bearer {tally.token}"
+        return headers
+
+    async def _renew(self, tally: _Tally) -> bool:
+        """Whether there is a new token to try; at most once per refresh."""
+        if self._tokens is None or tally.token is None or tally.renewed:
+            return False
+        logger.info("refresh %s: the cloud refused the token; renewing it", tally.refresh_id)
+        tally.renewed = True
+        tally.token = await self._ask_token(self._tokens.renew(tally.user, tally.token), tally)
+        return True
+
+    @staticmethod
+    async def _ask_token(asking: Awaitable[str], tally: _Tally) -> str:
+        try:
+            return await asking
+        except TokenUnavailable as error:
+            tally.fail("rejected", f"the device has no token to show: {error}")
 
     async def _wait_for_retry(
         self, outcome: str, detail: str, at_least: float | None, deadline: float, tally: _Tally
@@ -209,7 +282,13 @@ class CloudLink:
         shut = self._breaker.state(self._clock.time() + pause) is BreakerState.OPEN
         if tally.attempts >= settings.attempts or no_time or shut or not self._budget.take():
             tally.fail(outcome, detail, at_least)
-        logger.debug("attempt %d: %s; again in %.3f s", tally.attempts, detail, pause)
+        logger.debug(
+            "refresh %s, attempt %d: %s; again in %.3f s",
+            tally.refresh_id,
+            tally.attempts,
+            detail,
+            pause,
+        )
         tally.ticket = None
         await asyncio.sleep(pause)
 
@@ -224,6 +303,7 @@ def _result(response: TransportResponse, tally: _Tally) -> RefreshResult:
         tally.response_bytes,
         stale,
         _age_s(response.headers.get("age")),
+        refresh_id=tally.refresh_id,
     )
 
 

@@ -18,6 +18,9 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 STALE_HEADER = "Scalrec-Stale"
 BUNDLE_HEADER = "Scalrec-Bundle"
 STORED_HEADER = "Scalrec-Stored"  # "false" when the cloud could not keep the snapshot
+REQUEST_ID_HEADER = "X-Request-ID"
+REFRESH_HEADER = "Scalrec-Refresh"  # one id for all attempts of a device's refresh
+ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"  # of both ids; others are replaced, or left out
 
 
 class SnapshotRequest(BaseModel):
@@ -96,7 +99,12 @@ class ProblemType(StrEnum):
     """Stable ``type`` of every problem+json answer (RFC 9457)."""
 
     INVALID_REQUEST = "urn:scalrec:invalid-request"
+    UNAUTHENTICATED = "urn:scalrec:unauthenticated"
+    FORBIDDEN = "urn:scalrec:forbidden"
     REQUEST_TOO_LARGE = "urn:scalrec:request-too-large"
+    HEADERS_TOO_LARGE = "urn:scalrec:headers-too-large"
+    UNSUPPORTED_MEDIA_TYPE = "urn:scalrec:unsupported-media-type"
+    RATE_LIMITED = "urn:scalrec:rate-limited"
     BUNDLE_MISMATCH = "urn:scalrec:bundle-mismatch"
     NO_SNAPSHOT = "urn:scalrec:no-snapshot"
     OVERLOADED = "urn:scalrec:overloaded"
