@@ -17,6 +17,7 @@ from loadtest.report.build import build_report
 from loadtest.run_info import Stage, describe_run, write_run_info
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
+from scalrec.bundles import bundle_dir
 from scalrec.cloud_stack import running_cloud
 from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress, StageTimes
@@ -24,7 +25,7 @@ from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.runs import new_run_dir, point_latest
-from scalrec.training import bundle_dir, export_if_changed
+from scalrec.training import export_if_changed
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings

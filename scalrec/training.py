@@ -1,4 +1,4 @@
-"""From settings to a bundle on disk: what `train`, `export`, `simulate` and `bench` share."""
+"""From a trained model to its bundle on disk: what `train`, `export`, `simulate` and `bench` share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,6 @@ from training.export import export_bundle
 from training.fingerprint import stage_keys
 from training.stages import source_hash, stage_key
 from training.trained import TrainedModel
-
-
-def bundle_dir(settings: Settings) -> Path:
-    """Where the bundle of these settings lies: one per log, device profile and text model."""
-    model = Path(settings.embedder.model).name
-    name = f"{settings.log.name}-{settings.profile.name}-{model}"
-    return settings.work_dir / "bundles" / name
 
 
 def export_if_changed(

@@ -22,12 +22,13 @@ from scalrec.bench.codec import compare_codec
 from scalrec.bench.device import compare_device
 from scalrec.bench.replay import compare_replay
 from scalrec.bench.timing import Comparison
+from scalrec.bundles import bundle_dir
 from scalrec.cloud_stack import running_cloud
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.embedder_server import served_embedder
 from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
 from scalrec.running import run_command
-from scalrec.training import bundle_dir, export_if_changed
+from scalrec.training import export_if_changed
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log

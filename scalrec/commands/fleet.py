@@ -14,6 +14,7 @@ from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
+from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.options import (
     ColumnsOption,
@@ -27,7 +28,6 @@ from scalrec.options import (
 from scalrec.replaying import replay_notes, replay_over_http
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
-from scalrec.training import bundle_dir
 from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
 from shared.settings import Settings

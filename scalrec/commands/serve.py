@@ -12,6 +12,7 @@ import uvicorn
 from cloud_service.app import create_app
 from cloud_service.launch.ports import claim_port
 from cloud_service.launch.redis_server import RedisServer
+from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.embedder_server import served_embedder
 from scalrec.options import (
@@ -22,7 +23,6 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from scalrec.training import bundle_dir
 from shared.bundle import load_bundle
 from shared.settings import Settings
 

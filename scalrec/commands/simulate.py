@@ -20,7 +20,6 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from scalrec.simulation import Simulation
 from shared.settings import Settings
 
 
@@ -73,4 +72,7 @@ def simulate(
 
 
 async def _simulate(settings: Settings, console: Console, fallback: bool) -> None:
+    # Here, not above: torch is loaded for training only, and images that serve do without it.
+    from scalrec.simulation import Simulation
+
     await Simulation(settings, console, allow_fallback=fallback).run()

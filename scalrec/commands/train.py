@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scalrec.bundles import bundle_dir
 from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_settings
 from scalrec.embedder_server import served_embedder
@@ -23,9 +24,7 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from scalrec.training import bundle_dir, export_if_changed
 from shared.settings import Settings
-from training import pipeline
 from training.background import in_thread
 from training.datasets.registry import load_log
 
@@ -61,6 +60,10 @@ async def train_and_export(
     settings: Settings, console: Console, *, force: bool, export: bool
 ) -> None:
     """Train, print the validation figures, and write the bundle if asked to."""
+    # Here, not above: torch is loaded for training only, and images that serve do without it.
+    from scalrec.training import export_if_changed
+    from training import pipeline
+
     print_settings(console, settings)
     progress, times = ConsoleProgress(console), StageTimes()
     loaded = await in_thread(
