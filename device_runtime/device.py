@@ -58,6 +58,9 @@ class Device:
         policy: when to refresh, this device's own instance; never by default.
         clock: of snapshot ages; Unix time by default.
         calibrate: False takes the stale snapshot at face value.
+
+    Attributes:
+        policy, calibrate: as above; may be changed between requests.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class Device:
         self._models = models
         self._writer = writer
         self._cache = cache if cache is not None else MemorySnapshotCache()
-        self._policy = policy or Never()
+        self.policy = policy or Never()
         self._clock = clock or UnixClock()
-        self._calibrate = calibrate
+        self.calibrate = calibrate
         self._history = History(models.profile.window, models.profile.retain)
         self._key = CacheKey(user, models.bundle_id, models.dim, models.n_items)
         self._seen: Items | None = None
@@ -144,7 +147,7 @@ class Device:
             # A restarted device may know fewer events than its snapshot's abstract did.
             delta = max(0, self.step - snapshot.tau)
             ranking = rank_with_snapshot(
-                models, pool, encoded, seen, delta=delta, k=k, calibrate=self._calibrate
+                models, pool, encoded, seen, delta=delta, k=k, calibrate=self.calibrate
             )
             diagnostics = Diagnostics(
                 delta,
@@ -157,7 +160,7 @@ class Device:
                 snapshot.tau,
                 self._age_s(held),
             )
-            if self._policy.compares_rankings:
+            if self.policy.compares_rankings:
                 self._inconsistency = inconsistency(
                     snapshot.items, ranking.items, ranking.structural
                 )
@@ -177,7 +180,7 @@ class Device:
     def wants_refresh(self) -> bool:
         """What the policy says after the last request; to be asked once after each."""
         held, last = self._held, self._last
-        return self._policy.wants_refresh(
+        return self.policy.wants_refresh(
             RefreshState(
                 self._requests_since_attempt,
                 held is not None,

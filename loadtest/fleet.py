@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,6 +16,7 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.policies import make_policy
+from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.transport import CloudTransport
 from loadtest.clock import ReplayTime, UnixTime
@@ -100,9 +102,19 @@ class Fleet:
         return len(self._members)
 
     @property
-    def open_breakers(self) -> int:
-        """Links that do not ask the cloud at present."""
-        return sum(link.breaker_state.value != "closed" for link in self._links)
+    def breakers(self) -> dict[str, int]:
+        """Links by the state of their breaker."""
+        return dict(Counter(link.breaker_state.value for link in self._links))
+
+    def refresh_every(self, k: int) -> None:
+        """From now on every device asks after every ``k`` requests."""
+        for member in self._members.values():
+            member.device.policy = EveryK(k)
+
+    def calibrate(self, on: bool) -> None:
+        """From now on devices correct a stale snapshot, or take it at face value."""
+        for member in self._members.values():
+            member.device.calibrate = on
 
     def load_histories(self, task: Task) -> None:
         """Show every device the events that precede its first request.

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple, Protocol, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +81,16 @@ class RefreshRecord(NamedTuple):
     tau: int
     version: int
     cloud_up: bool
+
+
+class Observer(Protocol):
+    """Is shown every record as it is made; must be quick and must not raise."""
+
+    def request(self, record: RequestRecord) -> None:
+        """A device was asked and has answered."""
+
+    def refresh(self, record: RefreshRecord) -> None:
+        """A refresh ended, well or not."""
 
 
 _TYPES = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
@@ -162,13 +172,15 @@ class Recorder:
 
     Args:
         run_dir: created if missing.
+        observer: shown every record too, for whoever watches the run.
 
     Raises:
         ConfigError: the folder already holds records, or cannot be written.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, observer: Observer | None = None) -> None:
         self.run_dir = run_dir
+        self._observer = observer
         self._requests = _Table(run_dir / REQUESTS, RequestRecord)
         self._refreshes = _Table(run_dir / REFRESHES, RefreshRecord)
         for table in self._tables():
@@ -188,10 +200,14 @@ class Recorder:
         return self._refreshes.count
 
     def request(self, record: RequestRecord) -> None:
+        if self._observer is not None:
+            self._observer.request(record)
         if self._requests.add(record):
             self.flush()
 
     def refresh(self, record: RefreshRecord) -> None:
+        if self._observer is not None:
+            self._observer.refresh(record)
         if self._refreshes.add(record):
             self.flush()
 

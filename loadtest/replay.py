@@ -17,11 +17,13 @@ from device_runtime.models import DeviceModels
 from device_runtime.transport import CloudTransport
 from loadtest.availability import Availability, availability_of
 from loadtest.clock import Clock, ReplayTime, VirtualClock, WallClock
+from loadtest.controls import Controls, ReplayControls
 from loadtest.counters import CounterRanks, Counters
 from loadtest.fleet import Fleet
 from loadtest.gated_transport import GatedTransport, ModelledLatency
 from loadtest.recorder import Recorder
 from loadtest.schedule import Schedule, build_schedule
+from loadtest.switched_availability import SwitchedAvailability
 from loadtest.ticker import ReplayTick, Ticker
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
@@ -80,6 +82,7 @@ async def replay(
     recorder: Recorder,
     progress: Progress,
     on_tick: Callable[[ReplayTick], None] | None = None,
+    on_start: Callable[[Controls], None] | None = None,
     run_id: str | None = None,
 ) -> ReplayResult:
     """Replay the last test events of some users of ``log`` against the cloud.
@@ -96,6 +99,8 @@ async def replay(
         recorder: gets one record per request and refresh; the caller closes it.
         progress: where stages are shown.
         on_tick: called twice a second of the clock.
+        on_start: called when the window begins, with what may be changed while it lasts; only to
+            be used on the replay's own event loop, as from ``on_tick``.
         run_id: names this run's users in the cloud; None draws one.
 
     Raises:
@@ -103,7 +108,7 @@ async def replay(
         ConfigError: the replay settings cannot be met.
     """
     schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
-    availability = availability_of(settings.replay.availability)
+    availability = SwitchedAvailability(availability_of(settings.replay.availability))
     models = DeviceModels.load(bundle, expected=settings.profile)
     if bundle.catalogue().ids != log.catalogue.ids:
         raise BundleError(
@@ -131,6 +136,8 @@ async def replay(
                 await fleet.warm_up(task)
         started = wall.monotonic()
         time.start()
+        if on_start is not None:
+            on_start(ReplayControls(fleet, availability, time, settings.device, recorder.run_dir))
         with progress.task("Replay", len(schedule)) as task:
             async with Ticker(fleet, schedule, availability, time, recorder, task, on_tick):
                 await fleet.run(counters)
@@ -149,6 +156,7 @@ def run_replay(
     *,
     progress: Progress,
     on_tick: Callable[[ReplayTick], None] | None = None,
+    on_start: Callable[[Controls], None] | None = None,
 ) -> ReplayResult:
     """Replay on the clock that ``replay.clock`` names, on an event loop of its own.
 
@@ -184,6 +192,7 @@ def run_replay(
                 recorder=recorder,
                 progress=progress,
                 on_tick=on_tick,
+                on_start=on_start,
                 run_id=VIRTUAL_RUN if virtual else None,
             )
 

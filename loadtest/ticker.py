@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -27,7 +27,8 @@ class ReplayTick:
         due, answered: requests planned in all, and answered by now.
         from_snapshot: answers that used a snapshot.
         refreshes, failed_refreshes: ended by now, and those that brought no snapshot.
-        open_breakers: links that do not ask the cloud at present.
+        breakers: links by the state of their breaker.
+        skipped_refreshes: not started because too many were in flight.
         cloud_up: whether the cloud can be reached.
     """
 
@@ -38,7 +39,8 @@ class ReplayTick:
     from_snapshot: int
     refreshes: int
     failed_refreshes: int
-    open_breakers: int
+    breakers: Mapping[str, int]
+    skipped_refreshes: int
     cloud_up: bool
 
 
@@ -126,6 +128,7 @@ class Ticker:
             from_snapshot=answered["snapshot"],
             refreshes=refreshes.ended,
             failed_refreshes=refreshes.failed,
-            open_breakers=self._fleet.open_breakers,
+            breakers=self._fleet.breakers,
+            skipped_refreshes=refreshes.skipped,
             cloud_up=self._availability.is_up(now),
         )
