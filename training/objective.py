@@ -18,6 +18,7 @@ from training.encoders.sasrec import NO_COPY, SASRec
 from training.item_table import ItemTable
 
 RepeatPolicy = Literal["allow", "exclude"]
+ROWS_IN_CACHE = 64
 
 
 def next_item_log_likelihood(
@@ -47,7 +48,8 @@ def next_item_log_likelihood(
         wanted = wanted & ~is_target.any(-1)
         # Places after the query name the row's first item instead, which is always in the past.
         excluded = torch.where(past, windows.item[:, None, :], windows.item[:, :1, None])[wanted]
-    state, goal = e_str[wanted], windows.next_item[wanted]
+    at = wanted.flatten().nonzero()[:, 0]
+    state, goal = _rows(e_str, at), _rows(windows.next_item, at)
     base_target = (state * table(goal)).sum(-1) + table.bias[goal]
     if negatives is None:
         log_z = linear_logsumexp(state, table.vectors, table.bias, excluded)
@@ -59,7 +61,7 @@ def next_item_log_likelihood(
         log_p: Tensor = base_target - log_z
         return log_p
     return structural_log_likelihood(
-        log_z, base_history[wanted], copy_logit[wanted], base_target, is_target[wanted]
+        log_z, _rows(base_history, at), _rows(copy_logit, at), base_target, _rows(is_target, at)
     )
 
 
@@ -123,20 +125,33 @@ def sampled_logsumexp(
     return torch.logaddexp(base_target, z.logsumexp(-1) + scale)
 
 
+def _rows(places: Tensor, at: Tensor) -> Tensor:
+    """[R, W, ...] at the flat places ``at`` [N] -> [N, ...]."""
+    return places.flatten(0, 1).index_select(0, at)
+
+
 class _LinearLogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, state: Tensor, vectors: Tensor, bias: Tensor, exclude: Tensor | None
     ) -> Tensor:
         state_low, vectors_low = state.to(torch.bfloat16), vectors.to(torch.bfloat16)
-        weights = torch.addmm(bias.to(torch.bfloat16), state_low, vectors_low.T)  # [N, I]
-        if exclude is not None:
-            weights.scatter_(1, exclude, -math.inf)
-        top = weights.amax(1, keepdim=True)
-        weights.sub_(top).exp_()
-        total = weights.sum(1, dtype=torch.float32)
+        bias_low, columns = bias.to(torch.bfloat16), vectors_low.T
+        weights = torch.empty(len(state), len(vectors), dtype=torch.bfloat16)
+        total, top = torch.empty(len(state)), torch.empty(len(state), 1)
+        # A few rows at a time, so that the float32 sums are taken within the processor's cache.
+        block = torch.empty(ROWS_IN_CACHE, len(vectors))
+        for first in range(0, len(state), ROWS_IN_CACHE):
+            rows = slice(first, first + ROWS_IN_CACHE)
+            z = block[: len(state[rows])].copy_(torch.addmm(bias_low, state_low[rows], columns))
+            if exclude is not None:
+                z.scatter_(1, exclude[rows], -math.inf)
+            top[rows] = z.amax(1, keepdim=True)
+            z.sub_(top[rows]).exp_()
+            total[rows] = z.sum(1)
+            weights[rows] = z
         ctx.save_for_backward(state_low, vectors_low, weights, total)
-        return total.log() + top[:, 0].float()
+        return total.log() + top[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:

@@ -19,16 +19,22 @@ of SCaLRec, arXiv 2601.22543). Three things differ from the plain model:
 The model takes item *vectors*, not ids: a device that holds no item table can run it. Attention is
 written out by hand because exporters specialise the sizes inside the fused kernel.
 
-Shapes: B batch, L events (oldest first), Q queries, H heads, d dim, F pair features.
+Shapes: B batch, L events (oldest first), Q queries, H heads, d dim, F pair features, C terms (one
+per head of every block and one for the copy head).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from training.encoders.pairs import FUTURE, CausalPairs
+from training.encoders.word_dropout import WordDropout
 
 HOURS_PER_WEEK = 168.0
 WEEKEND_STARTS = 120.0  # Monday 00:00 is hour 0
@@ -79,7 +85,7 @@ class SASRec(nn.Module):
         self.final_norm = nn.LayerNorm(d)
         self.to_e_str = nn.Linear(d, d)
         self.copy = CopyHead(config, self.pairs.size) if config.return_mechanism else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = WordDropout(config.dropout)
 
     def forward(
         self, item_vectors: Tensor, age_hours: Tensor, event_hour: Tensor, request_hour: Tensor
@@ -126,23 +132,81 @@ class SASRec(nn.Module):
             x = x + self.context(event_hour, query_hour, age_hours - query_age)
         x = first = self.dropout(self.embed_norm(x))
 
-        step = torch.arange(item_vectors.shape[1], device=x.device)
-        distance = step[:, None] - step[None, :]  # [L, L] how many events before the query
-        features = self.pairs(age_hours, event_hour, query_age, query_hour)  # [B, L, L, F]
+        moments = (age_hours, event_hour, query_age, query_hour)
+        terms = self._pair_terms(moments, last_only=last_only)
         below = x
         for i, block in enumerate(self.blocks):
             below = x
             if last_only and i == len(self.blocks) - 1:
-                features, distance = features[:, -1:], distance[-1:]
-                x = block(x[:, -1:], x, features, distance)
+                x = block(x[:, -1:], x, terms[i])
             else:
-                x = block(x, x, features, distance)
+                x = block(x, x, terms[i])
         state = self.final_norm(x)
         e_str = self.to_e_str(state)
         if self.copy is None:
             blank = torch.full_like(age_hours, NO_COPY)[:, None, :]
             return e_str, blank.expand(-1, e_str.shape[1], -1)
-        return e_str, self.copy(state, first, below, features, distance)
+        return e_str, self.copy(state, first, below, terms[-1][0])
+
+    def extend_distances(self, trained: int) -> None:
+        """Give distances of ``trained`` events and more what nearer ones have learned.
+
+        They start as the curve they were initialised with, moved to meet the outer fifth of the
+        trained rows: a flat continuation in attention, further decay in the copy head.
+        """
+        edge = slice(trained - max(1, trained // 5), trained)
+        with torch.no_grad():
+            for reader in self._readers():
+                table, start = reader.distance_bias, reader.untrained_distances()
+                learned = (table[edge] - start[edge]).mean(0)
+                table[trained:] = start[trained:] + learned
+
+    def _readers(self) -> list[Block | CopyHead]:
+        """What reads pair terms, in the order of the layers; the copy head comes last."""
+        found: list[Block | CopyHead] = list(cast(Iterable[Block], self.blocks))
+        return found if self.copy is None else [*found, self.copy]
+
+    def _pair_terms(
+        self, moments: tuple[Tensor, Tensor, Tensor, Tensor], *, last_only: bool
+    ) -> list[Tensor]:
+        """What relative time and distance add to the logits of each reader.
+
+        [C, B, Q, L] with FUTURE for events after the query. Q = L, but 1 with ``last_only`` for
+        the readers that then answer the last request alone: the last block and the copy head.
+        """
+        length, readers = moments[0].shape[1], self._readers()
+        if not last_only:
+            # No gradient reaches the features, and half of all pairs lies in the future: the
+            # others alone are computed, packed, for all readers in one product.
+            pairs = CausalPairs(length)
+            with torch.no_grad():
+                features = self.pairs(*pairs.pack(*moments))  # [F, B, P]
+            terms = _pair_terms(readers, features, pairs.distance)
+            return list(torch.split(pairs.unpack(terms), [r.terms for r in readers]))
+        step = torch.arange(length, device=moments[0].device)
+        distance = step[:, None] - step[None, :]
+        age, hour, query_age, query_hour = moments
+        features = self.pairs(
+            age[:, None, :], hour[:, None, :], query_age[:, :, None], query_hour[:, :, None]
+        )  # [F, B, L, L]
+        lower, last = readers[: len(self.blocks) - 1], readers[len(self.blocks) - 1 :]
+        found: list[Tensor] = []
+        if lower:
+            terms = _pair_terms(lower, features, distance).masked_fill(distance < 0, FUTURE)
+            found += torch.split(terms, [r.terms for r in lower])
+        terms = _pair_terms(last, features[:, :, -1:], distance[-1:])
+        return [*found, *torch.split(terms, [r.terms for r in last])]
+
+
+def _pair_terms(readers: Sequence[Block | CopyHead], features: Tensor, distance: Tensor) -> Tensor:
+    """features [F, B, ...], distance [...] in events -> [C, B, ...], terms of all readers."""
+    weights = [reader.pair_weights() for reader in readers]
+    maps = torch.cat(weights) @ features.flatten(1)
+    shared = torch.split(maps, [len(weight) for weight in weights])
+    terms = torch.cat([r.pair_terms(part) for r, part in zip(readers, shared, strict=True)])
+    tables = torch.cat([reader.distance_bias for reader in readers], 1)  # [W, C]
+    by_distance = nn.functional.embedding(distance.clamp(min=0), tables).movedim(-1, 0)
+    return terms.reshape(-1, *features.shape[1:]) + by_distance[:, None]
 
 
 class RequestContext(nn.Module):
@@ -173,20 +237,18 @@ class PairFeatures(nn.Module):
     def forward(
         self, age_h: Tensor, event_hour: Tensor, query_age_h: Tensor, query_hour: Tensor
     ) -> Tensor:
-        """[B, L] each -> [B, Q = L, L, F]."""
+        """Event and query side of every pair, of shapes that broadcast to [...] -> [F, ...]."""
         # Negative where the event lies after the query; masked later, clamped here to stay finite.
-        age = (age_h[:, None, :] - query_age_h[:, :, None]).clamp(min=0.0)
+        age = (age_h - query_age_h).clamp(min=0.0)
         if not self.has_time:
-            return torch.ones_like(age)[..., None]
-        turn = (event_hour[:, None, :] - query_hour[:, :, None]) * (2 * math.pi / HOURS_PER_WEEK)
+            return torch.ones_like(age)[None]
+        turn = (event_hour - query_hour) * (2 * math.pi / HOURS_PER_WEEK)
         circles = [torch.cos(7 * k * turn) for k in DAY_HARMONICS]
         circles += [torch.cos(k * turn) for k in WEEK_HARMONICS]
         # A bump about 1.5 h wide: exp(700 (cos - 1)), without the rounding of a cosine near 1.
         same_hour = torch.exp(-1400.0 * torch.sin(turn / 2).square())
-        weekend = event_hour >= WEEKEND_STARTS
-        same_kind = weekend[:, None, :] == (query_hour >= WEEKEND_STARTS)[:, :, None]
-        rest = torch.stack([*circles, same_hour, same_kind.to(age.dtype)], -1)
-        return torch.cat([age_features(age), rest], -1)
+        same_kind = (event_hour >= WEEKEND_STARTS) == (query_hour >= WEEKEND_STARTS)
+        return torch.stack([*_age_curve(age), *circles, same_hour, same_kind.to(age.dtype)])
 
 
 class Block(nn.Module):
@@ -196,7 +258,7 @@ class Block(nn.Module):
         self, dim: int, heads: int, window: int, pair_features: int, dropout: float
     ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = self.terms = heads
         self.scale = 1.0 / math.sqrt(dim // heads)
         self.norm = nn.LayerNorm(dim)
         self.query = nn.Linear(dim, dim)
@@ -207,27 +269,38 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = WordDropout(dropout)
 
-    def forward(self, asking: Tensor, events: Tensor, features: Tensor, distance: Tensor) -> Tensor:
+    def forward(self, asking: Tensor, events: Tensor, terms: Tensor) -> Tensor:
         """Update the asking states; the last event asked about sees all L, earlier ones less.
 
-        asking [B, Q, d], events [B, L, d], features [B, Q, L, F], distance [Q, L] -> [B, Q, d].
+        asking [B, Q, d], events [B, L, d], terms [H, B, Q, L] added to the logits -> [B, Q, d].
         """
-        q = self._split(self.query(self.norm(asking)))
-        k, v = (self._split(t) for t in self.key_value(self.norm(events)).chunk(2, dim=-1))
-        bias = self.pair_bias(features) + by_distance(self.distance_bias, distance)  # [B, Q, L, H]
-        logits = (q @ k.transpose(-1, -2)) * self.scale + bias.permute(0, 3, 1, 2)
-        weights = logits.masked_fill(distance < 0, -1e9).softmax(-1)  # [B, H, Q, L]
-        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        normed = self.norm(events)
+        q = self._split(self.query(normed if asking is events else self.norm(asking)) * self.scale)
+        k, v = (self._split(t) for t in self.key_value(normed).chunk(2, dim=-1))
+        weights = (q @ k.transpose(-1, -2) + terms).softmax(-1)  # [H, B, Q, L]
+        mixed = (weights @ v).permute(1, 2, 0, 3).flatten(2)
         x = asking + self.dropout(self.out(mixed))
         updated: Tensor = x + self.dropout(self.mlp(x))
         return updated
 
+    def pair_weights(self) -> Tensor:
+        """[H, F]: what maps pair features."""
+        return self.pair_bias.weight
+
+    def pair_terms(self, maps: Tensor) -> Tensor:
+        """[H, n] mapped features -> [H, n] terms."""
+        return maps
+
+    def untrained_distances(self) -> Tensor:
+        """[W, H], as initialised."""
+        return torch.zeros_like(self.distance_bias)
+
     def _split(self, x: Tensor) -> Tensor:
-        """[B, L, d] -> [B, H, L, d / H]."""
+        """[B, L, d] -> [H, B, L, d / H]."""
         batch, length, dim = x.shape
-        return x.reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+        return x.reshape(batch, length, self.heads, dim // self.heads).permute(2, 0, 1, 3)
 
 
 class CopyHead(nn.Module):
@@ -236,6 +309,7 @@ class CopyHead(nn.Module):
     def __init__(self, config: SASRecConfig, pair_features: int) -> None:
         super().__init__()
         d = config.dim
+        self.terms = 1
         self.scale = 1.0 / math.sqrt(d)
         self.query = nn.Linear(d, d)
         self.key = nn.Linear(3 * d, d)
@@ -245,25 +319,40 @@ class CopyHead(nn.Module):
             nn.Linear(config.copy_hidden, 1, bias=False),
         )
         # Start as the decayed-frequency counter; training departs from there.
-        steps = torch.arange(config.window, dtype=torch.float32)
-        decay = 2.0 - steps[:, None] * (math.log(2.0) / HALF_LIFE_EVENTS)
-        self.distance_bias = nn.Parameter(decay)
+        self.distance_bias = nn.Parameter(counter_decay(config.window))
 
-    def forward(
-        self, state: Tensor, first: Tensor, below: Tensor, features: Tensor, distance: Tensor
-    ) -> Tensor:
-        """state [B, Q, d], first and below [B, L, d] -> copy logit [B, Q, L].
+    def pair_weights(self) -> Tensor:
+        """[copy_hidden, F]: what maps pair features."""
+        return cast(nn.Linear, self.pair[0]).weight
+
+    def pair_terms(self, maps: Tensor) -> Tensor:
+        """[copy_hidden, n] mapped features -> [1, n] terms."""
+        first, last = cast(nn.Linear, self.pair[0]), cast(nn.Linear, self.pair[2])
+        active = nn.functional.gelu(maps + first.bias[:, None])
+        return (last.weight[0] @ active)[None]
+
+    def untrained_distances(self) -> Tensor:
+        """[W, 1], as initialised."""
+        return counter_decay(len(self.distance_bias))
+
+    def forward(self, state: Tensor, first: Tensor, below: Tensor, terms: Tensor) -> Tensor:
+        """state [B, Q, d], first and below [B, L, d], terms [B, Q, L] -> copy logit [B, Q, L].
 
         The key of an event sees the event itself, the one before it ("what came next the last
         time?") and its context; all are known at the event's own time.
         """
         before = torch.cat([torch.zeros_like(first[:, :1]), first], 1)[:, :-1]
         key = self.key(torch.cat([first, before, below], -1))
-        logits = (self.query(state) @ key.transpose(-1, -2)) * self.scale
-        logits = logits + self.pair(features)[..., 0]
-        logits = logits + by_distance(self.distance_bias, distance)[..., 0]
-        bounded: Tensor = logits.clamp(-MAX_COPY, MAX_COPY).masked_fill(distance < 0, NO_COPY)
+        logits = (self.query(state) * self.scale) @ key.transpose(-1, -2) + terms
+        future = terms < FUTURE / 2
+        bounded: Tensor = logits.clamp(-MAX_COPY, MAX_COPY).masked_fill(future, NO_COPY)
         return bounded
+
+
+def counter_decay(window: int) -> Tensor:
+    """Copy logits [W, 1] by distance that make scores a decayed-frequency counter."""
+    steps = torch.arange(window, dtype=torch.float32)
+    return 2.0 - steps[:, None] * (math.log(2.0) / HALF_LIFE_EVENTS)
 
 
 _HOUR_FEATURES = 2 * (len(DAY_HARMONICS) + len(WEEK_HARMONICS)) + 1
@@ -280,11 +369,9 @@ def hour_features(hour: Tensor) -> Tensor:
 
 def age_features(age_h: Tensor) -> Tensor:
     """[...] hours >= 0 -> [..., 9]: log age and its bends, so that a linear map is a curve."""
+    return torch.stack(_age_curve(age_h), -1)
+
+
+def _age_curve(age_h: Tensor) -> list[Tensor]:
     log_age = torch.log1p(age_h)
-    bends = [torch.relu(log_age - math.log1p(knot)) for knot in AGE_KNOTS_H]
-    return torch.stack([log_age, *bends], -1)
-
-
-def by_distance(table: Tensor, distance: Tensor) -> Tensor:
-    """Rows of ``table`` [W, C] at ``distance`` [Q, L] -> [Q, L, C]; future events get row 0."""
-    return table[distance.clamp(min=0)]
+    return [log_age, *(torch.relu(log_age - math.log1p(knot)) for knot in AGE_KNOTS_H)]

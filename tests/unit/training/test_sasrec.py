@@ -8,7 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from training.encoders.pairs import FUTURE, CausalPairs
 from training.encoders.sasrec import NO_COPY, SASRec, SASRecConfig, hour_features
+from training.encoders.word_dropout import WordDropout
 from training.evaluate import structural_scores
 from training.item_table import ItemTable
 
@@ -148,3 +150,40 @@ def test_without_return_mechanism_nothing_is_copied() -> None:
 def test_the_config_refuses_heads_that_do_not_divide_dim() -> None:
     with pytest.raises(ValidationError, match="not divisible by heads"):
         SASRecConfig(dim=10, heads=4)
+
+
+def test_distances_beyond_the_trained_window_follow_the_trained_edge() -> None:
+    model = SASRec(SASRecConfig(dim=DIM, window=WINDOW))
+    untrained = model.copy.distance_bias.detach().clone()
+    with torch.no_grad():
+        model.copy.distance_bias[:5] += 3.0
+        model.blocks[0].distance_bias[:5] = torch.tensor([0.0, 0.0, 0.0, 0.0, 7.0])[:, None]
+    for _ in range(2):  # the second time changes nothing
+        model.extend_distances(5)
+        torch.testing.assert_close(model.copy.distance_bias, untrained + 3.0)
+        assert (model.blocks[0].distance_bias[4:] == 7.0).all()
+        assert (model.blocks[0].distance_bias[:4] == 0.0).all()
+
+
+def test_dropout_drops_its_share_keeps_the_mean_and_rests_in_eval() -> None:
+    torch.manual_seed(0)
+    dropout, x = WordDropout(0.2), torch.ones(401, 501)
+    y = dropout(x)
+    assert (y == 0).float().mean() == pytest.approx(0.2, abs=0.005)
+    assert y.mean() == pytest.approx(1.0, abs=0.005)
+    assert len(y.unique()) == 2
+    assert not torch.equal(y, dropout(x))
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_packed_pairs_come_back_as_the_square_and_so_do_gradients() -> None:
+    pairs = CausalPairs(4)
+    values = torch.arange(8.0).view(2, 4)
+    event, _, query, _ = pairs.pack(values, values, 10 * values, values)
+    packed = (event - query).requires_grad_()
+    square = pairs.unpack(packed)
+    expected = values[:, None, :] - 10 * values[:, :, None]
+    past = torch.ones(4, 4).tril().bool()
+    torch.testing.assert_close(square, expected.masked_fill(~past, FUTURE))
+    (square * expected).sum().backward()
+    torch.testing.assert_close(packed.grad, packed.detach())
