@@ -81,6 +81,12 @@ class TrainingSettings(_Section):
     return_mechanism: bool = Field(default=True, description="copy logits over the own history")
     epochs: int = Field(default=8, ge=1)
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
+    curriculum_window: int | None = Field(
+        default=50,
+        ge=1,
+        description="longest window of the epochs before the warm restart; the restart trains at "
+        "the profile's own; None = all do",
+    )
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
     batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")

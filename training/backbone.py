@@ -31,6 +31,9 @@ class Cycle(BaseModel):
 
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
+    window: int | None = Field(
+        default=None, ge=1, description="events per training window; None = all the encoder sees"
+    )
 
 
 class BackboneOptions(BaseModel):
@@ -115,8 +118,13 @@ def train_backbone(
         DataError: the events do not fit together, or there is nothing to learn from.
     """
     options = options or BackboneOptions()
-    if options.stride is not None and options.stride > config.window:
-        raise DataError(f"stride {options.stride} is larger than the window {config.window}")
+    for width in (cycle.window or config.window for cycle in options.cycles):
+        if width > config.window:
+            raise DataError(
+                f"a cycle's window {width} is larger than the encoder's, {config.window}"
+            )
+        if options.stride is not None and options.stride > width:
+            raise DataError(f"stride {options.stride} is larger than the window {width}")
     if np.any(validation_start > test_start):
         raise DataError("validation_start lies after test_start")
     train_stop = validation_start if calibration_start is None else calibration_start
@@ -148,7 +156,7 @@ class _Fit:
         self.rng = np.random.default_rng(seed)
         self.parameters = [*model.parameters(), *table.parameters()]
         self.optimizer = torch.optim.AdamW(
-            _decay_groups(model, table, options.weight_decay), betas=(0.9, 0.98)
+            _decay_groups(model, table, options.weight_decay), betas=(0.9, 0.98), fused=True
         )
         self.steps_taken = 0
 
@@ -180,10 +188,13 @@ class _Fit:
     def _epoch(
         self, train: Events, cycle: Cycle, epochs_done: int, task: Task, label: str
     ) -> float:
-        """Mean loss of one pass over the training targets."""
+        """Mean loss of one pass over the training targets.
+
+        Distances that the cycle's window does not reach follow those that it does.
+        """
         self.model.train()
         options = self.options
-        width = self.model.config.window
+        width = cycle.window or self.model.config.window
         stride = options.stride or max(1, width // 2)
         windows = training_windows(train, width, stride, self.rng)
         order = torch.from_numpy(self.rng.permutation(len(windows)))
@@ -203,6 +214,8 @@ class _Fit:
             value = self._step(-log_p.mean())
             total, count = total + value * len(log_p), count + len(log_p)
             task.advance(0, note=f"{label}, batch {step + 1}/{len(batches)}, loss {value:.3f}")
+        if width < self.model.config.window:
+            self.model.extend_distances(width)
         return total / max(1, count)
 
     def _step(self, loss: Tensor) -> float:

@@ -28,8 +28,12 @@ def encoder_config(settings: Settings, *, has_time: bool) -> SASRecConfig:
 
 def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
     options = settings.training
-    cycles = [Cycle(epochs=options.epochs, learning_rate=options.learning_rate)]
+    first = Cycle(epochs=options.epochs, learning_rate=options.learning_rate)
+    cycles = [first]
     if options.restart_epochs:
+        if options.curriculum_window is not None:
+            narrow = min(options.curriculum_window, settings.profile.window)
+            cycles = [first.model_copy(update={"window": narrow})]
         rate = options.learning_rate / 2
         cycles.append(Cycle(epochs=options.restart_epochs, learning_rate=rate))
     return BackboneOptions(

@@ -142,6 +142,25 @@ def test_calibration_events_are_not_training_targets() -> None:
     assert not same_weights(kept, train(last, one_epoch, calibration_start=start))
 
 
+def test_a_narrow_cycle_trains_near_distances_and_the_rest_follow() -> None:
+    narrow = QUICK.model_copy(update={"cycles": (Cycle(epochs=1, learning_rate=5e-3, window=5),)})
+    near = train(cyclic_events(), narrow).model.copy.distance_bias[:, 0]
+    steps = near[5:] - near[4:-1]
+    assert near[:5].diff().unique().numel() > 1  # trained, each on its own
+    torch.testing.assert_close(steps[1:], steps[1:2].expand(2))
+    wide = (*narrow.cycles, Cycle(epochs=1, learning_rate=5e-3))
+    far = train(cyclic_events(), narrow.model_copy(update={"cycles": wide}))
+    steps = far.model.copy.distance_bias[:, 0].diff()[5:]
+    assert far.options.cycles == wide
+    assert not torch.allclose(steps, steps[:1])
+
+
+def test_a_cycle_wider_than_the_encoder_is_refused() -> None:
+    wide = QUICK.model_copy(update={"cycles": (Cycle(epochs=1, learning_rate=5e-3, window=9),)})
+    with pytest.raises(DataError, match="window 9"):
+        train(cyclic_events(), wide)
+
+
 def test_calibration_after_validation_is_refused() -> None:
     with pytest.raises(DataError, match="calibration_start"):
         train(cyclic_events(), calibration_start=np.full(USERS, LENGTH - 1))
