@@ -11,23 +11,26 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from cloud_service.audit import AuditLog
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.limits import Limiter
-from cloud_service.middleware import BodyLimit, RequestEnvelope
-from cloud_service.problems import install_problems
+from cloud_service.limits import DeviceRates, Limiter
+from cloud_service.middleware import RequestEnvelope, SizeLimits
+from cloud_service.problems import ProblemAnswers, install_problems
+from cloud_service.pseudonyms import Pseudonyms
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
-from cloud_service.routes.metrics import metrics_router
 from cloud_service.routes.snapshots import snapshots_router
+from cloud_service.security import Gate, required_keys
 from cloud_service.snapshot_service import SnapshotService
 from cloud_service.snapshot_store import RedisSnapshotStore, SnapshotStore
 from cloud_service.telemetry import Telemetry
+from cloud_service.traced import TracedEmbedder, TracedStore
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
-from shared.schemas import MAX_BODY_BYTES, Problem
+from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
 from shared.settings import CloudSettings, Settings
 from shared.snapshot import MAX_BLOB_BYTES
 
@@ -45,6 +48,7 @@ def create_app(
     store: SnapshotStore | None = None,
     telemetry: Telemetry | None = None,
     now: Callable[[], float] = time.time,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The ASGI app. It starts whether or not Redis and the embedder answer, and recovers.
 
@@ -55,24 +59,33 @@ def create_app(
         store: None connects to ``cloud.redis_url``; one passed in stays its owner's to close.
         telemetry: None logs to stderr.
         now: Unix seconds; a replay under a virtual clock brings its own.
+        tracing: gets a span per request, embedding and store call; None makes none.
 
     Raises:
-        ConfigError: the settings lack what a part needs.
+        ConfigError: the settings lack what a part needs, a key to check tokens with for example.
     """
     cloud = settings.cloud
     _require_room(bundle, cloud.candidates)
-    telemetry = telemetry or Telemetry.create()
+    _require_window(settings)
+    ring = required_keys(cloud)
+    pseudonyms = Pseudonyms(ring)
+    telemetry = telemetry or Telemetry.create(level=cloud.log_level)
     owned = AsyncExitStack()
     if embedder is None:
-        embedder = create_embedder(settings.embedder, model_dir=None)
+        embedder = create_embedder(settings.embedder, model_dir=None, tracing=tracing)
         owned.push_async_callback(embedder.aclose)
     if store is None:
         store = _redis_store(cloud)
         owned.push_async_callback(store.aclose)
     user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
+    if tracing is None:
+        tracing = NoTracing()
+    else:
+        embedder, store = TracedEmbedder(embedder, tracing), TracedStore(store, tracing)
     # Half of the deadline for waiting at most, so that whoever gets a slot has time to use it.
     limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s / 2)
-    telemetry.metrics.watch(limiter)
+    rates = DeviceRates(cloud.device_requests_per_minute, cloud.device_burst, _loop_time)
+    telemetry.metrics.watch(limiter, rates)
     service = SnapshotService(
         bundle,
         user_model,
@@ -103,21 +116,34 @@ def create_app(
         version=bundle.manifest.scalrec,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        redoc_url=None,
+        # Described on the admin port; this one serves nothing but the API.
+        openapi_url=None,
     )
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
-    app.include_router(snapshots_router(service, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s))
+    gate = Gate(ring, rates, pseudonyms, now)
+    app.include_router(
+        snapshots_router(service, gate, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s)
+    )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
-    app.include_router(metrics_router(telemetry.metrics.registry))
-    install_problems(app, telemetry, cloud.retry_after_s)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    app.add_middleware(RequestEnvelope, telemetry=telemetry)  # added last: runs outermost
+    answers = ProblemAnswers(telemetry, AuditLog(telemetry.log), cloud.retry_after_s)
+    install_problems(app, answers)
+    app.add_middleware(
+        SizeLimits,
+        answers=answers,
+        max_header_bytes=MAX_HEADER_BYTES,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+    app.add_middleware(RequestEnvelope, answers=answers, tracing=tracing)  # last: runs outermost
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
 def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
     if cloud.redis_url is None:
         raise ConfigError(
             "the cloud service needs a Redis: set cloud.redis_url or REDIS_URL, or let "
@@ -128,6 +154,7 @@ def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
         ttl_s=cloud.snapshot_ttl_s,
         deadline_s=cloud.store_deadline_s,
         max_connections=cloud.max_in_flight,
+        reorder_window_s=cloud.reorder_window_s,
     )
 
 
@@ -139,6 +166,16 @@ def _require_room(bundle: Bundle, candidates: int) -> None:
     if min(candidates, manifest.n_items) > most:
         raise ConfigError(
             f"cloud.candidates is {candidates}, but a snapshot holds {most} of them at most"
+        )
+
+
+def _require_window(settings: Settings) -> None:
+    """Refreshes under way at the same time must fall within the window that orders them."""
+    longest_s = settings.embedder.deadline_s + settings.cloud.store_deadline_s
+    if settings.cloud.reorder_window_s <= longest_s:
+        raise ConfigError(
+            f"cloud.reorder_window_s is {settings.cloud.reorder_window_s:g}, but a refresh may take"
+            f" {longest_s:g} s (embedder.deadline_s + cloud.store_deadline_s); set it higher"
         )
 
 

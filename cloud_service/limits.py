@@ -1,12 +1,15 @@
-"""Limiter: so many at once, so many waiting, the rest refused."""
+"""Limits: computations at once and waiting, and requests per device; the rest is refused."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 
 from shared.errors import ScalrecError
+
+MAX_TRACKED_DEVICES = 100_000  # about 30 MB of buckets
 
 
 class Overloaded(ScalrecError):
@@ -60,3 +63,60 @@ class Limiter:
             ) from error
         finally:
             self.waiting -= 1
+
+
+class RateLimited(ScalrecError):
+    """One device asks too often.
+
+    Args:
+        retry_after_s: seconds until its next request would be taken.
+    """
+
+    def __init__(self, retry_after_s: float):
+        super().__init__("this device asks too often; wait as long as Retry-After says")
+        self.retry_after_s = retry_after_s
+
+
+class DeviceRates:
+    """A token bucket per device: ``burst`` requests at once, ``per_minute`` in the long run.
+
+    Only the devices seen last are remembered, so memory is bounded. One that is forgotten starts
+    with a full bucket; to use that, a caller would need tokens of as many other users. Each
+    replica of the service counts for itself.
+
+    Args:
+        per_minute: 0 sets no limit.
+        burst: size of a bucket.
+        clock: seconds that never go back.
+        max_devices: buckets remembered.
+    """
+
+    def __init__(
+        self,
+        per_minute: float,
+        burst: int,
+        clock: Callable[[], float],
+        max_devices: int = MAX_TRACKED_DEVICES,
+    ):
+        self._per_s = per_minute / 60.0
+        self._burst = float(burst)
+        self._clock = clock
+        self._max_devices = max_devices
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # level, when
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, device: Hashable) -> None:
+        """Count one request of ``device``. Raises RateLimited when its bucket is empty."""
+        if self._per_s == 0.0:
+            return
+        now = self._clock()
+        level, then = self._buckets.pop(device, (self._burst, now))
+        level = min(self._burst, level + (now - then) * self._per_s)
+        taken = level >= 1.0
+        self._buckets[device] = (level - 1.0 if taken else level, now)
+        if len(self._buckets) > self._max_devices:
+            self._buckets.popitem(last=False)
+        if not taken:
+            raise RateLimited((1.0 - level) / self._per_s)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from shared.snapshot import VERSION_SLICE
+from cloud_service.snapshot_order import REORDER_WINDOW_S, replaces
 
 
 class MemorySnapshotStore:
     """Same semantics as RedisSnapshotStore, but for the TTL: it ends with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, reorder_window_s: float = REORDER_WINDOW_S) -> None:
+        self._window_ms = round(reorder_window_s * 1000)
         self._blobs: dict[tuple[str, str], bytes] = {}
 
     async def get(self, user: str, bundle_id: str) -> bytes | None:
@@ -16,11 +17,7 @@ class MemorySnapshotStore:
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
         current = self._blobs.get((user, bundle_id))
-        if (
-            current is not None
-            and current != blob
-            and current[VERSION_SLICE] >= blob[VERSION_SLICE]
-        ):
+        if current is not None and not replaces(blob, current, self._window_ms):
             return False
         self._blobs[user, bundle_id] = blob
         return True

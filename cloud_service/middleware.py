@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its measurements, the bound on its body, a last catch."""
+"""What surrounds every request: ids, a span, measurements, bounds on its size, a last catch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,39 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud_service.problems import problem_response
-from cloud_service.telemetry import Telemetry
-from shared.schemas import ProblemType
+from cloud_service.audit import route_of
+from cloud_service.problems import ProblemAnswers
+from shared.schemas import ID_PATTERN, REFRESH_HEADER, REQUEST_ID_HEADER, ProblemType
+from shared.tracing import Tracing
 
-REQUEST_ID_HEADER = "X-Request-ID"
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_ID = re.compile(ID_PATTERN)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestEnvelope:
-    """Gives each request an id, logs and counts it, and answers what nobody else caught.
+    """Gives each request its ids and a span, logs and counts it, answers what nobody caught.
 
-    A caller's ``X-Request-ID`` is kept if it is short and plain; the answer carries it back.
+    A caller's ``X-Request-ID`` is kept if it is short and plain; the answer carries it back. So is
+    its ``Scalrec-Refresh``, the id shared by all attempts of a device's refresh. Both are in
+    every log line made on the way.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry):
+    def __init__(self, app: ASGIApp, answers: ProblemAnswers, tracing: Tracing):
         self._app = app
-        self._telemetry = telemetry
+        self._answers = answers
+        self._telemetry = answers.telemetry
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID_HEADER, "")
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        ids = {"request_id": request_id}
+        if _ID.fullmatch(refresh_id := headers.get(REFRESH_HEADER, "")):
+            ids["refresh_id"] = refresh_id
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status: int | None = None
@@ -46,25 +55,34 @@ class RequestEnvelope:
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(**ids),
+            self._tracing.span(
+                "request",
+                kind="server",
+                parent=headers,
+                attributes={f"scalrec.{name}": value for name, value in ids.items()},
+            ) as span,
+        ):
             try:
                 await self._app(scope, receive, observed)
             except Exception:
-                self._telemetry.log.exception("unhandled error", route=_route(scope))
+                self._telemetry.log.exception("unhandled error", route=route_of(scope))
                 if status is not None:
                     raise  # half an answer is out: only breaking the connection tells the client
-                self._telemetry.metrics.problems.labels("internal").inc()
-                response = problem_response(
+                response = self._answers.respond(
+                    scope,
                     ProblemType.INTERNAL,
                     "an unexpected error was logged under this request's id",
-                    request_id=request_id,
                 )
                 await response(scope, receive, observed)
             finally:
                 self._measure(scope, status or 0, time.perf_counter() - started)
+                span.set("http.route", route_of(scope))
+                span.set("http.response.status_code", status or 0)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
+        route = route_of(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._telemetry.metrics.requests.labels(method, route, str(status)).inc()
         self._telemetry.metrics.request_seconds.labels(route).observe(seconds)
@@ -73,25 +91,37 @@ class RequestEnvelope:
         )
 
 
-class BodyLimit:
-    """Refuses request bodies above ``max_bytes``, whether their length is declared or not."""
+class SizeLimits:
+    """Refuses headers and bodies above their bounds, whether a body's length is declared or not.
 
-    def __init__(self, app: ASGIApp, max_bytes: int):
+    Args:
+        answers: makes the refusals.
+        max_header_bytes: names and values of all headers together.
+        max_body_bytes: of one body.
+    """
+
+    def __init__(
+        self, app: ASGIApp, answers: ProblemAnswers, max_header_bytes: int, max_body_bytes: int
+    ):
         self._app = app
-        self._max_bytes = max_bytes
+        self._answers = answers
+        self._max_header_bytes = max_header_bytes
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        detail = f"a request body may have {self._max_bytes} bytes"
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_header_bytes:
+            detail = f"all request headers together may have {self._max_header_bytes} bytes"
+            too_large = self._answers.respond(scope, ProblemType.HEADERS_TOO_LARGE, detail)
+            await too_large(scope, receive, send)
+            return
+        detail = f"a request body may have {self._max_body_bytes} bytes"
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            request_id = scope.get("state", {}).get("request_id", "")
-            response = problem_response(
-                ProblemType.REQUEST_TOO_LARGE, detail, request_id=request_id
-            )
-            await response(scope, receive, send)
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            too_large = self._answers.respond(scope, ProblemType.REQUEST_TOO_LARGE, detail)
+            await too_large(scope, receive, send)
             return
         seen = 0
 
@@ -99,16 +129,8 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._max_bytes:
+            if seen > self._max_body_bytes:
                 raise HTTPException(413, detail)
             return message
 
         await self._app(scope, counted, send)
-
-
-def _route(scope: Scope) -> str:
-    """The template, not the path: paths hold user ids, and would make endless label values."""
-    return getattr(scope.get("route"), "path", "unmatched")
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -11,15 +12,22 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import Scope
 
-from cloud_service.limits import Overloaded
+from cloud_service.audit import AuditLog
+from cloud_service.limits import Overloaded, RateLimited
 from cloud_service.telemetry import Telemetry
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
 from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 
 STATUS: Mapping[ProblemType, int] = {
     ProblemType.INVALID_REQUEST: 422,
+    ProblemType.UNAUTHENTICATED: 401,
+    ProblemType.FORBIDDEN: 403,
     ProblemType.REQUEST_TOO_LARGE: 413,
+    ProblemType.HEADERS_TOO_LARGE: 431,
+    ProblemType.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemType.RATE_LIMITED: 429,
     ProblemType.BUNDLE_MISMATCH: 409,
     ProblemType.NO_SNAPSHOT: 404,
     ProblemType.OVERLOADED: 429,
@@ -33,7 +41,12 @@ STATUS: Mapping[ProblemType, int] = {
 }
 TITLE: Mapping[ProblemType, str] = {
     ProblemType.INVALID_REQUEST: "The request is not valid",
+    ProblemType.UNAUTHENTICATED: "A valid token is needed",
+    ProblemType.FORBIDDEN: "The token is of another user",
     ProblemType.REQUEST_TOO_LARGE: "The request body is too large",
+    ProblemType.HEADERS_TOO_LARGE: "The request headers are too large",
+    ProblemType.UNSUPPORTED_MEDIA_TYPE: "The body is of another media type than the path takes",
+    ProblemType.RATE_LIMITED: "The device asks too often",
     ProblemType.BUNDLE_MISMATCH: "The cloud serves another bundle",
     ProblemType.NO_SNAPSHOT: "No snapshot of this user is stored",
     ProblemType.OVERLOADED: "Too many snapshots are being computed",
@@ -55,82 +68,133 @@ _OF_STATUS: Mapping[int, ProblemType] = {
     404: ProblemType.NOT_FOUND,
     405: ProblemType.METHOD_NOT_ALLOWED,
     413: ProblemType.REQUEST_TOO_LARGE,
+    415: ProblemType.UNSUPPORTED_MEDIA_TYPE,
 }
 # Waiting helps against these; the others need somebody to change something.
 _PASSING = {
+    ProblemType.RATE_LIMITED,
     ProblemType.OVERLOADED,
     ProblemType.EMBEDDER_UNAVAILABLE,
     ProblemType.STORE_UNAVAILABLE,
     ProblemType.NOT_READY,
 }
+_ANYWHERE = (
+    ProblemType.REQUEST_TOO_LARGE,
+    ProblemType.HEADERS_TOO_LARGE,
+    ProblemType.INTERNAL,
+)
 
 
 class ProblemError(ScalrecError):
-    """Raised by a route to answer with the problem ``type``; ``extra`` become its members."""
+    """Raised to answer with the problem ``type``.
 
-    def __init__(self, type_: ProblemType, detail: str, **extra: Any):
+    Args:
+        type_: of the problem.
+        detail: what is wrong with this request.
+        headers: of the answer.
+        audit: a stable word for the audit log, where the type does not say enough.
+        extra: further members of the problem document.
+    """
+
+    def __init__(
+        self,
+        type_: ProblemType,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        audit: str = "",
+        **extra: Any,
+    ):
         super().__init__(detail)
         self.type = type_
+        self.headers = headers
+        self.audit = audit
         self.extra = extra
 
 
-def problem_response(
-    type_: ProblemType,
-    detail: str,
-    *,
-    status: int | None = None,
-    headers: Mapping[str, str] | None = None,
-    retry_after_s: float | None = None,
-    request_id: str = "",
-    **extra: Any,
-) -> JSONResponse:
-    """The answer: status by type unless given, Retry-After only where waiting can help."""
-    code = STATUS[type_] if status is None else status
-    problem = Problem(
-        type=type_,
-        title=TITLE[type_],
-        status=code,
-        detail=detail,
-        instance=f"urn:scalrec:request:{request_id}" if request_id else "",
-    )
-    all_headers = dict(headers or {})
-    if retry_after_s is not None and type_ in _PASSING:
-        all_headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
-    return JSONResponse(
-        {**problem.model_dump(mode="json"), **extra},
-        status_code=code,
-        headers=all_headers,
-        media_type=PROBLEM_MEDIA_TYPE,
-    )
+@dataclass(frozen=True)
+class ProblemAnswers:
+    """Makes every problem answer of one app: counted, and in the audit log if it is a refusal.
 
+    Attributes:
+        telemetry: where they are counted.
+        audit: where refusals are written down.
+        retry_after_s: seconds that Retry-After asks for, unless the problem knows better.
+    """
 
-def install_problems(app: FastAPI, telemetry: Telemetry, retry_after_s: float) -> None:
-    """Turn every error of routing, validation and the service's own parts into a problem."""
+    telemetry: Telemetry
+    audit: AuditLog
+    retry_after_s: float
 
-    def answer(request: Request, type_: ProblemType, detail: str, **kwargs: Any) -> JSONResponse:
-        telemetry.metrics.problems.labels(type_.value.rsplit(":", 1)[-1]).inc()
-        return problem_response(
-            type_,
-            detail,
-            retry_after_s=retry_after_s,
-            request_id=request.scope.get("state", {}).get("request_id", ""),
-            **kwargs,
+    def respond(
+        self,
+        scope: Scope,
+        type_: ProblemType,
+        detail: str,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        why: str = "",
+        **extra: Any,
+    ) -> JSONResponse:
+        """The answer: status by type unless given, Retry-After only where waiting can help."""
+        code = STATUS[type_] if status is None else status
+        self.telemetry.metrics.problems.labels(type_.value.rsplit(":", 1)[-1]).inc()
+        self.audit.refused(scope, type_, code, why)
+        request_id = scope.get("state", {}).get("request_id", "")
+        problem = Problem(
+            type=type_,
+            title=TITLE[type_],
+            status=code,
+            detail=detail,
+            instance=f"urn:scalrec:request:{request_id}" if request_id else "",
+        )
+        all_headers = dict(headers or {})
+        if type_ in _PASSING:
+            wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
+            all_headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
+        return JSONResponse(
+            {**problem.model_dump(mode="json"), **extra},
+            status_code=code,
+            headers=all_headers,
+            media_type=PROBLEM_MEDIA_TYPE,
         )
 
+
+def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
+    """Turn every error of routing, validation and the service's own parts into a problem."""
+    log = answers.telemetry.log
+
     async def of_scalrec_error(request: Request, error: Exception) -> JSONResponse:
+        scope = request.scope
         if isinstance(error, ProblemError):
-            return answer(request, error.type, str(error), **error.extra)
+            return answers.respond(
+                scope,
+                error.type,
+                str(error),
+                headers=error.headers,
+                why=error.audit,
+                **error.extra,
+            )
+        if isinstance(error, RateLimited):
+            return answers.respond(
+                scope,
+                ProblemType.RATE_LIMITED,
+                str(error),
+                retry_after_s=error.retry_after_s,
+            )
         for kind, type_ in _OF_ERROR.items():
             if isinstance(error, kind):
-                telemetry.log.warning("request refused", problem=type_.value, reason=str(error))
-                return answer(request, type_, str(error))
+                log.warning("request refused", problem=type_.value, reason=str(error))
+                return answers.respond(scope, type_, str(error))
         raise error
 
     async def of_validation(request: Request, error: Exception) -> JSONResponse:
         errors = error.errors() if isinstance(error, RequestValidationError) else []
         # Where and why, never the input itself: it may hold what a user would not want logged.
         detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:10])
-        return answer(request, ProblemType.INVALID_REQUEST, detail)
+        return answers.respond(request.scope, ProblemType.INVALID_REQUEST, detail)
 
     async def of_http(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
@@ -138,7 +202,9 @@ def install_problems(app: FastAPI, telemetry: Telemetry, retry_after_s: float) -
         fallback = ProblemType.INVALID_REQUEST if error.status_code < 500 else ProblemType.INTERNAL
         type_ = _OF_STATUS.get(error.status_code, fallback)
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return answer(request, type_, detail, status=error.status_code, headers=error.headers)
+        return answers.respond(
+            request.scope, type_, detail, status=error.status_code, headers=error.headers
+        )
 
     app.add_exception_handler(ScalrecError, of_scalrec_error)
     app.add_exception_handler(RequestValidationError, of_validation)
@@ -148,10 +214,10 @@ def install_problems(app: FastAPI, telemetry: Telemetry, retry_after_s: float) -
 def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route for OpenAPI: one per status, one example per problem type.
 
-    Every route can also fail with a 500, which is added here.
+    What every route can answer is added here: bodies and headers too large, and a 500.
     """
     responses: dict[int | str, dict[str, Any]] = {}
-    for type_ in (*types, ProblemType.INTERNAL):
+    for type_ in (*types, *_ANYWHERE):
         status = STATUS[type_]
         response = responses.setdefault(
             status,
@@ -168,6 +234,13 @@ def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
         if type_ in _PASSING:
             response["headers"] = {
                 "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}
+            }
+        if type_ is ProblemType.UNAUTHENTICATED:
+            response["headers"] = {
+                "WWW-Authenticate": {
+                    "description": "Bearer, and what was wrong with the token (RFC 6750)",
+                    "schema": {"type": "string"},
+                }
             }
         example = Problem(type=type_, title=TITLE[type_], status=status)
         response["content"][PROBLEM_MEDIA_TYPE]["examples"][type_.name.lower()] = {

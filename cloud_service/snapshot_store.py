@@ -14,23 +14,11 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from cloud_service.snapshot_order import PUT_IF_NEWER, REORDER_WINDOW_S
 from shared.errors import ConfigError, StoreUnavailable
-from shared.snapshot import VERSION_SLICE
 
 T = TypeVar("T")
 
-# The version is big-endian, so comparing its bytes compares it. Lua counts from 1, inclusive.
-_VERSION = f"{VERSION_SLICE.start + 1}, {VERSION_SLICE.stop}"
-# An identical blob counts as written: a retry after a lost reply must not look like a refusal.
-_PUT_IF_NEWER = f"""
-local current = redis.call('GET', KEYS[1])
-if current and current ~= ARGV[1]
-   and string.sub(current, {_VERSION}) >= string.sub(ARGV[1], {_VERSION}) then
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
 _DISCARD = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
@@ -50,7 +38,7 @@ class SnapshotStore(Protocol):
         """The stored blob, or None."""
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
-        """Write the blob in one step unless the stored one is as new or newer (then False)."""
+        """Write the blob in one step if it ``replaces`` the stored one, else return False."""
 
     async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
         """Remove exactly this blob, which its reader found unusable; another one stays."""
@@ -73,13 +61,22 @@ class RedisSnapshotStore:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         ttl_s: life of a snapshot in Redis, seconds.
         deadline_s: for one call, retry included.
+        reorder_window_s: see ``snapshot_order.replaces``.
         max_connections: of the pool; callers wait for a free one within the deadline.
 
     Raises:
         ConfigError: the URL is malformed.
     """
 
-    def __init__(self, url: str, *, ttl_s: float, deadline_s: float, max_connections: int = 32):
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl_s: float,
+        deadline_s: float,
+        reorder_window_s: float = REORDER_WINDOW_S,
+        max_connections: int = 32,
+    ):
         try:
             pool = redis.BlockingConnectionPool.from_url(
                 url,
@@ -106,9 +103,10 @@ class RedisSnapshotStore:
                 "unix://, and percent-encode / ? # @ : in a password"
             ) from None
         self._client = redis.Redis.from_pool(pool)
-        self._put_if_newer = self._client.register_script(_PUT_IF_NEWER)
+        self._put_if_newer = self._client.register_script(PUT_IF_NEWER)
         self._discard = self._client.register_script(_DISCARD)
         self._ttl_ms = max(1, round(ttl_s * 1000))
+        self._window_ms = round(reorder_window_s * 1000)
         self._deadline_s = deadline_s
         self._running: set[asyncio.Future[Any]] = set()
 
@@ -120,7 +118,7 @@ class RedisSnapshotStore:
         return str(blob).encode()
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
-        written = self._put_if_newer([key(user, bundle_id)], [blob, self._ttl_ms])
+        written = self._put_if_newer([key(user, bundle_id)], [blob, self._ttl_ms, self._window_ms])
         return bool(await self._command(written))
 
     async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:

@@ -10,7 +10,19 @@ from typing import NoReturn
 import structlog
 import typer
 
-from scalrec.commands import data, doctor, export, fleet, report, serve, simulate, train
+from scalrec.commands import (
+    data,
+    doctor,
+    experiment,
+    export,
+    fleet,
+    profiles,
+    report,
+    serve,
+    simulate,
+    token,
+    train,
+)
 from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
 from shared.errors import ScalrecError
@@ -25,12 +37,15 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.add_typer(data.app, name="data")
+    app.add_typer(token.app, name="token")
     app.command("train")(train.train)
     app.command("export")(export.export)
     app.command("serve")(serve.serve)
     app.command("fleet")(fleet.fleet)
     app.command("simulate")(simulate.simulate)
     app.command("report")(report.report)
+    app.command("profiles")(profiles.profiles)
+    app.add_typer(experiment.app, name="experiment")
     app.command("doctor")(doctor.doctor)
     return app
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from cloud_service.launch.ports import claim_port
 from cloud_service.launch.process import ChildProcess
 from cloud_service.launch.redis_server import RedisServer
+from scalrec.cloud_keys import with_keys
 from scalrec.embedder_server import ServedEmbedder
 from scalrec.options import settings_environment
 from shared.progress import Progress
@@ -26,9 +27,15 @@ PROBE_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class RunningCloud:
-    """Where the cloud answers, and the children behind it (Redis is None when it was given)."""
+    """Where the cloud answers, and the children behind it (Redis is None when it was given).
+
+    Attributes:
+        settings: as the cloud runs with, its keys among them.
+    """
 
     url: str
+    admin_url: str
+    settings: Settings
     service: ChildProcess
     redis: RedisServer | None
 
@@ -47,6 +54,7 @@ async def running_cloud(
     Raises:
         LaunchError: Redis or the service did not become ready; carries the tail of its log.
     """
+    settings = with_keys(settings)
     async with AsyncExitStack() as stack:
         with progress.task("cloud service and Redis") as task:
             redis_url, redis = settings.cloud.redis_url, None
@@ -56,11 +64,13 @@ async def running_cloud(
                 redis_url = await redis.start()
             host = settings.cloud.host
             port = claim_port(settings.cloud.port, host)
+            admin_port = claim_port(settings.cloud.admin_port or 0, settings.cloud.admin_host)
             service = ChildProcess(
                 "cloud service",
                 [sys.executable, "-m", "scalrec", "serve", "--bundle", str(bundle.absolute())],
                 log=logs / "cloud.log",
-                env=os.environ | _service_environment(settings, embedder, redis_url, port),
+                env=os.environ
+                | _service_environment(settings, embedder, redis_url, port, admin_port),
             )
             stack.push_async_callback(service.stop)
             service.start()
@@ -70,13 +80,20 @@ async def running_cloud(
                 READY_TIMEOUT_S,
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
-        yield RunningCloud(url, service, redis)
+        admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
+        yield RunningCloud(url, admin_url, settings, service, redis)
 
 
 def _service_environment(
-    settings: Settings, embedder: ServedEmbedder, redis_url: SecretStr, port: int
+    settings: Settings,
+    embedder: ServedEmbedder,
+    redis_url: SecretStr,
+    port: int,
+    admin_port: int,
 ) -> dict[str, str]:
-    cloud = settings.cloud.model_copy(update={"port": port, "redis_url": redis_url})
+    cloud = settings.cloud.model_copy(
+        update={"port": port, "admin_port": admin_port, "redis_url": redis_url}
+    )
     served = settings.model_copy(update={"cloud": cloud, "embedder": embedder.settings})
     return settings_environment(served) | {"OMP_NUM_THREADS": "1"}
 

@@ -17,6 +17,7 @@ from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
 from shared.progress import Progress
 from shared.settings import EmbedderSettings, Settings
+from shared.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class ServedEmbedder:
     fallback_reason: str = ""
     seconds_to_ready: float = 0.0
 
-    def connect(self, threads: int | None = None) -> Embedder:
+    def connect(self, threads: int | None = None, tracing: Tracing | None = None) -> Embedder:
         """A client of it (or, without a server, the model inside this process)."""
-        return create_embedder(self.settings, model_dir=self.model_dir, threads=threads)
+        return create_embedder(
+            self.settings, model_dir=self.model_dir, threads=threads, tracing=tracing
+        )
 
 
 @asynccontextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from cloud_service.app import create_app
@@ -14,12 +15,14 @@ from loadtest.clock import Clock, WallClock
 from loadtest.recorder import Recorder
 from loadtest.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.schedule import build_schedule
+from scalrec.cloud_keys import token_source, with_keys
 from scalrec.offline_cloud import PrecomputedEmbedder, embed_abstracts
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
+from shared.tracing import open_tracing
 from training.background import in_thread
 
 
@@ -38,7 +41,10 @@ async def replay_over_http(
     def connect() -> CloudTransport:
         return HttpTransport(url)
 
-    with Recorder(run_dir) as recorder:
+    with ExitStack() as stack:
+        recorder = stack.enter_context(Recorder(run_dir))
+        if (tracing := open_tracing(settings.telemetry, "scalrec-device")) is not None:
+            stack.callback(tracing.close)
         return await replay(
             log,
             split,
@@ -48,6 +54,8 @@ async def replay_over_http(
             clock=WallClock(),
             recorder=recorder,
             progress=progress,
+            tokens=token_source(settings, time.time),
+            tracing=tracing,
         )
 
 
@@ -79,13 +87,9 @@ async def replay_virtually(
     The cloud runs inside the process, without sockets. Every abstract the fleet can send is
     embedded beforehand by the real embedder, because nothing real can be awaited there.
     """
-    schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
-    points = list(zip(schedule.user.tolist(), schedule.step.tolist(), strict=True))
-    # A warm-up asks up to k events before the first recorded request.
-    for user, first in schedule.first_steps().items():
-        points += [(user, step) for step in range(max(0, first - settings.device.k), first)]
-    abstracts = await embed_abstracts(
-        settings, log, embedder, points, label="embedding the replay's abstracts", progress=progress
+    settings = with_keys(settings)
+    precomputed = await embed_beforehand(
+        settings, log, split, bundle, embedder, progress=progress
     )
     precomputed = PrecomputedEmbedder(embedder.identity, abstracts)
 
@@ -103,7 +107,14 @@ async def replay_virtually(
 
     return await in_thread(
         lambda stoppable: run_replay(
-            log, split, bundle, settings, open_cloud, run_dir, progress=stoppable
+            log,
+            split,
+            bundle,
+            settings,
+            open_cloud,
+            run_dir,
+            progress=stoppable,
+            tokens=lambda clock: token_source(settings, clock.unix),
         ),
         progress,
     )

@@ -10,6 +10,7 @@ ScalrecError
   EmbedderError
     EmbedderUnavailable  the embedding server does not answer, or not in time
     EmbedderMismatch     it answers with vectors of another shape, or not finite ones
+  TokenRefused         a device token opens nothing (missing, altered, expired, foreign key)
   StoreUnavailable     the snapshot store (Redis) cannot be reached
   CloudUnavailable     the device could not get a snapshot (deadline, refusal, breaker open)
   LaunchError          a child process did not become ready
@@ -72,6 +73,20 @@ class EmbedderUnavailable(EmbedderError):
 
 class EmbedderMismatch(EmbedderError):
     """The embedding server answers with vectors of another shape, or not finite ones."""
+
+
+class TokenRefused(ScalrecError):
+    """A token that opens nothing.
+
+    Args:
+        reason: a stable word for logs: ``missing``, ``malformed``, ``unknown-key``,
+            ``signature``, ``expired``, ``audience``.
+        message: what to do about it; never a part of the token.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreUnavailable(ScalrecError):

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
+from shared.errors import ConfigError
+from shared.settings import TelemetrySettings
+
 SpanKind = Literal["internal", "client", "server"]
 Attribute = str | int | float | bool
 
@@ -77,3 +80,25 @@ class NoTracing:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def open_tracing(settings: TelemetrySettings, service: str) -> Tracing | None:
+    """Tracing as the settings want it; None when it is off. The caller closes it.
+
+    Raises ConfigError when traces are wanted and OpenTelemetry is not installed.
+    """
+    if settings.traces == "off":
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from shared.otel import OtelTracing
+    except ImportError as error:
+        raise ConfigError(
+            f"telemetry.traces is {settings.traces}, but {error.name} is not installed: run "
+            "`pip install scalrec[otel]`, or set telemetry.traces=off"
+        ) from error
+    return OtelTracing(
+        service, BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint))
+    )

@@ -10,6 +10,7 @@ from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
 from shared.errors import ConfigError
 from shared.settings import EmbedderSettings
+from shared.tracing import Tracing
 
 
 def create_embedder(
@@ -18,6 +19,7 @@ def create_embedder(
     model_dir: Path | None,
     url: str | None = None,
     threads: int | None = None,
+    tracing: Tracing | None = None,
 ) -> Embedder:
     """An embedder that is not ready yet: nothing is loaded or connected here.
 
@@ -26,6 +28,7 @@ def create_embedder(
         model_dir: folder of the model for the transformers back end; None: a hub id or a path.
         url: the embedding server of the vllm back end, if not ``settings.url``.
         threads: of the transformers back end.
+        tracing: whose trace context the vllm back end passes on.
 
     Raises:
         ConfigError: the settings do not name what the back end needs.
@@ -55,4 +58,5 @@ def create_embedder(
         batch_size=settings.batch_size,
         concurrency=settings.concurrency,
         api_key=settings.api_key,
+        trace_headers=None if tracing is None else tracing.headers,
     )

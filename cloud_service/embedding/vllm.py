@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -36,6 +36,7 @@ class VllmEmbedder:
         concurrency: HTTP requests at once within one ``embed``.
         timeout_s: for one HTTP request. A deadline of the caller comes on top.
         api_key: sent as a bearer token.
+        trace_headers: what each request carries besides, asked for at every one.
 
     Raises:
         ConfigError: the URL is malformed.
@@ -52,7 +53,9 @@ class VllmEmbedder:
         concurrency: int = 4,
         timeout_s: float = 120.0,
         api_key: SecretStr | None = None,
+        trace_headers: Callable[[], Mapping[str, str]] | None = None,
     ):
+        self._trace_headers = trace_headers or dict
         try:
             base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
         except httpx.InvalidURL as error:
@@ -175,7 +178,9 @@ class VllmEmbedder:
         """JSON answer to one request; repeated once when a kept-alive connection had died."""
         for attempt in (1, 2):
             try:
-                response = await self._client.request(method, path, json=body)
+                response = await self._client.request(
+                    method, path, json=body, headers=self._trace_headers()
+                )
                 break
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 if attempt == 2:

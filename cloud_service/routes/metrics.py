@@ -7,8 +7,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from cloud_service.problems import documented
-
 
 def metrics_router(registry: CollectorRegistry) -> APIRouter:
     """The route over one app's registry."""
@@ -19,10 +17,7 @@ def metrics_router(registry: CollectorRegistry) -> APIRouter:
         operation_id="metrics",
         summary="Prometheus metrics",
         response_class=Response,
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-            **documented(),
-        },
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
         """All counters and histograms of this process, in the text format 0.0.4."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Header, Path, Request, Security
+from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
 
 from cloud_service.problems import ProblemError, documented
+from cloud_service.security import Gate
 from cloud_service.snapshot_service import Served, SnapshotService
 from shared.schemas import (
     BUNDLE_HEADER,
@@ -57,9 +59,26 @@ _SNAPSHOT: dict[str, Any] = {
 }
 
 
-def snapshots_router(service: SnapshotService, *, bundle_id: str, keep_s: float) -> APIRouter:
-    """Routes over ``service``; ``keep_s`` is how long the store keeps a snapshot, seconds."""
-    router = APIRouter(prefix="/v1/users/{user}", tags=["snapshots"])
+# Described here, checked by the gate: a dependency would run after the body has been read.
+_BEARER = HTTPBearer(
+    scheme_name="deviceToken",
+    description="A token of the user in the path, as `scalrec token issue` makes them.",
+    bearerFormat="JWT",
+    auto_error=False,
+)
+_GATE = (ProblemType.UNAUTHENTICATED, ProblemType.FORBIDDEN, ProblemType.RATE_LIMITED)
+
+
+def snapshots_router(
+    service: SnapshotService, gate: Gate, *, bundle_id: str, keep_s: float
+) -> APIRouter:
+    """Routes over ``service`` behind ``gate``; the store keeps a snapshot ``keep_s`` seconds."""
+    router = APIRouter(
+        prefix="/v1/users/{user}",
+        tags=["snapshots"],
+        route_class=gate.route_class(),
+        dependencies=[Security(_BEARER)],
+    )
     # Never fresh, as the user may have acted since; usable while a new one is fetched or the
     # cloud is away, for as long as it is kept (RFC 5861). Private: it is about one user.
     cache_control = (
@@ -91,8 +110,9 @@ def snapshots_router(service: SnapshotService, *, bundle_id: str, keep_s: float)
         responses={
             200: _SNAPSHOT,
             **documented(
+                *_GATE,
                 ProblemType.INVALID_REQUEST,
-                ProblemType.REQUEST_TOO_LARGE,
+                ProblemType.UNSUPPORTED_MEDIA_TYPE,
                 ProblemType.BUNDLE_MISMATCH,
                 ProblemType.OVERLOADED,
                 ProblemType.EMBEDDER_UNAVAILABLE,
@@ -124,6 +144,7 @@ def snapshots_router(service: SnapshotService, *, bundle_id: str, keep_s: float)
             200: _SNAPSHOT,
             304: {"description": "The stored snapshot still is the one that If-None-Match names."},
             **documented(
+                *_GATE,
                 ProblemType.INVALID_REQUEST,
                 ProblemType.NO_SNAPSHOT,
                 ProblemType.STORE_UNAVAILABLE,

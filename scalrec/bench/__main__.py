@@ -67,7 +67,7 @@ async def _bench(settings: Settings, console: Console) -> None:
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress
             ) as cloud:
-                results += await compare_cloud(cloud.url, served, _abstracts(settings, log))
+                results += await compare_cloud(cloud, served, _abstracts(settings, log))
     # After the servers are gone: their cores would be in the way.
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)

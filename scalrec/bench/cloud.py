@@ -12,6 +12,8 @@ import numpy as np
 
 from cloud_service.embedding.base import model_name
 from scalrec.bench.timing import Comparison
+from scalrec.cloud_keys import token_source
+from scalrec.cloud_stack import RunningCloud
 from scalrec.embedder_server import ServedEmbedder
 from shared.snapshot import MEDIA_TYPE
 
@@ -22,7 +24,7 @@ Call = Callable[[httpx.AsyncClient, str, int], Awaitable[httpx.Response]]
 
 
 async def compare_cloud(
-    cloud_url: str, served: ServedEmbedder, abstracts: Sequence[str], *, concurrency: int = 8
+    cloud: RunningCloud, served: ServedEmbedder, abstracts: Sequence[str], *, concurrency: int = 8
 ) -> list[Comparison]:
     """Requests per second of both, in alternating rounds over abstracts nobody has sent before.
 
@@ -31,13 +33,18 @@ async def compare_cloud(
     """
     texts = iter(abstracts)
     users = itertools.count()
-    settings = served.settings
+    settings, url = served.settings, cloud.url
+    tokens = token_source(cloud.settings, time.time)
 
     async def through_service(client: httpx.AsyncClient, text: str, user: int) -> httpx.Response:
+        name = f"bench-{user}"
+        headers = {"Accept": MEDIA_TYPE}
+        if tokens is not None:
+            headers["Authorization"] = f"Bearer {await tokens.token(name)}"
         return await client.post(
-            f"{cloud_url}/v1/users/bench-{user}/snapshot",
+            f"{url}/v1/users/{name}/snapshot",
             json={"abstract": text, "step": 1},
-            headers={"Accept": MEDIA_TYPE},
+            headers=headers,
         )
 
     async def raw(client: httpx.AsyncClient, text: str, user: int) -> httpx.Response:

@@ -16,6 +16,7 @@ from loadtest.clock import Clock
 from loadtest.replay import Connect, run_replay
 from scalrec.bench.device import OnnxOnly
 from scalrec.bench.timing import Comparison, interleaved
+from scalrec.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
@@ -36,7 +37,7 @@ def compare_replay(
 ) -> list[Comparison]:
     """One replay of every user under the virtual clock, everything in one process."""
     replay = settings.replay.model_copy(update={"clock": "virtual", "users": log.n_users})
-    fast = settings.model_copy(update={"replay": replay})
+    fast = with_keys(settings.model_copy(update={"replay": replay}))
 
     @asynccontextmanager
     async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
@@ -52,7 +53,14 @@ def compare_replay(
 
     with tempfile.TemporaryDirectory() as folder:
         result = run_replay(
-            log, split, bundle, fast, open_cloud, Path(folder), progress=NullProgress()
+            log,
+            split,
+            bundle,
+            fast,
+            open_cloud,
+            Path(folder),
+            progress=NullProgress(),
+            tokens=lambda clock: token_source(fast, clock.unix),
         )
     models = DeviceModels.load(bundle)
     limit = OnnxOnly(models, models.profile.window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +16,13 @@ from loadtest.run_info import describe_run, write_run_info
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.bundles import bundle_dir
+from scalrec.cloud_keys import token_source, with_local_keys
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.options import (
     ColumnsOption,
     ItemsOption,
     LogOption,
+    ProfileOption,
     SeedOption,
     SetOption,
     WorkDirOption,
@@ -45,6 +48,7 @@ def fleet(
     log: LogOption = None,
     columns: ColumnsOption = None,
     items: ItemsOption = None,
+    profile: ProfileOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle of the devices (default: of log and profile).")
     ] = None,
@@ -59,6 +63,7 @@ def fleet(
         log=log,
         columns=columns,
         items=items,
+        profile=profile,
         seed=seed,
         work_dir=work_dir,
         assignments=assignments,
@@ -69,6 +74,8 @@ def fleet(
         raise ConfigError(
             "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
         )
+    settings = with_local_keys(settings, url)
+    token_source(settings, time.time)  # says now what would otherwise fail after loading the log
     run_command(_fleet(settings, url, bundle or bundle_dir(settings)))
 
 

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
+from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
 from cloud_service.launch.ports import claim_port
 from cloud_service.launch.redis_server import RedisServer
+from cloud_service.security import required_keys
+from cloud_service.telemetry import Telemetry
 from scalrec.bundles import bundle_dir
+from scalrec.cloud_keys import shared_on_this_machine, with_keys_on_loopback
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.embedder_server import served_embedder
 from scalrec.options import (
     EmbedderOption,
     ModelOption,
+    ProfileOption,
     SetOption,
     WorkDirOption,
     settings_from,
 )
 from scalrec.running import run_command
 from shared.bundle import load_bundle
-from shared.settings import Settings
+from shared.settings import CloudSettings, Settings
+from shared.tracing import open_tracing
 
 GRACEFUL_SHUTDOWN_S = 5
 
@@ -37,13 +46,20 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     embedder: EmbedderOption = None,
     model: ModelOption = None,
+    profile: ProfileOption = None,
     work_dir: WorkDirOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Serve snapshots over HTTP until interrupted; the API is described at /docs."""
+    """Serve snapshots over HTTP until interrupted.
+
+    Callers show a token of the user they ask about (`scalrec token`). On loopback, without keys,
+    one is made for this run, and `scalrec fleet` on this machine finds it. Metrics and the API's
+    description are on a port of their own (cloud.admin_port), for this machine alone by default.
+    """
     settings = settings_from(
         embedder=embedder,
         model=model,
+        profile=profile,
         work_dir=work_dir,
         assignments=assignments,
         cloud={"host": host, "port": port},
@@ -55,9 +71,15 @@ async def _serve(settings: Settings, path: Path) -> None:
     console = make_console()
     print_settings(console, settings)
     bundle = load_bundle(path)
+    settings = with_keys_on_loopback(settings)
+    required_keys(settings.cloud)  # before anything is started
     port = claim_port(settings.cloud.port, settings.cloud.host)
+    admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host)
     logs = settings.work_dir / "serve"
     async with AsyncExitStack() as stack:
+        tracing = open_tracing(settings.telemetry, "scalrec-cloud")
+        if tracing is not None:
+            stack.callback(tracing.close)
         served = await stack.enter_async_context(
             served_embedder(
                 settings,
@@ -72,18 +94,59 @@ async def _serve(settings: Settings, path: Path) -> None:
             redis = await stack.enter_async_context(RedisServer(logs / "redis"))
             cloud = cloud.model_copy(update={"redis_url": redis.url})
         settings = settings.model_copy(update={"cloud": cloud, "embedder": served.settings})
-        app = create_app(settings, bundle=bundle, embedder=served.connect())
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=cloud.host,
-                port=port,
-                log_level="warning",
-                timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-            )
+        telemetry = Telemetry.create(level=cloud.log_level)
+        app = create_app(
+            settings,
+            bundle=bundle,
+            embedder=served.connect(tracing=tracing),
+            telemetry=telemetry,
+            tracing=tracing,
         )
+        admin = create_admin_app(app, telemetry.metrics.registry)
+        await stack.enter_async_context(_served_beside(admin, cloud.admin_host, admin_port))
+        stack.enter_context(shared_on_this_machine(settings, port))
         console.print(
             f"[green]✓[/] bundle {bundle.id} ({bundle.manifest.log}) at "
-            f"http://{cloud.host}:{port}, API at /docs"
+            f"http://{cloud.host}:{port}; metrics and API at /docs of "
+            f"http://{cloud.admin_host}:{admin_port}",
+            soft_wrap=True,
         )
-        await server.serve()
+        await uvicorn.Server(_config(app, cloud.host, port)).serve()
+
+
+def _admin_port(cloud: CloudSettings) -> int:
+    """The next one after the public port, unless it is set; 0 stands for any."""
+    if cloud.admin_port is not None:
+        return cloud.admin_port
+    return cloud.port + 1 if 0 < cloud.port < 65535 else 0
+
+
+def _config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+    )
+
+
+class _Beside(uvicorn.Server):
+    """A server that ends with another one, to which it leaves the signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _served_beside(app: FastAPI, host: str, port: int) -> AsyncIterator[None]:
+    """``app`` at ``host:port`` for the length of the block."""
+    server = _Beside(_config(app, host, port))
+    running = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running

@@ -47,9 +47,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 
 def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path: Path) -> None:
     folder, own = exported
-    port = free_port()
+    port, admin_port = free_port(), free_port()
     [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
-    use = ["--bundle", str(bundle), *QUICK]
+    use = ["--bundle", str(bundle), "--set", f"cloud.admin_port={admin_port}", *QUICK]
     serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "cloud")
     cloud_url = f"http://127.0.0.1:{port}"
     small = ["--users", "10", "--duration", "4"]
@@ -57,8 +57,12 @@ def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path:
     with serve.started() as cloud:
         serve.wait_for("API at /docs", cloud, timeout_s=60)
         fleet.finish(timeout_s=120)
-        metrics = httpx.get(f"{cloud_url}/metrics", trust_env=False).text
-        assert "scalrec" in metrics
+        metrics = httpx.get(f"http://127.0.0.1:{admin_port}/metrics", trust_env=False).text
+        assert 'scalrec_snapshots_total{outcome="fresh"}' in metrics
+        assert httpx.get(f"{cloud_url}/metrics", trust_env=False).status_code == 404
+        # The fleet found the key that the cloud made for itself; others have none.
+        nobody = httpx.get(f"{cloud_url}/v1/users/ada/snapshot", trust_env=False)
+        assert nobody.status_code == 401
         cloud.send_signal(signal.SIGTERM)
         cloud.wait(20)
     assert serve.left_over() == []
@@ -128,7 +132,7 @@ def test_a_fleet_refuses_a_cloud_of_another_bundle(
     [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
     port = free_port()
     other = make_bundle(tmp_path / "other", text_dim=64)
-    use = ["--bundle", str(other.path), *QUICK]
+    use = ["--bundle", str(other.path), "--set", "cloud.admin_port=0", *QUICK]
     serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "c")
     to = ["--cloud", f"http://127.0.0.1:{port}", "--bundle", str(bundle)]
     fleet = CliRun(["fleet", *to, *own, *QUICK], tmp_path / "fleet")

@@ -16,13 +16,23 @@ from shared.settings import CloudSettings, EmbedderSettings, Settings
 
 
 def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> Settings:
-    """Settings of a cloud over the hashing embedder; deadlines of one second or less."""
+    """Settings of a cloud over the hashing embedder; deadlines of one second or less.
+
+    It asks for no tokens and limits no device, unless told otherwise.
+    """
     return Settings(
         embedder=EmbedderSettings(
             **{"backend": "hashing", "model": "hashing-16", "deadline_s": 1.0} | (embedder or {})
         ),
         cloud=CloudSettings(
-            **{"candidates": 10, "store_deadline_s": 0.5, "retry_after_s": 2.0} | cloud
+            **{
+                "candidates": 10,
+                "store_deadline_s": 0.5,
+                "retry_after_s": 2.0,
+                "auth": "off",
+                "device_requests_per_minute": 0,
+            }
+            | cloud
         ),
     )
 

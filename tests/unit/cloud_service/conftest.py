@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
 from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.telemetry import Telemetry
@@ -46,6 +47,7 @@ class Cloud:
 
     app: FastAPI
     client: httpx.AsyncClient
+    admin: httpx.AsyncClient
     bundle: Bundle
     embedder: Switchable
     store: SwitchableStore
@@ -76,5 +78,6 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
         telemetry=telemetry,
         now=lambda: clock[0],
     )
-    async with client_of(app) as client:
-        yield Cloud(app, client, bundle, embedder, store, telemetry, log, clock)
+    admin_app = create_admin_app(app, telemetry.metrics.registry)
+    async with client_of(app) as client, client_of(admin_app) as admin:
+        yield Cloud(app, client, admin, bundle, embedder, store, telemetry, log, clock)

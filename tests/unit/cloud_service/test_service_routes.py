@@ -19,13 +19,13 @@ from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.unit.cloud_service.conftest import Cloud
 from tests.unit.cloud_service.test_snapshot_routes import assert_problem
 
+GATE, SIZES = {401, 403, 429}, {413, 431}
 DOCUMENTED = {
-    ("POST", "/v1/users/{user}/snapshot"): {200, 409, 413, 422, 429, 500, 503},
-    ("GET", "/v1/users/{user}/snapshot"): {200, 304, 404, 422, 500, 503},
-    ("GET", "/v1/bundle"): {200, 500},
-    ("GET", "/healthz"): {200, 500},
-    ("GET", "/readyz"): {200, 500, 503},
-    ("GET", "/metrics"): {200, 500},
+    ("POST", "/v1/users/{user}/snapshot"): GATE | SIZES | {200, 409, 415, 422, 500, 503},
+    ("GET", "/v1/users/{user}/snapshot"): GATE | SIZES | {200, 304, 404, 422, 500, 503},
+    ("GET", "/v1/bundle"): SIZES | {200, 500},
+    ("GET", "/healthz"): SIZES | {200, 500},
+    ("GET", "/readyz"): SIZES | {200, 500, 503},
 }
 
 
@@ -92,7 +92,7 @@ async def test_metrics_count_by_template_and_never_name_a_user(cloud: Cloud) -> 
     await cloud.post("a-very-private-name")
     await cloud.client.get("/nowhere/a-very-private-name")
     await cloud.client.request("BREW", "/healthz")
-    answer = await cloud.client.get("/metrics")
+    answer = await cloud.admin.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'scalrec_snapshots_total{outcome="fresh"} 1.0' in answer.text
     assert 'scalrec_snapshot_computations{state="in_flight"} 0.0' in answer.text
@@ -113,8 +113,21 @@ async def test_apps_share_no_state(cloud: Cloud, tmp_path: Path) -> None:
     )
     async with client_of(other) as client:
         await cloud.post()
-        assert 'snapshots_total{outcome="fresh"}' not in (await client.get("/metrics")).text
+        assert (await client.get("/v1/bundle")).status_code == 200
+        fresh = telemetry.metrics.registry.get_sample_value
+        assert fresh("scalrec_snapshots_total", {"outcome": "fresh"}) is None
     await cloud.store.ping()  # lent parts stay open
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/docs", "/openapi.json", "/redoc"])
+async def test_the_public_port_serves_the_api_alone(cloud: Cloud, path: str) -> None:
+    assert_problem(await cloud.client.get(path), 404, ProblemType.NOT_FOUND)
+
+
+async def test_the_admin_port_describes_the_public_api_and_serves_none_of_it(cloud: Cloud) -> None:
+    assert (await cloud.admin.get("/docs")).status_code == 200
+    assert (await cloud.admin.get("/v1/bundle")).status_code == 404
+    assert (await cloud.admin.get("/v1/users/ada/snapshot")).status_code == 404
 
 
 async def test_unknown_paths_and_methods(cloud: Cloud) -> None:
@@ -146,7 +159,7 @@ async def test_odd_request_ids_are_replaced(cloud: Cloud, given: str) -> None:
 
 
 async def test_every_route_documents_its_problems(cloud: Cloud) -> None:
-    schema = (await cloud.client.get("/openapi.json")).json()
+    schema = (await cloud.admin.get("/openapi.json")).json()
     found = {
         (method.upper(), path): operation
         for path, operations in schema["paths"].items()

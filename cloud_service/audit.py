@@ -1,0 +1,56 @@
+"""AuditLog: one line for every request that was turned away, without what it said."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+from structlog.typing import FilteringBoundLogger
+
+from shared.schemas import ProblemType
+
+REFUSALS = frozenset(
+    {
+        ProblemType.INVALID_REQUEST,
+        ProblemType.UNAUTHENTICATED,
+        ProblemType.FORBIDDEN,
+        ProblemType.REQUEST_TOO_LARGE,
+        ProblemType.HEADERS_TOO_LARGE,
+        ProblemType.UNSUPPORTED_MEDIA_TYPE,
+        ProblemType.BUNDLE_MISMATCH,
+        ProblemType.RATE_LIMITED,
+        ProblemType.OVERLOADED,
+    }
+)
+
+
+class AuditLog:
+    """Writes event ``refused`` with reason, status, method, route, and whom it was about.
+
+    ``user`` and ``device`` are the token's, where there was a valid one; ``asked_for`` is the user
+    in the path; users are pseudonyms. The ids of request and refresh come with the logger's
+    context. Neither tokens nor bodies nor paths are written.
+    """
+
+    def __init__(self, log: FilteringBoundLogger):
+        self._log = log
+
+    def refused(self, scope: Scope, type_: ProblemType, status: int, why: str = "") -> None:
+        """Note that the request of ``scope`` was answered with ``type_``, if that is a refusal."""
+        if type_ not in REFUSALS:
+            return
+        state = scope.get("state", {})
+        about = {name: state.get(name) for name in ("user", "device", "asked_for")}
+        self._log.warning(
+            "refused",
+            audit=True,
+            reason=type_.value.rsplit(":", 1)[-1],
+            status=status,
+            method=scope["method"],
+            route=route_of(scope),
+            **({"why": why} if why else {}),
+            **{name: value for name, value in about.items() if value is not None},
+        )
+
+
+def route_of(scope: Scope) -> str:
+    """The template, not the path: paths hold user ids, and would make endless label values."""
+    return getattr(scope.get("route"), "path", "unmatched")
