@@ -1,0 +1,17 @@
+#!/bin/sh
+# The embedding server: the options that cloud_service/launch/vllm_server.py starts it with.
+# Not `vllm serve`: the CPU build is a distribution of another name, which that command looks up.
+set -eu
+: "${VLLM_API_KEY:?no VLLM_API_KEY: the server would be open to everybody on its network}"
+model=${SCALREC_EMBEDDER__MODEL:-minilm}
+name=${model##*/}
+# vLLM's rendezvous files, and what torch and transformers would keep in a home.
+export TMPDIR=/tmp HF_HOME=/tmp/hf VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/tmp/vllm-config
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
+export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1}
+export VLLM_CPU_NUM_OF_RESERVED_CPU=${VLLM_CPU_NUM_OF_RESERVED_CPU:-0} # else one core stays idle
+exec python -m vllm.entrypoints.openai.api_server \
+  --model "/cache/models/served/$name" --served-model-name "$name" \
+  --host 0.0.0.0 --port 8000 \
+  --runner pooling --pooler-config "{\"pooling_type\":\"${SCALREC_EMBEDDER__POOLING:-MEAN}\"}" \
+  --max-model-len 512 --disable-uvicorn-access-log --dtype bfloat16 --enforce-eager "$@"

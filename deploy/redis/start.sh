@@ -1,0 +1,13 @@
+#!/bin/sh
+# Redis with one user who may do what the snapshot store does, on its own keys, and one for probes.
+set -eu
+password=$(cat /run/secrets/password)
+[ "${#password}" -ge 20 ] || { echo "the Redis secret is shorter than 20 characters" >&2; exit 1; }
+hash=$(printf %s "$password" | sha256sum | cut -d' ' -f1)
+umask 077
+cat > /run/redis/users.acl <<ACL
+user default off resetchannels -@all
+user scalrec on #$hash ~scalrec:* resetchannels -@all +get +set +del +eval +evalsha +script|load +ping +hello +client|setname +client|setinfo +select
+user probe on #$hash resetkeys resetchannels -@all +ping +hello +info
+ACL
+exec redis-server /etc/scalrec/redis.conf
