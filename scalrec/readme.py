@@ -1,7 +1,9 @@
 """Tables in README and docs, generated from committed run summaries, never typed.
 
 A document holds ``<!-- table: KIND RECORD -->`` ... ``<!-- /table -->``; what stands between is
-replaced by the table KIND made from ``docs/results/RECORD.json``.
+replaced by the table KIND made from ``docs/results/RECORD.json``. With
+``<!-- table: experiment NAME TABLE -->`` it is a table of an experiment, over all logs it has a
+record of.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import publish, spec
+from experiments.tables import table_text
 from loadtest.summary.model import Estimate, Metrics, Part, Summary
 from shared.errors import DataError
 
 RECORDS = Path("docs/results")
 DOCUMENTS = ("README.md",)
-_BLOCK = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (\S+) (\S+)(?: (\S+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def update_documents(root: Path, summary: Summary) -> list[Path]:
@@ -55,7 +59,9 @@ def render(text: str, root: Path) -> str:
     """
 
     def fill(match: re.Match[str]) -> str:
-        opening, kind, record, closing = match.groups()
+        opening, kind, record, table, closing = match.groups()
+        if kind == "experiment":
+            return f"{opening}{_experiment_table(root, record, table)}{closing}"
         path = root / RECORDS / f"{record}.json"
         if kind not in _TABLES:
             raise DataError(f"no table is called {kind!r}: one of {', '.join(_TABLES)}")
@@ -124,6 +130,15 @@ def ranking_table(summary: Summary) -> str:
         f"{_repeats(section.scope.repeat_policy)}, half-life {section.scope.half_life:g} events."
     )
     return _markdown(head, rows, caption)
+
+
+def _experiment_table(root: Path, name: str, table: str | None) -> str:
+    """A table of an experiment over all its committed records."""
+    experiment = spec.load(name)
+    if table is None or table not in experiment.tables:
+        raise DataError(f"{name} has no table {table!r}: one of {', '.join(experiment.tables)}")
+    records = publish.records_of(root / RECORDS, experiment)
+    return table_text(experiment, experiment.tables[table], records)
 
 
 def _without_places(settings: dict[str, Any]) -> dict[str, Any]:

@@ -43,10 +43,21 @@ class Resampler:
             values, codes = values[mask], codes[mask]
         # bincount gives integers when there is nothing to weigh.
         sums = np.bincount(codes, weights=values, minlength=self._n_users).astype(np.float64)
+        counts = np.bincount(codes, minlength=self._n_users).astype(np.float64)
+        return self.add_sums(sums, counts)
+
+    def add_sums(self, sums: Float, counts: Float) -> int:
+        """Register a quantity by its sum and its count per user, both [users]; returns a handle."""
+        if not sums.shape == counts.shape == (self._n_users,):
+            raise ValueError(f"{sums.shape} sums, {counts.shape} counts, {self._n_users} users")
         self._sums.append(sums)
-        self._counts.append(np.bincount(codes, minlength=self._n_users).astype(np.float64))
+        self._counts.append(counts)
         self.__dict__.pop("_means", None)
         return len(self._sums) - 1
+
+    def resampled(self, handle: int) -> Float:
+        """[draws] means of a registered quantity, the same users drawn for every quantity."""
+        return self._means[:, handle]
 
     def mean(self, handle: int) -> Estimate:
         """Mean of a registered quantity; without a value where no request is in its group."""
@@ -54,7 +65,7 @@ class Resampler:
         if count == 0:
             return Estimate(value=None, low=None, high=None, count=0)
         value = self._sums[handle].sum() / count
-        return _estimate(float(value), self._means[:, handle], count)
+        return percentile_estimate(float(value), self._means[:, handle], count)
 
     def ratio(self, numerator: int, denominator: int) -> Estimate:
         """Ratio of two means, e.g. the share of a loss that was won back."""
@@ -64,7 +75,7 @@ class Resampler:
             return Estimate(value=None, low=None, high=None, count=count)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = self._means[:, numerator] / self._means[:, denominator]
-        return _estimate(above / below, ratios, count)
+        return percentile_estimate(above / below, ratios, count)
 
     @cached_property
     def _means(self) -> Float:
@@ -83,7 +94,8 @@ class Resampler:
         return means
 
 
-def _estimate(value: float, resampled: Float, count: int) -> Estimate:
+def percentile_estimate(value: float, resampled: Float, count: int) -> Estimate:
+    """The value with the 2.5 and 97.5 % quantiles of its ``resampled`` values [draws]."""
     usable = resampled[np.isfinite(resampled)]
     if usable.size == 0:
         return Estimate(value=value, low=None, high=None, count=count)

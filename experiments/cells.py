@@ -1,0 +1,143 @@
+"""Cells: one log, profile, variant and seed, with the settings and the key that follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.spec import Experiment, Overrides
+from shared.errors import ConfigError
+from shared.profile import PRESETS
+from shared.settings import Settings, printable
+
+# What may differ between machines and leaves a result as it is.
+_NO_PART = {
+    "embedder": ("backend", "url", "api_key", "python", "batch_size", "concurrency", "device",
+                 "deadline_s", "start_timeout_s", "extra_args"),
+    "training": ("threads",),
+    "log": ("path", "columns", "items"),
+}  # fmt: skip
+_SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
+KEY_LENGTH = 16
+
+# Settings from nested overrides and a seed, under the user's own file, environment and options.
+Resolve = Callable[[Overrides, int], Settings]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The unit of work; cells that only differ in the variant share trained stages."""
+
+    log: str
+    profile: str
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.log} {self.profile} {self.variant} seed {self.seed}"
+
+    @property
+    def lane(self) -> tuple[str, str, int]:
+        """Cells of one lane run one after the other, so that none trains what another is at."""
+        return (self.log, self.profile, self.seed)
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell, ready to run.
+
+    Attributes:
+        key: hash over the settings that matter, the seed and the log's content.
+    """
+
+    cell: Cell
+    settings: Settings
+    key: str
+
+
+def expand(
+    experiment: Experiment,
+    log: str,
+    *,
+    profiles: Sequence[str] | None = None,
+    seeds: int | None = None,
+) -> Iterator[Cell]:
+    """Cells in the order of running: every variant of a lane, one seed of all, then the next."""
+    for seed in range(experiment.seeds if seeds is None else seeds):
+        for profile in experiment.profiles if profiles is None else profiles:
+            for variant in experiment.variants:
+                yield Cell(log, profile, variant, seed)
+
+
+def overrides_of(experiment: Experiment, cell: Cell, *, quick: bool = False) -> Overrides:
+    """Nested settings of a cell: base, then the log's, the profile, the variant, and quick."""
+    layers = [
+        experiment.base,
+        experiment.logs.get(cell.log, {}),
+        {"profile": PRESETS[cell.profile].model_dump()},
+        experiment.variants[cell.variant],
+        experiment.quick if quick else {},
+    ]
+    merged: Overrides = {}
+    for layer in layers:
+        merged = merge(merged, layer)
+    return merged
+
+
+def plan(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    resolve: Resolve,
+    data: str,
+    *,
+    quick: bool = False,
+) -> list[PlannedCell]:
+    """Settings and keys of cells.
+
+    Args:
+        data: fingerprint of the log.
+
+    Raises:
+        ConfigError: a variant's settings are wrong, or those of another variant.
+    """
+    planned: dict[str, PlannedCell] = {}
+    for cell in cells:
+        settings = resolve(overrides_of(experiment, cell, quick=quick), cell.seed)
+        key = cell_key(settings, data)
+        if key in planned:
+            raise ConfigError(
+                f"{experiment.name}: {cell} has the same settings as {planned[key].cell}; a "
+                "setting given with --set may override what the variants differ in"
+            )
+        planned[key] = PlannedCell(cell, settings, key)
+    return list(planned.values())
+
+
+def cell_key(settings: Settings, data: str) -> str:
+    """Hash over all that decides a cell's result, except the code."""
+    content = {"seed": settings.seed, "data": data, "candidates": settings.cloud.candidates}
+    text = json.dumps(content | relevant(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def relevant(settings: Settings) -> dict[str, Any]:
+    """The sections of the settings that decide a result, without places and machinery."""
+    plain = printable(settings)
+    return {
+        section: {k: v for k, v in plain[section].items() if k not in _NO_PART.get(section, ())}
+        for section in _SECTIONS
+    }
+
+
+def merge(below: Overrides, above: Overrides) -> Overrides:
+    """Nested dicts joined; where both have a value, that of ``above`` counts."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = merge(old, value)
+        merged[name] = value
+    return merged

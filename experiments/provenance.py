@@ -1,0 +1,67 @@
+"""Where figures come from: revision, code, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from training.sources import SourceTree
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("shared", "cloud_service", "device_runtime", "training")
+# What can change a figure; generated documents cannot.
+CODE = (*PACKAGES, "loadtest", "experiments", "scalrec", "pyproject.toml", "requirements")
+_NO_PART = frozenset({"shared.errors", "shared.progress", "training.background"})
+
+
+def code_hash(study: str, root: Path = ROOT) -> str:
+    """Hash over the code of a study (``module:function``) and all it imports; comments are free.
+
+    Raises:
+        ConfigError: the study's module does not exist.
+    """
+    module = study.partition(":")[0]
+    packages = tuple(dict.fromkeys((*PACKAGES, module.partition(".")[0])))
+    return SourceTree(root, packages, _NO_PART).hash([module])
+
+
+def changed_code(root: Path = ROOT) -> list[str]:
+    """Files of the code that differ from the commit, or are not part of it; sorted.
+
+    Outside a git checkout there is nothing to compare with: the list is empty.
+    """
+    done = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *CODE)
+    return [] if done is None else sorted(line[3:] for line in done.splitlines())
+
+
+def revision(root: Path = ROOT) -> str | None:
+    """Commit of the checkout, "+changes" if its code is edited; None outside a checkout."""
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    if commit is None:
+        return None
+    return commit.strip() + ("+changes" if changed_code(root) else "")
+
+
+def machine() -> str:
+    """Processor and cores, and the Python that ran."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(li.partition(":")[2].strip() for li in lines if li.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux, or a processor without a name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, Python {platform.python_version()}"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

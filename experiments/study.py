@@ -1,0 +1,98 @@
+"""What a cell is computed by, and what comes out of it: the seam to the training code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol, cast
+
+import polars as pl
+
+from cloud_service.embedding.base import Embedder
+from experiments.selection import METRICS, PARTS
+from shared.errors import ConfigError, DataError
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+
+STUDY = "training.study:run_cell"
+
+# One row per user, scorer, setting, gap, part and kind of steps; metrics are sums over n steps.
+SCHEMA = pl.Schema(
+    {
+        "user": pl.Int32(),
+        "scorer": pl.String(),
+        "setting": pl.String(),
+        "gap": pl.Int32(),
+        "part": pl.String(),
+        "loo": pl.Boolean(),
+        "n": pl.Int32(),
+        **{metric: pl.Float64() for metric in METRICS},
+    }
+)
+KEYS = ("user", "scorer", "setting", "gap", "part", "loo")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """Scores (see SCHEMA) and named scalars of one cell."""
+
+    scores: pl.DataFrame
+    extras: dict[str, float] = field(default_factory=dict)
+
+
+class Scored(Protocol):
+    """What a study returns: anything with the attributes of a CellResult."""
+
+    @property
+    def scores(self) -> pl.DataFrame: ...
+
+    @property
+    def extras(self) -> dict[str, float]: ...
+
+
+class Study(Protocol):
+    """Trains and evaluates one configuration with one seed."""
+
+    async def __call__(
+        self, settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    ) -> Scored: ...
+
+
+def find_study(name: str = STUDY) -> Study:
+    """The function called ``module:function``; raises ConfigError if there is none."""
+    module, _, function = name.partition(":")
+    try:
+        return cast(Study, getattr(import_module(module), function))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"nothing computes cells: {name} is not there ({error})") from error
+
+
+def checked(result: Scored) -> CellResult:
+    """The result in SCHEMA's order and types.
+
+    Raises:
+        DataError: columns are missing, values are impossible, or rows contradict each other.
+    """
+    missing = [name for name in SCHEMA if name not in result.scores.columns]
+    if missing:
+        raise DataError(f"a cell's scores lack {', '.join(missing)}")
+    scores = result.scores.select(list(SCHEMA)).cast(SCHEMA)
+    if scores.is_empty():
+        raise DataError("a cell has no scores")
+    if scores.null_count().sum_horizontal().item():
+        raise DataError("a cell's scores hold nulls")
+    if unknown := set(scores["part"].unique()) - set(PARTS):
+        raise DataError(f"a cell's scores name the part {sorted(unknown)[0]!r}, not one of {PARTS}")
+    for name in ("scorer", "setting"):
+        if scores[name].str.contains("/", literal=True).any():
+            raise DataError(f"a cell's scores name a {name} with a slash in it")
+    if scores.select(KEYS).is_duplicated().any():
+        raise DataError("a cell's scores hold two rows for one user and place")
+    # Each metric of a step lies between 0 and 1; rounding of the sums is allowed for.
+    impossible = pl.any_horizontal(
+        ~pl.col(metric).is_between(-1e-9, pl.col("n") + 1e-6) for metric in METRICS
+    )
+    if scores.filter(impossible | (pl.col("n") < 0)).height:
+        raise DataError("a cell's scores hold sums that n steps cannot have")
+    return CellResult(scores, {name: float(value) for name, value in result.extras.items()})
