@@ -16,7 +16,7 @@ from torch import Tensor
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress, Task
-from training.batches import Events, training_windows
+from training.batches import Events, Windows, training_windows
 from training.determinism import reproducible
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.evaluate import target_ranks
@@ -138,11 +138,11 @@ def train_backbone(
     with reproducible(seed, threads):
         model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
-        fit = _Fit(model, table, options, seed)
+        fit = BackboneFit(model, table, options, seed)
         return fit.run(train, known, validation, progress or NullProgress())
 
 
-class _Fit:
+class BackboneFit:
     """One training run: the state that its steps share."""
 
     def __init__(
@@ -202,21 +202,23 @@ class _Fit:
         total, count = 0.0, 0
         for step, index in enumerate(batches):
             self._set_rate(cycle, (epochs_done + step / len(batches)) / cycle.epochs)
-            log_p = next_item_log_likelihood(
-                self.model,
-                self.table,
-                windows.rows(index),
-                options.repeat_policy,
-                self._negatives(),
-            )
-            if len(log_p) == 0:  # every next item of the batch is a repeat and those are left out
+            value, targets = self.learn(windows.rows(index))
+            if not targets:
                 continue
-            value = self._step(-log_p.mean())
-            total, count = total + value * len(log_p), count + len(log_p)
+            total, count = total + value * targets, count + targets
             task.advance(0, note=f"{label}, batch {step + 1}/{len(batches)}, loss {value:.3f}")
         if width < self.model.config.window:
             self.model.extend_distances(width)
         return total / max(1, count)
+
+    def learn(self, batch: Windows) -> tuple[float, int]:
+        """One step of the optimizer on a batch: mean loss of its targets, and their number."""
+        log_p = next_item_log_likelihood(
+            self.model, self.table, batch, self.options.repeat_policy, self._negatives()
+        )
+        if len(log_p) == 0:  # every next item of the batch is a repeat and those are left out
+            return math.nan, 0
+        return self._step(-log_p.mean()), len(log_p)
 
     def _step(self, loss: Tensor) -> float:
         value = loss.item()

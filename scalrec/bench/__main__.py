@@ -22,6 +22,7 @@ from scalrec.bench.codec import compare_codec
 from scalrec.bench.device import compare_device
 from scalrec.bench.replay import compare_replay
 from scalrec.bench.timing import Comparison
+from scalrec.bench.training import compare_training
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_stack import running_cloud
 from scalrec.console import ConsoleProgress, make_console
@@ -71,6 +72,13 @@ async def _bench(settings: Settings, console: Console) -> None:
     # After the servers are gone: their cores would be in the way.
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)
+    results += await asyncio.to_thread(
+        compare_training,
+        log,
+        trained.split,
+        trained.backbone.model.config,
+        trained.backbone.options,
+    )
     _print(console, results)
     path = _write(settings.work_dir / "bench", results)
     console.print(f"[green]✓[/] {path}", soft_wrap=True)
