@@ -10,102 +10,67 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from device_runtime.history import RequestContext
-from device_runtime.sanitise import clean_text, identifiers, remove_phrase
+from device_runtime.history import RequestContext, Window
+from device_runtime.item_words import ItemWords
+from device_runtime.moments import moment_in_words, slot_in_words
+from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-DAY_PARTS = (  # first hour of each part of the day
-    (0, "night"),
-    (5, "early morning"),
-    (8, "morning"),
-    (11, "midday"),
-    (14, "afternoon"),
-    (17, "evening"),
-    (21, "late evening"),
-)
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
+_SECONDS_PER_HOUR = 3600.0
+_SLOTS_TOLD = 2  # times of the week whose habits are told if the request's moment is not
 
 
 class AbstractWriter(Protocol):
     """Writes what the device tells the cloud."""
 
-    def write(self, items: NDArray[np.int32], context: RequestContext) -> str:
-        """Summarise ``items`` [n] (oldest first, all that is retained) at the request's moment."""
+    def write(self, past: Window, context: RequestContext) -> str:
+        """Summarise ``past`` (all events that are retained) at the request's moment."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AbstractShape:
-    """How much an abstract says.
-
-    Attributes:
-        max_tokens: rough limit for everything but the query; recent titles fill what is left.
-        recent: most recent events named, at most.
-        favourites: items named as returned to, at most.
-        name_chars: longest title, category or area.
-        query_chars: longest query passed on.
-    """
-
-    max_tokens: int = 80
-    recent: int = 6
-    favourites: int = 3
-    name_chars: int = 64
-    query_chars: int = 300
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """Sanitised words of one item."""
-
-    title: str
-    categories: tuple[str, ...]
-    area: str
-
-
 class TemplateAbstract:
-    """Deterministic sentences: long-term profile, returns, last events, moment, query.
+    """Deterministic sentences: long-term profile, returns, habits, last events, moment, query.
 
     One writer serves all devices of a process; it remembers the sanitised words of items it met.
+
+    Args:
+        catalogue: of the bundle.
+        form: of the bundle: what is told, and how much.
     """
 
-    def __init__(self, catalogue: Catalogue, shape: AbstractShape | None = None) -> None:
-        self._catalogue = catalogue
-        self._shape = shape or AbstractShape()
-        self._ids = identifiers(catalogue.ids)
-        self._words: dict[int, _Words] = {}
+    def __init__(self, catalogue: Catalogue, form: AbstractForm | None = None) -> None:
+        self._form = form or AbstractForm()
+        self._words = ItemWords(catalogue, self._form.level)
 
-    def write(self, items: NDArray[np.int32], context: RequestContext) -> str:
-        """One line of about ``max_tokens`` tokens, never empty.
+    def write(self, past: Window, context: RequestContext) -> str:
+        """One line of about ``max_tokens`` tokens and the query, never empty.
 
         Args:
-            items: [n] int32 item indices, oldest first; may be empty.
+            past: events, oldest first; may be empty.
             context: the request; its time is only used as weekday and part of the day.
         """
-        history = items.tolist()
-        ending = self._ending(context)
-        sentences = self._profile(history)
-        budget = self._shape.max_tokens - tokens(" ".join([*sentences, *ending]))
-        recent = self._recent(history, budget)
-        said = [*sentences, *recent, *ending]
+        items = past.items.tolist()
+        sentences = [*self._profile(items), *self._habits(items, past, context)]
+        ending = self._moment(context)
+        budget = self._form.max_tokens - tokens(" ".join([*sentences, *ending]))
+        recent = self._recent(items, context, budget)
+        query = self._words.query(context.query, self._form.query_chars, items)
+        said = [*sentences, *recent, *ending, *([f"Asks: {query}"] if query else [])]
         # Items may have no words but their ids, and those stay here.
         return " ".join(said or ["Nothing to tell."])
 
-    def _profile(self, history: list[int]) -> list[str]:
-        if not history:
+    def _profile(self, items: list[int]) -> list[str]:
+        if not items:
             return ["No history yet."]
-        counts = Counter(history)
+        counts = Counter(items)
         categories: Counter[str] = Counter()
         areas: Counter[str] = Counter()
         for item, count in counts.items():
-            words = self._of(item)
+            words = self._words.of(item)
             for category in words.categories:
                 categories[category] += count
             if words.area:
@@ -113,79 +78,85 @@ class TemplateAbstract:
         sentences = []
         if categories:
             ranked = _ranked(categories)
-            some = [c for c in ranked[2:4] if categories[c] * 20 >= len(history)]
+            some = [c for c in ranked[2:4] if categories[c] * 20 >= len(items)]
             tail = f", some {_listed(some)}" if some else ""
             sentences.append(f"Mostly {_listed(ranked[:2])}{tail}.")
         if areas:
             sentences.append(f"Around {_listed(_ranked(areas)[:2])}.")
-        latest = {item: place for place, item in enumerate(history)}
+        latest = {item: place for place, item in enumerate(items)}
         returned = sorted(
             (item for item, count in counts.items() if count > 1),
             key=lambda item: (-counts[item], -latest[item]),
         )
-        titles = _distinct(self._name(item) for item in returned[: self._shape.favourites])
-        if titles:
-            sentences.append(f"Often returns to {_listed(titles)}.")
+        names = _distinct(self._name(item) for item in returned[: self._form.favourites])
+        if names:
+            sentences.append(f"Often returns to {', '.join(names)}.")
         return sentences
 
-    def _recent(self, history: list[int], budget: int) -> list[str]:
-        """The newest titles that fit, said oldest first."""
+    def _habits(self, items: list[int], past: Window, context: RequestContext) -> list[str]:
+        """What is usual at the request's time of the week; without it, at the usual times."""
+        if not items or not _told(context):
+            return []
+        at: dict[str, Counter[str]] = {}
+        for item, hour in zip(items, past.hour.tolist(), strict=True):
+            if name := self._name(item):
+                at.setdefault(slot_in_words(hour), Counter())[name] += 1
+        if self._form.context:
+            slots = [slot_in_words(context.hour_of_week)]
+        else:
+            slots = _ranked(Counter({slot: names.total() for slot, names in at.items()}))
+        return [
+            f"On {slot}s: {', '.join(_ranked(at[slot])[: self._form.habits])}."
+            for slot in slots[:_SLOTS_TOLD]
+            if slot in at and self._form.habits
+        ]
+
+    def _recent(self, items: list[int], context: RequestContext, budget: int) -> list[str]:
+        """The latest events that fit, those of the present session apart where it is known."""
+        if context.session_events is not None:
+            session = items[max(0, len(items) - context.session_events) :]
+            now = self._latest(session, self._form.recent, budget)
+            room = budget - tokens(" ".join(now)) - 2
+            earlier = items[: len(items) - len(session)]
+            before = self._latest(earlier, self._form.recent - len(now), room)
+            return [
+                f"{said}: {', '.join(names)}."
+                for said, names in (("Before", before), ("In this session", now))
+                if names
+            ]
+        names = self._latest(items, self._form.recent, budget)
+        return [f"Recently: {', '.join(names)}."] if names else []
+
+    def _latest(self, items: list[int], most: int, budget: int) -> list[str]:
+        """Names of the newest items that fit into ``budget`` tokens, said oldest first."""
         names: list[str] = []
         budget -= 3
-        for item in reversed(history[-self._shape.recent :]):
+        for item in items[: -most - 1 : -1] if most > 0 else []:
             name = self._name(item)
             budget -= tokens(name) + 1
             if budget < 0 and names:
                 break
             if name and (not names or names[-1] != name):
                 names.append(name)
-        return [f"Recently: {', '.join(reversed(names))}."] if names else []
+        return names[::-1]
 
-    def _ending(self, context: RequestContext) -> list[str]:
-        sentences = []
-        if context.time is not None and math.isfinite(context.hour_of_week):
-            sentences.append(f"It is {moment_in_words(context.hour_of_week)}.")
-        query = clean_text(context.query, forbidden=self._ids, max_chars=self._shape.query_chars)
-        if query:
-            sentences.append(f"Asks: {query}")
-        return sentences
+    def _moment(self, context: RequestContext) -> list[str]:
+        if not self._form.context or not _told(context):
+            return []
+        return [f"It is {moment_in_words(context.hour_of_week)}."]
 
     def _name(self, item: int) -> str:
-        """Title, else the most specific category, else nothing: never the id."""
-        words = self._of(item)
-        return words.title or (words.categories[-1] if words.categories else "")
-
-    def _of(self, item: int) -> _Words:
-        if item not in self._words:
-            catalogue, own_id = self._catalogue, self._catalogue.ids[item]
-
-            def cleaned(text: str) -> str:
-                text = clean_text(text, forbidden=self._ids, max_chars=self._shape.name_chars)
-                return remove_phrase(text, own_id)
-
-            # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
-            categories = (
-                cleaned(cleaned(c).replace("-", " ").replace("_", " ").lower())
-                for c in catalogue.categories[item]
-            )
-            self._words[item] = _Words(
-                title=cleaned(catalogue.titles[item]),
-                categories=tuple(c for c in dict.fromkeys(categories) if c),
-                area=cleaned(catalogue.areas[item]),
-            )
-        return self._words[item]
-
-
-def moment_in_words(hour_of_week: float) -> str:
-    """ "Friday evening" from a local hour of week (Monday 00:00 = 0)."""
-    hour = int(hour_of_week % (24 * len(WEEKDAYS)))
-    part = next(name for first, name in reversed(DAY_PARTS) if hour % 24 >= first)
-    return f"{WEEKDAYS[hour // 24]} {part}"
+        return self._words.of(item).name
 
 
 def tokens(text: str) -> int:
     """Estimated subword tokens of ``text``."""
     return sum(1 + (len(piece) - 1) // _CHARS_PER_TOKEN for piece in _PIECE.findall(text))
+
+
+def _told(context: RequestContext) -> bool:
+    """Whether the request has a moment."""
+    return context.time is not None and math.isfinite(context.hour_of_week)
 
 
 def _ranked(counts: Counter[str]) -> list[str]:

@@ -214,7 +214,7 @@ class Device:
         self._requests_since_attempt = 0
         self._attempted_s = self._clock.time()
         try:
-            abstract = self._writer.write(self._history.items, context)
+            abstract = self._writer.write(self._history.events, context)
             self._remember_attempt(context)
             try:
                 result = await link.refresh(self.user, abstract, self.step, self._models.bundle_id)

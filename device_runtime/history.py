@@ -21,16 +21,19 @@ class RequestContext:
         time: Unix seconds, or None when the log has an order only.
         hour_of_week: local hour in [0, 168), Monday 00:00 = 0; 0 without times.
         query: natural-language query, "" when there is none.
+        session_events: events of the present session (a dialogue, a visit) so far, None where
+            sessions are not told apart.
     """
 
     time: float | None
     hour_of_week: float
     query: str = ""
+    session_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """The most recent events, oldest first: views, which later events do not change.
+    """Events in a row, oldest first: views, which later events do not change.
 
     Attributes:
         items: [L] int32 item indices.
@@ -78,6 +81,12 @@ class History:
     def items(self) -> NDArray[np.int32]:
         """[n] int32 items of all retained events (a view)."""
         return self._items[self._start : self._stop]
+
+    @property
+    def events(self) -> Window:
+        """All retained events."""
+        part = slice(self._start, self._stop)
+        return Window(self._items[part], self._time[part], self._hour[part])
 
     @property
     def distinct(self) -> NDArray[np.int32]:

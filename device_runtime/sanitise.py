@@ -79,6 +79,13 @@ def clean_text(text: str, *, forbidden: Collection[str] = (), max_chars: int = 1
         text = cleaned
 
 
+def newest(text: str, limit: int) -> str:
+    """The end of ``text``, whole words of at most ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    return text[-limit - 1 :].partition(" ")[2]
+
+
 def remove_phrase(text: str, phrase: str) -> str:
     """``text`` without ``phrase`` where it stands alone, whatever the case (an item's own id)."""
     phrase = _plain(phrase).strip()

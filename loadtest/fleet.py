@@ -43,10 +43,11 @@ class _Event:
     time: float | None
     hour: float
     query: str
+    session_events: int | None
 
     @property
     def context(self) -> RequestContext:
-        return RequestContext(self.time, self.hour, self.query)
+        return RequestContext(self.time, self.hour, self.query, self.session_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ class Fleet:
         self._time = time
         self._cloud_up = cloud_up
         self._recorder = recorder
-        self._hours = log.local_hour_of_week()
+        self._hours, self._sessions = log.local_hour_of_week(), log.session_events()
         self._links: list[CloudLink] = []
-        self._shared = (models, TemplateAbstract(log.catalogue))
+        self._shared = (models, TemplateAbstract(log.catalogue, models.manifest.abstract))
         self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
         self.answered = {"snapshot": 0, "local": 0}
         self._members = dict(self._make_members(connect, run_id))
@@ -272,4 +273,5 @@ class Fleet:
             time=None if log.time is None else float(log.time[row]),
             hour=float(self._hours[row]),
             query="" if log.query is None else log.query[row],
+            session_events=None if self._sessions is None else int(self._sessions[row]),
         )

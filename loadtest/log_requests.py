@@ -19,7 +19,7 @@ class LogRequests:
 
     def __init__(self, log: InteractionLog, models: DeviceModels) -> None:
         self._log, self._models = log, models
-        self._hour = log.local_hour_of_week()
+        self._hour, self._session = log.local_hour_of_week(), log.session_events()
 
     def target(self, user: int, step: int) -> int:
         return int(self._log.item[self._row(user, step)])
@@ -36,7 +36,8 @@ class LogRequests:
         """Moment of the request, and the user's query if the log has one."""
         row = self._row(user, step)
         query = "" if self._log.query is None else self._log.query[row]
-        return RequestContext(self._time(row), float(self._hour[row]), query)
+        session = None if self._session is None else int(self._session[row])
+        return RequestContext(self._time(row), float(self._hour[row]), query, session)
 
     def encode(self, user: int, steps: Iterable[int]) -> Iterator[tuple[int, Encoded | None]]:
         """Each of ``steps``, ascending, and the encoding of the history fed up to it."""

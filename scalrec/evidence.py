@@ -48,7 +48,13 @@ async def collect_evidence(
     async def measure() -> Blobs:
         points = snapshots_needed(steps, gaps)
         abstracts = await embed_abstracts(
-            settings, log, embedder, points, label="embedding test abstracts", progress=progress
+            settings,
+            log,
+            embedder,
+            points,
+            form=bundle.manifest.abstract,
+            label="embedding test abstracts",
+            progress=progress,
         )
         source = OfflineCloud(bundle, embedder, abstracts, settings.cloud.candidates)
         models = DeviceModels.load(bundle, expected=settings.profile)

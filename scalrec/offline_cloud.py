@@ -12,6 +12,7 @@ from cloud_service.embedding.base import Embedder
 from cloud_service.retrieval import ExactIndex
 from cloud_service.user_model import UserModel
 from device_runtime.abstract import TemplateAbstract
+from shared.abstract_form import AbstractForm
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderUnavailable
 from shared.interactions import InteractionLog
@@ -94,13 +95,15 @@ async def embed_abstracts(
     embedder: Embedder,
     points: Points,
     *,
+    form: AbstractForm,
     label: str,
     progress: Progress,
 ) -> AbstractVectors:
-    """Write and embed what a device would have sent at each (user, tau); cached on disk."""
+    """Write and embed what a device would have sent at each (user, tau), in the bundle's form;
+    cached on disk."""
     distinct = sorted(set(points))
     users, taus = np.array(distinct, dtype=np.int64).reshape(-1, 2).T
-    writer = TemplateAbstract(log.catalogue)
+    writer = TemplateAbstract(log.catalogue, form)
     texts = write_abstracts(log, Anchors(users, taus), writer, settings.profile)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
         vectors = await embed_texts(

@@ -19,7 +19,7 @@ LogOption = Annotated[
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(help="Columns of your file: user=U,item=I[+I2],time=T[,text=X]."),
+    typer.Option(help="Columns of your file: user=U,item=I[+I2],time=T[,session=S][,text=X]."),
 ]
 ItemsOption = Annotated[
     Path | None, typer.Option(help="File with item id and item text, for your own log.")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile
@@ -66,6 +67,7 @@ class Manifest(BaseModel):
     n_items: int = Field(ge=1)
     dim: int = Field(ge=1)
     profile: DeviceProfile
+    abstract: AbstractForm = AbstractForm()
     embedder: EmbedderIdentity
     backbone: str
     has_time: bool

@@ -51,6 +51,8 @@ class InteractionLog:
         time: [n] float64 Unix seconds (UTC), or None when the source only has an order.
         utc_offset_min: [n] int16 minutes to add for the user's local time, or None for UTC.
         query: n sanitised natural-language queries ("" where there is none), or None.
+        session: [n] int64 number of the session (a dialogue, a visit) an event belongs to,
+            non-decreasing for each user, or None when the source tells of no sessions.
         user_ids: the source's user ids by index.
         catalogue: the items.
         terms: the source's terms of use, printed wherever the log is used.
@@ -67,13 +69,20 @@ class InteractionLog:
     catalogue: Catalogue
     terms: str = ""
     notes: tuple[str, ...] = ()
+    session: NDArray[np.int64] | None = None
     user_start: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         n = len(self.user)
         if n == 0:
             raise DataError(f"log {self.name!r} has no interactions")
-        columns = {"item": self.item, "time": self.time, "utc_offset_min": self.utc_offset_min}
+        columns = {
+            "item": self.item,
+            "time": self.time,
+            "utc_offset_min": self.utc_offset_min,
+            "query": self.query,
+            "session": self.session,
+        }
         for name, column in columns.items():
             if column is not None and len(column) != n:
                 raise DataError(f"column {name} has {len(column)} rows, user has {n}")
@@ -83,11 +92,14 @@ class InteractionLog:
             raise DataError("interactions name users that user_ids does not name")
         if not 0 <= self.item.min() <= self.item.max() < len(self.catalogue):
             raise DataError("interactions name items that the catalogue does not hold")
-        if self.time is not None:
-            same_user = np.diff(self.user) == 0
-            # Written so that a NaN is refused as well.
-            if not np.all(np.diff(self.time)[same_user] >= 0) or np.isnan(self.time).any():
-                raise DataError("interactions of a user are not in time order")
+        same_user = np.diff(self.user) == 0
+        if self.session is not None and np.any(np.diff(self.session)[same_user] < 0):
+            raise DataError("sessions of a user are not in order")
+        # Written so that a NaN is refused as well.
+        if self.time is not None and (
+            not np.all(np.diff(self.time)[same_user] >= 0) or np.isnan(self.time).any()
+        ):
+            raise DataError("interactions of a user are not in time order")
         counts = np.bincount(self.user, minlength=len(self.user_ids))
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         object.__setattr__(self, "user_start", start)
@@ -117,6 +129,18 @@ class InteractionLog:
         # The last milliseconds of a week round up to its end in float32.
         return np.minimum(hours, np.nextafter(np.float32(168.0), np.float32(0.0)))
 
+    def session_events(self) -> NDArray[np.int64] | None:
+        """[n] events of the same session before each event; None without sessions.
+
+        What a device knows at the moment of an event, if it knows when its session began.
+        """
+        if self.session is None:
+            return None
+        rows = np.arange(len(self))
+        begins = np.concatenate([[True], (np.diff(self.user) != 0) | (np.diff(self.session) != 0)])
+        begun: NDArray[np.int64] = rows - np.maximum.accumulate(np.where(begins, rows, 0))
+        return begun
+
     def return_share(self) -> float:
         """Share of events whose item the same user had before (each user's first event aside)."""
         seen: set[tuple[int, int]] = set()
@@ -143,5 +167,10 @@ class InteractionLog:
             "interactions": f"{len(self):,}",
             "events per user (min / median / max)": quartiles,
             "time span": span,
+            **({} if self.session is None else {"sessions": f"{self._n_sessions():,}"}),
             "returns": f"{self.return_share():.1%} of events repeat an item of the same user",
         }
+
+    def _n_sessions(self) -> int:
+        first = self.session_events()
+        return 0 if first is None else int((first == 0).sum())

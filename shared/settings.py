@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import TomlConfigSettingsSource
 
+from shared.abstract_form import AbstractForm
 from shared.errors import ConfigError
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
@@ -296,6 +297,7 @@ class Settings(BaseSettings):
     seed: int = 0
     log: LogSettings = LogSettings()
     profile: DeviceProfile = DeviceProfile()
+    abstract: AbstractForm = AbstractForm()
     embedder: EmbedderSettings = EmbedderSettings()
     training: TrainingSettings = TrainingSettings()
     cloud: CloudSettings = CloudSettings()

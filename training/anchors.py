@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.abstract import AbstractWriter
-from device_runtime.history import RequestContext
+from device_runtime.history import RequestContext, Window
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, Steps, stale_tau
@@ -92,9 +92,10 @@ def write_abstracts(
 ) -> list[str]:
     """The text a device of this profile would send at each anchor [A].
 
-    Reads events before tau, and of event tau its time, hour and query alone.
+    Reads events before tau, and of event tau its time, hour, query and place in its session alone.
     """
-    hours = log.local_hour_of_week()
+    hours, sessions = log.local_hour_of_week(), log.session_events()
+    times = np.full(len(log), np.nan) if log.time is None else log.time
     texts = []
     for user, tau in zip(anchors.user.tolist(), anchors.tau.tolist(), strict=True):
         first = int(log.user_start[user])
@@ -104,8 +105,11 @@ def write_abstracts(
             time=None if log.time is None else float(log.time[now]),
             hour_of_week=float(hours[now]),
             query="" if log.query is None else log.query[now],
+            session_events=None if sessions is None else int(sessions[now]),
         )
-        texts.append(writer.write(log.item[first + oldest : now], context))
+        known = slice(first + oldest, now)
+        past = Window(log.item[known], times[known], hours[known])
+        texts.append(writer.write(past, context))
     return texts
 
 

@@ -68,6 +68,7 @@ def export_bundle(
         n_items=len(trained.log.catalogue),
         dim=trained.backbone.model.config.dim,
         profile=settings.profile,
+        abstract=settings.abstract,
         embedder=trained.embedder,
         backbone=BACKBONE,
         has_time=trained.log.time is not None,

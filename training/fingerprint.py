@@ -116,6 +116,7 @@ def stage_keys(
         seed=settings.seed,
         per_user=options.abstracts_per_user,
         profile=settings.profile.model_dump(include={"window", "retain"}),
+        abstract=settings.abstract.model_dump(),
     )
     projector = stage_key(
         code=code["projector"],

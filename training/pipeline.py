@@ -133,7 +133,7 @@ class _Run:
         return await self.embed(self.log.catalogue.texts, "embedding items")
 
     async def embed_abstracts(self) -> NDArray[np.float32]:
-        writer = TemplateAbstract(self.log.catalogue)
+        writer = TemplateAbstract(self.log.catalogue, self.settings.abstract)
         texts = write_abstracts(self.log, self.anchors, writer, self.settings.profile)
         return await self.embed(texts, "embedding abstracts")
 

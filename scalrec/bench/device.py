@@ -116,7 +116,7 @@ class _Requests:
         self._device = Device(
             "bench",
             models,
-            TemplateAbstract(log.catalogue),
+            TemplateAbstract(log.catalogue, bundle.manifest.abstract),
             cache=_holding(models, bundle),
         )
         for event in events:

@@ -2,18 +2,22 @@
 
 import re
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.abstract import DAY_PARTS, WEEKDAYS, TemplateAbstract
+from device_runtime.abstract import TemplateAbstract
 from device_runtime.history import RequestContext
+from device_runtime.moments import DAY_PARTS, WEEKDAYS
 from device_runtime.sanitise import clean_text
+from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
+from tests.support.pasts import past
 
 # Words that the template itself says; an id that happens to be one of them is not leaked by it.
 TEMPLATE_SENTENCES = (
-    "Mostly some and around often returns to recently no history yet it is asks nothing to tell"
+    "Mostly some and around often returns to recently no history yet it is asks nothing to tell "
+    "on weekdays weekends weekday weekend nights mornings middays afternoons evenings before "
+    "in this session"
 )
 TEMPLATE_WORDS = {
     word.lower()
@@ -52,6 +56,9 @@ secret = st.one_of(
 )
 
 
+LEVELS = st.sampled_from(["items", "coarse", "categories"])
+
+
 def stands_in(phrase: str, text: str) -> bool:
     return bool(re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.IGNORECASE))
 
@@ -77,9 +84,12 @@ def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
     )
     time = data.draw(st.none() | st.floats(0, 2e9))
     hour = data.draw(st.floats(0, 167.9))
-    context = RequestContext(time, hour, query)
-    writer = TemplateAbstract(catalogue)
-    text = writer.write(np.array(items, dtype=np.int32), context)
+    hours = [hour] * len(items)
+    session = data.draw(st.none() | st.integers(0, 14))
+    context = RequestContext(time, hour, query, session)
+    form = AbstractForm(level=data.draw(LEVELS), context=data.draw(st.booleans()))
+    writer = TemplateAbstract(catalogue, form)
+    text = writer.write(past(items, hours), context)
 
     assert text
     assert text.isprintable()
@@ -90,7 +100,7 @@ def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
         own = catalogue.ids[item]
         if own.lower() not in TEMPLATE_WORDS and not (own.isdigit() and own in query.split()):
             assert not stands_in(own, text), f"id {own!r} in {text!r}"
-    assert writer.write(np.array(items, dtype=np.int32), context) == text
+    assert writer.write(past(items, hours), context) == text
 
 
 @settings(max_examples=500, deadline=None)
@@ -100,3 +110,34 @@ def test_cleaning_twice_is_cleaning_once(text):
     assert clean_text(once) == once
     for kind, pattern in LEAKS.items():
         assert not pattern.search(once), f"{kind} in {once!r}"
+
+
+name_word = st.sampled_from(["Heat", "Alien", "Fargo", "Monkeys", "Babe", "Casino", "Brazil"])
+names = st.lists(name_word, min_size=1, max_size=3).map(" ".join)
+year = st.sampled_from(["", " (1995)", " (2016)"])
+hood = st.sampled_from(["", "Soho", "Harlem", "New York, NY"])
+kinds = st.lists(st.sampled_from(["crime", "drama", "horror", "cafe"]), max_size=3)
+chatter = st.sampled_from(["I liked", "and", "something with robots?", "in", "crime", "no,"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_name_at_lower_levels_and_no_area_at_the_lowest(data):
+    n = data.draw(st.integers(1, 6))
+    titles = tuple(data.draw(names) + data.draw(year) for _ in range(n))
+    areas = tuple(data.draw(hood) for _ in range(n))
+    categories = tuple(tuple(data.draw(kinds)) for _ in range(n))
+    catalogue = Catalogue(tuple(f"v{i}x" for i in range(n)), titles, categories, areas, titles)
+    items = data.draw(st.lists(st.integers(0, n - 1), max_size=8))
+    said = st.sampled_from([*titles, *(title.lower() for title in titles), *filter(None, areas)])
+    query = " ".join(data.draw(st.lists(st.one_of(chatter, said), max_size=6)))
+    context = RequestContext(1.2e9, 33.0, query, data.draw(st.none() | st.integers(0, 8)))
+    for level in ("coarse", "categories"):
+        text = TemplateAbstract(catalogue, AbstractForm(level=level)).write(past(items), context)
+        for item in set(items):
+            assert not stands_in(re.sub(r" \(.*", "", titles[item]), text), f"{level}: {text!r}"
+        for title in titles:
+            if " " in title.removesuffix(title[-7:]):
+                assert not stands_in(title, text), f"{level}: {text!r}"
+    for area in filter(None, areas):
+        assert not stands_in(area, text), f"{area!r} in {text!r}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shared.errors import ConfigError, DataError
 
-SYNTAX = "user=U,item=I[+I2],time=T[,text=X]"
-_ROLES = ("user", "item", "time", "text")
+SYNTAX = "user=U,item=I[+I2],time=T[,session=S][,text=X]"
+_ROLES = ("user", "item", "time", "session", "text")
 _USUAL = {
     "user": ("user_id", "userid", "user", "uid", "session_id"),
     "item": ("item_id", "itemid", "item", "iid", "movie_id", "movieid", "venue_id", "track_id"),
@@ -26,16 +26,18 @@ class ColumnSpec:
         item: one or more columns that together name the item ("artist", "track").
         time: the time of the event; None: the file's order is the order of events.
         text: columns with words about the row's item.
+        session: the session of the event; consecutive events of a user with one value are one.
     """
 
     user: str
     item: tuple[str, ...]
     time: str | None = None
     text: tuple[str, ...] = ()
+    session: str | None = None
 
 
 def parse_columns(spec: str) -> ColumnSpec:
-    """Read ``user=U,item=I[+I2],time=T[,text=X]``; raises ConfigError saying what is wrong."""
+    """Read a spec written as SYNTAX says; raises ConfigError saying what is wrong."""
     found: dict[str, str] = {}
     for part in spec.split(","):
         role, equals, name = (word.strip() for word in part.partition("="))
@@ -45,7 +47,11 @@ def parse_columns(spec: str) -> ColumnSpec:
     if missing := {"user", "item"} - found.keys():
         raise ConfigError(f"--columns {spec!r} does not name {sorted(missing)}; write {SYNTAX}")
     return ColumnSpec(
-        found["user"], _joined(found["item"]), found.get("time"), _joined(found.get("text", ""))
+        found["user"],
+        _joined(found["item"]),
+        found.get("time"),
+        _joined(found.get("text", "")),
+        found.get("session"),
     )
 
 

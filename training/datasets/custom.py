@@ -22,7 +22,7 @@ def load(
     Args:
         path: one interaction a row, with a header.
         name: what to call the log.
-        columns: ``user=U,item=I[+I2],time=T[,text=X]``; None: by the usual column names.
+        columns: as ``columns.SYNTAX``; None: by the usual column names.
         items: a file with item ids and text, see ``items.read_items``.
         min_events: users with fewer events are dropped.
 
@@ -40,12 +40,14 @@ def load(
 
 
 def parse_events(table: Table, spec: ColumnSpec) -> pl.DataFrame:
-    """Columns user, item and, if given, time and utc_offset_min; see ``validate.build_log``."""
+    """Columns user, item and, if given, time, utc_offset_min and session; see ``build_log``."""
     columns = {"user": table.ids(spec.user), "item": joined_ids(table, spec.item)}
     if spec.time is not None:
         columns["time"], offset = table.times(spec.time)
         if offset is not None:
             columns["utc_offset_min"] = offset
+    if spec.session is not None:
+        columns["session"] = table.texts(spec.session)
     return pl.DataFrame(columns)
 
 

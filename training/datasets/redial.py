@@ -14,14 +14,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from device_runtime.abstract import AbstractShape
-from device_runtime.sanitise import MAX_INPUT_CHARS, clean_text, identifiers
+from device_runtime.sanitise import MAX_INPUT_CHARS, clean_text, identifiers, newest
+from shared.abstract_form import AbstractForm
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from training.datasets.redial_films import (
@@ -50,7 +48,7 @@ SOURCE = LogSource(
 )
 QUERY_MESSAGES = 6
 # What an abstract passes on of a query; a longer one would lose its newest words there.
-QUERY_CHARS = AbstractShape().query_chars
+QUERY_CHARS = AbstractForm().query_chars
 _KEYS = ("conversationId", "initiatorWorkerId", "messages")
 _SPLITS = ("train_data.jsonl", "test_data.jsonl")
 _MENTION = re.compile(r"@(\d+)(\w?)", re.ASCII)
@@ -105,28 +103,15 @@ def load(
         notes.append("films have titles alone, no plots")
     return build_log(
         name,
-        mentions.select("user", "item", query=_queries(mentions, dialogues, films)),
+        mentions.select(
+            "user", "item", session="dialogue", query=_queries(mentions, dialogues, films)
+        ),
         films,
         min_events=min_events,
         source=path,
         terms=TERMS,
         notes=tuple(notes),
     )
-
-
-def dialogue_of_events(path: Path, *, min_events: int) -> NDArray[np.int64]:
-    """[n] number of the dialogue in which each event of ``load`` happened.
-
-    Histories run across dialogues, and the log alone does not tell where one ends.
-    """
-    dialogues = _read(_with_other_split(path))
-    films = read_films(films_beside(path), _titles_in(dialogues))
-    # The number stands in for the query, so that both calls choose and order events alike.
-    events = _first_mentions(dialogues, films).select(
-        "user", "item", query=pl.col("dialogue").cast(pl.String)
-    )
-    log = build_log(SOURCE.name, events, films, min_events=min_events, source=path)
-    return np.array(log.query, dtype=np.int64)
 
 
 def _read(files: list[Path]) -> dict[int, _Dialogue]:
@@ -198,18 +183,11 @@ def _query(messages: list[str], titles: Mapping[str, str], ids: Collection[str])
 
     texts = (_MENTION.sub(titled, message).strip() for message in messages)
     said = " ".join(t if t.endswith(_SENTENCE_ENDS) else f"{t}." for t in texts if t)
-    said = clean_text(_newest(said, MAX_INPUT_CHARS), forbidden=ids, max_chars=MAX_INPUT_CHARS)
+    said = clean_text(newest(said, MAX_INPUT_CHARS), forbidden=ids, max_chars=MAX_INPUT_CHARS)
     if len(said) <= QUERY_CHARS:
         return said
     # Cut in two, what was harmless as a whole may need cleaning again.
-    return clean_text(_newest(said, QUERY_CHARS), forbidden=ids, max_chars=QUERY_CHARS)
-
-
-def _newest(text: str, limit: int) -> str:
-    """The end of ``text``, whole words of at most ``limit`` characters."""
-    if len(text) <= limit:
-        return text
-    return text[-limit - 1 :].partition(" ")[2]
+    return clean_text(newest(said, QUERY_CHARS), forbidden=ids, max_chars=QUERY_CHARS)
 
 
 def _with_other_split(path: Path) -> list[Path]:

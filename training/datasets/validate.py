@@ -28,8 +28,9 @@ def build_log(
     Args:
         name: short name of the log.
         events: columns ``user`` and ``item`` (String) and, if known, ``time`` (Float64 Unix
-            seconds), ``utc_offset_min`` (Int16) and ``query`` (String, sanitised, "" where there is
-            none); n rows in the source's order.
+            seconds), ``utc_offset_min`` (Int16), ``query`` (String, sanitised, "" where there is
+            none) and ``session`` (any type: consecutive events of a user with one value are a
+            session); n rows in the source's order.
         items: what is known of each item id; None when the source says nothing of items.
         min_events: users with fewer events are dropped.
         source: the file, for messages.
@@ -76,6 +77,7 @@ def build_log(
         catalogue=catalogue,
         terms=terms,
         notes=(*said, *remarks),
+        session=_sessions(events),
     )
 
 
@@ -101,6 +103,14 @@ def _offsets(events: pl.DataFrame) -> np.ndarray | None:
     if "utc_offset_min" not in events.columns:
         return None
     return events["utc_offset_min"].to_numpy().astype(np.int16)
+
+
+def _sessions(events: pl.DataFrame) -> np.ndarray | None:
+    """Sessions of each user counted from 0, whatever the source calls them."""
+    if "session" not in events.columns:
+        return None
+    numbered = events.select(pl.col("session").rle_id().over("user").cast(pl.Int64))
+    return numbered["session"].to_numpy()
 
 
 def _catalogue(ids: list[str], items: Mapping[str, Item] | None) -> tuple[Catalogue, list[str]]:

@@ -1,10 +1,11 @@
-import numpy as np
 import pytest
 
-from device_runtime.abstract import AbstractShape, TemplateAbstract, moment_in_words, tokens
+from device_runtime.abstract import TemplateAbstract, tokens
 from device_runtime.history import RequestContext
+from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 from shared.schemas import SnapshotRequest
+from tests.support.pasts import past
 
 FILMS = [
     ("11", "Heat (1995)", ("Crime", "Drama")),
@@ -21,9 +22,9 @@ def catalogue(rows=FILMS, areas=None):
     return Catalogue(ids, titles, categories, areas or ("",) * len(ids), titles)
 
 
-def write(items, context=FRIDAY_EVENING, shape=None, **kwargs):
-    writer = TemplateAbstract(catalogue(**kwargs), shape)
-    return writer.write(np.array(items, dtype=np.int32), context)
+def write(items, context=FRIDAY_EVENING, form=None, hours=None, **kwargs):
+    writer = TemplateAbstract(catalogue(**kwargs), form)
+    return writer.write(past(items, hours), context)
 
 
 def test_profile_returns_recent_events_and_moment_in_words():
@@ -31,6 +32,77 @@ def test_profile_returns_recent_events_and_moment_in_words():
         "Mostly crime and drama, some comedy and film noir. Often returns to Heat (1995). "
         "Recently: Heat (1995), Fargo (1996), Heat (1995), Babe (1995). It is Friday evening."
     )
+
+
+MORNINGS = [8.5 + 24 * day for day in range(5)]
+
+
+def test_habits_of_the_requests_time_of_the_week():
+    hours = [*MORNINGS, 18.0, 130.0]
+    text = write([0, 1, 0, 1, 0, 3, 2], RequestContext(1.2e9, 33.0), hours=hours)
+    assert "On weekday mornings: Heat (1995), Monkeys (1995). Recently:" in text
+    assert text.endswith("It is Tuesday morning.")
+    assert "On " not in write([0, 1], RequestContext(1.2e9, 160.0), hours=[33.0, 57.0])
+    assert "On " not in write([0, 1], RequestContext(None, 0.0))
+
+
+def test_without_context_the_usual_habits_are_told_and_no_moment():
+    form = AbstractForm(context=False)
+    hours = [*MORNINGS, 18.0, 18.0, 130.0]
+    texts = {
+        write([0, 1, 0, 1, 0, 3, 3, 2], RequestContext(1.2e9, moment), form, hours=hours)
+        for moment in (8.5, 33.0, 130.0, 160.0)
+    }
+    assert len(texts) == 1
+    text = texts.pop()
+    assert "On weekday mornings: Heat (1995), Monkeys (1995). On weekday evenings: Babe" in text
+    assert "It is" not in text
+    assert "weekend" not in text
+
+
+@pytest.mark.parametrize(
+    ("session_events", "words"),
+    [
+        (0, "Before: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+        (1, "Before: Heat (1995), Fargo (1996). In this session: Babe (1995). Asks"),
+        (3, "noir. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+        (9, "noir. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+        (None, "Recently: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+    ],
+)
+def test_the_present_session_is_told_apart(session_events, words):
+    assert words in write([0, 2, 3], RequestContext(None, 0.0, "More!", session_events))
+
+
+def test_lower_levels_name_no_item_and_the_lowest_no_decade_or_area():
+    context = RequestContext(None, 0.0, "like Heat (1995), fargo or 12 monkeys? I like crime")
+    assert write([0, 2, 0], context, AbstractForm(level="coarse")) == (
+        "Mostly crime and drama, some film noir. Around 1990s. Often returns to crime drama 1990s. "
+        "Recently: crime drama 1990s, crime film noir 1990s, crime drama 1990s. "
+        "Asks: like crime drama 1990s, crime film noir 1990s or sci fi drama 1990s? I like crime"
+    )
+    assert write([0, 2, 0], context, AbstractForm(level="categories")) == (
+        "Mostly crime and drama, some film noir. Often returns to crime drama. "
+        "Recently: crime drama, crime film noir, crime drama. "
+        "Asks: like crime drama, crime film noir or sci fi drama? I like crime"
+    )
+
+
+def test_places_are_told_by_kind_and_area_then_by_kind():
+    rows = [("1", "Fat Cat", ("Venue", "Jazz Club")), ("2", "Rosa's", ("Dining", "Pizzeria"))]
+    options = {"rows": rows, "areas": ("Harlem", "Soho"), "context": RequestContext(None, 0.0)}
+    assert "Recently: jazz club in Harlem, pizzeria in Soho." in write(
+        [0, 1], form=AbstractForm(level="coarse"), **options
+    )
+    text = write([0, 1], form=AbstractForm(level="categories"), **options)
+    assert "Recently: jazz club, pizzeria." in text
+    assert "Harlem" not in text
+
+
+def test_the_newest_words_of_a_long_query_are_passed_on():
+    form = AbstractForm(query_chars=20)
+    text = write([0], RequestContext(None, 0.0, "first of all hello, now a scary film"), form)
+    assert text.endswith("Asks: now a scary film")
 
 
 def test_areas_are_named_in_words():
@@ -66,7 +138,7 @@ def test_a_log_without_times_claims_no_weekday():
 
 
 def test_only_the_newest_titles_that_fit_are_named():
-    short = write([0, 1, 2, 3], shape=AbstractShape(max_tokens=36))
+    short = write([0, 1, 2, 3], form=AbstractForm(max_tokens=36))
     assert "Babe (1995)." in short
     assert "Recently: Heat" not in short
     assert tokens(short) <= 36
@@ -74,23 +146,8 @@ def test_only_the_newest_titles_that_fit_are_named():
 
 @pytest.mark.parametrize("n", [1, 10, 500])
 def test_the_default_length_suits_a_small_text_model(n):
-    assert tokens(write([i % 5 for i in range(n)])) <= AbstractShape().max_tokens
+    assert tokens(write([i % 5 for i in range(n)])) <= AbstractForm().max_tokens
 
 
 def test_the_same_history_gives_the_same_words():
     assert write([0, 1, 2, 3, 0, 1]) == write([0, 1, 2, 3, 0, 1])
-
-
-@pytest.mark.parametrize(
-    ("hour", "words"),
-    [
-        (0.0, "Monday night"),
-        (5.0, "Monday early morning"),
-        (36.0, "Tuesday midday"),
-        (167.99, "Sunday late evening"),
-        (168.0, "Monday night"),
-        (-1.0, "Sunday late evening"),
-    ],
-)
-def test_moments(hour, words):
-    assert moment_in_words(hour) == words

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
+from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
 from device_runtime.response import Diagnostics, Response
 from device_runtime.transport import CloudTransport, ScriptedTransport, TransportError
@@ -215,7 +215,8 @@ def test_abstracts_are_those_of_the_requests_they_accompany(tmp_path: Path, bund
         start = int(LOG.user_start[int(sent.path.split("/")[3].removeprefix("test."))])
         row = start + request.step
         context = RequestContext(float(LOG.time[row]), float(hours[row]))
-        assert request.abstract == writer.write(LOG.item[start:row], context)
+        past = Window(LOG.item[start:row], LOG.time[start:row], hours[start:row])
+        assert request.abstract == writer.write(past, context)
         asked += 1
     assert asked >= 3
 

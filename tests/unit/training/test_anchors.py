@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_runtime.history import RequestContext
+from device_runtime.history import RequestContext, Window
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, split_log, stale_tau
 from tests.support.logs import drifting_log
@@ -32,8 +32,8 @@ class Spy:
     def __init__(self) -> None:
         self.seen: list[tuple[NDArray[np.int32], RequestContext]] = []
 
-    def write(self, items: NDArray[np.int32], context: RequestContext) -> str:
-        self.seen.append((items.copy(), context))
+    def write(self, past: Window, context: RequestContext) -> str:
+        self.seen.append((past.items.copy(), context))
         return f"abstract {len(self.seen)}"
 
 

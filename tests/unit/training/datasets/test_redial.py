@@ -8,7 +8,7 @@ import string
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_runtime.abstract import TemplateAbstract
@@ -80,7 +80,7 @@ def test_first_mentions_in_order_with_what_was_said_before(tmp_path, write):
     assert "films have titles alone, no plots" in log.notes
 
 
-def test_dialogue_of_each_event(tmp_path, write):
+def test_dialogues_are_sessions(tmp_path, write):
     path = write(
         "talks.jsonl",
         lines(
@@ -89,10 +89,10 @@ def test_dialogue_of_each_event(tmp_path, write):
             dialogue(3, "@100005 @100001 @100002", seeker=2),
         ),
     )
-    numbers = redial.dialogue_of_events(path, min_events=3)
-    assert numbers.tolist() == [3, 3, 3, 20, 20]
-    assert len(numbers) == len(load(tmp_path, path))
-    assert redial.dialogue_of_events(path, min_events=1).tolist() == [3, 3, 3, 20, 20, 9]
+    log = redial.load(path, min_events=1)
+    assert log.session.tolist() == [0, 0, 0, 1, 1, 0]
+    assert log.session_events().tolist() == [0, 1, 2, 0, 1, 0]
+    assert load(tmp_path, path).session.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_only_the_last_messages_and_their_newest_words(tmp_path, write):
@@ -138,6 +138,7 @@ texts = st.lists(st.one_of(words, st.sampled_from([f"@{film}" for film in FILMS]
 )
 
 
+@settings(deadline=None)
 @given(talk=st.lists(texts, max_size=12), other=st.lists(texts, max_size=12))
 def test_a_query_shows_neither_its_film_nor_anything_later(tmp_path_factory, talk, other):
     path = tmp_path_factory.mktemp("talks") / "t.jsonl"
@@ -298,14 +299,12 @@ def test_bad_title_is_named_by_line(tmp_path, write):
 def test_real_dialogues(real_data):
     path = real_data / "redial_partial.jsonl.gz"
     log = redial.load(path, min_events=1)
-    dialogues = redial.dialogue_of_events(path, min_events=1)
-    assert (len(set(dialogues.tolist())), log.n_users, len(log)) == (4_494, 489, 23_680)
+    assert (int((log.session_events() == 0).sum()), log.n_users, len(log)) == (4_494, 489, 23_680)
     # One film of the 4,221 that dialogues list is never mentioned in a message.
     assert len(log.catalogue) == 4_220
     assert sum(len(text) > len(title) for text, title in _texts(log)) == 4_193
-    pairs = zip(log.user.tolist(), dialogues.tolist(), log.item.tolist(), strict=True)
+    pairs = zip(log.user.tolist(), log.session.tolist(), log.item.tolist(), strict=True)
     assert len(set(pairs)) == len(log)
-    assert np.all(np.diff(dialogues)[np.diff(log.user) == 0] >= 0)
     ids = identifiers(log.catalogue.ids)
     for query in log.query:
         assert len(query) <= redial.QUERY_CHARS

@@ -1,0 +1,36 @@
+"""AbstractForm: what a device's abstract tells the cloud, and how much of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PrivacyLevel = Literal["items", "coarse", "categories"]
+
+
+class AbstractForm(BaseModel):
+    """A section of the settings and a field of every bundle manifest.
+
+    The cloud's projector only understands the form it was fitted on, so the form is fixed when a
+    bundle is trained, and devices take it from the bundle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: PrivacyLevel = Field(
+        default="items",
+        description="what leaves the device: items: names of items, areas and categories; coarse: "
+        "areas, categories and decades, no item; categories: categories alone. Below items, names "
+        "inside a query are said by their categories too",
+    )
+    context: bool = Field(
+        default=True, description="tell weekday and part of the day, and the habits of that time"
+    )
+    max_tokens: int = Field(
+        default=100, ge=20, le=400, description="rough length of all but the query"
+    )
+    recent: int = Field(default=6, ge=0, description="latest events told, at most")
+    favourites: int = Field(default=6, ge=0, description="items told as returned to, at most")
+    habits: int = Field(default=3, ge=0, description="items told of a time of the week, at most")
+    query_chars: int = Field(default=300, ge=0, description="longest query passed on")
