@@ -17,6 +17,7 @@ from cloud_service.telemetry import Telemetry
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import EmbedderError, SnapshotCorrupt, SnapshotError, StoreUnavailable
+from shared.packed import PackedVectors, pack
 from shared.snapshot import Snapshot, decode, encode, verify
 
 Outcome = Literal["fresh", "newer", "stale", "cached"]
@@ -72,6 +73,7 @@ class SnapshotService:
         now: Callable[[], float] = time.time,
     ):
         self._bundle = bundle
+        self._packed = _packed_items(bundle)
         self._user_model = user_model
         self._index = index
         self._store = store
@@ -141,6 +143,7 @@ class SnapshotService:
             e_sem=e_sem[0],
             items=items[0],
             scores=scores[0],
+            vectors=None if self._packed is None else self._packed.take(items[0]),
         )
 
     async def _keep(self, snapshot: Snapshot) -> Served:
@@ -179,6 +182,7 @@ class SnapshotService:
                     bundle_id=self._bundle.id,
                     dim=manifest.dim,
                     n_items=manifest.n_items,
+                    vectors=manifest.profile.vectors_in_snapshot,
                 )
             except SnapshotError as error:
                 kind = "corrupt" if isinstance(error, SnapshotCorrupt) else "foreign"
@@ -198,3 +202,10 @@ class SnapshotService:
     def _counted(self, served: Served) -> Served:
         self._metrics.snapshots.labels(served.outcome).inc()
         return served
+
+
+def _packed_items(bundle: Bundle) -> PackedVectors | None:
+    """Vectors of all items for devices without an item table; None for the others."""
+    if not bundle.manifest.profile.vectors_in_snapshot:
+        return None
+    return pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy"))

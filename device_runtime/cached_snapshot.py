@@ -43,12 +43,16 @@ class CachedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """Whose snapshot it must be, and what bundle it must fit."""
+    """Whose snapshot it must be, and what bundle it must fit.
+
+    ``vectors`` says that the device has no item table, so its snapshots must bring them.
+    """
 
     user: str
     bundle_id: str
     dim: int
     n_items: int
+    vectors: bool = False
 
 
 def encode_entry(cached: CachedSnapshot) -> bytes:
@@ -85,6 +89,7 @@ def check_entry(
         bundle_id=key.bundle_id,
         dim=key.dim,
         n_items=key.n_items,
+        vectors=key.vectors,
         newer_than=newer_than,
     )
     e_str = cached.e_str

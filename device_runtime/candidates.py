@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.cues import average_ranks, semantic_top
+from device_runtime.item_vectors import ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import top_k
 
@@ -39,24 +40,28 @@ class Pool:
     keep: NDArray[np.bool_] | None
 
 
-def build_pool(models: DeviceModels, cached: CachedSnapshot | None, seen: Items) -> Pool:
+def build_pool(
+    models: DeviceModels, vectors: ItemVectors, cached: CachedSnapshot | None, seen: Items
+) -> Pool:
     """Unite a snapshot's candidates with the own history, as profile and repeat policy say.
 
     Args:
         models: the bundle's models and manifest.
+        vectors: what the device knows, the snapshot's candidates among it; own items without a
+            vector cannot be ranked and are left out.
         cached: the snapshot in force, if any.
         seen: [m] int32 distinct items of the own history, ascending.
     """
     exclude = models.manifest.repeat_policy == "exclude"
     unite = not exclude and (cached is None or models.profile.unite_history)
-    own = seen if unite else seen[:0]
+    own = seen[vectors.known(seen)] if unite else seen[:0]
     if cached is None:
         empty = np.empty(0, dtype=np.intp)
         zeros = np.zeros(len(own), dtype=np.float32)
         return Pool(None, own, zeros, empty, np.empty(0), None)
     snapshot = cached.snapshot
     items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
-    semantic = models.item_vectors.take(items, axis=0) @ snapshot.e_sem
+    semantic = vectors.of(items)[0] @ snapshot.e_sem
     at = np.searchsorted(items, np.unique(snapshot.items))
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
     keep = ~np.isin(items, seen) if exclude and len(seen) else None
@@ -69,7 +74,12 @@ def best_of_table(scores: Floats, count: int, barred: Items) -> Items:
     return best[~np.isin(best, barred)][:count] if len(barred) else best
 
 
-def most_popular(models: DeviceModels, count: int, barred: Items) -> Items:
-    """[<= count] int32 items most popular in training, without those ``barred``; best first."""
-    best = models.popular[: count + len(barred)]
-    return best[~np.isin(best, barred)][:count] if len(barred) else best
+def most_popular(models: DeviceModels, count: int, barred: Items) -> tuple[Items, Floats]:
+    """[<= count] int32 items most popular in training, without those ``barred``, best first; and
+    their counts."""
+    first = slice(count + len(barred))
+    best, counts = models.popular[first], models.popular_count[first]
+    if len(barred):
+        allowed = ~np.isin(best, barred)
+        best, counts = best[allowed], counts[allowed]
+    return best[:count], counts[:count]

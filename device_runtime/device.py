@@ -16,6 +16,7 @@ from device_runtime.clock import Clock, UnixClock
 from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
 from device_runtime.history import History, RequestContext
 from device_runtime.inconsistency import inconsistency
+from device_runtime.item_vectors import ItemPage
 from device_runtime.models import DeviceModels
 from device_runtime.ranking import encode, rank_locally, rank_with_snapshot
 from device_runtime.refresh import Never, RefreshPolicy, RefreshState
@@ -83,7 +84,14 @@ class Device:
         self._clock = clock or UnixClock()
         self.calibrate = calibrate
         self._history = History(models.profile.window, models.profile.retain)
-        self._key = CacheKey(user, models.bundle_id, models.dim, models.n_items)
+        self._vectors = models.item_vectors()
+        self._key = CacheKey(
+            user,
+            models.bundle_id,
+            models.dim,
+            models.n_items,
+            vectors=models.profile.vectors_in_snapshot,
+        )
         self._seen: Items | None = None
         self._pool: Pool | None = None
         self._pool_seen: Items | None = None
@@ -98,7 +106,7 @@ class Device:
         if cached is not None:
             now = self._clock.time()
             age_s = max(0.0, now - cached.snapshot.created_ms / 1000.0)
-            self._held = _Held(cached, now, age_s)
+            self._hold(_Held(cached, now, age_s))
 
     @property
     def step(self) -> int:
@@ -110,7 +118,9 @@ class Device:
         """The snapshot in force."""
         return None if self._held is None else self._held.cached
 
-    def observe(self, item: int, time: float | None, hour_of_week: float) -> None:
+    def observe(
+        self, item: int, time: float | None, hour_of_week: float, page: ItemPage | None = None
+    ) -> None:
         """Take in the user's newest event.
 
         Args:
@@ -118,12 +128,16 @@ class Device:
                 ignored (see ``unknown_items``).
             time: Unix seconds, or None.
             hour_of_week: local hour in [0, 168).
+            page: of the item. A device without an item table learns its vector from there; an item
+                without one stays in the history, but can be neither encoded nor ranked.
         """
         if not 0 <= item < self._models.n_items:
             self._history.skip()
             self.unknown_items += 1
             return
         self._history.append(item, time, hour_of_week)
+        if self._vectors.meet(item, page):
+            self._pool = None
         forgets = self._models.profile.retain == "window"
         if self._seen is not None and (forgets or not _contains(self._seen, item)):
             self._seen = None
@@ -133,21 +147,28 @@ class Device:
 
         Args:
             context: the request's moment (and query, which only matters to a refresh).
-            k: items wanted; fewer come back only if the catalogue has no more.
+            k: items wanted; fewer come back only if the device knows of no more.
         """
         held, models = self._held, self._models
-        encoded = encode(models, self._history, context)
+        encoded = encode(models, self._vectors, self._history, context)
         seen = self._seen_items()
         pool = self._current_pool(held, seen)
         if held is None:
-            ranking = rank_locally(models, pool, encoded, seen, k=k)
+            ranking = rank_locally(models, self._vectors, pool, encoded, seen, k=k)
             diagnostics = Diagnostics()
         else:
             snapshot = held.cached.snapshot
             # A restarted device may know fewer events than its snapshot's abstract did.
             delta = max(0, self.step - snapshot.tau)
             ranking = rank_with_snapshot(
-                models, pool, encoded, seen, delta=delta, k=k, calibrate=self.calibrate
+                models,
+                self._vectors,
+                pool,
+                encoded,
+                seen,
+                delta=delta,
+                k=k,
+                calibrate=self.calibrate,
             )
             diagnostics = Diagnostics(
                 delta,
@@ -227,7 +248,7 @@ class Device:
     def _remember_attempt(self, context: RequestContext) -> None:
         """Keep e_str of this step: should its snapshot arrive, now or by a later attempt, drift
         is measured from here. It cannot be computed afterwards."""
-        encoded = encode(self._models, self._history, context)
+        encoded = encode(self._models, self._vectors, self._history, context)
         self._attempted.pop(self.step, None)
         self._attempted[self.step] = None if encoded is None else encoded.e_str
         while len(self._attempted) > _ATTEMPTS_REMEMBERED:
@@ -251,9 +272,14 @@ class Device:
         else:
             e_str = self._attempted.get(snapshot.tau)
         cached = CachedSnapshot(snapshot, e_str)
-        self._held = _Held(cached, self._clock.time(), result.age_s)
+        self._hold(_Held(cached, self._clock.time(), result.age_s))
         await self._cache.store(self._key, cached)
         return result
+
+    def _hold(self, held: _Held) -> None:
+        """Put a snapshot and the vectors it brought into force; no request comes in between."""
+        self._held = held
+        self._vectors.offer(held.cached.snapshot)
 
     def _age_s(self, held: _Held) -> float:
         return held.age_s + max(0.0, self._clock.time() - held.received_s)
@@ -266,7 +292,8 @@ class Device:
     def _current_pool(self, held: _Held | None, seen: Items) -> Pool:
         cached = None if held is None else held.cached
         if self._pool is None or self._pool.cached is not cached or self._pool_seen is not seen:
-            self._pool, self._pool_seen = build_pool(self._models, cached, seen), seen
+            self._pool = build_pool(self._models, self._vectors, cached, seen)
+            self._pool_seen = seen
         return self._pool
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from device_runtime.features import TimeFeatures
+from device_runtime.item_table import Float32Table, Int8Table, ItemTable
+from device_runtime.item_vectors import ItemVectors, KnownItems, MetVectors
 from shared.bundle import Bundle, Manifest
 from shared.errors import BundleError
+from shared.item_files import by_popularity, read_starter, read_table
 from shared.profile import DeviceProfile
 
 Floats = NDArray[np.float32]
@@ -31,24 +35,25 @@ class DeviceModels:
 
     Attributes:
         manifest: the bundle's manifest.
-        item_vectors: [I, d] float32. A device without an item table only looks up the vectors of
-            its own history and of candidates, which it would have received beside them.
-        item_bias: [I] float32.
-        all_items: [I] int32, 0 .. I-1.
-        popular: [I] int32 items, most popular in training first.
-        item_popularity: [I] float32 training counts.
+        table: vectors of all items, or None where the profile has no table.
+        starter: without a table the popular items whose vectors came with the models, else None.
+        popular: [P] int32 items, most popular in training first: all of them, or the starter's.
+        popular_count: [P] float32 their training counts.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.manifest: Manifest = bundle.manifest
         self.bundle_id = bundle.id
         self.profile: DeviceProfile = bundle.manifest.profile
-        n_items, dim = self.manifest.n_items, self.manifest.dim
-        self.item_vectors = _array(bundle, "item_vectors.npy", (n_items, dim))
-        self.item_bias = _array(bundle, "item_bias.npy", (n_items,))
-        self.item_popularity = _array(bundle, "item_popularity.npy", (n_items,))
-        self.all_items = np.arange(n_items, dtype=np.int32)
-        self.popular = np.argsort(-self.item_popularity, kind="stable").astype(np.int32)
+        self.table: ItemTable | None = _table(bundle)
+        self.starter: KnownItems | None = None
+        if self.table is None:
+            self.popular, packed, self.popular_count = read_starter(bundle)
+            self.starter = KnownItems(self.popular, packed)
+        else:
+            popularity = read_array(bundle, "item_popularity.npy", (self.manifest.n_items,))
+            self.popular = by_popularity(popularity)
+            self.popular_count = popularity[self.popular]
         self._encoder = _session(bundle, "encoder.onnx")
         # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
         reads = {i.name for i in self._encoder.get_inputs()}
@@ -57,7 +62,7 @@ class DeviceModels:
         self._calibrator = _session(bundle, "calibrator.onnx")
 
     @classmethod
-    def load(cls, bundle: Bundle, *, expected: DeviceProfile | None = None) -> DeviceModels:
+    def load(cls, bundle: Bundle, *, expected: DeviceProfile | None = None) -> Self:
         """Load a verified bundle.
 
         Args:
@@ -87,18 +92,31 @@ class DeviceModels:
     def dim(self) -> int:
         return self.manifest.dim
 
-    def encode(self, items: NDArray[np.int32], times: TimeFeatures) -> tuple[Floats, Floats]:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the item arrays in memory, without the networks."""
+        table = 0 if self.table is None else self.table.nbytes
+        starter = 0 if self.starter is None else self.starter.nbytes
+        return table + starter + self.popular.nbytes + self.popular_count.nbytes
+
+    def item_vectors(self) -> ItemVectors:
+        """What one device knows of items: the table all devices share, or a store of its own."""
+        if self.table is not None:
+            return self.table
+        return MetVectors(self.profile.met_items, self.dim, self.starter)
+
+    def encode(self, vectors: Floats, times: TimeFeatures) -> tuple[Floats, Floats]:
         """f_str (SCaLRec eq. 8) over the events of a window, oldest first.
 
         Args:
-            items: [L] item indices, 1 <= L <= window.
+            vectors: [L, d] of their items, 1 <= L <= window.
             times: their features at the request.
 
         Returns:
             e_str [d] and copy_logit [L].
         """
         feeds = {
-            "item_vectors": self.item_vectors.take(items, axis=0)[None],
+            "item_vectors": vectors[None],
             "age_hours": times.age_hours[None],
             "event_hour": times.event_hour[None],
             "request_hour": np.array([times.request_hour], dtype=np.float32),
@@ -120,7 +138,22 @@ class DeviceModels:
         return proposal
 
 
-def _array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:
+def _table(bundle: Bundle) -> ItemTable | None:
+    n_items, dim = bundle.manifest.n_items, bundle.manifest.dim
+    match bundle.manifest.profile.table:
+        case "float32":
+            return Float32Table(
+                read_array(bundle, "item_vectors.npy", (n_items, dim)),
+                read_array(bundle, "item_bias.npy", (n_items,)),
+            )
+        case "int8":
+            return Int8Table(read_table(bundle))
+        case "none":
+            return None
+
+
+def read_array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:
+    """A float32 array of the bundle; raises BundleError unless it has this shape and is finite."""
     array = bundle.array(name)
     if array.shape != tuple(shape):
         raise BundleError(f"{bundle.file(name)} has shape {array.shape}, not {tuple(shape)}")

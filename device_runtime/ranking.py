@@ -12,7 +12,9 @@ from device_runtime import cues
 from device_runtime.calibration import bounded_correction, correction_strength
 from device_runtime.candidates import SHORTLIST, Pool, best_of_table, most_popular
 from device_runtime.features import time_features
-from device_runtime.history import History, RequestContext
+from device_runtime.history import History, RequestContext, Window
+from device_runtime.item_table import ItemTable
+from device_runtime.item_vectors import ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import copy_bonus, fuse, structural_scores
 
@@ -26,7 +28,7 @@ class Encoded:
 
     Attributes:
         e_str: [d] structural embedding.
-        history: [L] int32 items of the window.
+        history: [L] int32 items of the window, those without a vector left out.
         copy_logit: [L].
         length, density: cues of the window.
     """
@@ -57,13 +59,15 @@ class Ranking:
     de_norm: float = math.nan
 
 
-def encode(models: DeviceModels, history: History, context: RequestContext) -> Encoded | None:
+def encode(
+    models: DeviceModels, vectors: ItemVectors, history: History, context: RequestContext
+) -> Encoded | None:
     """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
-    window = history.window()
+    window = _known(history.window(), vectors)
     if len(window) == 0:
         return None
     times = time_features(window, context, has_time=models.manifest.has_time)
-    e_str, copy_logit = models.encode(window.items, times)
+    e_str, copy_logit = models.encode(vectors.of(window.items)[0], times)
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
     return Encoded(
@@ -75,8 +79,17 @@ def encode(models: DeviceModels, history: History, context: RequestContext) -> E
     )
 
 
+def _known(window: Window, vectors: ItemVectors) -> Window:
+    """The events whose items have vectors."""
+    known = vectors.known(window.items)
+    if known.all():
+        return window
+    return Window(window.items[known], window.time[known], window.hour[known])
+
+
 def rank_with_snapshot(
     models: DeviceModels,
+    vectors: ItemVectors,
     pool: Pool,
     encoded: Encoded | None,
     seen: Items,
@@ -88,6 +101,7 @@ def rank_with_snapshot(
     """Cues -> r -> bounded correction -> fused scores (SCaLRec eqs. 10-14).
 
     Args:
+        vectors: what the device knows of items.
         pool: candidates of a snapshot, from ``build_pool``.
         encoded: None without history: bias and semantics then rank alone, uncorrected.
         seen: [m] int32 distinct own items, ascending.
@@ -99,7 +113,7 @@ def rank_with_snapshot(
     if cached is None:
         raise ValueError("the pool was built without a snapshot")
     e_sem = cached.snapshot.e_sem
-    scored = _score(models, pool.items, encoded)
+    scored = _score(vectors, pool.items, encoded)
     semantic = pool.semantic
     drift = omega = r = alpha = de_norm = math.nan
     de: Floats | None = None
@@ -121,7 +135,7 @@ def rank_with_snapshot(
     corrected = e_sem if de is None else e_sem + de
     extra = _extra_items(models, scored, encoded, corrected, _barred(models, seen), k)
     if len(extra):
-        scored = _score(models, np.union1d(scored.items, extra), encoded)
+        scored = _score(vectors, np.union1d(scored.items, extra), encoded)
         semantic = scored.vectors @ e_sem
     weight = models.manifest.fusion_weight
     uncalibrated = fuse(scored.structural, semantic, weight)
@@ -134,28 +148,32 @@ def rank_with_snapshot(
 
 
 def rank_locally(
-    models: DeviceModels, pool: Pool, encoded: Encoded | None, seen: Items, *, k: int
+    models: DeviceModels,
+    vectors: ItemVectors,
+    pool: Pool,
+    encoded: Encoded | None,
+    seen: Items,
+    *,
+    k: int,
 ) -> Ranking:
     """Without a snapshot: own history and a local shortlist by structural score.
 
-    The shortlist is the best of the item table. A device without a table only has its own history,
-    filled up with popular items where that cannot fill the answer. Without history: popularity.
+    The shortlist is the best of the item table; without a table, the popular items that came with
+    the models. Without history: popularity.
     """
     barred = _barred(models, seen)
     count = max(k, models.profile.local_candidates or SHORTLIST)
     if encoded is None:
-        items = np.sort(most_popular(models, count, barred))
-        scores = models.item_popularity.take(items)
+        popular, counts = most_popular(models, count, barred)
+        order = np.argsort(popular)
+        items, scores = popular[order], counts[order]
         return Ranking(items, scores, scores, scores)
-    if models.profile.item_table:
-        table = _score_table(models, encoded)
-        items = np.union1d(pool.items, best_of_table(table.structural, count, barred))
-        scores = table.structural.take(items)
+    if models.table is not None:
+        shortlist = best_of_table(_score_table(models.table, encoded), count, barred)
     else:
-        items = pool.items
-        if len(items) < k:
-            items = np.union1d(items, most_popular(models, count, barred))
-        scores = _score(models, items, encoded).structural
+        shortlist, _ = most_popular(models, count, barred)
+    items = np.union1d(pool.items, shortlist)
+    scores = _score(vectors, items, encoded).structural
     return Ranking(items, scores, scores, scores)
 
 
@@ -169,23 +187,31 @@ class _Scored:
         return _Scored(self.items[keep], self.vectors[keep], self.structural[keep])
 
 
-def _score(models: DeviceModels, items: Items, encoded: Encoded | None) -> _Scored:
+def _score(known: ItemVectors, items: Items, encoded: Encoded | None) -> _Scored:
     """Structural scores of ``items`` [n], ascending; their bias alone without history."""
-    vectors, bias = models.item_vectors.take(items, axis=0), models.item_bias.take(items)
-    return _Scored(items, vectors, _structural(items, vectors, bias, encoded))
-
-
-def _score_table(models: DeviceModels, encoded: Encoded | None) -> _Scored:
-    """Structural scores of all items, without copying the table."""
-    items, vectors = models.all_items, models.item_vectors
-    return _Scored(items, vectors, _structural(items, vectors, models.item_bias, encoded))
-
-
-def _structural(items: Items, vectors: Floats, bias: Floats, encoded: Encoded | None) -> Floats:
+    vectors, bias = known.of(items)
     if encoded is None:
-        return bias
+        return _Scored(items, vectors, bias)
     bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
-    return structural_scores(vectors, bias, encoded.e_str, bonus)
+    return _Scored(items, vectors, structural_scores(vectors, bias, encoded.e_str, bonus))
+
+
+def _score_table(
+    table: ItemTable, encoded: Encoded | None, weighted_e_sem: Floats | None = None
+) -> Floats:
+    """[I] scores of all items by structure, or by both channels given w * e_sem: one product."""
+    if encoded is None:
+        query = weighted_e_sem
+    else:
+        query = encoded.e_str if weighted_e_sem is None else encoded.e_str + weighted_e_sem
+    if query is None:
+        return table.bias
+    scores = table.products(query) + table.bias
+    if encoded is not None:
+        # Few items are in the history: the bonus of all others is zero.
+        own = np.unique(encoded.history)
+        scores[own] += copy_bonus(own, encoded.history, encoded.copy_logit)
+    return scores
 
 
 def _extra_items(
@@ -199,11 +225,11 @@ def _extra_items(
     """Items beside the pool: re-retrieved with the corrected e_sem, or to fill the answer."""
     wanted = models.profile.local_candidates
     short = len(scored.items) < k
-    if models.profile.item_table and (wanted or short):
-        table = _score_table(models, encoded)
-        fused = fuse(table.structural, table.vectors @ e_sem, models.manifest.fusion_weight)
+    if models.table is not None and (wanted or short):
+        weighted = np.float32(models.manifest.fusion_weight) * e_sem
+        fused = _score_table(models.table, encoded, weighted)
         return best_of_table(fused, max(wanted, k if short else 0), barred)
-    return most_popular(models, k, barred) if short else scored.items[:0]
+    return most_popular(models, k, barred)[0] if short else scored.items[:0]
 
 
 def _barred(models: DeviceModels, seen: Items) -> Items:

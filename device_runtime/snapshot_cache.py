@@ -49,6 +49,10 @@ class MemorySnapshotCache:
         return self._entries.get((key.user, key.bundle_id))
 
     async def store(self, key: CacheKey, cached: CachedSnapshot) -> None:
+        self.put(key, cached)
+
+    def put(self, key: CacheKey, cached: CachedSnapshot) -> None:
+        """``store`` without an event loop."""
         held = self.load(key)
         if held is None or held.snapshot.version < cached.snapshot.version:
             self._entries[key.user, key.bundle_id] = cached

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime import reranker
-from device_runtime.models import DeviceModels
 from device_runtime.ranking import Encoded
 from loadtest.counters import Counters
+from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import FULL, FullRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
 from loadtest.snapshot_source import SnapshotSource
@@ -26,7 +26,7 @@ def run_full_ranking(
     run_dir: Path,
     log: InteractionLog,
     steps: Steps,
-    models: DeviceModels,
+    models: EvaluationModels,
     source: SnapshotSource,
     *,
     half_life: float,
@@ -51,18 +51,16 @@ def _record(
     step: int,
     now: Encoded | None,
     requests: LogRequests,
-    models: DeviceModels,
+    models: EvaluationModels,
     source: SnapshotSource,
     counters: Counters,
 ) -> FullRecord:
-    items = models.all_items
-    structural = models.item_bias
+    items, table = models.all_items, models.table
+    structural = table.bias
     if now is not None:
         bonus = reranker.copy_bonus(items, now.history, now.copy_logit)
-        structural = reranker.structural_scores(
-            models.item_vectors, models.item_bias, now.e_str, bonus
-        )
-    semantic = models.item_vectors @ source.e_sem(user, step)
+        structural = table.products(now.e_str) + table.bias + bonus
+    semantic = table.products(source.e_sem(user, step))
     fused = reranker.fuse(structural, semantic, models.manifest.fusion_weight)
     seen, target = requests.history(user, step), requests.target(user, step)
     exclude = models.manifest.repeat_policy == "exclude"

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.history import History, RequestContext
-from device_runtime.models import DeviceModels
 from device_runtime.ranking import Encoded, encode
+from loadtest.evaluation_models import EvaluationModels
 from shared.interactions import InteractionLog
 from shared.split import Steps
 
@@ -17,7 +17,7 @@ from shared.split import Steps
 class LogRequests:
     """Step t of a user is the request made at the moment of event t, with t events known."""
 
-    def __init__(self, log: InteractionLog, models: DeviceModels) -> None:
+    def __init__(self, log: InteractionLog, models: EvaluationModels) -> None:
         self._log, self._models = log, models
         self._hour, self._session = log.local_hour_of_week(), log.session_events()
 
@@ -46,7 +46,7 @@ class LogRequests:
             for row in range(self._row(user, history.total), self._row(user, step)):
                 item, hour = int(self._log.item[row]), float(self._hour[row])
                 history.append(item, self._time(row), hour)
-            yield step, encode(self._models, history, self.context(user, step))
+            yield step, encode(self._models, self._models.table, history, self.context(user, step))
 
     def _time(self, row: int) -> float | None:
         return None if self._log.time is None else float(self._log.time[row])

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.candidates import build_pool
-from device_runtime.models import DeviceModels
 from device_runtime.ranking import Encoded, rank_with_snapshot
+from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PAPER, PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
 from loadtest.snapshot_source import SnapshotSource, snapshot_step
@@ -34,7 +34,7 @@ def run_paper(
     run_dir: Path,
     log: InteractionLog,
     steps: Steps,
-    models: DeviceModels,
+    models: EvaluationModels,
     source: SnapshotSource,
     *,
     gaps: Sequence[int],
@@ -54,7 +54,7 @@ def run_paper(
     return write_records(run_dir / PAPER, rows, PaperRecord)
 
 
-def candidates_only(models: DeviceModels) -> DeviceModels:
+def candidates_only(models: EvaluationModels) -> EvaluationModels:
     """The same models under a profile that ranks the cloud's candidates and nothing else."""
     bare = copy.copy(models)
     limits = {"unite_history": False, "local_candidates": 0}
@@ -66,7 +66,7 @@ def _user_records(
     user: int,
     steps: list[int],
     requests: LogRequests,
-    models: DeviceModels,
+    models: EvaluationModels,
     source: SnapshotSource,
     gaps: Sequence[int],
 ) -> Iterator[PaperRecord]:
@@ -89,17 +89,17 @@ def _record(
     setting: str,
     gap: int,
     requests: LogRequests,
-    models: DeviceModels,
+    models: EvaluationModels,
     snapshot: Snapshot,
     encoded: dict[int, Encoded | None],
 ) -> PaperRecord:
     then, delta = encoded[snapshot.tau], step - snapshot.tau
     cached = CachedSnapshot(snapshot, None if then is None else then.e_str)
     seen, target = np.unique(requests.history(user, step)), requests.target(user, step)
-    pool = build_pool(models, cached, seen)
+    pool = build_pool(models, models.table, cached, seen)
     # k = 0: too few candidates are not filled up from elsewhere.
     ranking = rank_with_snapshot(
-        models, pool, encoded[step], seen, delta=delta, k=0, calibrate=True
+        models, models.table, pool, encoded[step], seen, delta=delta, k=0, calibrate=True
     )
     semantic = pool.semantic if pool.keep is None else pool.semantic[pool.keep]
     return PaperRecord(

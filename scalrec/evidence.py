@@ -10,7 +10,7 @@ import loadtest
 import shared
 import training
 from cloud_service.embedding.base import Embedder
-from device_runtime.models import DeviceModels
+from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import FULL, PAPER
 from loadtest.full_ranking import run_full_ranking
 from loadtest.paper import run_paper
@@ -57,7 +57,7 @@ async def collect_evidence(
             progress=progress,
         )
         source = OfflineCloud(bundle, embedder, abstracts, settings.cloud.candidates)
-        models = DeviceModels.load(bundle, expected=settings.profile)
+        models = EvaluationModels.load(bundle, expected=settings.profile)
 
         def work(progress: Progress) -> None:
             half_life = settings.paper.half_life
@@ -81,7 +81,7 @@ def _key(settings: Settings, bundle: Bundle) -> str:
     sources = [
         *(device, fleet),
         *(cloud / name for name in ("retrieval.py", "user_model.py")),
-        *(contracts / name for name in ("metrics.py", "split.py")),
+        *(contracts / name for name in ("metrics.py", "packed.py", "split.py")),
         offline / "anchors.py",
         *(Path(__file__).with_name(name) for name in ("evidence.py", "offline_cloud.py")),
     ]

@@ -18,19 +18,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
 from shared.interactions import Catalogue
-from shared.profile import DeviceProfile
+from shared.profile import DeviceProfile, Table
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 ONNX_FILES = ("encoder.onnx", "estimator.onnx", "calibrator.onnx", "projector.onnx")
 ARRAY_FILES = ("item_vectors.npy", "item_bias.npy", "item_popularity.npy")
 CATALOGUE_FILE = "catalogue.msgpack"
+TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_files
+STARTER_FILE = "starter_items.npz"  # those of the most popular items
+_DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
+_DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
+    # A device without a table has an item's words and vector from the item's page.
+    "none": (STARTER_FILE,),
+    "float32": ("item_vectors.npy", "item_bias.npy", "item_popularity.npy", CATALOGUE_FILE),
+    "int8": (TABLE_FILE, "item_popularity.npy", CATALOGUE_FILE),
+}
 
 
 class FileEntry(BaseModel):
-    """Size and hash of one file of the bundle."""
+    """Size and hash of one file of the bundle, and whether a device downloads it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    device: bool = False
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -58,7 +68,7 @@ class Manifest(BaseModel):
     """Everything a reader must agree with before it uses the files beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     bundle_id: str = ""
     scalrec: str
     created: str
@@ -77,6 +87,11 @@ class Manifest(BaseModel):
     calibration: CalibrationSpec
     training: dict[str, float | int | str] = {}
     files: dict[str, FileEntry] = {}
+
+    @property
+    def device_files(self) -> dict[str, FileEntry]:
+        """What a device of this profile downloads beside the manifest."""
+        return {name: entry for name, entry in self.files.items() if entry.device}
 
     def identity(self) -> str:
         """Hash over everything but the id itself; 16 hex digits."""
@@ -116,6 +131,11 @@ class Bundle:
             raise BundleError(f"{path} is not a catalogue: {error}") from error
 
 
+def device_files(profile: DeviceProfile) -> tuple[str, ...]:
+    """Names of the files a device of this profile cannot do without."""
+    return (*_DEVICE_GRAPHS, *_DEVICE_TABLES[profile.table])
+
+
 def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
     """Write all files and the manifest into a new folder and move it into place in one step.
 
@@ -127,8 +147,11 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
     Raises:
         BundleError: the folder cannot be written, with the reason.
     """
+    downloaded = device_files(manifest.profile)
     entries = {
-        name: FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        name: FileEntry(
+            bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), device=name in downloaded
+        )
         for name, data in sorted(files.items())
     }
     manifest = manifest.model_copy(update={"files": entries})
@@ -162,11 +185,18 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
     return Bundle(destination, manifest)
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Read the manifest and check every file against it; raises BundleError naming the file."""
+def load_bundle(path: Path, *, device: bool = False) -> Bundle:
+    """Read the manifest and check every file against it; raises BundleError naming the file.
+
+    Args:
+        path: the bundle's folder.
+        device: only what a device downloads is there and checked, see ``Manifest.device_files``.
+    """
     manifest_path = path / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(manifest_path.read_text())
+        text = manifest_path.read_text()
+        _refuse_other_formats(manifest_path, text)
+        manifest = Manifest.model_validate_json(text)
     except FileNotFoundError as error:
         raise BundleError(
             f"no bundle at {path}: {MANIFEST} is missing. Make one with `scalrec export`."
@@ -175,10 +205,13 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(f"{manifest_path} is not a bundle manifest: {error}") from error
     if manifest.identity() != manifest.bundle_id:
         raise BundleError(f"{manifest_path} was altered: its content does not match its bundle_id")
-    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE):
+    needed = device_files(manifest.profile)
+    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *needed):
         if name not in manifest.files:
             raise BundleError(f"{manifest_path} does not list {name}")
-    for name, entry in manifest.files.items():
+    if set(manifest.device_files) != set(needed):
+        raise BundleError(f"{manifest_path} names other files for a device than {needed}")
+    for name, entry in (manifest.device_files if device else manifest.files).items():
         if Path(name).name != name:
             raise BundleError(f"{manifest_path} names a file outside the bundle: {name!r}")
         try:
@@ -191,6 +224,19 @@ def load_bundle(path: Path) -> Bundle:
                 "run `scalrec export` again or copy the bundle anew"
             )
     return Bundle(path, manifest)
+
+
+def _refuse_other_formats(path: Path, text: str) -> None:
+    """A manifest that says of itself to be older or newer gets better words than its fields do."""
+    try:
+        found = msgspec.json.decode(text).get("format", FORMAT)
+    except (msgspec.MsgspecError, AttributeError):
+        return  # not a manifest at all
+    if isinstance(found, int) and found != FORMAT:
+        raise BundleError(
+            f"{path} is of bundle format {found}, this scalrec reads format {FORMAT}; "
+            "run `scalrec export` again, or use the scalrec that made it"
+        )
 
 
 def encode_catalogue(catalogue: Catalogue) -> bytes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -20,7 +22,7 @@ from pydantic_settings.sources import TomlConfigSettingsSource
 from shared.abstract_form import AbstractForm
 from shared.errors import ConfigError
 from shared.paths import default_cache_dir
-from shared.profile import DeviceProfile
+from shared.profile import DeviceProfile, preset
 
 SETTINGS_FILE = "scalrec.toml"
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
@@ -120,9 +122,6 @@ class CloudSettings(_Section):
     )
     candidates: int = Field(default=100, ge=1, description="N of SCaLRec eq. 7")
     snapshot_ttl_s: float = Field(default=7 * 86400.0, gt=0)
-    max_in_flight: int = Field(default=64, ge=1, description="snapshot computations at once")
-    max_waiting: int = Field(default=128, ge=0, description="further ones that may wait; then 429")
-    retry_after_s: float = Field(default=1.0, gt=0)
     auth: Literal["required", "off"] = Field(
         default="required",
         description="whether callers must show a token of the user they ask about; off is for a "
@@ -154,11 +153,11 @@ class CloudSettings(_Section):
     log_level: Literal["debug", "info", "warning"] = Field(
         default="info", description="debug also logs every request"
     )
+    max_in_flight: int = Field(default=64, ge=1, description="snapshot computations at once")
+    max_waiting: int = Field(default=128, ge=0, description="further ones that may wait; then 429")
+    retry_after_s: float = Field(default=1.0, gt=0)
     store_deadline_s: float = Field(default=1.0, gt=0)
 
-
-class LinkSettings(_Section):
-    """How a device reaches the cloud, and when it gives up."""
 
 class TelemetrySettings(_Section):
     """Traces across device, cloud, embedding server and store."""
@@ -170,6 +169,9 @@ class TelemetrySettings(_Section):
         default="http://127.0.0.1:4318/v1/traces", description="of the collector, OTLP over HTTP"
     )
 
+
+class LinkSettings(_Section):
+    """How a device reaches the cloud, and when it gives up."""
 
     url: str | None = Field(
         default=None, description="cloud that `scalrec fleet` asks; `simulate` starts its own"
@@ -296,19 +298,32 @@ class Settings(BaseSettings):
     cache: Path = Field(default_factory=default_cache_dir)
     seed: int = 0
     log: LogSettings = LogSettings()
-    profile: DeviceProfile = DeviceProfile()
+    profile: Annotated[DeviceProfile, NoDecode] = Field(
+        default=DeviceProfile(),
+        description="tiny, small or full; or a table with all limits of a device of your own",
+    )
     abstract: AbstractForm = AbstractForm()
     embedder: EmbedderSettings = EmbedderSettings()
     training: TrainingSettings = TrainingSettings()
     cloud: CloudSettings = CloudSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()
     paper: PaperSettings = PaperSettings()
 
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _by_name(cls, profile: Any) -> Any:
+        """A name stands for its preset; an environment variable may also hold the table as JSON."""
+        if not isinstance(profile, str):
+            return profile
+        if profile.lstrip().startswith("{"):
+            return json.loads(profile)
+        return preset(profile)
+
     @classmethod
     def settings_customise_sources(
         cls,
-    telemetry: TelemetrySettings = TelemetrySettings()
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,

@@ -3,10 +3,11 @@
 Blob layout (big-endian header, so that Redis can compare versions as plain strings)::
 
     0   4  magic    b"SCLR"
-    4   1  format   codec version, 1
+    4   1  format   codec version, 2
     5   8  version  u64, see ``make_version``
     13  4  crc32    of the whole blob with these four bytes zeroed
-    17  .. msgpack  [user, tau, created_ms, bundle_id, e_sem f32 LE, items i32 LE, scores f32 LE]
+    17  .. msgpack  [user, tau, created_ms, bundle_id, e_sem f32 LE, items i32 LE, scores f32 LE,
+                     vectors: nil or [codes i8, scales f32 LE, biases f16 LE] of the candidates]
 
 A blob names its own user, version and bundle, so a reader can refuse what is not meant for it
 whatever connection or file it came from.
@@ -23,14 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotCorrupt, SnapshotRejected
+from shared.packed import BYTES_BESIDE_CODES, PackedVectors
 
 MAGIC = b"SCLR"
-FORMAT = 1
+FORMAT = 2
 VERSION_SLICE = slice(5, 13)
 MEDIA_TYPE = "application/vnd.scalrec.snapshot"
 MAX_BLOB_BYTES = 1 << 20
 _HEADER = struct.Struct(">4sBQI")
 _CREATED_BITS = 42  # milliseconds until the year 2109
+_FRAMING_BYTES = 1024  # more than header, ids and msgpack lengths take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,7 @@ class Snapshot:
         e_sem: [d] float32 semantic user embedding (eq. 3).
         items: [n] int32 candidate item indices of that bundle, best first (eq. 7).
         scores: [n] float32, <e_sem, v_i> of the candidates.
+        vectors: those of the candidates, for a device without an item table; None for the others.
     """
 
     user: str
@@ -54,6 +58,7 @@ class Snapshot:
     e_sem: NDArray[np.float32]
     items: NDArray[np.int32]
     scores: NDArray[np.float32]
+    vectors: PackedVectors | None = None
 
     @property
     def version(self) -> int:
@@ -74,6 +79,7 @@ class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     e_sem: bytes
     items: bytes
     scores: bytes
+    vectors: tuple[bytes, bytes, bytes] | None
 
 
 def make_version(tau: int, created_ms: int) -> int:
@@ -90,9 +96,14 @@ def make_version(tau: int, created_ms: int) -> int:
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """The snapshot as one blob. Raises ValueError when items and scores differ in length."""
+    """The snapshot as one blob. Raises ValueError when its arrays do not fit each other."""
     if len(snapshot.items) != len(snapshot.scores):
         raise ValueError(f"{len(snapshot.items)} items but {len(snapshot.scores)} scores")
+    packed = snapshot.vectors
+    if packed is not None and packed.codes.shape != (len(snapshot.items), len(snapshot.e_sem)):
+        raise ValueError(
+            f"vectors {packed.codes.shape} of {len(snapshot.items)} items, {len(snapshot.e_sem)} d"
+        )
     body = msgspec.msgpack.encode(
         _Body(
             snapshot.user,
@@ -102,6 +113,13 @@ def encode(snapshot: Snapshot) -> bytes:
             snapshot.e_sem.astype("<f4").tobytes(),
             snapshot.items.astype("<i4").tobytes(),
             snapshot.scores.astype("<f4").tobytes(),
+            None
+            if packed is None
+            else (
+                packed.codes.tobytes(),
+                packed.scale.astype("<f4").tobytes(),
+                packed.bias.astype("<f2").tobytes(),
+            ),
         )
     )
     crc = zlib.crc32(body, zlib.crc32(_HEADER.pack(MAGIC, FORMAT, snapshot.version, 0)))
@@ -120,14 +138,17 @@ def decode(blob: bytes) -> Snapshot:
         raise SnapshotCorrupt("snapshot blob fails its checksum")
     try:
         raw = msgspec.msgpack.decode(body, type=_Body)
+        e_sem = np.frombuffer(raw.e_sem, dtype="<f4")
+        items = np.frombuffer(raw.items, dtype="<i4")
         snapshot = Snapshot(
             raw.user,
             raw.tau,
             raw.created_ms,
             raw.bundle_id,
-            np.frombuffer(raw.e_sem, dtype="<f4"),
-            np.frombuffer(raw.items, dtype="<i4"),
+            e_sem,
+            items,
             np.frombuffer(raw.scores, dtype="<f4"),
+            None if raw.vectors is None else _vectors(raw.vectors, len(items), len(e_sem)),
         )
         consistent = snapshot.version == version and len(snapshot.items) == len(snapshot.scores)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -139,6 +160,26 @@ def decode(blob: bytes) -> Snapshot:
     return snapshot
 
 
+def _vectors(raw: tuple[bytes, bytes, bytes], n: int, dim: int) -> PackedVectors:
+    """Views of what the blob holds; raises ValueError unless they are n vectors of ``dim``."""
+    codes, scales, biases = raw
+    if (len(codes), len(scales), len(biases)) != (n * dim, 4 * n, 2 * n):
+        raise ValueError(f"its vectors are not those of {n} items in {dim} dimensions")
+    packed = PackedVectors(
+        np.frombuffer(codes, dtype=np.int8).reshape(n, dim),
+        np.frombuffer(scales, dtype="<f4"),
+        np.frombuffer(biases, dtype="<f2"),
+    )
+    packed.check()
+    return packed
+
+
+def most_candidates(dim: int, *, vectors: bool) -> int:
+    """Candidates that a blob within MAX_BLOB_BYTES surely holds, with their vectors or without."""
+    each = 4 + 4 + (dim + BYTES_BESIDE_CODES if vectors else 0)
+    return (MAX_BLOB_BYTES - _FRAMING_BYTES - 4 * dim) // each
+
+
 def verify(
     snapshot: Snapshot,
     *,
@@ -146,6 +187,7 @@ def verify(
     bundle_id: str,
     dim: int,
     n_items: int,
+    vectors: bool = False,
     newer_than: int | None = None,
 ) -> Snapshot:
     """Return the snapshot if this reader may use it, else raise SnapshotRejected saying why.
@@ -155,6 +197,7 @@ def verify(
         bundle_id: the only acceptable bundle.
         dim: embedding size d of that bundle.
         n_items: items of that bundle; candidate indices must lie below.
+        vectors: whether the candidates' vectors must be there, for want of an item table.
         newer_than: a version that must be exceeded, e.g. that of the cached snapshot.
     """
     if snapshot.user != user:
@@ -169,4 +212,6 @@ def verify(
         raise SnapshotRejected("snapshot embedding is all zeros")
     if len(snapshot.items) and not 0 <= snapshot.items.min() <= snapshot.items.max() < n_items:
         raise SnapshotRejected("snapshot names items that the bundle does not hold")
+    if vectors and snapshot.vectors is None:
+        raise SnapshotRejected("snapshot lacks its candidates' vectors, and there is no item table")
     return snapshot

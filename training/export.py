@@ -16,6 +16,7 @@ from shared.bundle import (
     write_bundle,
 )
 from shared.errors import BundleError
+from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.settings import Settings
 from training import onnx_graphs
@@ -59,6 +60,7 @@ def export_bundle(
     graphs = export_graphs(trained, progress)
     parity = check_parity(trained, graphs, progress)
     files = graphs | {name: encode_array(array) for name, array in arrays.items()}
+    files |= device_tables(settings.profile, *arrays.values())
     files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
     manifest = Manifest(
         scalrec=version,

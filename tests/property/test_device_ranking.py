@@ -1,6 +1,7 @@
 """The request path against a plain float64 reading of the equations, and it always answers."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,52 +13,90 @@ from device_runtime.calibration import bounded_correction
 from device_runtime.candidates import build_pool
 from device_runtime.device import Device
 from device_runtime.features import time_features
-from device_runtime.history import RequestContext
+from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
 from device_runtime.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
+from loadtest.evaluation_models import EvaluationModels
+from loadtest.item_pages import ItemPages
+from shared.profile import DeviceProfile
 from shared.snapshot import Snapshot
 from tests.support.bundles import make_bundle
 
 N_ITEMS, DIM, WINDOW = 30, 6, 5
+STARTER = 12  # items that come with the models of a device without a table
 LIMITS = st.fixed_dictionaries(
     {
-        "item_table": st.booleans(),
         "unite_history": st.booleans(),
-        "local_candidates": st.sampled_from([0, 0, 4, 100]),
+        "local_candidates": st.sampled_from([0, 0, 4, 100]),  # 0 without a table
         "retain": st.sampled_from(["all", "window"]),
     }
 )
-EVENTS = st.lists(st.tuples(st.integers(-1, N_ITEMS), st.floats(0, 1e6)), max_size=25)
+TABLES = ("float32", "int8", "none")
+# The last says whether the item's page told the device its vector.
+EVENTS = st.lists(
+    st.tuples(st.integers(-1, N_ITEMS), st.floats(0, 1e6), st.booleans()), max_size=25
+)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     path = tmp_path_factory.mktemp("bundles")
-    return {
-        policy: DeviceModels.load(
-            make_bundle(
-                path / policy, n_items=N_ITEMS, dim=DIM, window=WINDOW, repeat_policy=policy
+    made = {}
+    for policy in ("allow", "exclude"):
+        for table in TABLES:
+            profile = DeviceProfile(window=WINDOW, table=table, starter_items=STARTER)
+            bundle = make_bundle(
+                path / policy / table,
+                n_items=N_ITEMS,
+                dim=DIM,
+                repeat_policy=policy,
+                profile=profile,
             )
-        )
-        for policy in ("allow", "exclude")
-    }
+            every = EvaluationModels.load(bundle).table.of(np.arange(N_ITEMS, dtype=np.int32))
+            made[policy, table] = Case(DeviceModels.load(bundle), ItemPages(bundle), *every)
+    return made
+
+
+@dataclass(frozen=True)
+class Case:
+    """Models of a bundle, its item pages, and the vectors and biases devices should rank with."""
+
+    models: DeviceModels
+    pages: ItemPages
+    vectors: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def table(self):
+        return self.models.profile.table
+
+    def page(self, item, shown):
+        return self.pages.page(item) if shown else None
+
+
+CASES = st.tuples(st.sampled_from(["allow", "exclude"]), st.sampled_from(TABLES))
 
 
 @st.composite
-def snapshots(draw, bundle_id):
+def snapshots(draw, case):
+    bundle_id = case.models.bundle_id
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     items = draw(st.lists(st.integers(0, N_ITEMS - 1), max_size=N_ITEMS))  # maybe with repeats
     e_sem = rng.standard_normal(DIM).astype(np.float32)
     scores = np.zeros(len(items), dtype=np.float32)
     tau = draw(st.integers(0, 30))
     e_str = rng.standard_normal(DIM).astype(np.float32) if draw(st.booleans()) else None
-    snapshot = Snapshot("u", tau, 1, bundle_id, e_sem, np.array(items, np.int32), scores)
+    items = np.array(items, np.int32)
+    packed = case.pages.packed.take(items) if case.table == "none" else None
+    snapshot = Snapshot("u", tau, 1, bundle_id, e_sem, items, scores, packed)
     return CachedSnapshot(snapshot, e_str)
 
 
 def device_of(models, limits, cached):
     limited = object.__new__(DeviceModels)
     limited.__dict__.update(models.__dict__)
+    if models.table is None:
+        limits = limits | {"local_candidates": 0}
     limited.profile = models.profile.model_copy(update=limits)
     cache = MemorySnapshotCache()
     if cached is not None:
@@ -73,48 +112,55 @@ class NoWords:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_scores_are_the_equations(models, data):
-    policy = data.draw(st.sampled_from(["allow", "exclude"]))
-    m = models[policy]
-    cached = data.draw(st.one_of(st.none(), snapshots(m.bundle_id)))
+    policy, table = data.draw(CASES)
+    case = models[policy, table]
+    m = case.models
+    cached = data.draw(st.one_of(st.none(), snapshots(case)))
     device = device_of(m, data.draw(LIMITS), cached)
     events = sorted(data.draw(EVENTS), key=lambda event: event[1])
-    for item, time in events:
-        device.observe(item, time, time / 3600.0)
+    for item, time, shown in events:
+        device.observe(item, time, time / 3600.0, case.page(item, shown))
     k = data.draw(st.integers(1, N_ITEMS + 3))
     response = device.request(RequestContext(1e6, 12.0), k)
 
-    known = [(i, t) for i, t in events if 0 <= i < N_ITEMS]
-    retained = known if device._models.profile.retain == "all" else known[-WINDOW:]
+    usable = [(i, t) for i, t, _ in events if 0 <= i < N_ITEMS]
+    retained = usable if device._models.profile.retain == "all" else usable[-WINDOW:]
+    known = set(range(N_ITEMS))
+    if table == "none":
+        known = {i for i, _, shown in events if shown} | set(m.popular.tolist())
+        known |= set() if cached is None else set(cached.snapshot.items.tolist())
     seen = {i for i, _ in retained}
     allowed = set(range(N_ITEMS)) - (seen if policy == "exclude" else set())
     candidates = response.candidates.tolist()
 
     # Always an answer, as long as anything may be recommended.
     assert candidates == sorted(set(candidates))
-    assert set(candidates) <= allowed
+    assert set(candidates) <= allowed & known
     assert len(response.items) == min(k, len(candidates))
-    assert len(response.items) == min(k, len(allowed))
+    assert len(response.items) >= min(k, len(allowed & set(m.popular.tolist())))
     for scores in (response.scores, response.uncalibrated, response.structural):
         assert scores.shape == (len(candidates),)
         assert np.isfinite(scores).all()
     by_score = sorted(range(len(candidates)), key=lambda j: (-response.scores[j], j))
     assert response.items.tolist() == [candidates[j] for j in by_score[:k]]
-    if not known:
+    window = [(i, t) for i, t in usable[-WINDOW:] if i in known]
+    if not window:
         return
 
     # The structural channel, event by event.
-    window = known[-WINDOW:]
+    items = np.array([i for i, _ in window], np.int32)
+    times = np.array([t for _, t in window])
+    encoded = Window(items, times, (times / 3600.0 % 168).astype(np.float32))
     e_str, copy_logit = m.encode(
-        np.array([i for i, _ in window], np.int32),
-        time_features(device._history.window(), RequestContext(1e6, 12.0), has_time=True),
+        case.vectors[items], time_features(encoded, RequestContext(1e6, 12.0), has_time=True)
     )
-    vectors = m.item_vectors.astype(np.float64)
+    vectors = case.vectors.astype(np.float64)
 
     def s_str(item):
         copied = sum(
             math.exp(logit) for (j, _), logit in zip(window, copy_logit, strict=True) if j == item
         )
-        return float(vectors[item] @ e_str) + float(m.item_bias[item]) + math.log1p(copied)
+        return float(vectors[item] @ e_str) + float(case.bias[item]) + math.log1p(copied)
 
     np.testing.assert_allclose(response.structural, [s_str(i) for i in candidates], atol=2e-5)
     if cached is None:
@@ -138,7 +184,7 @@ def test_scores_are_the_equations(models, data):
     unique = sorted(set(snapshot.items.tolist()))
     if len(unique) < 3:
         return
-    top = sorted(unique, key=lambda i: -float(m.item_vectors[i] @ snapshot.e_sem))
+    top = sorted(unique, key=lambda i: -float(case.vectors[i] @ snapshot.e_sem))
     top = top[: m.manifest.calibration.top_l]
     structural = [s_str(i) for i in top]
     gaps = np.diff(np.sort(structural))
@@ -151,13 +197,13 @@ def test_scores_are_the_equations(models, data):
 @given(st.data())
 def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
     """A device that answered before gives the same answer as one that did not."""
-    m = models[data.draw(st.sampled_from(["allow", "exclude"]))]
+    case = models[data.draw(CASES)]
     limits = data.draw(LIMITS)
-    cached = data.draw(snapshots(m.bundle_id))
-    busy, idle = device_of(m, limits, cached), device_of(m, limits, cached)
-    for item, time in data.draw(EVENTS):
-        busy.observe(item, time, 0.0)
-        idle.observe(item, time, 0.0)
+    cached = data.draw(snapshots(case))
+    busy, idle = device_of(case.models, limits, cached), device_of(case.models, limits, cached)
+    for item, time, shown in data.draw(EVENTS):
+        busy.observe(item, time, 0.0, case.page(item, shown))
+        idle.observe(item, time, 0.0, case.page(item, shown))
         busy.request(RequestContext(time, 0.0))
     one, other = (d.request(RequestContext(2e6, 5.0)) for d in (busy, idle))
     np.testing.assert_array_equal(one.scores, other.scores)
@@ -165,7 +211,7 @@ def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
 
 
 def test_a_pool_knows_its_key(models):
-    m = models["allow"]
-    pool = build_pool(m, None, np.array([2, 5], np.int32))
+    m = models["allow", "float32"].models
+    pool = build_pool(m, m.item_vectors(), None, np.array([2, 5], np.int32))
     assert pool.items.tolist() == [2, 5]
     assert CacheKey("u", m.bundle_id, DIM, N_ITEMS).n_items == m.n_items

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from shared.errors import SnapshotCorrupt
+from shared.packed import PackedVectors
 from shared.snapshot import VERSION_SLICE, Snapshot, decode, encode, make_version
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -17,15 +18,21 @@ steps, moments = st.integers(0, (1 << 22) - 1), st.integers(0, (1 << 42) - 1)
 
 @st.composite
 def snapshots(draw):
-    n = draw(st.integers(0, 20))
+    n, dim = draw(st.integers(0, 20)), draw(st.integers(0, 16))
+    packed = PackedVectors(
+        draw(arrays.arrays(np.int8, (n, dim))),
+        draw(arrays.arrays(np.float32, n, elements=st.floats(0, 2.0**90, width=32))),
+        draw(arrays.arrays(np.float16, n, elements=st.floats(-6e4, 6e4, width=16))),
+    )
     return Snapshot(
         user=draw(st.text(st.characters(codec="utf-8"), max_size=40)),
         tau=draw(steps),
         created_ms=draw(moments),
         bundle_id=draw(st.text(st.characters(codec="utf-8"), max_size=20)),
-        e_sem=draw(arrays.arrays(np.float32, st.integers(0, 16), elements=finite)),
+        e_sem=draw(arrays.arrays(np.float32, dim, elements=finite)),
         items=draw(arrays.arrays(np.int32, n)),
         scores=draw(arrays.arrays(np.float32, n, elements=finite)),
+        vectors=draw(st.sampled_from([None, packed])),
     )
 
 
@@ -38,6 +45,12 @@ def test_round_trip(snapshot):
     for field in ("e_sem", "items", "scores"):
         np.testing.assert_array_equal(getattr(read, field), getattr(snapshot, field))
         assert getattr(read, field).dtype == getattr(snapshot, field).dtype
+    assert (read.vectors is None) == (snapshot.vectors is None)
+    if read.vectors is not None:
+        for field in ("codes", "scale", "bias"):
+            found, expected = getattr(read.vectors, field), getattr(snapshot.vectors, field)
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
 
 
 @settings(max_examples=30)

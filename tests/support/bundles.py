@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from shared.bundle import (
+    ARRAY_FILES,
     CATALOGUE_FILE,
     Bundle,
     CalibrationSpec,
@@ -22,6 +24,7 @@ from shared.bundle import (
     write_bundle,
 )
 from shared.interactions import Catalogue
+from shared.item_files import device_tables
 from shared.profile import DeviceProfile
 
 Float32 = NDArray[np.float32]
@@ -37,9 +40,11 @@ def make_bundle(
     seed: int = 0,
     repeat_policy: Literal["allow", "exclude"] = "allow",
     has_time: bool = True,
+    profile: DeviceProfile | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
+    The profile is the default one with ``window``, or ``profile`` as it is.
     Its embedder is the hashing one with ``text_dim`` dimensions (``hashing-<text_dim>``).
     """
     rng = np.random.default_rng(seed)
@@ -47,6 +52,7 @@ def make_bundle(
     def normal(*shape: int, scale: float = 1.0) -> Float32:
         return (scale * rng.standard_normal(shape)).astype(np.float32)
 
+    profile = profile or DeviceProfile(window=window)
     files = {
         "encoder.onnx": _encoder(dim, normal(dim, scale=0.5), normal(dim, dim, scale=0.7)),
         "estimator.onnx": _estimator(normal(5, 1, scale=0.3)),
@@ -59,13 +65,14 @@ def make_bundle(
         ),
         CATALOGUE_FILE: encode_catalogue(make_catalogue(n_items)),
     }
+    files |= device_tables(profile, *(decode_array(files[name]) for name in ARRAY_FILES))
     manifest = Manifest(
         scalrec="0.1.0",
         created="2024-01-01T00:00:00Z",
         log="test",
         n_items=n_items,
         dim=dim,
-        profile=DeviceProfile(window=window),
+        profile=profile,
         embedder=EmbedderIdentity(
             backend="hashing", model=f"hashing-{text_dim}", pooling="MEAN", dim=text_dim
         ),
@@ -77,6 +84,12 @@ def make_bundle(
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items)),
     )
     return write_bundle(path, manifest, files)
+
+
+def decode_array(data: bytes) -> Float32:
+    """The array of an .npy file's bytes."""
+    array: Float32 = np.load(io.BytesIO(data), allow_pickle=False)
+    return array
 
 
 def make_catalogue(n_items: int) -> Catalogue:

@@ -12,7 +12,11 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.transport import SentRequest, TransportResponse
-from shared.bundle import Bundle, write_bundle
+from loadtest.item_pages import ItemPages
+from shared.bundle import ARRAY_FILES, Bundle, write_bundle
+from shared.item_files import device_tables
+from shared.packed import pack
+from shared.profile import DeviceProfile
 from shared.schemas import STALE_HEADER, SnapshotRequest
 from shared.snapshot import Snapshot, encode
 
@@ -32,8 +36,9 @@ class ManualClock:
 def with_profile(bundle: Bundle, path: Path, **limits: Any) -> Bundle:
     """The same models in a bundle made for another device profile."""
     manifest = bundle.manifest
-    profile = manifest.profile.model_copy(update=limits)
+    profile = DeviceProfile(**manifest.profile.model_dump() | limits)
     files = {name: bundle.file(name).read_bytes() for name in manifest.files}
+    files |= device_tables(profile, *(bundle.array(name) for name in ARRAY_FILES))
     return write_bundle(path, manifest.model_copy(update={"profile": profile}), files)
 
 
@@ -41,10 +46,13 @@ def new_device(bundle: Bundle, user: str = "ann", **options: Any) -> Device:
     return Device(user, DeviceModels.load(bundle), TemplateAbstract(bundle.catalogue()), **options)
 
 
-def observe(device: Device, items: list[int], *, start_s: float = 0.0) -> None:
+def observe(
+    device: Device, items: list[int], *, start_s: float = 0.0, pages: ItemPages | None = None
+) -> None:
     """Events one hour apart."""
     for place, item in enumerate(items):
-        device.observe(item, start_s + 3600.0 * place, float(place % 168))
+        page = None if pages is None else pages.page(item)
+        device.observe(item, start_s + 3600.0 * place, float(place % 168), page)
 
 
 def snapshot_of(
@@ -54,7 +62,10 @@ def snapshot_of(
     e_sem = np.random.default_rng(seed).standard_normal(bundle.manifest.dim).astype(np.float32)
     scores = bundle.array("item_vectors.npy") @ e_sem
     items = np.argsort(-scores, kind="stable")[: bundle.manifest.candidates].astype(np.int32)
-    return Snapshot(user, tau, created_ms, bundle.id, e_sem, items, scores[items])
+    packed = None
+    if bundle.manifest.profile.vectors_in_snapshot:
+        packed = pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy")).take(items)
+    return Snapshot(user, tau, created_ms, bundle.id, e_sem, items, scores[items], packed)
 
 
 class FakeCloud:

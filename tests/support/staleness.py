@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.models import DeviceModels
+from loadtest.evaluation_models import EvaluationModels
 from shared.interactions import InteractionLog
 from tests.support.bundles import make_catalogue
 
@@ -31,7 +31,7 @@ def make_log(
 class SeededSource:
     """Embeddings drawn from (user, tau), candidates by exact search; counts what it is asked."""
 
-    def __init__(self, models: DeviceModels, n_candidates: int = 20) -> None:
+    def __init__(self, models: EvaluationModels, n_candidates: int = 20) -> None:
         self._models, self._n = models, n_candidates
         self.asked: set[tuple[int, int]] = set()
 
@@ -43,6 +43,6 @@ class SeededSource:
     def candidates(
         self, e_sem: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        scores = self._models.item_vectors @ e_sem
+        scores = self._models.table.products(e_sem)
         best = np.argsort(-scores, kind="stable")[: self._n].astype(np.int32)
         return best, scores[best]

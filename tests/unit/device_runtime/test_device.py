@@ -9,6 +9,7 @@ from device_runtime.history import RequestContext
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
 from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
+from loadtest.item_pages import ItemPages
 from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
@@ -228,12 +229,16 @@ async def test_without_union_only_the_clouds_candidates_are_ranked(bundle, tmp_p
     assert response.candidates.tolist() == sorted(device.snapshot.snapshot.items.tolist())
 
 
-async def test_without_a_table_and_a_snapshot_history_is_ranked_and_filled_up(bundle, tmp_path):
-    device = new_device(with_profile(bundle, tmp_path / "b", item_table=False))
-    observe(device, [1, 2, 3])
-    few = device.request(CONTEXT, k=3)
-    assert few.candidates.tolist() == [1, 2, 3]
-    assert len(device.request(CONTEXT, k=10).items) == 10
+async def test_without_a_table_and_a_snapshot_history_and_popular_items_are_ranked(
+    bundle, tmp_path
+):
+    tiny = with_profile(bundle, tmp_path / "b", table="none", starter_items=12)
+    device = new_device(tiny)
+    observe(device, [1, 2, 3], pages=ItemPages(tiny))
+    popular = np.argsort(-bundle.array("item_popularity.npy"), kind="stable")[:12]
+    response = device.request(CONTEXT)
+    assert response.candidates.tolist() == sorted({1, 2, 3} | set(popular.tolist()))
+    assert len(response.items) == 10
 
 
 async def test_local_candidates_are_retrieved_beside_the_clouds(bundle, tmp_path):

@@ -20,6 +20,10 @@ def with_file(bundle, path, name, content):
     return write_bundle(path, bundle.manifest, files)
 
 
+def vectors(models, items):
+    return models.item_vectors().of(np.array(items, dtype=np.int32))[0]
+
+
 def features(n):
     ages = np.arange(n, 0, -1, dtype=np.float32)
     return TimeFeatures(ages, ages % 168, 5.0)
@@ -28,7 +32,7 @@ def features(n):
 @pytest.mark.parametrize("length", range(1, 11))
 def test_shapes_at_every_window_length(bundle, length):
     models = DeviceModels.load(bundle)
-    e_str, copy_logit = models.encode(np.arange(length, dtype=np.int32), features(length))
+    e_str, copy_logit = models.encode(vectors(models, range(length)), features(length))
     assert e_str.shape == (8,)
     assert copy_logit.shape == (length,)
     assert e_str.dtype == copy_logit.dtype == np.float32
@@ -39,20 +43,21 @@ def test_shapes_at_every_window_length(bundle, length):
 def test_the_encoder_sees_order_age_and_hour(bundle):
     models = DeviceModels.load(bundle)
     items = np.array([3, 9, 4], dtype=np.int32)
-    reference = models.encode(items, features(3))[0]
+    seen = vectors(models, items)
+    reference = models.encode(seen, features(3))[0]
     older = TimeFeatures(features(3).age_hours * 9, features(3).event_hour, 5.0)
     later = TimeFeatures(features(3).age_hours, features(3).event_hour, 90.0)
     for other in (
-        models.encode(items[::-1].copy(), features(3))[0],
-        models.encode(items, older)[0],
-        models.encode(items, later)[0],
+        models.encode(seen[::-1].copy(), features(3))[0],
+        models.encode(seen, older)[0],
+        models.encode(seen, later)[0],
     ):
         assert not np.allclose(reference, other)
 
 
 def test_popularity_order_is_stable(bundle):
     models = DeviceModels.load(bundle)
-    counts = models.item_popularity[models.popular]
+    counts = models.popular_count
     assert (np.diff(counts) <= 0).all()
     ties = np.diff(counts) == 0
     assert (np.diff(models.popular)[ties] > 0).all()
@@ -104,4 +109,4 @@ def test_an_encoder_may_leave_out_inputs_that_it_never_reads(bundle, tmp_path):
         with_file(bundle, tmp_path / "small", "encoder.onnx", smaller.SerializeToString())
     )
     items = np.array([1, 2], dtype=np.int32)
-    assert models.encode(items, features(2))[0].shape == (8,)
+    assert models.encode(vectors(models, items), features(2))[0].shape == (8,)

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from device_runtime.models import DeviceModels
+from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import FullRecord
 from loadtest.full_ranking import run_full_ranking
 from loadtest.log_requests import LogRequests
@@ -20,7 +20,7 @@ HALF_LIFE = 5.0
 def test_every_rank_equals_a_sort_of_the_whole_catalogue(
     tmp_path: Path, policy: Literal["allow", "exclude"]
 ) -> None:
-    models = DeviceModels.load(make_bundle(tmp_path / "bundle", repeat_policy=policy))
+    models = EvaluationModels.load(make_bundle(tmp_path / "bundle", repeat_policy=policy))
     log, source = make_log(), SeededSource(models)
     steps = split_log(log, test_steps=4).test()
     path = run_full_ranking(tmp_path, log, steps, models, source, half_life=HALF_LIFE)
@@ -38,8 +38,8 @@ def test_every_rank_equals_a_sort_of_the_whole_catalogue(
         assert now is not None
         bonus = np.zeros(models.n_items)
         np.add.at(bonus, now.history, np.exp(now.copy_logit.astype(np.float64)))
-        structure = models.item_vectors @ now.e_str + models.item_bias + np.log1p(bonus)
-        semantic = models.item_vectors @ source.e_sem(user, step)
+        structure = models.table.products(now.e_str) + models.table.bias + np.log1p(bonus)
+        semantic = models.table.products(source.e_sem(user, step))
         counts = np.bincount(history, minlength=models.n_items).astype(float)
         decayed = np.zeros(models.n_items)
         np.add.at(decayed, history, 0.5 ** (np.arange(step)[::-1] / HALF_LIFE))

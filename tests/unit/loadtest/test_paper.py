@@ -7,8 +7,8 @@ import pytest
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.device import Device
-from device_runtime.models import DeviceModels
 from device_runtime.snapshot_cache import MemorySnapshotCache
+from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user
 from loadtest.paper import run_paper
@@ -28,9 +28,9 @@ RANKS = ["rank_calibrated", "rank_uncalibrated", "rank_structure", "rank_semanti
 @pytest.fixture(scope="module", params=["allow", "exclude"])
 def models(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> DeviceModels:
+) -> EvaluationModels:
     path = tmp_path_factory.mktemp("bundle") / "bundle"
-    return DeviceModels.load(make_bundle(path, repeat_policy=request.param))
+    return EvaluationModels.load(make_bundle(path, repeat_policy=request.param))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def steps() -> Steps:
 
 @pytest.fixture(scope="module")
 def records(
-    models: DeviceModels, steps: Steps, tmp_path_factory: pytest.TempPathFactory
+    models: EvaluationModels, steps: Steps, tmp_path_factory: pytest.TempPathFactory
 ) -> pl.DataFrame:
     folder = tmp_path_factory.mktemp("run")
     source = SeededSource(models)
@@ -66,7 +66,7 @@ def test_settings_agree_at_gap_zero(records: pl.DataFrame) -> None:
 
 
 def test_settings_differ_by_their_candidates_alone(
-    records: pl.DataFrame, models: DeviceModels
+    records: pl.DataFrame, models: EvaluationModels
 ) -> None:
     source, log = SeededSource(models), make_log()
     exclude = models.manifest.repeat_policy == "exclude"
@@ -83,7 +83,7 @@ def test_settings_differ_by_their_candidates_alone(
         if row["target"] in items:
             ranked += 1
             at = items.tolist().index(row["target"])
-            expected = expected_rank(models.item_vectors[items] @ stale, at)
+            expected = expected_rank(models.table.of(items)[0] @ stale, at)
         assert row["rank_semantic"] == expected
         assert np.isinf([row[name] for name in RANKS]).all() == np.isinf(expected)
     assert ranked > 0
@@ -91,7 +91,7 @@ def test_settings_differ_by_their_candidates_alone(
 
 async def test_ranks_are_those_of_a_device_that_holds_the_snapshot(tmp_path: Path) -> None:
     # With repeats excluded a device, too, ranks the candidates alone.
-    models = DeviceModels.load(make_bundle(tmp_path / "bundle", repeat_policy="exclude"))
+    models = EvaluationModels.load(make_bundle(tmp_path / "bundle", repeat_policy="exclude"))
     log, source = make_log(), SeededSource(models)
     steps = split_log(log, test_steps=3).test()
     path = run_paper(tmp_path, log, steps, models, source, gaps=(5,))

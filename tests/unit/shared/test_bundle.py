@@ -138,7 +138,7 @@ def test_any_altered_field_of_the_manifest_is_noticed(path, field):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content.update(format=2),
+        lambda content: content.update(format="2"),
         lambda content: content.update(unknown=1),
         lambda content: content.pop("dim"),
         lambda content: content["files"]["encoder.onnx"].update(sha256="zz"),
@@ -148,6 +148,13 @@ def test_any_altered_field_of_the_manifest_is_noticed(path, field):
 def test_malformed_manifest_is_named(path, change):
     edit(path, change)
     with pytest.raises(BundleError, match=f"{path / MANIFEST} is not a bundle manifest"):
+        load_bundle(path)
+
+
+@pytest.mark.parametrize("other", [1, 3])
+def test_a_bundle_of_another_format_says_what_to_do(path, other):
+    edit(path, lambda content: content.update(format=other))
+    with pytest.raises(BundleError, match=rf"bundle format {other}, .* reads format 2; run .*exp"):
         load_bundle(path)
 
 

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from shared.errors import SnapshotCorrupt, SnapshotRejected
-from shared.snapshot import MAX_BLOB_BYTES, Snapshot, decode, encode, make_version, verify
+from shared.packed import pack
+from shared.snapshot import (
+    MAX_BLOB_BYTES,
+    Snapshot,
+    decode,
+    encode,
+    make_version,
+    most_candidates,
+    verify,
+)
 
 GOOD = Snapshot(
     user="u1",
@@ -82,29 +91,44 @@ def test_versions_out_of_range(tau, created):
         make_version(tau, created)
 
 
-def sealed(body, version=GOOD.version, magic=b"SCLR", fmt=1):
+def sealed(body, version=GOOD.version, magic=b"SCLR", fmt=2):
     """A blob with a right checksum around whatever body."""
     header = struct.Struct(">4sBQI")
     crc = zlib.crc32(body, zlib.crc32(header.pack(magic, fmt, version, 0)))
     return header.pack(magic, fmt, version, crc) + body
 
 
-GOOD_BODY = ["u1", 7, 1000, "b1", b"\0\0\x80?", b"\0\0\0\0", b"\0\0\0\0"]
+GOOD_BODY = ["u1", 7, 1000, "b1", b"\0\0\x80?", b"\0\0\0\0", b"\0\0\0\0", None]
+ONE_VECTOR = (b"\x05", b"\0\0\x80?", b"\0\0")  # of one item in one dimension
+
+
+def with_vectors(*vectors):
+    return sealed(msgspec.msgpack.encode([*GOOD_BODY[:7], vectors]))
 
 
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        (sealed(msgspec.msgpack.encode(GOOD_BODY), magic=b"XXXX"), "not a format-1"),
-        (sealed(msgspec.msgpack.encode(GOOD_BODY), fmt=2), "not a format-1"),
+        (sealed(msgspec.msgpack.encode(GOOD_BODY), magic=b"XXXX"), "not a format-2"),
+        (sealed(msgspec.msgpack.encode(GOOD_BODY), fmt=1), "not a format-2"),
         (sealed(msgspec.msgpack.encode(GOOD_BODY[:-1])), "malformed body"),
-        (sealed(msgspec.msgpack.encode([*GOOD_BODY[:4], b"abc", b"", b""])), "malformed body"),
+        (
+            sealed(msgspec.msgpack.encode([*GOOD_BODY[:4], b"abc", b"", b"", None])),
+            "malformed body",
+        ),
         (sealed(msgspec.msgpack.encode(["u1", -1, *GOOD_BODY[2:]])), "malformed body"),
         (sealed(msgspec.msgpack.encode([1, *GOOD_BODY[1:]])), "malformed body"),
         (sealed(b"\xc1"), "malformed body"),
         (sealed(msgspec.msgpack.encode(["u1", 8, *GOOD_BODY[2:]])), "contradicts its own header"),
-        (sealed(msgspec.msgpack.encode([*GOOD_BODY[:6], b""])), "contradicts its own header"),
-        (b"SCLR\x01" + bytes(MAX_BLOB_BYTES), "too large"),
+        (sealed(msgspec.msgpack.encode([*GOOD_BODY[:6], b"", None])), "contradicts its own header"),
+        (with_vectors(b"", *ONE_VECTOR[1:]), "vectors are not those of 1 items in 1 dimensions"),
+        (with_vectors(b"\x05\x05", *ONE_VECTOR[1:]), "vectors are not those of 1 items"),
+        (with_vectors(*ONE_VECTOR[:2], b""), "vectors are not those of 1 items"),
+        (with_vectors(*ONE_VECTOR[:2]), "malformed body"),
+        (with_vectors(ONE_VECTOR[0], b"\0\0\x80\x7f", ONE_VECTOR[2]), "are not finite"),
+        (with_vectors(*ONE_VECTOR[:2], b"\0\x7e"), "are not finite"),
+        (with_vectors(ONE_VECTOR[0], b"\0\0\x80\xbf", ONE_VECTOR[2]), "a scale is negative"),
+        (b"SCLR\x02" + bytes(MAX_BLOB_BYTES), "too large"),
     ],
 )
 def test_well_sealed_nonsense_is_refused(blob, message):
@@ -113,4 +137,38 @@ def test_well_sealed_nonsense_is_refused(blob, message):
 
 
 def test_the_crafted_body_itself_is_sound():
-    assert decode(sealed(msgspec.msgpack.encode(GOOD_BODY))).user == "u1"
+    assert decode(sealed(msgspec.msgpack.encode(GOOD_BODY))).vectors is None
+    packed = decode(with_vectors(*ONE_VECTOR)).vectors
+    assert (packed.codes.tolist(), packed.scale.tolist(), packed.bias.tolist()) == (
+        [[5]], [1.0], [0.0]
+    )  # fmt: skip
+
+
+def test_vectors_that_do_not_fit_the_items_are_never_written():
+    packed = pack(np.ones((1, 2), np.float32), np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match=r"vectors \(1, 2\) of 2 items"):
+        encode(changed(vectors=packed))
+
+
+def test_a_reader_without_an_item_table_needs_the_vectors():
+    packed = pack(np.ones((2, 2), np.float32), np.zeros(2, np.float32))
+    assert verify(changed(vectors=packed), **READER, vectors=True).vectors is packed
+    with pytest.raises(SnapshotRejected, match="lacks its candidates' vectors"):
+        verify(GOOD, **READER, vectors=True)
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("dim", [1, 64, 1000])
+def test_as_many_candidates_as_promised_fit_a_blob(dim, vectors):
+    n = most_candidates(dim, vectors=vectors)
+    packed = None
+    if vectors:
+        packed = pack(np.ones((n, dim), np.float32), np.zeros(n, np.float32))
+    full = Snapshot(
+        "u" * 128, 1, 1, "b" * 16, np.ones(dim, np.float32), np.zeros(n, np.int32),
+        np.zeros(n, np.float32), packed,
+    )  # fmt: skip
+    blob = encode(full)
+    each = 8 + (dim + 6 if vectors else 0)
+    assert MAX_BLOB_BYTES - 1024 - each <= len(blob) <= MAX_BLOB_BYTES
+    assert decode(blob) == full
