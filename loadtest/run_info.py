@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from loadtest.profile_figures import ProfileFigures
 from shared.bundle import EmbedderIdentity, Manifest
 from shared.errors import DataError
 from shared.interactions import InteractionLog
@@ -43,6 +44,7 @@ class RunInfo(BaseModel):
         fallback_reason: why another one was used; "" when it was not.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
+        device_figures: what one device downloads, holds and takes per request; None unmeasured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +64,7 @@ class RunInfo(BaseModel):
     training: dict[str, float | int | str] = {}
     settings: dict[str, Any]
     stages: tuple[Stage, ...] = ()
+    device_figures: ProfileFigures | None = None
     git_revision: str | None = None
     versions: dict[str, str] = {}
     machine: str = ""
@@ -80,6 +83,7 @@ def describe_run(
     started: str,
     stages: Sequence[Stage] = (),
     fallback_reason: str = "",
+    device_figures: ProfileFigures | None = None,
 ) -> RunInfo:
     """Gather the facts of a run about to be, or just, done (``started``: ISO 8601)."""
     return RunInfo(
@@ -99,6 +103,7 @@ def describe_run(
         training=manifest.training,
         settings=printable(settings),
         stages=tuple(stages),
+        device_figures=device_figures,
         git_revision=git_revision(),
         versions=package_versions(),
         machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

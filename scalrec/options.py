@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from pydantic import SecretStr
 
 from shared.errors import ConfigError
+from shared.profile import DeviceProfile
 from shared.settings import Settings, load_settings
 
 LogOption = Annotated[
@@ -30,6 +32,10 @@ EmbedderOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="minilm, smollm2, a model folder or a hub id.")
 ]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", help="Device profile: tiny, small, full (`scalrec profiles`)."),
+]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 WorkDirOption = Annotated[
     Path | None, typer.Option("--work-dir", help="Where stages, bundles and runs are kept.")
@@ -47,6 +53,7 @@ def settings_from(
     items: Path | None = None,
     embedder: str | None = None,
     model: str | None = None,
+    profile: str | None = None,
     seed: int | None = None,
     work_dir: Path | None = None,
     assignments: list[str] | None = None,
@@ -59,7 +66,13 @@ def settings_from(
     overrides: dict[str, Any] = {name: _given(values) for name, values in sections.items()}
     overrides.setdefault("log", {}).update(_log_overrides(log, columns, items))
     overrides.setdefault("embedder", {}).update(_given({"backend": embedder, "model": model}))
-    overrides.update(_given({"seed": seed, "work_dir": work_dir}))
+    overrides.update(_given({"profile": profile, "seed": seed, "work_dir": work_dir}))
+    return settings_over(overrides, assignments)
+
+
+def settings_over(overrides: dict[str, Any], assignments: list[str] | None = None) -> Settings:
+    """Settings with nested ``overrides`` on top, and ``--set`` assignments on top of those."""
+    overrides = copy.deepcopy(overrides)
     for assignment in assignments or []:
         _assign(overrides, assignment)
     return load_settings(**_drop_empty(overrides))
@@ -72,6 +85,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, SecretStr):
             flat[prefix] = value.get_secret_value()
+        elif isinstance(value, DeviceProfile):
+            flat[prefix] = value.model_dump_json()  # whole, or a name inherited here would win
         elif hasattr(value, "model_dump"):
             for name in type(value).model_fields:
                 walk(f"{prefix}__{name.upper()}", getattr(value, name))

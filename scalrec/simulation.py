@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from contextlib import AsyncExitStack, aclosing
@@ -12,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
+from loadtest.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay import ReplayResult
 from loadtest.report.build import build_report
 from loadtest.run_info import Stage, describe_run, write_run_info
@@ -48,6 +50,7 @@ class Simulation:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     times: StageTimes = field(default_factory=StageTimes)
     reused: set[str] = field(default_factory=set)
+    device_figures: ProfileFigures | None = None
 
     def __post_init__(self) -> None:
         self.progress = ConsoleProgress(self.console)
@@ -83,6 +86,7 @@ class Simulation:
             client = await stack.enter_async_context(aclosing(served.connect(threads)))
             trained = await self._train(log, client)
             bundle = await self._export(trained)
+            self.device_figures = await asyncio.to_thread(measure_profile, bundle)
             # Already now, so that records a killed run leaves behind can be reported on.
             self._describe(log, bundle, served, run_dir)
             await self._evidence(log, trained.split, bundle, client, run_dir)
@@ -160,6 +164,7 @@ class Simulation:
                 started=self.started.isoformat(timespec="seconds"),
                 stages=stages,
                 fallback_reason=served.fallback_reason,
+                device_figures=self.device_figures,
             ),
         )
 

@@ -9,6 +9,11 @@ from loadtest.report.verdict import headline_rows
 from loadtest.summary.latency import SCHEDULED
 from loadtest.summary.model import Estimate, Staleness, Summary, SystemSection
 
+_TABLES = {
+    "none": "knows the vectors of items it met and of its snapshot",
+    "float32": "holds the item table",
+    "int8": "holds the item table as int8",
+}
 TITLES = {"S1": "stale embedding", "S2": "stale embedding and candidates"}
 
 
@@ -107,10 +112,12 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("Served by", text.backend(run.embedder.backend) + fallback),
         ("Backbone", run.backbone),
         ("Device profile", f"{profile.name}: sees {profile.window} events, "
-                           f"{'holds' if profile.item_table else 'does not hold'} the item table, "
+                           f"{_TABLES[profile.table]}, "
                            f"ranks {' and '.join(reach)}"),
         ("Repeat policy", run.repeat_policy),
     ]  # fmt: skip
+    if run.device_figures is not None:
+        listed.append(("One device", text.device_figures(run.device_figures)))
     if summary.system is not None:
         asked = text.number(summary.system.cloud.refreshes_per_request, 3)
         listed.append(("Refresh policy", f"{summary.system.policy}; {asked} refreshes per request"))

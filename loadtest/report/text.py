@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loadtest.profile_figures import ProfileFigures
 from loadtest.summary.model import Estimate, Scope
 
 NONE = "–"
@@ -51,6 +52,21 @@ def percent_interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{percent(estimate.low)},{NBSP}{percent(estimate.high)}]"
+
+
+def kib(size: int) -> str:
+    """Bytes as KiB."""
+    return f"{size / 1024:,.1f}{NBSP}KiB"
+
+
+def device_figures(found: ProfileFigures) -> str:
+    """What one device downloads, holds and takes, in a sentence."""
+    page = f", {found.page} bytes with each item page" if found.page else ""
+    return (
+        f"downloads {kib(found.download_total)} once, {kib(found.snapshot)} per snapshot{page}; "
+        f"holds {kib(found.model)} of models and {kib(found.state)} of its own; answers in "
+        f"{found.request_p50_us:,.0f}{NBSP}µs (p95 {found.request_p95_us:,.0f})"
+    )
 
 
 def number(value: float | None, digits: int = 2) -> str:

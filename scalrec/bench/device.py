@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 import numpy as np
@@ -10,16 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.device import Device
 from device_runtime.features import TimeFeatures
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.snapshot_cache import MemorySnapshotCache
+from loadtest.item_pages import ItemPages
+from loadtest.profile_figures import cache_holding, plausible_snapshot
 from scalrec.bench.timing import Comparison, interleaved
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.snapshot import Snapshot
 from training.trained import TrainedModel
 
 Floats = NDArray[np.float32]
@@ -35,10 +33,9 @@ class TorchModels(DeviceModels):
         self._torch_calibrator = trained.calibration.calibrator
 
     @torch.inference_mode()
-    def encode(self, items: NDArray[np.int32], times: TimeFeatures) -> tuple[Floats, Floats]:
-        vectors = torch.from_numpy(self.item_vectors.take(items, axis=0))[None]
+    def encode(self, vectors: Floats, times: TimeFeatures) -> tuple[Floats, Floats]:
         e_str, copy_logit = self._torch_encoder(
-            vectors,
+            torch.from_numpy(vectors)[None],
             torch.from_numpy(times.age_hours)[None],
             torch.from_numpy(times.event_hour)[None],
             torch.tensor([times.request_hour]),
@@ -62,7 +59,7 @@ class OnnxOnly:
     def __init__(self, models: DeviceModels, length: int) -> None:
         rng = np.random.default_rng(0)
         self._models = models
-        self._items = rng.integers(0, models.n_items, length).astype(np.int32)
+        self._vectors = rng.standard_normal((length, models.dim), dtype=np.float32)
         hours = rng.uniform(0, 168, length).astype(np.float32)
         ages = np.sort(rng.uniform(0, 1000, length).astype(np.float32))[::-1].copy()
         self._times = TimeFeatures(ages, hours, 12.0)
@@ -70,7 +67,7 @@ class OnnxOnly:
         self._e_sem = rng.standard_normal(models.dim, dtype=np.float32)
 
     def __call__(self) -> None:
-        e_str, _ = self._models.encode(self._items, self._times)
+        e_str, _ = self._models.encode(self._vectors, self._times)
         self._models.reliability(self._cues)
         self._models.propose(self._e_sem, e_str)
 
@@ -112,32 +109,21 @@ class _Requests:
         rows = log.events_of(user)
         hours = log.local_hour_of_week()[rows]
         times = np.zeros(len(hours)) if log.time is None else log.time[rows]
-        events = list(zip(log.item[rows].tolist(), times.tolist(), hours.tolist(), strict=True))
+        items = log.item[rows].tolist()
+        pages = None if models.table is not None else ItemPages(bundle)
+        shown = [None if pages is None else pages.page(item) for item in items]
+        events = list(zip(items, times.tolist(), hours.tolist(), shown, strict=True))
         self._device = Device(
             "bench",
             models,
             TemplateAbstract(log.catalogue, bundle.manifest.abstract),
-            cache=_holding(models, bundle),
+            cache=cache_holding(models, plausible_snapshot(bundle, "bench")),
         )
         for event in events:
             self._device.observe(*event)
         self._events = itertools.cycle(events)
 
     def __call__(self) -> None:
-        item, time, hour = next(self._events)
+        item, time, hour, page = next(self._events)
         self._device.request(RequestContext(time, hour))
-        self._device.observe(item, time, hour)
-
-
-def _holding(models: DeviceModels, bundle: Bundle) -> MemorySnapshotCache:
-    """A cache with a plausible snapshot in it."""
-    rng = np.random.default_rng(1)
-    n = min(models.manifest.candidates, models.n_items)
-    e_sem = rng.standard_normal(models.dim, dtype=np.float32)
-    items = rng.permutation(models.n_items)[:n].astype(np.int32)
-    snapshot = Snapshot("bench", 5, 0, bundle.id, e_sem, items, models.item_vectors[items] @ e_sem)
-    cache = MemorySnapshotCache()
-    key = CacheKey("bench", bundle.id, models.dim, models.n_items)
-    e_str = rng.standard_normal(models.dim, dtype=np.float32)
-    asyncio.run(cache.store(key, CachedSnapshot(snapshot, e_str)))
-    return cache
+        self._device.observe(item, time, hour, page)

@@ -18,6 +18,7 @@ from scalrec.options import (
     ItemsOption,
     LogOption,
     ModelOption,
+    ProfileOption,
     SeedOption,
     SetOption,
     WorkDirOption,
@@ -35,6 +36,7 @@ def train(
     items: ItemsOption = None,
     embedder: EmbedderOption = None,
     model: ModelOption = None,
+    profile: ProfileOption = None,
     seed: SeedOption = None,
     work_dir: WorkDirOption = None,
     force: Annotated[
@@ -49,6 +51,7 @@ def train(
         items=items,
         embedder=embedder,
         model=model,
+        profile=profile,
         seed=seed,
         work_dir=work_dir,
         assignments=assignments,
