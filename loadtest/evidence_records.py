@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loadtest.recorder import schema_of
+from loadtest.record_table import schema_of
 from shared.errors import ConfigError
 
 PAPER = "paper.parquet"

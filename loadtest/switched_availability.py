@@ -28,6 +28,11 @@ class SwitchedAvailability:
         """What is in force now."""
         return self._modes[-1]
 
+    @property
+    def by_hand(self) -> Availability:
+        """What was switched and nothing else: up wherever the plan is followed."""
+        return _ByHand(self)
+
     def switch(self, mode: Mode, t: float) -> None:
         """From ``t`` seconds into the replay on; raises ValueError if ``t`` lies in the past."""
         if t < self._since[-1]:
@@ -35,8 +40,12 @@ class SwitchedAvailability:
         self._since.append(t)
         self._modes.append(mode)
 
+    def mode_at(self, t: float) -> Mode:
+        """What was in force at ``t`` seconds."""
+        return self._modes[max(0, bisect_right(self._since, t) - 1)]
+
     def is_up(self, t: float) -> bool:
-        mode = self._modes[max(0, bisect_right(self._since, t) - 1)]
+        mode = self.mode_at(t)
         return self._planned.is_up(t) if mode == "planned" else mode == "up"
 
     def intervals(self, until: float) -> list[tuple[float, float]]:
@@ -61,3 +70,14 @@ class SwitchedAvailability:
             for a, b in self._planned.intervals(end)
             if max(a, start) < min(b, end)
         ]
+
+
+class _ByHand:
+    def __init__(self, switched: SwitchedAvailability) -> None:
+        self._switched = switched
+
+    def is_up(self, t: float) -> bool:
+        return self._switched.mode_at(t) != "down"
+
+    def intervals(self, until: float) -> list[tuple[float, float]]:
+        return [(a, b) for a, b in self._switched.intervals(until) if not self.is_up(a)]

@@ -1,4 +1,4 @@
-"""The control API of a fault proxy: the part of Toxiproxy's that scripts use, same paths and JSON."""
+"""The control API of a fault proxy: what scripts use of Toxiproxy's, same paths and JSON."""
 
 from __future__ import annotations
 

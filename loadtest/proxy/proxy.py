@@ -68,19 +68,24 @@ class _Connection:
 
     async def run(self) -> None:
         """Until both directions have ended, or the connection was cut."""
-        tasks = [asyncio.create_task(pump.run()) for pump in self._pumps.values()]
+        pumps = [asyncio.create_task(pump.run()) for pump in self._pumps.values()]
+        ended = asyncio.create_task(_ended(pumps))
         cut = asyncio.create_task(self._cut.wait())
         try:
-            both = asyncio.gather(*tasks)
-            await asyncio.wait({cut, both}, return_when=asyncio.FIRST_COMPLETED)
-            if both.done() and not both.cancelled():
-                both.exception()  # a peer that vanished is no news
+            await asyncio.wait({cut, ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (cut, *tasks):
-                task.cancel()
-            await asyncio.gather(cut, *tasks, return_exceptions=True)
+            cut.cancel()
+            ended.cancel()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(cut, ended, *pumps, return_exceptions=True)
             for writer in self._writers:
                 writer.close()
+
+
+async def _ended(pumps: list[asyncio.Task[None]]) -> None:
+    """Return when the pumps have, however they did: a peer that vanished is no news."""
+    await asyncio.gather(*pumps, return_exceptions=True)
 
 
 class Proxy:
@@ -102,9 +107,7 @@ class Proxy:
     def spec(self) -> ProxySpec:
         """What it is now: the port really taken, whether it is open, all its toxics."""
         toxics = tuple(self._toxics.values())
-        return self._spec.model_copy(
-            update={"toxics": toxics, "enabled": self._server is not None}
-        )
+        return self._spec.model_copy(update={"toxics": toxics, "enabled": self._server is not None})
 
     @property
     def connections(self) -> int:

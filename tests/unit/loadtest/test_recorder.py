@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest import recorder as module
+from loadtest import record_table as module
 from loadtest.recorder import (
     REFRESHES,
     REQUESTS,

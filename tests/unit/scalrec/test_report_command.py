@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest.recorder import REFRESHES, REQUESTS, RequestRecord, schema_of
+from loadtest.record_table import schema_of
+from loadtest.recorder import REFRESHES, REQUESTS, RequestRecord
 from loadtest.summary import read_summary
 from scalrec.commands.report import report
 from tests.support.runs import invent_run

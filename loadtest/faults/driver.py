@@ -1,0 +1,166 @@
+"""FaultDriver: does a script's faults to real processes and links, at their times."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Mapping
+from typing import Protocol
+
+from loadtest.clock import ReplayTime
+from loadtest.faults.fault import Fault, Target
+from loadtest.faults.script import FaultScript
+from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.toxics import Toxic
+
+# Names of the proxies before each part of a stack that somebody else runs.
+PROXIES: dict[Target, tuple[str, ...]] = {
+    "cloud-link": ("cloud",),
+    "redis-link": ("redis",),
+    "embedder-link": ("embedder",),
+}
+# Where processes cannot be stopped, the way to them is: what devices see is the same.
+STAND_INS: dict[Target, Target] = {"cloud": "cloud-link", "redis": "redis-link"}
+REDRAW_S = 1.0
+
+
+class Actuator(Protocol):
+    """Begins and ends faults of some targets."""
+
+    async def begin(self, fault: Fault) -> None: ...
+    async def end(self, fault: Fault) -> None: ...
+
+
+class LinkFaults:
+    """Faults of links, by the control API of a fault proxy.
+
+    ``errors`` resets a share of the *connections*, drawn anew every second: a TCP proxy does not
+    know where one request ends and the next begins. Faults of processes (see STAND_INS) are done to
+    the way to them: a killed replica resets its share of connections, a frozen one passes nothing
+    on until it goes on; a restarted Redis is cut off but loses no data.
+
+    Args:
+        proxy: the control API.
+        names: the proxies before each target.
+        replicas: cloud processes behind the one proxy, for faults of one of them.
+    """
+
+    def __init__(
+        self,
+        proxy: FaultProxy,
+        names: Mapping[Target, tuple[str, ...]] = PROXIES,
+        *,
+        replicas: int = 1,
+    ) -> None:
+        self._proxy = proxy
+        self._names = names
+        self._replicas = replicas
+        self._redrawing: dict[Fault, asyncio.Task[None]] = {}
+
+    async def begin(self, fault: Fault) -> None:
+        for name in self._proxies(fault):
+            if self._closes(fault):
+                await self._proxy.enable(name, False)
+            else:
+                await self._proxy.add(name, self._toxic(fault))
+        if fault.kind in ("errors", "kill") and not self._closes(fault):
+            self._redrawing[fault] = asyncio.create_task(self._redraw(fault))
+
+    async def end(self, fault: Fault) -> None:
+        if redrawing := self._redrawing.pop(fault, None):
+            redrawing.cancel()
+            await asyncio.gather(redrawing, return_exceptions=True)
+        for name in self._proxies(fault):
+            if self._closes(fault):
+                await self._proxy.enable(name, True)
+            else:
+                await self._proxy.remove(name, self._toxic(fault).name)
+
+    def _proxies(self, fault: Fault) -> tuple[str, ...]:
+        return self._names[STAND_INS.get(fault.target, fault.target)]
+
+    def _closes(self, fault: Fault) -> bool:
+        cut = fault.kind == "cut" and fault.failure == "refuse"
+        return cut or fault.kind == "restart" or (fault.kind == "kill" and self._replicas == 1)
+
+    def _toxic(self, fault: Fault) -> Toxic:
+        name = f"{fault.kind}-{fault.at_s:g}"
+        match fault.kind:
+            case "slow":
+                late = {"latency": fault.latency_s, "jitter": fault.jitter_s}
+                times = {what: round(seconds * 1e3) for what, seconds in late.items()}
+                return Toxic(name=name, type="latency", attributes=times)
+            case "errors":
+                return Toxic(name=name, type="reset_peer", toxicity=fault.share)
+            case "kill":
+                return Toxic(name=name, type="reset_peer", toxicity=1.0 / self._replicas)
+            case "freeze":
+                # What was held back goes on when it ends, as a stopped process does.
+                return Toxic(name=name, type="bandwidth", attributes={"rate": 0})
+            case _:
+                return Toxic(name=name, type="timeout", attributes={"timeout": 0})
+
+    async def _redraw(self, fault: Fault) -> None:
+        while True:
+            await asyncio.sleep(REDRAW_S)
+            for name in self._proxies(fault):
+                # Not to be cut between the two, or the end would find nothing to remove.
+                await asyncio.shield(self._again(name, self._toxic(fault)))
+
+    async def _again(self, name: str, toxic: Toxic) -> None:
+        await self._proxy.remove(name, toxic.name)
+        await self._proxy.add(name, toxic)
+
+
+class FaultDriver:
+    """Runs the script on the replay's clock; an async context manager.
+
+    Leaving it ends what is still on. An actuator's error is raised when it is left.
+
+    Args:
+        actuators: by target; faults of other targets are somebody else's.
+    """
+
+    def __init__(
+        self, script: FaultScript, time: ReplayTime, actuators: Mapping[Target, Actuator]
+    ) -> None:
+        self._faults = [fault for fault in script.faults if fault.target in actuators]
+        self._time = time
+        self._actuators = actuators
+        self._on: list[Fault] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> FaultDriver:
+        # What the script begins with is there before the first request.
+        for fault in self._faults:
+            if fault.at_s == 0:
+                await self._begin(fault)
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        outcome: BaseException | None = None
+        if self._running is not None:
+            self._running.cancel()
+            (outcome,) = await asyncio.gather(self._running, return_exceptions=True)
+        for fault in list(self._on):
+            await self._end(fault)
+        if isinstance(outcome, Exception) and error is None:
+            raise outcome
+
+    async def _run(self) -> None:
+        moments = [(f.at_s, 1, n) for n, f in enumerate(self._faults) if f.at_s > 0]
+        moments += [(f.until_s, 0, n) for n, f in enumerate(self._faults)]  # ends come first
+        heapq.heapify(moments)
+        while moments:
+            at, begins, number = heapq.heappop(moments)
+            await self._time.wait_until(at)
+            await (self._begin if begins else self._end)(self._faults[number])
+
+    async def _begin(self, fault: Fault) -> None:
+        await self._actuators[fault.target].begin(fault)
+        self._on.append(fault)
+
+    async def _end(self, fault: Fault) -> None:
+        self._on.remove(fault)
+        await self._actuators[fault.target].end(fault)

@@ -1,0 +1,45 @@
+"""FaultScript: all faults of a scenario, asked by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from loadtest.availability import Outages
+from loadtest.faults.fault import Fault, Target
+
+
+class FaultScript:
+    """Faults in the order they begin; a pure function of time."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.until_s)))
+        self._by_target: dict[str, list[Fault]] = {}
+        for fault in self.faults:
+            self._by_target.setdefault(fault.target, []).append(fault)
+
+    def __len__(self) -> int:
+        return len(self.faults)
+
+    def active(self, target: Target, t: float) -> list[Fault]:
+        """Faults of ``target`` at ``t`` seconds."""
+        return [fault for fault in self._by_target.get(target, ()) if fault.active(t)]
+
+    def of(self, target: Target) -> tuple[Fault, ...]:
+        return tuple(self._by_target.get(target, ()))
+
+    def availability(self, replicas: int) -> Outages:
+        """When no device can reach any cloud: cut links, or every replica gone at once."""
+        cuts = [(f.at_s, f.until_s) for f in self.faults if f.kind == "cut" and f.stops_the_cloud]
+        gone = [f for f in self.of("cloud") if f.kind in ("kill", "freeze")]
+        moments = sorted({f.at_s for f in gone} | {f.until_s for f in gone})
+        for start, end in pairwise(moments):
+            if len({f.replica for f in gone if f.active(start)}) == replicas:
+                cuts.append((start, end))
+        return Outages(cuts)
+
+    def quiet_after(self) -> list[tuple[float, float]]:
+        """[start, end) of the stretches without any fault that follow one; the last has no end."""
+        busy = Outages((f.at_s, f.until_s) for f in self.faults).intervals(float("inf"))
+        edges = [edge for interval in busy for edge in interval][1:]
+        return list(zip(edges[::2], [*edges[1::2], float("inf")], strict=False))

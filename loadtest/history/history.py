@@ -1,0 +1,91 @@
+"""History: all records of one run, read back, as the checker takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
+from loadtest.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
+from loadtest.summary.records import read_records
+from shared.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Records of one run.
+
+    Attributes:
+        requests, refreshes: of the devices (loadtest.recorder).
+        attempts: HTTP requests that left them.
+        writes: changes of the store; empty where nobody could watch it.
+    """
+
+    requests: pl.DataFrame
+    refreshes: pl.DataFrame
+    attempts: pl.DataFrame
+    writes: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a history is held against, beside itself.
+
+    Attributes:
+        due: requests that were planned per user; a run that was cut short has none of this.
+        bundle_id: the only bundle whose snapshots may be used.
+        gamma_max: of the bundle: |de| <= gamma_max * alpha (SCaLRec eq. 13).
+        deadline_s, breaker_open_s: of the links.
+        retry_after_s: longest the cloud asks a device to wait.
+        quiet: [start, end) in which nothing was wrong, each after a fault.
+    """
+
+    due: Mapping[int, int]
+    bundle_id: str
+    gamma_max: float
+    deadline_s: float
+    breaker_open_s: float
+    retry_after_s: float = 1.0
+    quiet: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One place where a history contradicts the model.
+
+    Attributes:
+        rule: name of the invariant.
+        user: index in the log; -1 if it is no one user's.
+        at_s: seconds of the replay.
+        what: in words, with the values.
+    """
+
+    rule: str
+    user: int
+    at_s: float
+    what: str
+
+
+def read_history(run_dir: Path) -> History:
+    """The history in a run folder; raises DataError naming the file that is missing or damaged."""
+    frames = []
+    for name, record in (
+        (REQUESTS, RequestRecord),
+        (REFRESHES, RefreshRecord),
+        (ATTEMPTS, AttemptRecord),
+        (WRITES, WriteRecord),
+    ):
+        frame = read_records(run_dir / name, record._fields)
+        if frame is None:
+            raise DataError("no history here: was the run made with one?", run_dir / name)
+        frames.append(frame)
+    return History(*frames)
+
+
+def user_index(wire_user: str) -> int:
+    """Index in the log of the user the cloud knows as ``<run>.<index>``; -1 if it is no name."""
+    index = wire_user.rpartition(".")[2]
+    return int(index) if index.isdecimal() else -1

@@ -1,0 +1,94 @@
+"""RecordTable: rows of one kind, in memory, then in part files, then in one parquet file."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_PART = 20_000
+ROWS_PER_GROUP = 50_000
+_TYPES = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+_WIDER = {
+    "snapshot_version": pa.uint64(),
+    "version": pa.uint64(),
+    "blob_version": pa.uint64(),
+    "created_ms": pa.int64(),
+    "request_bytes": pa.int64(),
+    "response_bytes": pa.int64(),
+}
+
+
+def schema_of(record: type[NamedTuple]) -> pa.Schema:
+    """Arrow schema of a record type, columns in the order of its fields."""
+    fields = get_type_hints(record).items()
+    return pa.schema([(name, _WIDER.get(name, _TYPES[kind])) for name, kind in fields])
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, which takes its place at the end or is removed."""
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class RecordTable:
+    """Rows of one kind: in memory, then in part files, then in one file.
+
+    Args:
+        path: the file they end in; its parts lie beside it.
+        record: whose fields are the columns.
+    """
+
+    def __init__(self, path: Path, record: type[NamedTuple]) -> None:
+        self.path = path
+        self.parts = path.with_name(path.name + ".parts")
+        self.schema = schema_of(record)
+        self.rows: list[tuple[object, ...]] = []
+        self.count = 0
+
+    def add(self, row: tuple[object, ...]) -> bool:
+        """Keep a row; True when enough have gathered for a part."""
+        self.rows.append(row)
+        self.count += 1
+        return len(self.rows) >= ROWS_PER_PART
+
+    def flush(self) -> None:
+        """Write the rows in memory as the next part; they are kept if that fails (OSError)."""
+        if not self.rows:
+            return
+        columns = zip(*self.rows, strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)]
+        self.parts.mkdir(exist_ok=True)
+        part = self.parts / f"{len(list(self.parts.glob('*.parquet'))):06d}.parquet"
+        with _whole_or_nothing(part) as partial:
+            table = pa.Table.from_arrays(arrays, schema=self.schema)
+            pq.write_table(table, partial, compression="zstd")
+        self.rows.clear()
+
+    def merge(self) -> None:
+        """All parts as one file, put in place in one step."""
+        with (
+            _whole_or_nothing(self.path) as partial,
+            pq.ParquetWriter(partial, self.schema, compression="zstd") as writer,
+        ):
+            waiting: list[pa.Table] = []
+            for part in sorted(self.parts.glob("*.parquet")):
+                waiting.append(pq.read_table(part, schema=self.schema))
+                if sum(t.num_rows for t in waiting) >= ROWS_PER_GROUP:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
+
+    def drop_parts(self) -> None:
+        shutil.rmtree(self.parts, ignore_errors=True)

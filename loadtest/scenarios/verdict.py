@@ -1,0 +1,201 @@
+"""The figures of one scenario's run, and whether its history holds; all from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loadtest.faults.script import FaultScript
+from loadtest.history.history import Expected, History, Violation
+from loadtest.scenarios.model import Scenario
+from loadtest.summary.latency import percentiles
+from loadtest.summary.records import numbers
+from shared.errors import DataError
+from shared.metrics import ndcg
+
+VERDICT = "scenario.json"
+RATE_BIN_S = 1.0
+
+Place = Literal["virtual clock", "local processes", "given addresses"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ViolationText(_Part):
+    """One contradiction, as the verdict prints it."""
+
+    rule: str
+    user: int
+    at_s: float
+    what: str
+
+
+class Verdict(_Part):
+    """What a scenario's run amounted to.
+
+    Attributes:
+        place: where it ran; latencies mean something on a wall clock only.
+        answered, due: requests answered, and planned.
+        stale_share: share of answers whose snapshot was more than ``k`` requests old, or that had
+            none: those that a cloud always there would have served better.
+        local_share: share of answers without any snapshot.
+        ndcg: mean NDCG@10 of the answers given; ``ndcg_uncalibrated`` and ``ndcg_structure`` of
+            the two other answers to the same requests.
+        p50_ms, p95_ms, p99_ms, max_ms: of requests, from their scheduled times.
+        cloud_calls: HTTP requests that left the devices, in the window.
+        refused: those answered 429 or 503.
+        failed_refreshes: refreshes that brought nothing, whatever the reason.
+        recovery_s: longest time from the end of a fault to the next fresh snapshot; None if there
+            was no fault, or nobody asked after it.
+        peak_rate: most HTTP requests within a second, after the first fault's end (else of all).
+        refresh_rate: HTTP requests per second, one figure per second of the window.
+        violations: what the checker found; empty is what is wanted.
+    """
+
+    scenario: str
+    description: str
+    place: Place
+    seed: int
+    users: int
+    duration_s: float
+    policy: str
+    k: int
+    due: int
+    answered: int
+    stale_share: float
+    local_share: float
+    ndcg: float
+    ndcg_uncalibrated: float
+    ndcg_structure: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    cloud_calls: int
+    refused: int
+    refreshes: int
+    failed_refreshes: int
+    recovery_s: float | None
+    peak_rate: float
+    refresh_rate: tuple[float, ...]
+    state_kib: float
+    violations: tuple[ViolationText, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Every request answered, and nothing the checker could object to."""
+        return self.answered == self.due and not self.violations
+
+
+def judge(
+    scenario: Scenario,
+    script: FaultScript,
+    history: History,
+    expected: Expected,
+    violations: Sequence[Violation],
+    *,
+    place: Place,
+    policy: str,
+    k: int,
+    state_kib: float,
+) -> Verdict:
+    """The verdict on a run from its history.
+
+    Args:
+        policy, k: the devices' refresh policy in words, and what counts as old.
+        violations: of the checker.
+        state_kib: memory of one device.
+    """
+    asked, refreshes = history.requests, history.refreshes
+    in_window = history.attempts.filter(pl.col("sent_s") >= 0)
+    rate = _per_second(numbers(in_window, "sent_s"), scenario.duration_s)
+    ends = [fault.until_s for fault in script.faults]
+    after = int(min(ends)) if ends and min(ends) < scenario.duration_s else 0
+    stale = (pl.col("delta") > k) | (pl.col("source") == "local")
+    latency = percentiles("request", numbers(asked, "latency_scheduled_ms"))
+    return Verdict(
+        scenario=scenario.name,
+        description=scenario.description,
+        place=place,
+        seed=scenario.seed,
+        users=asked["user"].n_unique(),
+        duration_s=scenario.duration_s,
+        policy=policy,
+        k=k,
+        due=sum(expected.due.values()),
+        answered=len(asked),
+        stale_share=_share(asked, stale),
+        local_share=_share(asked, pl.col("source") == "local"),
+        ndcg=_ndcg(asked, "rank"),
+        ndcg_uncalibrated=_ndcg(asked, "rank_uncalibrated"),
+        ndcg_structure=_ndcg(asked, "rank_structure"),
+        p50_ms=latency.p50,
+        p95_ms=latency.p95,
+        p99_ms=latency.p99,
+        max_ms=latency.max,
+        cloud_calls=len(in_window),
+        refused=int(in_window["status"].is_in([429, 503]).sum()),
+        refreshes=len(refreshes.filter(pl.col("started_s") >= 0)),
+        failed_refreshes=len(
+            refreshes.filter(
+                (pl.col("started_s") >= 0) & ~pl.col("outcome").is_in(["fresh", "stale"])
+            )
+        ),
+        recovery_s=_recovery_s(refreshes, expected),
+        peak_rate=max(rate[after:], default=0.0),
+        refresh_rate=tuple(rate),
+        state_kib=state_kib,
+        violations=tuple(
+            ViolationText(rule=v.rule, user=v.user, at_s=v.at_s, what=v.what) for v in violations
+        ),
+    )
+
+
+def write_verdict(run_dir: Path, verdict: Verdict) -> Path:
+    """Write scenario.json in one step; returns its path."""
+    path = run_dir / VERDICT
+    partial = path.with_suffix(".partial")
+    partial.write_text(verdict.model_dump_json(indent=1) + "\n")
+    return partial.replace(path)
+
+
+def read_verdict(path: Path) -> Verdict:
+    """Read a verdict; raises DataError naming the file."""
+    try:
+        return Verdict.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"not the verdict of a scenario: {error}", path) from error
+
+
+def _share(asked: pl.DataFrame, which: pl.Expr) -> float:
+    return len(asked.filter(which)) / len(asked) if len(asked) else 0.0
+
+
+def _ndcg(asked: pl.DataFrame, column: str) -> float:
+    return float(ndcg(numbers(asked, column), 10).mean()) if len(asked) else 0.0
+
+
+def _per_second(times_s: np.ndarray, duration_s: float) -> list[float]:
+    edges = np.arange(0.0, duration_s + RATE_BIN_S, RATE_BIN_S)
+    counts: list[float] = (np.histogram(times_s, edges)[0] / RATE_BIN_S).tolist()
+    return counts
+
+
+def _recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | None:
+    fresh = np.sort(numbers(refreshes.filter(pl.col("outcome") == "fresh"), "finished_s"))
+    started = numbers(refreshes, "started_s")
+    waits = []
+    for start, end in expected.quiet:
+        if not np.any((started >= start) & (started < end)):
+            continue
+        later = fresh[(fresh >= start)]
+        if len(later):
+            waits.append(float(later[0]) - start)
+    return max(waits, default=None)
