@@ -26,6 +26,10 @@ class MemorySnapshotStore:
         if self._blobs.get((user, bundle_id)) == blob:
             del self._blobs[user, bundle_id]
 
+    def clear(self) -> None:
+        """Lose everything, as a Redis without persistence does when it is restarted."""
+        self._blobs.clear()
+
     async def ping(self) -> None:
         """Always there."""
 

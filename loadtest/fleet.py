@@ -18,9 +18,11 @@ from device_runtime.models import DeviceModels
 from device_runtime.policies import make_policy
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
+from device_runtime.tokens import TokenSource
 from device_runtime.transport import CloudTransport
 from loadtest.clock import ReplayTime, UnixTime
 from loadtest.counters import CounterRanks
+from loadtest.item_pages import ItemPages
 from loadtest.recorder import Recorder, RequestRecord
 from loadtest.refresh_pool import RefreshJob, RefreshPool
 from loadtest.schedule import Schedule
@@ -29,6 +31,7 @@ from loadtest.target_rank import target_rank
 from shared.interactions import InteractionLog
 from shared.progress import Task
 from shared.settings import Settings
+from shared.tracing import Tracing
 
 SIZED_DEVICES = 100  # devices whose memory is measured
 _PHASES = 1  # stream of the seed that spreads the devices' refreshes
@@ -70,6 +73,9 @@ class Fleet:
         recorder: gets one record per request and refresh.
         run_id: first part of every user's name in the cloud. A store that outlives runs must not
             hand a device what an earlier run computed from this user's future.
+        pages: of items, which devices without an item table learn from; the others need none.
+        tokens: shown to the cloud by the devices; None where it asks for none.
+        tracing: gets a span per refresh.
     """
 
     def __init__(
@@ -84,8 +90,14 @@ class Fleet:
         cloud_up: Callable[[float], bool],
         recorder: Recorder,
         run_id: str,
+        pages: ItemPages | None = None,
+        tokens: TokenSource | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._log = log
+        self._pages = pages
+        self._tokens = tokens
+        self._tracing = tracing
         self._schedule = schedule
         self._settings = settings
         self._time = time
@@ -125,7 +137,7 @@ class Fleet:
         for user, first in self._schedule.first_steps().items():
             device = self._members[user].device
             for event in self._events(user, 0, first - self._phases.get(user, 0)):
-                device.observe(event.item, event.time, event.hour)
+                self._consume(device, event)
             task.advance()
 
     async def warm_up(self, task: Task) -> None:
@@ -142,7 +154,7 @@ class Fleet:
             for step, event in enumerate(self._events(user, asked_at, asked_at + phase), asked_at):
                 if step > asked_at:
                     device.request(event.context, self._settings.device.top_k)
-                device.observe(event.item, event.time, event.hour)
+                self._consume(device, event)
 
     async def run(self, counters: Sequence[CounterRanks]) -> None:
         """Make all requests, each when it is due, then let refreshes under way end.
@@ -170,7 +182,8 @@ class Fleet:
     def state_kib(self) -> float:
         """Mean KiB a device holds for itself: history, snapshot, candidate pool, bookkeeping."""
         members = list(self._members.values())[:SIZED_DEVICES]
-        shared = (*self._shared, self._time.clock)
+        models = self._shared[0]
+        shared = (*self._shared, models.table, models.starter, self._time.clock)
         return float(np.mean([own_bytes(m.device, shared) for m in members])) / 1024.0
 
     def _make_members(
@@ -183,7 +196,14 @@ class Fleet:
         for place, user in enumerate(self._schedule.first_steps()):
             if place % settings.replay.devices_per_link == 0:
                 rng = Random(settings.seed * 1_000_003 + len(self._links))
-                link = CloudLink(connect(), settings.device.link, self._time.clock, rng)
+                link = CloudLink(
+                    connect(),
+                    settings.device.link,
+                    self._time.clock,
+                    rng,
+                    self._tokens,
+                    self._tracing,
+                )
                 self._links.append(link)
             device = Device(
                 f"{run_id}.{user}",
@@ -259,7 +279,12 @@ class Fleet:
             # Lets the refresh write its abstract: it accompanies this request, with its moment
             # and query as in training, and must not know what the user does next.
             await asyncio.sleep(0)
-        device.observe(event.item, event.time, event.hour)
+        self._consume(device, event)
+
+    def _consume(self, device: Device, event: _Event) -> None:
+        """The user opens the item's page, which shows the device what it needs to know."""
+        page = None if self._pages is None else self._pages.page(event.item)
+        device.observe(event.item, event.time, event.hour, page)
 
     def _events(self, user: int, first: int, stop: int) -> Iterator[_Event]:
         """Events ``first`` to ``stop`` (exclusive) of a user."""

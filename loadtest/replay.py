@@ -7,13 +7,14 @@ import itertools
 import secrets
 import time as wall
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from device_runtime.models import DeviceModels
+from device_runtime.tokens import TokenSource
 from device_runtime.transport import CloudTransport
 from loadtest.availability import Availability, availability_of
 from loadtest.clock import Clock, ReplayTime, VirtualClock, WallClock
@@ -21,8 +22,10 @@ from loadtest.controls import Controls, ReplayControls
 from loadtest.counters import CounterRanks, Counters
 from loadtest.fleet import Fleet
 from loadtest.gated_transport import GatedTransport, ModelledLatency
+from loadtest.item_pages import ItemPages
 from loadtest.recorder import Recorder
 from loadtest.schedule import Schedule, build_schedule
+from loadtest.staging import Staging
 from loadtest.switched_availability import SwitchedAvailability
 from loadtest.ticker import ReplayTick, Ticker
 from loadtest.virtual_loop import run_virtual
@@ -32,6 +35,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
+from shared.tracing import Tracing
 
 Connect = Callable[[], CloudTransport]
 OpenCloud = Callable[[Clock], AbstractAsyncContextManager[Connect]]
@@ -84,6 +88,9 @@ async def replay(
     on_tick: Callable[[ReplayTick], None] | None = None,
     on_start: Callable[[Controls], None] | None = None,
     run_id: str | None = None,
+    tokens: TokenSource | None = None,
+    tracing: Tracing | None = None,
+    staging: Staging | None = None,
 ) -> ReplayResult:
     """Replay the last test events of some users of ``log`` against the cloud.
 
@@ -102,13 +109,19 @@ async def replay(
         on_start: called when the window begins, with what may be changed while it lasts; only to
             be used on the replay's own event loop, as from ``on_tick``.
         run_id: names this run's users in the cloud; None draws one.
+        tokens: of the devices' users; None where the cloud asks for none.
+        tracing: gets a span per refresh.
+        staging: a scenario's faults and traffic, instead of ``replay.availability``.
 
     Raises:
         BundleError: the bundle is of another log or device profile.
         ConfigError: the replay settings cannot be met.
     """
     schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
-    availability = SwitchedAvailability(availability_of(settings.replay.availability))
+    planned = availability_of(settings.replay.availability)
+    if staging is not None:
+        schedule, planned = staging.reschedule(schedule), staging.availability
+    availability = SwitchedAvailability(planned)
     models = DeviceModels.load(bundle, expected=settings.profile)
     if bundle.catalogue().ids != log.catalogue.ids:
         raise BundleError(
@@ -116,21 +129,26 @@ async def replay(
             f"log {log.name!r} has; train and export one from this log"
         )
     time = ReplayTime(clock)
+    if staging is not None:
+        staging.attach(time)
     fleet = Fleet(
         log,
         schedule,
         models,
         settings,
-        _gated(connect, availability, settings, time),
+        _gated(connect, availability, settings, time, staging),
         time=time,
         cloud_up=availability.is_up,
         recorder=recorder,
         run_id=run_id or secrets.token_hex(4),
+        pages=None if models.table is not None else ItemPages(bundle),
+        tokens=tokens,
+        tracing=tracing,
     )
     try:
         with progress.task("Devices load their histories", len(fleet)) as task:
             fleet.load_histories(task)
-        counters = _counter_ranks(log, schedule, models, settings)
+        counters = _counter_ranks(log, schedule, bundle, settings)
         if settings.replay.warm_start:
             with progress.task("Devices ask for a first snapshot", len(fleet)) as task:
                 await fleet.warm_up(task)
@@ -139,7 +157,10 @@ async def replay(
         if on_start is not None:
             on_start(ReplayControls(fleet, availability, time, settings.device, recorder.run_dir))
         with progress.task("Replay", len(schedule)) as task:
-            async with Ticker(fleet, schedule, availability, time, recorder, task, on_tick):
+            async with (
+                nullcontext() if staging is None else staging.during(time),
+                Ticker(fleet, schedule, availability, time, recorder, task, on_tick),
+            ):
                 await fleet.run(counters)
         return _result(fleet, schedule, availability, wall.monotonic() - started)
     finally:
@@ -157,6 +178,8 @@ def run_replay(
     progress: Progress,
     on_tick: Callable[[ReplayTick], None] | None = None,
     on_start: Callable[[Controls], None] | None = None,
+    tokens: Callable[[Clock], TokenSource | None] | None = None,
+    staging: Staging | None = None,
 ) -> ReplayResult:
     """Replay on the clock that ``replay.clock`` names, on an event loop of its own.
 
@@ -165,6 +188,8 @@ def run_replay(
             value is ``connect`` of ``replay``. Under the virtual clock this must be an in-process
             app that dates snapshots by ``clock.unix``.
         run_dir: gets requests.parquet and refreshes.parquet, also when the replay is cut short.
+        tokens: given the clock, the devices' tokens; None where the cloud asks for none.
+        staging: as ``replay`` takes it.
 
     Raises:
         VirtualClockError: real I/O under the virtual clock.
@@ -194,6 +219,8 @@ def run_replay(
                 on_tick=on_tick,
                 on_start=on_start,
                 run_id=VIRTUAL_RUN if virtual else None,
+                tokens=None if tokens is None else tokens(clock),
+                staging=staging,
             )
 
     with Recorder(run_dir) as recorder:
@@ -201,28 +228,38 @@ def run_replay(
 
 
 def _gated(
-    connect: Connect, availability: Availability, settings: Settings, time: ReplayTime
+    connect: Connect,
+    availability: SwitchedAvailability,
+    settings: Settings,
+    time: ReplayTime,
+    staging: Staging | None,
 ) -> Connect:
-    """``connect`` with outages and, under the virtual clock, modelled latency on every way."""
+    """``connect`` with outages and, under the virtual clock, modelled latency on every way.
+
+    A scenario does its outages itself; then the gate follows what is switched by hand alone.
+    """
+    gate = availability if staging is None else availability.by_hand
     links = itertools.count()
 
     def gated() -> CloudTransport:
-        latency = None
+        latency, link = None, next(links)
         if settings.replay.clock == "virtual":
-            rng = np.random.default_rng([settings.seed, _LATENCIES, next(links)])
+            rng = np.random.default_rng([settings.seed, _LATENCIES, link])
             latency = ModelledLatency(settings.replay.cloud_latency_s, rng)
         failure = settings.replay.availability.failure
-        return GatedTransport(connect(), availability, time.now, latency=latency, failure=failure)
+        way = connect() if staging is None else staging.wrap(connect(), link)
+        way = GatedTransport(way, gate, time.now, latency=latency, failure=failure)
+        return way if staging is None else staging.watch(way, link)
 
     return gated
 
 
 def _counter_ranks(
-    log: InteractionLog, schedule: Schedule, models: DeviceModels, settings: Settings
+    log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: Settings
 ) -> list[CounterRanks]:
     """[n] ranks by counting, made before the clock runs so that they delay no request."""
-    counters = Counters(models.item_popularity, settings.paper.half_life)
-    exclude = models.manifest.repeat_policy == "exclude"
+    counters = Counters(bundle.array("item_popularity.npy"), settings.paper.half_life)
+    exclude = bundle.manifest.repeat_policy == "exclude"
     starts = log.user_start[schedule.user]
     return [
         counters.ranks(log.item[start:row], int(log.item[row]), exclude_seen=exclude)

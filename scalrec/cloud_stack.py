@@ -70,13 +70,13 @@ async def running_cloud(
                 [sys.executable, "-m", "scalrec", "serve", "--bundle", str(bundle.absolute())],
                 log=logs / "cloud.log",
                 env=os.environ
-                | _service_environment(settings, embedder, redis_url, port, admin_port),
+                | service_environment(settings, embedder, redis_url, port, admin_port),
             )
             stack.push_async_callback(service.stop)
             service.start()
             url = f"http://{host}:{port}"
             await service.wait_ready(
-                lambda: _probe(url),
+                lambda: probe_ready(url),
                 READY_TIMEOUT_S,
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
@@ -84,7 +84,7 @@ async def running_cloud(
         yield RunningCloud(url, admin_url, settings, service, redis)
 
 
-def _service_environment(
+def service_environment(
     settings: Settings,
     embedder: ServedEmbedder,
     redis_url: SecretStr,
@@ -98,7 +98,7 @@ def _service_environment(
     return settings_environment(served) | {"OMP_NUM_THREADS": "1"}
 
 
-async def _probe(url: str) -> str | None:
+async def probe_ready(url: str) -> str | None:
     async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
         try:
             answer = await client.get(f"{url}/readyz")

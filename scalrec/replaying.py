@@ -91,7 +91,6 @@ async def replay_virtually(
     precomputed = await embed_beforehand(
         settings, log, split, bundle, embedder, progress=progress
     )
-    precomputed = PrecomputedEmbedder(embedder.identity, abstracts)
 
     @asynccontextmanager
     async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
@@ -118,3 +117,30 @@ async def replay_virtually(
         ),
         progress,
     )
+
+
+async def embed_beforehand(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    bundle: Bundle,
+    embedder: Embedder,
+    *,
+    progress: Progress,
+) -> PrecomputedEmbedder:
+    """An embedder that knows every abstract the replay of these settings can send."""
+    schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
+    points = list(zip(schedule.user.tolist(), schedule.step.tolist(), strict=True))
+    # A warm-up asks up to k events before the first recorded request.
+    for user, first in schedule.first_steps().items():
+        points += [(user, step) for step in range(max(0, first - settings.device.k), first)]
+    abstracts = await embed_abstracts(
+        settings,
+        log,
+        embedder,
+        points,
+        form=bundle.manifest.abstract,
+        label="embedding the replay's abstracts",
+        progress=progress,
+    )
+    return PrecomputedEmbedder(embedder.identity, abstracts)
