@@ -202,9 +202,9 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         fallback = ProblemType.INVALID_REQUEST if error.status_code < 500 else ProblemType.INTERNAL
         type_ = _OF_STATUS.get(error.status_code, fallback)
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return answers.respond(
-            request.scope, type_, detail, status=error.status_code, headers=error.headers
-        )
+        # FastAPI says 400 to a body that is no text at all; to callers it is as invalid as others.
+        status = None if error.status_code == 400 else error.status_code
+        return answers.respond(request.scope, type_, detail, status=status, headers=error.headers)
 
     app.add_exception_handler(ScalrecError, of_scalrec_error)
     app.add_exception_handler(RequestValidationError, of_validation)
