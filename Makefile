@@ -11,10 +11,10 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench format clean
+.PHONY: help env demo test check bench robustness format clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  EMBEDDER=vllm|transformers   MODEL=minilm|smollm2|FOLDER|HUB-ID   ARGS='--users 100'"
 
 env:  ## create or update the environments (product and vLLM)
@@ -40,6 +40,9 @@ format:  ## apply ruff's fixes and formatting
 
 bench: env  ## ratios measured in one run: ours against the peer or the limit
 	@$(RUN) scalrec.bench --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
+
+robustness: env  ## scenarios x faults x seeds, every history checked; ARGS='--count 1000 --sockets 5'
+	@$(RUN) scalrec robustness --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
 
 clean:  ## remove run records, stages and the checkout's environment (the user cache stays)
 	rm -rf .venv runs build *.egg-info

@@ -16,8 +16,10 @@ from scalrec.commands import (
     experiment,
     export,
     fleet,
+    loadtest,
     profiles,
     report,
+    robustness,
     serve,
     simulate,
     token,
@@ -44,6 +46,8 @@ def build_app() -> typer.Typer:
     app.command("fleet")(fleet.fleet)
     app.command("simulate")(simulate.simulate)
     app.command("report")(report.report)
+    app.add_typer(loadtest.app, name="loadtest")
+    app.command("robustness")(robustness.robustness)
     app.command("profiles")(profiles.profiles)
     app.add_typer(experiment.app, name="experiment")
     app.command("doctor")(doctor.doctor)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from loadtest.availability import Outages, random_on_off, recorded_trace
@@ -103,6 +104,15 @@ class Scenario(_Part):
         if clash := sorted(set(self.replay) & set(_SEED_FREE)):
             raise ValueError(f"replay.{clash[0]} is set by the scenario's own fields")
         return self
+
+    def changed(self, **fields: Any) -> Scenario:
+        """The same scenario with other values of the fields that are not None; checked anew."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        return type(self).model_validate(self.model_dump() | given)
+
+    def as_yaml(self) -> str:
+        """The scenario as a file that ``load_scenario`` reads, if it is named after it."""
+        return str(yaml.safe_dump(self.model_dump(mode="json", exclude_none=True)))
 
     def script(self) -> FaultScript:
         """All faults with their times, those of the outage pattern among them.

@@ -1,0 +1,105 @@
+"""`scalrec robustness`: scenarios x faults x seeds, every history checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.history.page import PAGE
+from loadtest.scenarios.load import load_scenario
+from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.verdict import Verdict
+from scalrec.console import ConsoleProgress, make_console, print_settings
+from scalrec.options import (
+    EmbedderOption,
+    LogOption,
+    ModelOption,
+    SetOption,
+    WorkDirOption,
+    settings_from,
+)
+from scalrec.robustness import run_varied, variations
+from scalrec.running import run_command
+from scalrec.runs import new_run_dir
+from scalrec.scenario_session import Choice, open_stage
+from shared.progress import NullProgress
+from shared.settings import Settings
+
+SOCKET_SCENARIOS = ("brown-out", "redis-restart", "freeze", "network-cut", "replica-killed")
+
+
+def robustness(
+    count: Annotated[int, typer.Option(min=0, help="Runs on the virtual clock.")] = 100,
+    sockets: Annotated[
+        int, typer.Option(min=0, help="Runs on real processes and sockets, a minute or two each.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first run; the next has one more.")] = 0,
+    log: LogOption = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to use as it is (default: train what is missing).")
+    ] = None,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    work_dir: WorkDirOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Run varied scenarios and hold every history against the model; exit code 1 if one fails.
+
+    A run that fails keeps its folder: records, history.html and the scenario that made it, which
+    `scalrec loadtest run FILE --virtual` runs again.
+    """
+    settings = settings_from(
+        log=log, embedder=embedder, model=model, work_dir=work_dir, assignments=assignments
+    )
+    console = make_console()
+    print_settings(console, settings)
+    run_command(_robustness(settings, console, count, sockets, seed, bundle))
+
+
+async def _robustness(
+    settings: Settings, console: Console, count: int, sockets: int, seed: int, bundle: Path | None
+) -> None:
+    progress = ConsoleProgress(console)
+    root = new_run_dir(settings.work_dir, "robustness", datetime.now(UTC))
+    failed: list[Path] = []
+    ran: Counter[str] = Counter()
+    on_sockets = [
+        load_scenario(SOCKET_SCENARIOS[n % len(SOCKET_SCENARIOS)]).changed(seed=seed + n)
+        for n in range(sockets)
+    ]
+    for virtual, chosen in ((True, list(variations(count, seed))), (False, on_sockets)):
+        if not chosen:
+            continue
+        choice = Choice(virtual, None, None, bundle, True, None)
+        async with open_stage(settings, choice, console) as stage:
+
+            async def run(scenario: Scenario, run_dir: Path) -> Verdict:
+                quiet = NullProgress() if virtual else progress  # noqa: B023
+                made = stage.prepare(scenario, settings, run_dir, quiet, virtual=virtual)  # noqa: B023
+                return await stage.run(made)  # noqa: B023
+
+            where = "virtual clock" if virtual else "real processes"
+            with progress.task(f"scenarios on {where}", len(chosen)) as task:
+                for scenario in chosen:
+                    folder = root / f"{scenario.seed}-{scenario.name}"
+                    outcome = await run_varied(scenario, folder, run)
+                    ran[where] += 1
+                    task.advance(1, scenario.name)
+                    if not outcome.verdict.passed:
+                        failed.append(folder)
+                        _complain(console, outcome.verdict, folder)
+    told = ", ".join(f"{n:,} on {where}" for where, n in ran.items())
+    console.print(f"{told}: {len(failed):,} with a history that does not hold")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _complain(console: Console, verdict: Verdict, folder: Path) -> None:
+    console.print(f"[red]✗[/] {verdict.scenario}, seed {verdict.seed}: {folder / PAGE}")
+    for violation in verdict.violations[:3]:
+        console.print(f"    {violation.rule}: user {violation.user}, {violation.what}")
