@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from experiments.cell_store import FinishedCell
-from experiments.cells import Cell
+from experiments.cells import Cell, common
 from experiments.estimation import DRAWS, estimate
 from experiments.panel import Panel
 from experiments.record import CellRun, Extra, Record
@@ -60,6 +60,7 @@ def aggregate(
         repeat_policy=repeat_policy,
         draws=draws,
         planned=experiment.seeds,
+        settings=common([finished.info.settings for _, finished in ordered]),
         variants=dict(experiment.variants),
         runs=tuple(_run(cell, finished) for cell, finished in ordered),
         estimates=found.estimates,

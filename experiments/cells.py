@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloud_service.embedding.base import model_name
 from experiments.spec import Experiment, Overrides
 from shared.errors import ConfigError
 from shared.profile import PRESETS
@@ -126,10 +127,24 @@ def cell_key(settings: Settings, data: str) -> str:
 def relevant(settings: Settings) -> dict[str, Any]:
     """The sections of the settings that decide a result, without places and machinery."""
     plain = printable(settings)
+    plain["embedder"]["model"] = model_name(settings.embedder.model)  # not where a folder lies
     return {
         section: {k: v for k, v in plain[section].items() if k not in _NO_PART.get(section, ())}
         for section in _SECTIONS
     }
+
+
+def common(settings: Sequence[Overrides]) -> Overrides:
+    """What all of these settings agree on."""
+    first, *others = settings
+    agreed: Overrides = {}
+    for name, value in first.items():
+        values = [other.get(name) for other in others]
+        if isinstance(value, dict) and all(isinstance(v, dict) for v in values):
+            agreed[name] = common([value, *(v for v in values if v is not None)])
+        elif all(v == value for v in values):
+            agreed[name] = value
+    return agreed
 
 
 def merge(below: Overrides, above: Overrides) -> Overrides:

@@ -80,15 +80,18 @@ def _panels(chart: Chart, rows: list[dict[str, Any]], names: list[str]) -> alt.F
     else:
         x = alt.X("x:N", title=None, sort=along, axis=alt.Axis(grid=False, labelAngle=-40))
     scale = alt.Scale(zero=False, nice=True)
+    legend = alt.Legend(symbolOpacity=1)  # not the bands' own
     colour = alt.Color(
         "name:N",
         title=None,
+        legend=legend,
         sort=names,
         scale=alt.Scale(domain=names, range=_cycled(_COLOURS, names)),
     )
     shape = alt.Shape(
         "name:N",
         title=None,
+        legend=legend,
         scale=alt.Scale(domain=names, range=_cycled(_SHAPES, names)),
     )
     y = alt.Y("value:Q", title=_METRICS[chart.metric], scale=scale)

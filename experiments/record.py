@@ -69,7 +69,8 @@ class Record(BaseModel):
     Attributes:
         description: the log in words (InteractionLog.describe).
         planned: seeds per cell that the experiment asks for.
-        variants: settings of each variant where they differ from the product's.
+        settings: what all cells agree on.
+        variants: settings of each variant over those.
         estimates, differences, ratios: by ``Place.key``.
         extras: by "profile/variant", then by name.
     """
@@ -84,6 +85,7 @@ class Record(BaseModel):
     repeat_policy: str
     draws: int
     planned: int
+    settings: dict[str, Any] = {}
     variants: dict[str, dict[str, Any]]
     runs: tuple[CellRun, ...]
     estimates: dict[str, Figure] = {}
@@ -117,7 +119,7 @@ def encode(record: Record) -> str:
     plain = _rounded(record.model_dump(mode="json"))
     lines = []
     for name, value in plain.items():
-        if name in ("estimates", "differences", "ratios", "extras", "variants", "description"):
+        if isinstance(value, dict):
             inner = ",\n  ".join(f"{json.dumps(k)}: {_short(v)}" for k, v in value.items())
             lines.append(f"{json.dumps(name)}: {{\n  {inner}\n }}" if inner else f'"{name}": {{}}')
         elif name == "runs":

@@ -41,7 +41,8 @@ class CellOverview:
         self._last: dict[Cell, float] = {}
         self._bars: Progress | None = None
         note = f", {reused} finished before" if reused else ""
-        console.print(f"· {total} cells to compute{note}; {processes} at a time")
+        cells = "cell" if total == 1 else "cells"
+        console.print(f"· {total} {cells} to compute{note}; {processes} at a time")
         if console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),

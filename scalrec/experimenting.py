@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,17 +12,17 @@ from rich.console import Console
 from experiments import expected, provenance, publish
 from experiments.aggregate import aggregate
 from experiments.cell_store import CellStore, FinishedCell
-from experiments.cells import Cell, PlannedCell, Resolve, expand, plan
-from experiments.record import Record, write_record
+from experiments.cells import Cell, PlannedCell, Resolve, expand, merge, plan
+from experiments.record import Record, read_record, write_record
 from experiments.runner import Runner
 from experiments.servers import SharedServers
-from experiments.spec import Experiment
+from experiments.spec import Experiment, Overrides
 from experiments.study import STUDY
 from scalrec.cell_overview import CellOverview
 from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress
 from scalrec.embedder_server import served_embedder
-from scalrec.options import settings_from
+from scalrec.options import settings_over
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.settings import Settings
@@ -74,23 +73,14 @@ def resolver(
 ) -> Resolve:  # fmt: skip
     """How a cell's settings come about: the user's options over those of the experiment."""
 
-    def resolve(overrides: dict[str, object], seed: int) -> Settings:
-        sections = {k: v for k, v in overrides.items() if k != "profile"}
-        own = sections.setdefault("log", {})
-        if not isinstance(own, dict):
-            raise ConfigError("an experiment's settings of the log must be a mapping")
-        sections["log"] = {**own, "name": log, "path": path}
-        profile = overrides.get("profile")
-        return settings_from(
-            columns=columns,
-            items=items,
-            embedder=embedder,
-            profile=None if profile is None else json.dumps(profile),
-            seed=seed,
-            work_dir=work_dir,
-            assignments=assignments,
-            **sections,  # type: ignore[arg-type]
-        )
+    mine: Overrides = {
+        "log": {"name": log, "path": path, "columns": columns, "items": items},
+        "embedder": {} if embedder is None else {"backend": embedder},
+        **({} if work_dir is None else {"work_dir": work_dir}),
+    }
+
+    def resolve(overrides: Overrides, seed: int) -> Settings:
+        return settings_over(merge(overrides, mine) | {"seed": seed}, assignments)
 
     return resolve
 
@@ -122,8 +112,7 @@ async def run_experiment(
     if outdated:
         fate = "they are kept" if request.keep_outdated else "those asked for are computed again"
         console.print(
-            f"[yellow]note[/] {len(outdated)} finished cells were computed by other code "
-            f"(now {code}); {fate}"
+            f"[yellow]note[/] computed by other code (now {code}): {len(outdated)} finished before; {fate}"
         )
     valid = finished if request.keep_outdated else {
         cell: found for cell, found in finished.items() if cell not in outdated
@@ -186,7 +175,7 @@ async def _compute(
             yield served.settings.url
 
     if not todo:
-        console.print(f"· all {reused} cells are finished")
+        console.print(f"· nothing to compute: {reused} finished before")
         return {}
     processes = min(request.processes, len(todo))
     overview = CellOverview(console, total=len(todo), reused=reused, processes=processes)
@@ -230,6 +219,7 @@ def _publish(
         results = settings.work_dir / "experiments" / "quick"
     path = publish.record_path(results, experiment.name, record.log)
     write_record(record, path)
+    record = read_record(path)  # rounded, as every table will show it
     changed = publish.regenerate(results, [experiment.name])
     compared: list[expected.Comparison] = []
     if not request.quick:

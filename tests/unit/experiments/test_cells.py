@@ -1,0 +1,110 @@
+"""What makes a cell the same cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments import spec
+from experiments.cell_store import CellStore
+from experiments.cells import Cell, PlannedCell, cell_key, common, merge, overrides_of, plan
+from scalrec.options import settings_over
+from shared.errors import ConfigError, DataError
+from shared.settings import Settings
+from tests.support.cells import store_cell
+from tests.support.fake_study import invented
+
+
+def test_layers_lie_over_one_another() -> None:
+    assert merge({"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"y": 3}, "c": 4}) == {
+        "a": {"x": 1, "y": 3},
+        "b": 1,
+        "c": 4,
+    }
+    sweeps = spec.load("rq3-sweeps")
+    cell = Cell("redial", "tiny", "gamma-.2", 0)
+    settings = settings_over(overrides_of(sweeps, cell))
+    assert settings.training.gamma_max == 0.2  # the variant's
+    assert settings.training.test_steps == 20  # the base's
+    assert settings.profile.window == 10  # the profile's
+    redial = spec.load("gates"), Cell("redial", "tiny", "base", 0)
+    assert settings_over(overrides_of(*redial)).paper.gaps == (0, 1, 2, 5, 10, 20)  # the log's
+
+
+def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
+    key = cell_key(Settings(), "data")
+    same = [
+        {"work_dir": "elsewhere"},
+        {"training": {"threads": 1}},
+        {"embedder": {"backend": "transformers", "batch_size": 3}},
+        {"replay": {"users": 5}},
+    ]
+    assert {cell_key(settings_over(o), "data") for o in same} == {key}
+    other = [
+        {"seed": 1},
+        {"training": {"gamma_max": 0.5}},
+        {"embedder": {"pooling": "LAST"}},
+        {"cloud": {"candidates": 200}},
+        {"abstract": {"level": "categories"}},
+        {"profile": "tiny"},
+        {"paper": {"steps": 3}},
+    ]
+    keys = {cell_key(settings_over(o), "data") for o in other}
+    assert len(keys | {key}) == len(other) + 1
+    assert cell_key(Settings(), "other data") != key
+
+
+def test_a_model_folder_may_lie_anywhere(tmp_path: Path) -> None:
+    keys = set()
+    for place in ("a", "b"):
+        folder = tmp_path / place / "my-model"
+        folder.mkdir(parents=True)
+        keys.add(cell_key(settings_over({"embedder": {"model": str(folder)}}), "data"))
+    assert len(keys) == 1
+
+
+def test_variants_that_are_the_same_are_refused() -> None:
+    sweeps = spec.load("rq3-sweeps")
+    cells = [Cell("redial", "tiny", variant, 0) for variant in ("base", "gamma-2")]
+
+    def overridden(overrides: dict[str, object], seed: int) -> Settings:
+        return settings_over(overrides, ["training.gamma_max=2"])
+
+    with pytest.raises(ConfigError, match=r"gamma-2 seed 0 has the same settings as .*base"):
+        plan(sweeps, cells, overridden, "data")
+
+
+def test_common_settings() -> None:
+    assert common([{"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"x": 1, "y": 3}, "b": 1}]) == {
+        "a": {"x": 1},
+        "b": 1,
+    }
+
+
+def test_a_stored_cell_is_found_by_its_key_alone(tmp_path: Path) -> None:
+    cell = Cell("loans", "tiny", "base", 1)
+    scores = invented(5, 1)
+    finished = store_cell(tmp_path, cell, scores)
+    assert finished.scores().equals(scores)
+    assert finished.folder.name.startswith("tiny_base_1_")
+    store = CellStore(tmp_path)
+    elsewhere = Cell("loans", "tiny", "other-name", 1)
+    again = store.find(PlannedCell(elsewhere, Settings(), finished.info.key))
+    assert again is not None
+    assert again.folder == finished.folder
+    assert store.find(PlannedCell(cell, Settings(), "0" * 16)) is None
+    assert store.count("gates") == {"loans": 1}
+    assert store.count("privacy") == {}
+
+
+def test_a_half_written_or_damaged_cell_is_no_cell(tmp_path: Path) -> None:
+    cell = Cell("loans", "tiny", "base", 0)
+    finished = store_cell(tmp_path, cell, invented(5, 0))
+    planned = PlannedCell(cell, Settings(), finished.info.key)
+    (finished.folder / "scores.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DataError, match=r"scores\.parquet.*delete its folder"):
+        finished.scores()
+    (finished.folder / "cell.json").write_text('{"log": "loans"')
+    assert CellStore(tmp_path).find(planned) is None
+    assert [p.name for p in (tmp_path / "loans").iterdir()] == [finished.folder.name]

@@ -1,0 +1,102 @@
+"""Experiments are checked when they are read, and every one that ships is runnable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments import spec
+from experiments.cells import expand, overrides_of, plan
+from experiments.selection import Operand
+from scalrec.options import settings_over
+from shared.errors import ConfigError
+from training.datasets.registry import known_logs
+
+MINIMAL = """
+name: mine
+question: Does it?
+paper: table 1
+tables: {t: {title: T}}
+"""
+
+
+def written(folder: Path, text: str, name: str = "mine") -> Path:
+    (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_experiment_that_ships_has_valid_settings_on_known_logs(name: str) -> None:
+    experiment = spec.load(name)
+    known = {source.name for source in known_logs()}
+    assert set(experiment.logs) <= known
+    assert experiment.logs
+    for log in experiment.logs:
+        cells = list(expand(experiment, log, seeds=1))
+        planned = plan(experiment, cells, lambda o, s: settings_over(o | {"seed": s}), "data")
+        assert len({p.key for p in planned}) == len(cells)  # no two variants are the same
+        assert {p.settings.profile.name for p in planned} == set(experiment.profiles)
+        quick = overrides_of(experiment, cells[0], quick=True)
+        assert settings_over(quick).training.epochs <= 1
+
+
+def test_gates_names_the_papers_parts() -> None:
+    gates = spec.load("gates")
+    assert list(gates.gates) == ["G1", "G2", "G3", "G4a", "G4b", "G4c", "G4d", "G5"]
+    assert gates.seeds == 5
+    assert spec.names()[0] == "gates"
+
+
+def test_reused_cells_come_from_the_other_experiment() -> None:
+    curves, gates = spec.load("rq2-curves"), spec.load("gates")
+    assert curves.cells_of == "gates"
+    assert (curves.logs, curves.base, curves.variants) == (gates.logs, gates.base, gates.variants)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name: other\nquestion: q\npaper: p\ntables: {}\n", "name is 'other'.*that of the file"),
+        (MINIMAL + "sedes: 3\n", r"sedes: Extra inputs"),
+        (MINIMAL + "seeds: 0\n", "seeds: .*greater than or equal to 1"),
+        (MINIMAL + "profiles: [huge]\n", "no profile 'huge': one of tiny, small, full"),
+        (MINIMAL + "variants: {a/b: {}}\n", "'a/b' is no name"),
+        (
+            MINIMAL + "gates: {G: {title: t, checks: [{of: gain, require: above}]}}\n",
+            "no difference or ratio is called 'gain'",
+        ),
+        (
+            MINIMAL + "gates: {G: {title: t, checks: [], only_if: [H]}}\n",
+            "only_if names 'H', no gate above it",
+        ),
+        (MINIMAL + "estimates: [{variants: [b]}]\n", "no variant 'b': one of base"),
+        (
+            MINIMAL + "differences: {d: {label: l, a: {}, b: {scorer: s}}}\n",
+            "either scorer or best_of",
+        ),
+        (MINIMAL + "estimates: [{gaps: [soon]}]\n", "gaps.0: String should match"),
+        (MINIMAL + "tables: {t: {title: T}\n", "not valid YAML"),
+        ("- a list\n", "expected a mapping, found list"),
+        (MINIMAL + "reuse: none\n", "no experiment is called 'none': one of mine"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_where_and_what(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        spec.load("mine", written(tmp_path, text))
+
+
+def test_an_experiment_that_reuses_cells_cannot_change_them(tmp_path: Path) -> None:
+    written(tmp_path, MINIMAL.replace("mine", "base"), "base")
+    written(tmp_path, MINIMAL + "reuse: base\nseeds: 2\n")
+    with pytest.raises(ConfigError, match="reuses the cells of base, so it cannot set seeds"):
+        spec.load("mine", tmp_path)
+
+
+def test_an_operand_is_one_scorer_or_the_best_of_several() -> None:
+    assert Operand(scorer="a").scorers == ("a",)
+    assert Operand(best_of=("a", "b")).scorers == ("a", "b")
+    with pytest.raises(ValueError, match="either scorer or best_of"):
+        Operand(scorer="a", best_of=("b",))
