@@ -33,6 +33,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from training.encoders.pair_maps import pair_maps
 from training.encoders.pairs import FUTURE, CausalPairs
 from training.encoders.word_dropout import WordDropout
 
@@ -181,7 +182,7 @@ class SASRec(nn.Module):
             pairs = CausalPairs(length)
             with torch.no_grad():
                 features = self.pairs(*pairs.pack(*moments))  # [F, B, P]
-            terms = _pair_terms(readers, features, pairs.distance)
+            terms = _pair_terms(readers, features, pairs.distance, in_pieces=True)
             return list(torch.split(pairs.unpack(terms), [r.terms for r in readers]))
         step = torch.arange(length, device=moments[0].device)
         distance = step[:, None] - step[None, :]
@@ -198,12 +199,28 @@ class SASRec(nn.Module):
         return [*found, *torch.split(terms, [r.terms for r in last])]
 
 
-def _pair_terms(readers: Sequence[Block | CopyHead], features: Tensor, distance: Tensor) -> Tensor:
-    """features [F, B, ...], distance [...] in events -> [C, B, ...], terms of all readers."""
+def _pair_terms(
+    readers: Sequence[Block | CopyHead],
+    features: Tensor,
+    distance: Tensor,
+    *,
+    in_pieces: bool = False,
+) -> Tensor:
+    """features [F, B, ...], distance [...] in events -> [C, B, ...], terms of all readers.
+
+    ``in_pieces`` is for training: faster, but no graph that can be exported.
+    """
     weights = [reader.pair_weights() for reader in readers]
-    maps = torch.cat(weights) @ features.flatten(1)
-    shared = torch.split(maps, [len(weight) for weight in weights])
-    terms = torch.cat([r.pair_terms(part) for r, part in zip(readers, shared, strict=True)])
+    last = readers[-1]
+    if in_pieces and isinstance(last, CopyHead):
+        first, final = last.pair_layers()
+        terms = pair_maps(
+            features.flatten(1), torch.cat(weights[:-1]), first.weight, first.bias, final.weight[0]
+        )
+    else:
+        maps = torch.cat(weights) @ features.flatten(1)
+        shared = torch.split(maps, [len(weight) for weight in weights])
+        terms = torch.cat([r.pair_terms(part) for r, part in zip(readers, shared, strict=True)])
     tables = torch.cat([reader.distance_bias for reader in readers], 1)  # [W, C]
     by_distance = nn.functional.embedding(distance.clamp(min=0), tables).movedim(-1, 0)
     return terms.reshape(-1, *features.shape[1:]) + by_distance[:, None]
@@ -323,11 +340,15 @@ class CopyHead(nn.Module):
 
     def pair_weights(self) -> Tensor:
         """[copy_hidden, F]: what maps pair features."""
-        return cast(nn.Linear, self.pair[0]).weight
+        return self.pair_layers()[0].weight
+
+    def pair_layers(self) -> tuple[nn.Linear, nn.Linear]:
+        """What makes hidden units of pair features, and what reads them."""
+        return cast(nn.Linear, self.pair[0]), cast(nn.Linear, self.pair[2])
 
     def pair_terms(self, maps: Tensor) -> Tensor:
         """[copy_hidden, n] mapped features -> [1, n] terms."""
-        first, last = cast(nn.Linear, self.pair[0]), cast(nn.Linear, self.pair[2])
+        first, last = self.pair_layers()
         active = nn.functional.gelu(maps + first.bias[:, None])
         return (last.weight[0] @ active)[None]
 
