@@ -21,7 +21,7 @@ from shared.progress import NullProgress, Progress
 from shared.settings import Settings
 from training import onnx_graphs
 from training.calibration import N_CUES
-from training.parity import check_parity
+from training.parity import check_parity, packed_agreement
 from training.trained import TrainedModel
 
 BACKBONE = "sasrec"
@@ -80,7 +80,11 @@ def export_bundle(
         calibration=CalibrationSpec(
             gamma_max=trained.calibration.gamma_max, top_l=settings.training.top_l
         ),
-        training={**trained.figures, **parity.figures()},
+        training={
+            **trained.figures,
+            **parity.figures(),
+            **packed_agreement(trained, settings.profile),
+        },
     )
     return write_bundle(destination, manifest, files)
 

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from shared.errors import BundleError
+from shared.packed import pack
+from shared.profile import DeviceProfile
 from shared.progress import NullProgress, Progress
 from training.calibration import EPS, N_CUES
 from training.encoders.sasrec import HOURS_PER_WEEK
@@ -25,6 +27,7 @@ from training.trained import TrainedModel
 BATCH_SIZES = (1, 2, 3, 7)
 TOLERANCE = 1e-5
 TOP = 10
+PACKED_REQUESTS = 64
 
 Arrays = Mapping[str, NDArray[Any]]
 Float = NDArray[np.float64]
@@ -78,6 +81,34 @@ def check_parity(
                 cases += 1
             task.advance()
     return ParityReport(cases, window, worst, output, *at)
+
+
+@torch.no_grad()
+def packed_agreement(
+    trained: TrainedModel, profile: DeviceProfile, *, seed: int = 0
+) -> dict[str, float]:
+    """How near a device that holds packed vectors comes to float32; empty where it holds float32.
+
+    Both sides are torch, with full windows; only the vectors and biases differ.
+
+    Returns:
+        ``packed_top10_overlap``, mean share of the float32 top 10 that is in the packed one, and
+        ``packed_max_score_difference`` of final scores.
+    """
+    if profile.table == "float32":
+        return {}
+    exact, packed = _Pair(trained, {}), _Pair(trained, {})
+    vectors, bias = pack(exact.vectors, exact.bias.astype(np.float32)).unpack()
+    packed.vectors, packed.bias = vectors, bias.astype(np.float64)
+    window = trained.backbone.model.config.window
+    inputs = _draw_inputs(trained, np.random.default_rng(seed), PACKED_REQUESTS, window)
+    expected, found = (side.scores(inputs, side.run_torch(inputs)) for side in (exact, packed))
+    tops = (np.argsort(-scores, axis=1, kind="stable")[:, :TOP] for scores in (expected, found))
+    shared = [len(np.intersect1d(*pair)) for pair in zip(*tops, strict=True)]
+    return {
+        "packed_top10_overlap": float(np.mean(shared)) / min(TOP, expected.shape[1]),
+        "packed_max_score_difference": float(np.abs(expected - found).max()),
+    }
 
 
 class _Pair:
