@@ -24,6 +24,7 @@ class ReplayTick:
 
     Attributes:
         replay_s, window_s: seconds into the replay, and its length.
+        devices: in the fleet.
         due, answered: requests planned in all, and answered by now.
         from_snapshot: answers that used a snapshot.
         refreshes, failed_refreshes: ended by now, and those that brought no snapshot.
@@ -34,6 +35,7 @@ class ReplayTick:
 
     replay_s: float
     window_s: float
+    devices: int
     due: int
     answered: int
     from_snapshot: int
@@ -123,6 +125,7 @@ class Ticker:
         return ReplayTick(
             replay_s=now,
             window_s=self._schedule.window_s,
+            devices=len(self._fleet),
             due=len(self._schedule),
             answered=sum(answered.values()),
             from_snapshot=answered["snapshot"],

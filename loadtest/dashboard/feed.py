@@ -35,14 +35,12 @@ class Feed:
         facts: of the run.
         shard: name of this process.
         sink: gets the updates.
-        devices: in this process.
     """
 
-    def __init__(self, facts: Facts, shard: str, sink: Sink, *, devices: int) -> None:
+    def __init__(self, facts: Facts, shard: str, sink: Sink) -> None:
         self._facts = facts
         self._shard = shard
         self._sink = sink
-        self._devices = devices
         self._calibrating = facts.calibrate
         self._bins: dict[int, Bin] = {}
         self._changed: set[int] = set()
@@ -86,7 +84,7 @@ class Feed:
             shard=self._shard,
             status=status,
             replay_s=max(0.0, tick.replay_s),
-            devices=self._devices,
+            devices=tick.devices,
             due=tick.due,
             answered=tick.answered,
             skipped=tick.skipped_refreshes,
@@ -108,14 +106,14 @@ class Feed:
         before, self._applied = self._applied, wish
         if wish.cloud != before.cloud:
             controls.cloud(wish.cloud)
-        if wish.calibrate is not None:
-            controls.calibrate(wish.calibrate)
-            self._calibrating = wish.calibrate
         if wish.k is not None:
             try:
                 controls.refresh_every(wish.k)
             except ConfigError as error:
                 logger.warning("asked for k = %d: %s", wish.k, error)
+        if wish.calibrate is not None:
+            controls.calibrate(wish.calibrate)
+            self._calibrating = wish.calibrate
 
     def _bin(self, replay_s: float) -> Bin:
         number = max(0, int(replay_s / self._facts.width_s))

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 STEPS_PER_OCTAVE = 8  # a quantile is off by at most 2 ** (1/16), 4.4 %
-_LOWEST, _HIGHEST = -8 * STEPS_PER_OCTAVE, 30 * STEPS_PER_OCTAVE
+_LEAST, _MOST = 2.0**-8, 2.0**30
 
 
 class LogHistogram(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,11 +22,8 @@ class LogHistogram(msgspec.Struct, forbid_unknown_fields=True):
         """Count one value; constant time."""
         if value != value:
             return
-        if value <= 0.0:
-            place = _LOWEST
-        else:
-            place = math.floor(math.log2(value) * STEPS_PER_OCTAVE)
-            place = min(max(place, _LOWEST), _HIGHEST)
+        value = min(max(value, _LEAST), _MOST)
+        place = math.floor(math.log2(value) * STEPS_PER_OCTAVE)
         self.counts[place] = self.counts.get(place, 0) + 1
 
     def merge(self, other: LogHistogram, sign: int = 1) -> None:

@@ -121,9 +121,6 @@ def _row(one: Bin) -> Figures:
     }
 
 
-_EMPTY = _row(Bin())
-
-
 def _figures(one: Bin) -> Figures:
     """Figures of a window, or of the whole run."""
     requests, refreshes = one.requests, sum(one.refreshes.values())
@@ -156,3 +153,6 @@ def _figures(one: Bin) -> Figures:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
+
+
+_EMPTY = _row(Bin())

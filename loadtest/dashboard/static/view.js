@@ -73,13 +73,15 @@ function show(state) {
     ? `whole run: uncalibrated ${score(total.uncalibrated)}, structure only ${score(total.structure)}`
     : `whole run: calibration ${signed(total.calibrated - total.uncalibrated)}, over structure ${signed(total.calibrated - total.structure)}`);
   say("answered", count(state.answered));
-  say("answered-note", `of ${count(state.due)} planned; ${percent(total.requests ? total.from_snapshot / total.requests : null)} from a snapshot`);
+  say("answered-note", `of ${count(state.due)}; ${percent(total.requests ? total.from_snapshot / total.requests : null)} from a snapshot`);
   say("saved", percent(total.saved));
   say("saved-note", `${count(total.calls)} calls for ${count(total.requests)} requests`);
   say("p99", ms(recent.latency_ms.p99));
   say("latency-note", `p50 ${ms(recent.latency_ms.p50)}, p95 ${ms(recent.latency_ms.p95)}, from schedule`);
   say("refresh-p95", ms(recent.refresh_ms.p95));
   say("refresh-note", `p50 ${ms(recent.refresh_ms.p50)}, p99 ${ms(recent.refresh_ms.p99)}`);
+  say("age", recent.age_s.p50 === null ? NONE : `${figure(recent.age_s.p50)} s`);
+  say("age-note", `median; p90 ${recent.age_s.p90 === null ? NONE : `${figure(recent.age_s.p90)} s`}`);
   say("refused", count(total.refused));
   const lost = total.refreshes - (total.outcomes.fresh ?? 0) - (total.outcomes.stale ?? 0);
   say("refused-note", `${count(lost)} of ${count(total.refreshes)} refreshes failed; ${count(state.skipped)} skipped`);
