@@ -112,7 +112,8 @@ async def run_experiment(
     if outdated:
         fate = "they are kept" if request.keep_outdated else "those asked for are computed again"
         console.print(
-            f"[yellow]note[/] computed by other code (now {code}): {len(outdated)} finished before; {fate}"
+            f"[yellow]note[/] computed by other code (now {code}): {len(outdated)} finished "
+            f"before; {fate}"
         )
     valid = finished if request.keep_outdated else {
         cell: found for cell, found in finished.items() if cell not in outdated
