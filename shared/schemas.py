@@ -12,7 +12,7 @@ from shared.snapshot import Snapshot
 
 MAX_ABSTRACT_CHARS = 8_000
 MAX_STEP = (1 << 22) - 1
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 12 * MAX_ABSTRACT_CHARS + 1024  # an abstract fits however JSON spells it
 MAX_HEADER_BYTES = 16 * 1024
 USER_PATTERN = r"^[A-Za-z0-9._~@-]{1,128}$"
 PROBLEM_MEDIA_TYPE = "application/problem+json"

@@ -32,6 +32,7 @@ class EmbeddingServer:
             ``text`` (not JSON).
         as_lists: answer JSON lists although base64 was asked for.
         requests: bodies of the embedding requests, in order.
+        traceparents: their traceparent headers, "" where there was none.
     """
 
     dim: int = 16
@@ -43,6 +44,7 @@ class EmbeddingServer:
     max_model_len: int | None = 128
     port: int = field(default_factory=free_port)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _at_once: int = 0
 
@@ -69,6 +71,7 @@ class EmbeddingServer:
     async def _embeddings(self, request: Request) -> Response:
         body = await request.json()
         self.requests.append(body)
+        self.traceparents.append(request.headers.get("traceparent", ""))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
