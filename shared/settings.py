@@ -44,7 +44,11 @@ class LogSettings(_Section):
         default=None, description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns"
     )
     items: Path | None = Field(default=None, description="file with item id and item text")
-    min_events: int = Field(default=5, ge=3, description="users with fewer events are left out")
+    min_events: int | None = Field(
+        default=None,
+        ge=3,
+        description="users with fewer events are left out; unset: 5, or what the known log says",
+    )
     repeat_policy: Literal["auto", "allow", "exclude"] = Field(
         default="auto",
         description="may an item the user already had be recommended; auto: yes if users return",

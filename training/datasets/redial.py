@@ -45,6 +45,8 @@ SOURCE = LogSource(
     terms=TERMS,
     origin="the site its authors made for the ReDial data set: train_data.jsonl, test_data.jsonl",
     fetchable=False,
+    # Most seekers mention a few films and are gone; of these, ten steps can be tested.
+    min_events=15,
 )
 QUERY_MESSAGES = 6
 # What an abstract passes on of a query; a longer one would lose its newest words there.

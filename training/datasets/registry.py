@@ -13,7 +13,7 @@ from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.settings import LogSettings
 from training.datasets import amazon, custom, foursquare, movielens, recbole, redial, sequences
-from training.datasets.source import LogSource
+from training.datasets.source import MIN_EVENTS, LogSource
 
 RETURNS_ALLOWED_ABOVE = 0.01  # share of events that are returns
 
@@ -85,7 +85,7 @@ def load_log(
         return _load_file(settings, settings.path)
     known = _known(settings.name)
     path = known.fetch(cache, progress or NullProgress())
-    return known.load(path, min_events=settings.min_events)
+    return known.load(path, min_events=settings.min_events or known.source.min_events)
 
 
 def repeat_policy(settings: LogSettings, log: InteractionLog) -> Literal["allow", "exclude"]:
@@ -102,13 +102,14 @@ def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
             raise DataError("no such file", file)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-.") or "log"
     name = stem if settings.name == movielens.SOURCE.name else settings.name
-    few, items = settings.min_events, settings.items
+    few, items = settings.min_events or MIN_EVENTS, settings.items
     if path.suffix == recbole.SUFFIX:
         return recbole.load(path, name=name, columns=settings.columns, items=items, min_events=few)
     if settings.columns is None:
         if settings.name == foursquare.SOURCE.name or foursquare.recognises(path):
             return foursquare.load(path, name=name, items=items, min_events=few)
         if settings.name == redial.SOURCE.name or redial.recognises(path):
+            few = settings.min_events or redial.SOURCE.min_events
             return redial.load(path, name=name, items=items, min_events=few)
         if settings.name in amazon.NAMES or sequences.recognises(path):
             return sequences.load(path, name=name, items=items, min_events=few)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MIN_EVENTS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
@@ -15,6 +17,7 @@ class LogSource:
         terms: its terms of use, printed wherever it is used.
         origin: where it comes from, in words.
         fetchable: whether `scalrec data fetch` can get it.
+        min_events: users with fewer are left out unless ``log.min_events`` says otherwise.
     """
 
     name: str
@@ -22,3 +25,4 @@ class LogSource:
     terms: str
     origin: str
     fetchable: bool
+    min_events: int = MIN_EVENTS

@@ -11,16 +11,19 @@ from shared.interactions import Catalogue, InteractionLog
 CATALOGUE = Catalogue(("a", "b"), ("A", "B"), ((), ()), ("", ""), ("A", "B"))
 
 
-def log(user=(0, 0, 1), item=(0, 1, 0), time=(1.0, 2.0, 1.5), offset=None, users=("u", "v")):
+def log(
+    user=(0, 0, 1), item=(0, 1, 0), time=(1.0, 2.0, 1.5), offset=None, users=("u", "v"), **more
+):
     return InteractionLog(
         name="log",
         user=np.array(user, np.int32),
         item=np.array(item, np.int32),
         time=None if time is None else np.array(time, np.float64),
         utc_offset_min=None if offset is None else np.array(offset, np.int16),
-        query=None,
+        query=more.pop("query", None),
         user_ids=users,
         catalogue=CATALOGUE,
+        **more,
     )
 
 
@@ -31,6 +34,9 @@ def log(user=(0, 0, 1), item=(0, 1, 0), time=(1.0, 2.0, 1.5), offset=None, users
         ({"item": (0, 1)}, "column item has 2 rows, user has 3"),
         ({"time": (1.0,)}, "column time has 1 rows"),
         ({"offset": (0,)}, "column utc_offset_min has 1 rows"),
+        ({"query": ("",)}, "column query has 1 rows"),
+        ({"session": np.array([0, 0])}, "column session has 2 rows"),
+        ({"session": np.array([1, 0, 0])}, "sessions of a user are not in order"),
         ({"user": (0, 1, 0)}, "not sorted by user"),
         ({"time": (2.0, 1.0, 1.5)}, "not in time order"),
         ({"time": (1.0, float("nan"), 1.5)}, "not in time order"),
@@ -43,6 +49,15 @@ def log(user=(0, 0, 1), item=(0, 1, 0), time=(1.0, 2.0, 1.5), offset=None, users
 def test_refused(fields, message):
     with pytest.raises(DataError, match=message):
         log(**fields)
+
+
+def test_events_of_a_session_so_far():
+    user, item = (0, 0, 0, 0, 1, 1), (0, 1, 0, 1, 0, 1)
+    events = log(user, item, time=None, session=np.array([0, 0, 4, 4, 4, 9]))
+    assert events.session_events().tolist() == [0, 1, 0, 1, 0, 0]
+    assert events.describe()["sessions"] == "4"
+    assert log().session_events() is None
+    assert "sessions" not in log().describe()
 
 
 def test_rows_of_each_user():

@@ -11,8 +11,8 @@ from training.datasets.columns import ColumnSpec, guess_columns, parse_columns
 
 
 def test_every_role():
-    spec = parse_columns("user=U, item=artist+track ,time=T,text=X")
-    assert spec == ColumnSpec("U", ("artist", "track"), "T", ("X",))
+    spec = parse_columns("user=U, item=artist+track ,time=T,session=S,text=X")
+    assert spec == ColumnSpec("U", ("artist", "track"), "T", ("X",), "S")
 
 
 def test_time_and_text_are_optional():

@@ -40,6 +40,15 @@ def test_tsv_and_parquet_say_the_same(tmp_path, write):
         assert log.catalogue == expected.catalogue
 
 
+def test_a_session_column_tells_visits_apart(tmp_path, write):
+    visits = ["x", "x", "y", "y", "x"]
+    rows = "".join(f"u,{i},{i},{visit}\n" for i, visit in enumerate(visits))
+    path = write("visits.csv", "who,what,when,visit\n" + rows)
+    log = load(tmp_path, path, COLUMNS + ",session=visit")
+    assert log.session.tolist() == [0, 0, 1, 1, 2]
+    assert load(tmp_path, path).session is None
+
+
 def test_two_columns_name_the_item(tmp_path, write):
     rows = "".join(f"1,Artist {i % 2},Song {i % 3},{i}\n" for i in range(6))
     path = write("plays.csv", "u,artist,track,t\n" + rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -48,6 +49,19 @@ def test_file_of_one_s_own_is_named_after_it_or_as_wished(tmp_path, write):
     path = write("my log (1).v2.txt", "1 2 3 4 5 6\n")
     assert load_log(LogSettings(path=path), cache=tmp_path).name == "my-log-1"
     assert load_log(LogSettings(path=path, name="mine"), cache=tmp_path).name == "mine"
+
+
+def test_few_events_are_what_suits_the_log_unless_set(tmp_path, write):
+    path = write("log.txt", "1 2 3 4 5 6\n7 2 3 4 5\n")
+    assert load_log(LogSettings(path=path), cache=tmp_path).n_users == 1
+    assert load_log(LogSettings(path=path, min_events=4), cache=tmp_path).n_users == 2
+    said = {"conversationId": 1, "initiatorWorkerId": 1, "movieMentions": {}}
+    talk = said | {"messages": [{"text": f"@{film}"} for film in range(100, 110)]}
+    talk["movieMentions"] = {str(film): f"Film {film}" for film in range(100, 110)}
+    talks = write("talks.jsonl", json.dumps(talk) + "\n")
+    with pytest.raises(DataError, match="none of its 1 users has 15 or more"):
+        load_log(LogSettings(path=talks), cache=tmp_path)
+    assert len(load_log(LogSettings(path=talks, min_events=10), cache=tmp_path)) == 10
 
 
 @pytest.mark.parametrize(
