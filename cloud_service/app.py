@@ -32,7 +32,8 @@ from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
 from shared.settings import CloudSettings, Settings
-from shared.snapshot import MAX_BLOB_BYTES
+from shared.snapshot import most_candidates
+from shared.tracing import NoTracing, Tracing
 
 _DESCRIPTION = """\
 Turns a device's abstract of its user into a **snapshot**: a semantic user embedding and the
@@ -47,8 +48,8 @@ def create_app(
     embedder: Embedder | None = None,
     store: SnapshotStore | None = None,
     telemetry: Telemetry | None = None,
-    now: Callable[[], float] = time.time,
     tracing: Tracing | None = None,
+    now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The ASGI app. It starts whether or not Redis and the embedder answer, and recovers.
 
@@ -58,8 +59,8 @@ def create_app(
         embedder: None makes the one of the settings; one passed in stays its owner's to close.
         store: None connects to ``cloud.redis_url``; one passed in stays its owner's to close.
         telemetry: None logs to stderr.
-        now: Unix seconds; a replay under a virtual clock brings its own.
         tracing: gets a span per request, embedding and store call; None makes none.
+        now: Unix seconds; a replay under a virtual clock brings its own.
 
     Raises:
         ConfigError: the settings lack what a part needs, a key to check tokens with for example.
@@ -77,11 +78,11 @@ def create_app(
     if store is None:
         store = _redis_store(cloud)
         owned.push_async_callback(store.aclose)
-    user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
     if tracing is None:
         tracing = NoTracing()
     else:
         embedder, store = TracedEmbedder(embedder, tracing), TracedStore(store, tracing)
+    user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
     # Half of the deadline for waiting at most, so that whoever gets a slot has time to use it.
     limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s / 2)
     rates = DeviceRates(cloud.device_requests_per_minute, cloud.device_burst, _loop_time)
@@ -139,11 +140,11 @@ def create_app(
     return app
 
 
-def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
     if cloud.redis_url is None:
         raise ConfigError(
             "the cloud service needs a Redis: set cloud.redis_url or REDIS_URL, or let "
@@ -153,16 +154,15 @@ def _loop_time() -> float:
         cloud.redis_url.get_secret_value(),
         ttl_s=cloud.snapshot_ttl_s,
         deadline_s=cloud.store_deadline_s,
-        max_connections=cloud.max_in_flight,
         reorder_window_s=cloud.reorder_window_s,
+        max_connections=cloud.max_in_flight,
     )
 
 
 def _require_room(bundle: Bundle, candidates: int) -> None:
     """Every snapshot must fit the size that its readers accept."""
     manifest = bundle.manifest
-    # 4 bytes a dimension, an item index and a score each; 512 for ids and framing.
-    most = (MAX_BLOB_BYTES - 512 - 4 * manifest.dim) // 8
+    most = most_candidates(manifest.dim, vectors=manifest.profile.vectors_in_snapshot)
     if min(candidates, manifest.n_items) > most:
         raise ConfigError(
             f"cloud.candidates is {candidates}, but a snapshot holds {most} of them at most"
