@@ -53,6 +53,10 @@ class Split:
         start = np.maximum(self.validation_start - self.calibration_steps, stay)
         return np.minimum(start, self.validation_start)
 
+    def calibration(self) -> Steps:
+        """The calibration block; empty unless ``calibration_steps`` asks for one."""
+        return _steps(self.calibration_start, self.validation_start)
+
     def validation(self) -> Steps:
         return _steps(self.validation_start, self.test_start)
 

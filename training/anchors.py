@@ -49,16 +49,17 @@ class Anchors:
         return np.where(own[place] == wanted, place, -1).astype(np.int64)
 
 
-def training_anchors(split: Split, per_user: int, seed: int) -> Anchors:
+def training_anchors(split: Split, per_user: int) -> Anchors:
     """Up to ``per_user`` training steps of every user, in runs spread over the history.
 
-    A step t lies in MIN_HISTORY <= t < validation_start: its target is a training event. One run
-    ends at the last such step; the others end at random earlier ones.
+    A step t lies in MIN_HISTORY <= t < calibration_start: its target is one the backbone trains
+    on. One run ends at the last such step; the others end at random earlier ones, the same for
+    every seed, so that runs of several seeds embed each text once.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     run_length = len(RUN) + 1
     users, taus = [], []
-    for user, stop in enumerate(split.validation_start.tolist()):
+    for user, stop in enumerate(split.calibration_start.tolist()):
         if stop <= MIN_HISTORY:
             continue
         chosen: dict[int, None] = {}

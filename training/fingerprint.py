@@ -113,7 +113,6 @@ def stage_keys(
         **base,
         **text,
         split=split,
-        seed=settings.seed,
         per_user=options.abstracts_per_user,
         profile=settings.profile.model_dump(include={"window", "retain"}),
         abstract=settings.abstract.model_dump(),

@@ -91,9 +91,13 @@ class _Run:
             calibration_steps=options.calibration_steps,
         )
         self.events = events_of(log).keep_first(self.split.test_start)
-        self.trained_on = training_anchors(self.split, options.abstracts_per_user, settings.seed)
-        self.validation = self.split.validation()
-        self.anchors = merge(self.trained_on, stale_anchors(self.validation, VALIDATION_GAPS))
+        self.trained_on = training_anchors(self.split, options.abstracts_per_user)
+        self.calibration, self.validation = self.split.calibration(), self.split.validation()
+        self.anchors = merge(
+            self.trained_on,
+            stale_anchors(self.calibration, VALIDATION_GAPS),
+            stale_anchors(self.validation, VALIDATION_GAPS),
+        )
         self._requests: Requests | None = None
 
     async def all(self) -> TrainedModel:
