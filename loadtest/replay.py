@@ -23,7 +23,7 @@ from loadtest.counters import CounterRanks, Counters
 from loadtest.fleet import Fleet
 from loadtest.gated_transport import GatedTransport, ModelledLatency
 from loadtest.item_pages import ItemPages
-from loadtest.recorder import Recorder
+from loadtest.recorder import Observer, Recorder
 from loadtest.schedule import Schedule, build_schedule
 from loadtest.staging import Staging
 from loadtest.switched_availability import SwitchedAvailability
@@ -180,6 +180,7 @@ def run_replay(
     on_start: Callable[[Controls], None] | None = None,
     tokens: Callable[[Clock], TokenSource | None] | None = None,
     staging: Staging | None = None,
+    observer: Observer | None = None,
 ) -> ReplayResult:
     """Replay on the clock that ``replay.clock`` names, on an event loop of its own.
 
@@ -190,6 +191,7 @@ def run_replay(
         run_dir: gets requests.parquet and refreshes.parquet, also when the replay is cut short.
         tokens: given the clock, the devices' tokens; None where the cloud asks for none.
         staging: as ``replay`` takes it.
+        observer: shown every record.
 
     Raises:
         VirtualClockError: real I/O under the virtual clock.
@@ -223,7 +225,7 @@ def run_replay(
                 staging=staging,
             )
 
-    with Recorder(run_dir) as recorder:
+    with Recorder(run_dir, observer) as recorder:
         return run_virtual(main) if virtual else asyncio.run(main())
 
 

@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from scalrec.commands import (
+    dashboard,
     data,
     doctor,
     experiment,
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
     app.command("serve")(serve.serve)
     app.command("fleet")(fleet.fleet)
     app.command("simulate")(simulate.simulate)
+    app.command("dashboard")(dashboard.dashboard)
     app.command("report")(report.report)
     app.add_typer(loadtest.app, name="loadtest")
     app.command("robustness")(robustness.robustness)

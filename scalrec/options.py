@@ -40,6 +40,10 @@ SeedOption = Annotated[int | None, typer.Option(help="Seed of everything random.
 WorkDirOption = Annotated[
     Path | None, typer.Option("--work-dir", help="Where stages, bundles and runs are kept.")
 ]
+DashboardOption = Annotated[
+    int | None,
+    typer.Option("--dashboard", help="Serve a live view on this port; 0 picks a free one."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting: section.key=value, e.g. device.k=10. Repeatable."),

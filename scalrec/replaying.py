@@ -12,6 +12,7 @@ from cloud_service.embedding.base import Embedder
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.transport import AsgiTransport, CloudTransport, HttpTransport
 from loadtest.clock import Clock, WallClock
+from loadtest.dashboard.feed import Feed
 from loadtest.recorder import Recorder
 from loadtest.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.schedule import build_schedule
@@ -35,14 +36,18 @@ async def replay_over_http(
     run_dir: Path,
     *,
     progress: Progress,
+    feed: Feed | None = None,
 ) -> ReplayResult:
-    """Replay on the wall clock against the cloud at ``url``; records go into ``run_dir``."""
+    """Replay on the wall clock against the cloud at ``url``; records go into ``run_dir``.
+
+    ``feed`` shows it on the live view.
+    """
 
     def connect() -> CloudTransport:
         return HttpTransport(url)
 
     with ExitStack() as stack:
-        recorder = stack.enter_context(Recorder(run_dir))
+        recorder = stack.enter_context(Recorder(run_dir, feed))
         if (tracing := open_tracing(settings.telemetry, "scalrec-device")) is not None:
             stack.callback(tracing.close)
         return await replay(
@@ -54,6 +59,8 @@ async def replay_over_http(
             clock=WallClock(),
             recorder=recorder,
             progress=progress,
+            on_tick=None if feed is None else feed.tick,
+            on_start=None if feed is None else feed.start,
             tokens=token_source(settings, time.time),
             tracing=tracing,
         )
@@ -81,6 +88,7 @@ async def replay_virtually(
     run_dir: Path,
     *,
     progress: Progress,
+    feed: Feed | None = None,
 ) -> ReplayResult:
     """Replay under the virtual clock: same seed, same bytes.
 
@@ -88,9 +96,7 @@ async def replay_virtually(
     embedded beforehand by the real embedder, because nothing real can be awaited there.
     """
     settings = with_keys(settings)
-    precomputed = await embed_beforehand(
-        settings, log, split, bundle, embedder, progress=progress
-    )
+    precomputed = await embed_beforehand(settings, log, split, bundle, embedder, progress=progress)
 
     @asynccontextmanager
     async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
@@ -114,6 +120,8 @@ async def replay_virtually(
             run_dir,
             progress=stoppable,
             tokens=lambda clock: token_source(settings, clock.unix),
+            observer=feed,
+            on_tick=None if feed is None else feed.tick,
         ),
         progress,
     )

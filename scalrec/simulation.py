@@ -25,6 +25,7 @@ from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress, StageTimes
 from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
+from scalrec.live_view import Live
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import export_if_changed
@@ -47,6 +48,7 @@ class Simulation:
     settings: Settings
     console: Console
     allow_fallback: bool
+    live: Live | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     times: StageTimes = field(default_factory=StageTimes)
     reused: set[str] = field(default_factory=set)
@@ -138,15 +140,32 @@ class Simulation:
         client: Embedder,
         run_dir: Path,
     ) -> ReplayResult:
+        feed = None
+        if self.live is not None:
+            feed = self.live.feed(log, split, bundle.manifest, run_dir, self.started)
         if self.settings.replay.clock == "virtual":
             return await replay_virtually(
-                self.settings, log, split, bundle, client, run_dir, progress=self.progress
+                self.settings,
+                log,
+                split,
+                bundle,
+                client,
+                run_dir,
+                progress=self.progress,
+                feed=feed,
             )
         async with running_cloud(
             self.settings, bundle.path, served, logs=run_dir / "logs", progress=self.progress
         ) as cloud:
             return await replay_over_http(
-                self.settings, log, split, bundle, cloud.url, run_dir, progress=self.progress
+                self.settings,
+                log,
+                split,
+                bundle,
+                cloud.url,
+                run_dir,
+                progress=self.progress,
+                feed=feed,
             )
 
     def _describe(
@@ -175,6 +194,8 @@ class Simulation:
         with self.times.stage("summary and report"):
             path = build_report(run_dir)
             summary = read_summary(run_dir)
+        if self.live is not None:
+            self.live.end()
         latest = point_latest(self.settings.work_dir, run_dir)
         print_summary(summary, self.console)
         self.times.print(self.console)

@@ -291,6 +291,42 @@ class PaperSettings(_Section):
         return tuple(sorted({0, *gaps}))  # what staleness costs is measured against gap 0
 
 
+class DashboardSettings(_Section):
+    """The live view of a running fleet."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="serve the live view from the process of the fleet; 0 picks a free port",
+    )
+    push_url: str | None = Field(
+        default=None, description="report to a `scalrec dashboard` there instead"
+    )
+    token: SecretStr | None = Field(
+        default=None, description="what a `scalrec dashboard` asks of processes that report to it"
+    )
+    run: str | None = Field(
+        default=None,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
+        description="name of the run, the same for all its processes; unset: its folder's",
+    )
+    shard: str | None = Field(
+        default=None,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
+        description="name of this process; unset: host and process id",
+    )
+    allow_hosts: tuple[str, ...] = Field(
+        default=(), description="names the page is reached by, beside those of the loopback"
+    )
+    window_s: float = Field(
+        default=10.0, gt=0, description="length of the sliding window, replayed seconds"
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Precedence: arguments, then SCALREC_* environment, then scalrec.toml."""
 
@@ -314,6 +350,7 @@ class Settings(BaseSettings):
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()
     paper: PaperSettings = PaperSettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
     @field_validator("profile", mode="before")
     @classmethod

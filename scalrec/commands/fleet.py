@@ -18,8 +18,10 @@ from loadtest.summary_table import print_summary
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_keys import token_source, with_local_keys
 from scalrec.console import ConsoleProgress, make_console, print_settings
+from scalrec.live_view import Live, live_view
 from scalrec.options import (
     ColumnsOption,
+    DashboardOption,
     ItemsOption,
     LogOption,
     ProfileOption,
@@ -56,6 +58,7 @@ def fleet(
     duration: Annotated[float | None, typer.Option(help="Seconds the replay lasts.")] = None,
     seed: SeedOption = None,
     work_dir: WorkDirOption = None,
+    dashboard: DashboardOption = None,
     assignments: SetOption = None,
 ) -> None:
     """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay."""
@@ -67,6 +70,7 @@ def fleet(
         seed=seed,
         work_dir=work_dir,
         assignments=assignments,
+        dashboard={"port": dashboard},
         replay={"users": users, "duration_s": duration, "clock": "wall"},
     )
     url = cloud or settings.device.link.url
@@ -76,12 +80,22 @@ def fleet(
         )
     settings = with_local_keys(settings, url)
     token_source(settings, time.time)  # says now what would otherwise fail after loading the log
-    run_command(_fleet(settings, url, bundle or bundle_dir(settings)))
+    run_command(_watched(settings, url, bundle or bundle_dir(settings)))
 
 
-async def _fleet(settings: Settings, url: str, path: Path) -> None:
-    console, started = make_console(), datetime.now(UTC)
+async def _watched(settings: Settings, url: str, path: Path) -> None:
+    console = make_console()
     print_settings(console, settings)
+    with live_view(settings, console) as live:
+        await _fleet(settings, url, path, console, live)
+        if live is not None:
+            await live.stay(console)
+
+
+async def _fleet(
+    settings: Settings, url: str, path: Path, console: Console, live: Live | None
+) -> None:
+    started = datetime.now(UTC)
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)
     await _greet(console, url, bundle.id)
@@ -98,10 +112,17 @@ async def _fleet(settings: Settings, url: str, path: Path) -> None:
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on
-    result = await replay_over_http(settings, log, split, bundle, url, run_dir, progress=progress)
+    feed = None
+    if live is not None:
+        feed = live.feed(log, split, bundle.manifest, run_dir, started)
+    result = await replay_over_http(
+        settings, log, split, bundle, url, run_dir, progress=progress, feed=feed
+    )
     for note in replay_notes(result):
         console.print(f"[yellow]note[/] {note}")
     report = build_report(run_dir)
+    if live is not None:
+        live.end()
     summary = read_summary(run_dir)
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)

@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 
 from scalrec.console import make_console, print_settings
+from scalrec.live_view import live_view
 from scalrec.options import (
     ColumnsOption,
+    DashboardOption,
     EmbedderOption,
     ItemsOption,
     LogOption,
@@ -43,6 +45,7 @@ def simulate(
     fallback: Annotated[
         bool, typer.Option(help="Use transformers where vLLM is not installed, and say so.")
     ] = True,
+    dashboard: DashboardOption = None,
     assignments: SetOption = None,
 ) -> None:
     """Train, start Redis, vLLM and the cloud, replay a fleet, and write the report.
@@ -62,6 +65,7 @@ def simulate(
         assignments=assignments,
         device={"k": k},
         cloud={"port": 0},
+        dashboard={"port": dashboard},
         replay={
             "users": users,
             "duration_s": duration,
@@ -78,4 +82,7 @@ async def _simulate(settings: Settings, console: Console, fallback: bool) -> Non
     # Here, not above: torch is loaded for training only, and images that serve do without it.
     from scalrec.simulation import Simulation
 
-    await Simulation(settings, console, allow_fallback=fallback).run()
+    with live_view(settings, console) as live:
+        await Simulation(settings, console, allow_fallback=fallback, live=live).run()
+        if live is not None:
+            await live.stay(console)

@@ -1,0 +1,163 @@
+"""The live view of a run: served by this process, or told to one that many processes share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from device_runtime.policies import policy_text
+from loadtest.dashboard.app import LiveView
+from loadtest.dashboard.bins import bin_width_s
+from loadtest.dashboard.feed import Feed, Sink
+from loadtest.dashboard.hub import Hub
+from loadtest.dashboard.messages import Facts
+from loadtest.dashboard.push import HttpSink
+from loadtest.dashboard.server import LiveServer
+from loadtest.schedule import build_schedule
+from shared.bundle import Manifest
+from shared.errors import ConfigError
+from shared.interactions import InteractionLog
+from shared.settings import Settings
+from shared.split import Split
+
+_BUDGETED = ("random", "drift", "reliability", "inconsistency")
+
+
+class Live:
+    """Where a run is shown; ``feed`` is for the replay, ``end`` when the report is there."""
+
+    def __init__(self, settings: Settings, sink: Sink, url: str, *, served_here: bool) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._feed: Feed | None = None
+        self._served_here = served_here
+        self.url = url
+
+    def feed(
+        self,
+        log: InteractionLog,
+        split: Split,
+        manifest: Manifest,
+        run_dir: Path,
+        started: datetime,
+    ) -> Feed:
+        """What watches this process's replay."""
+        run = self._settings.dashboard.run or _name(run_dir.name)
+        facts = facts_of(self._settings, log, split, manifest, run, started)
+        shard = self._settings.dashboard.shard or _name(f"{socket.gethostname()}-{os.getpid()}")
+        self._feed = Feed(facts, shard, self._sink)
+        return self._feed
+
+    def end(self) -> None:
+        """The run is over and its report written."""
+        if self._feed is not None:
+            self._feed.end("finished")
+            self._feed = None
+
+    async def stay(self, console: Console) -> None:
+        """Keep a page that only this process serves, until Ctrl-C, where somebody may look."""
+        if not self._served_here or not console.is_terminal:
+            return
+        console.print(f"[green]✓[/] still to be seen at {self.url}; Ctrl-C ends it")
+        # Ctrl-C cancels the wait, and everything there was to do is done.
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    def stopped(self) -> None:
+        """The run was cut short, if it has not ended."""
+        if self._feed is not None:
+            self._feed.end("stopped")
+
+
+@contextmanager
+def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
+    """The live view that ``dashboard`` asks for; None if it asks for none.
+
+    Raises:
+        ConfigError: the address cannot be listened on, or a shared view lacks its token.
+    """
+    options = settings.dashboard
+    if options.push_url is not None:
+        if options.token is None:
+            raise ConfigError(
+                f"the live view at {options.push_url} takes news only with its token; set "
+                "dashboard.token (SCALREC_DASHBOARD__TOKEN) on both sides"
+            )
+        sink = HttpSink(options.push_url, options.token.get_secret_value())
+        live = Live(settings, sink, options.push_url, served_here=False)
+        try:
+            yield live
+        finally:
+            live.stopped()
+            sink.close()
+    elif options.port is not None:
+        hub = Hub()
+        page = LiveView(hub, settings.work_dir, hosts=_hosts(settings), window_s=options.window_s)
+        with LiveServer(page, options.host, options.port) as server:
+            console.print(f"[green]✓[/] live view at [bold]{server.url}[/]", highlight=False)
+            live = Live(settings, hub, server.url, served_here=True)
+            try:
+                yield live
+            finally:
+                live.stopped()
+    else:
+        yield None
+
+
+def serve_dashboard(settings: Settings, token: str, port: int) -> LiveServer:
+    """A live view that other processes report to with ``token``."""
+    page = LiveView(
+        Hub(),
+        settings.work_dir,
+        ingest_token=token,
+        hosts=_hosts(settings),
+        window_s=settings.dashboard.window_s,
+    )
+    return LiveServer(page, settings.dashboard.host, port)
+
+
+def facts_of(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    manifest: Manifest,
+    run: str,
+    started: datetime,
+) -> Facts:
+    """What the page says about a run besides its figures."""
+    device, replay = settings.device, settings.replay
+    window_s = replay.duration_s
+    if replay.speed_up is not None:
+        window_s = build_schedule(log, split, replay, seed=settings.seed).window_s
+    return Facts(
+        run=run,
+        started=started.timestamp(),
+        log=log.name[:300],
+        policy=policy_text(device),
+        profile=f"{manifest.profile.name} device",
+        availability=f"cloud {replay.availability.kind}",
+        clock=replay.clock,
+        window_s=window_s,
+        width_s=bin_width_s(window_s),
+        calibrate=device.calibrate,
+        controllable=replay.clock == "wall",
+        k=device.k if device.policy == "every-k" else None,
+        budget=device.budget if device.policy in _BUDGETED else None,
+    )
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    return (settings.dashboard.host, *settings.dashboard.allow_hosts)
+
+
+def _name(text: str) -> str:
+    """``text`` as a name that addresses can hold."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".-")[:100] or "run"
