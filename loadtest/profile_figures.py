@@ -63,7 +63,9 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
     models = DeviceModels.load(bundle)
     snapshot = plausible_snapshot(bundle, _USER, seed)
     writer = _Silent()
-    device = Device(_USER, models, writer, cache=cache_holding(models, snapshot))
+    e_str = np.zeros(models.dim, dtype=np.float32)  # as if asked for at some other state
+    cache = cache_holding(models, CachedSnapshot(snapshot, e_str))
+    device = Device(_USER, models, writer, cache=cache)
     pages = None if models.table is not None else ItemPages(bundle)
     rng = np.random.default_rng(seed)
     weights = bundle.array("item_popularity.npy").astype(np.float64) + 1.0
@@ -108,12 +110,11 @@ def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
     return Snapshot(user, 5, 0, bundle.id, e_sem, items, scores[items], packed)
 
 
-def cache_holding(models: DeviceModels, snapshot: Snapshot) -> MemorySnapshotCache:
-    """A device's cache with this snapshot in it, as if asked for at some other state of history."""
+def cache_holding(models: DeviceModels, cached: CachedSnapshot) -> MemorySnapshotCache:
+    """A device's cache with this snapshot in it."""
     cache = MemorySnapshotCache()
-    key = CacheKey(snapshot.user, models.bundle_id, models.dim, models.n_items)
-    e_str = np.zeros(models.dim, dtype=np.float32)
-    cache.put(key, CachedSnapshot(snapshot, e_str))
+    key = CacheKey(cached.snapshot.user, models.bundle_id, models.dim, models.n_items)
+    cache.put(key, cached)
     return cache
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from device_runtime.abstract import TemplateAbstract
+from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.features import TimeFeatures
 from device_runtime.history import RequestContext
@@ -113,11 +114,12 @@ class _Requests:
         pages = None if models.table is not None else ItemPages(bundle)
         shown = [None if pages is None else pages.page(item) for item in items]
         events = list(zip(items, times.tolist(), hours.tolist(), shown, strict=True))
+        e_str = np.random.default_rng(1).standard_normal(models.dim, dtype=np.float32)
         self._device = Device(
             "bench",
             models,
             TemplateAbstract(log.catalogue, bundle.manifest.abstract),
-            cache=cache_holding(models, plausible_snapshot(bundle, "bench")),
+            cache=cache_holding(models, CachedSnapshot(plausible_snapshot(bundle, "bench"), e_str)),
         )
         for event in events:
             self._device.observe(*event)

@@ -187,7 +187,7 @@ def test_more_candidates_than_a_snapshot_holds_are_refused_at_the_start(
 ) -> None:
     bundle = make_bundle(tmp_path / "b")  # 8 dimensions, 50 items
     store, embedder = MemorySnapshotStore(), HashingEmbedder(16)
-    monkeypatch.setattr("cloud_service.app.MAX_BLOB_BYTES", 512 + 4 * 8 + 8 * 49)
+    monkeypatch.setattr("shared.snapshot.MAX_BLOB_BYTES", 1024 + 4 * 8 + 8 * 49)
     create_app(cloud_settings(candidates=49), bundle=bundle, store=store, embedder=embedder)
     with pytest.raises(ConfigError, match=r"candidates is 60, but a snapshot holds 49"):
         create_app(cloud_settings(candidates=60), bundle=bundle, store=store, embedder=embedder)
