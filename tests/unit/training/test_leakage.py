@@ -64,7 +64,8 @@ def changed_from(log: InteractionLog, start: np.ndarray, seed: int = 0) -> Inter
 
 def points_of(split: Split, per_user: int) -> Anchors:
     """All points whose abstracts training or validation reads."""
-    return merge(training_anchors(split, per_user, 0), stale_anchors(split.validation(), GAPS))
+    held = (stale_anchors(steps, GAPS) for steps in (split.calibration(), split.validation()))
+    return merge(training_anchors(split, per_user), *held)
 
 
 def assert_training_reads_the_same(
@@ -143,7 +144,7 @@ def test_real_test_events_change_nothing_that_training_reads(name: str, tmp_path
         pytest.skip("SCALREC_DATA does not name a folder with the real logs")
     path = Path(os.environ["SCALREC_DATA"]) / name
     log = load_log(LogSettings(path=path), cache=Settings().cache)
-    split = split_log(log, test_steps=REAL_LOGS[name])
+    split = split_log(log, test_steps=REAL_LOGS[name], calibration_steps=2)
     points = points_of(split, 2)
     some = np.random.default_rng(0).permutation(len(points))[:500]
     sample = Anchors(*(column[np.sort(some)] for column in (points.user, points.tau)))
