@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import SecretStr
 
 from cloud_service.launch.ports import LOOPBACK, claim_port
@@ -39,9 +40,10 @@ class LocalStack:
 class ProcessFaults:
     """Stops, kills and freezes the children themselves."""
 
-    def __init__(self, redis: RedisServer, services: list[ChildProcess]) -> None:
+    def __init__(self, redis: RedisServer, services: Mapping[str, ChildProcess]) -> None:
         self._redis = redis
-        self._services = services
+        self._urls = list(services)
+        self._services = list(services.values())
 
     async def begin(self, fault: Fault) -> None:
         if fault.kind == "restart":
@@ -54,12 +56,14 @@ class ProcessFaults:
             _signal_all(pids, signal.SIGSTOP)
 
     async def end(self, fault: Fault) -> None:
-        service = self._services[fault.replica]
+        service, url = self._services[fault.replica], self._urls[fault.replica]
         if fault.kind == "restart":
             await self._redis.start()
         elif fault.kind == "kill":
             await service.stop()
             service.start()
+            # It is back once it answers, which takes seconds.
+            await service.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
         else:
             _signal_all(service.pids, signal.SIGCONT)
 
@@ -87,7 +91,8 @@ async def local_stack(
             stack.push_async_callback(redis.stop)
             redis_url = await _redis_through(proxy, (await redis.start()).get_secret_value())
             served = await _embedder_through(proxy, embedder)
-            services, urls = [], []
+            direct: dict[str, ChildProcess] = {}
+            urls = []
             for n in range(replicas):
                 port, admin = claim_port(0, LOOPBACK), claim_port(0, LOOPBACK)
                 service = ChildProcess(
@@ -102,9 +107,9 @@ async def local_stack(
                 spec = await proxy.create(
                     f"cloud-{n}", upstream=f"{LOOPBACK}:{port}", listen=f"{LOOPBACK}:0"
                 )
-                services.append(service)
+                direct[f"http://{LOOPBACK}:{port}"] = service
                 urls.append(f"http://{spec.listen}")
-            for service, url in zip(services, urls, strict=True):
+            for service, url in zip(direct.values(), urls, strict=True):
                 await service.wait_ready(
                     lambda url=url: probe_ready(url),  # type: ignore[misc]
                     READY_TIMEOUT_S,
@@ -118,7 +123,7 @@ async def local_stack(
         if served is embedder:
             del names["embedder-link"]  # it runs inside the service: there is no link to cut
         links = LinkFaults(proxy, names)
-        processes = ProcessFaults(redis, services)
+        processes = ProcessFaults(redis, direct)
         actuators: dict[Target, Actuator] = dict.fromkeys(names, links)
         actuators |= {"redis": processes, "cloud": processes}
         yield LocalStack(tuple(urls), settings, actuators)
@@ -166,6 +171,16 @@ async def _embedder_through(proxy: FaultProxy, embedder: ServedEmbedder) -> Serv
     )
     url = parts._replace(netloc=spec.listen).geturl()
     return replace(embedder, settings=embedder.settings.model_copy(update={"url": url}))
+
+
+async def _answers(url: str) -> str | None:
+    """None once the service is alive; whether its Redis and embedder are is another fault's."""
+    async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+        try:
+            (await client.get(f"{url}/healthz")).raise_for_status()
+        except httpx.HTTPError as error:
+            return str(error) or repr(error)
+    return None
 
 
 def _signal_all(pids: list[int], what: signal.Signals) -> None:

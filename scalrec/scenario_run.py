@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -167,8 +167,11 @@ class ScenarioRun:
                     "name the fault proxy (--fault-proxy), or run it with --virtual"
                 )
 
+        drivers: list[FaultDriver] = []
+
         def during(replayed: ReplayTime) -> FaultDriver:
-            return FaultDriver(self.script, replayed, actuators)
+            drivers.append(FaultDriver(self.script, replayed, actuators))
+            return drivers[-1]
 
         ways = cycle(urls)
 
@@ -197,7 +200,8 @@ class ScenarioRun:
                     history=history,
                 ),
             )
-        return self._judged(result, place)
+        happened = replace(self, script=drivers[-1].happened(self.script))
+        return happened._judged(result, place)
 
     def _reschedule(self, schedule: Schedule) -> Schedule:
         crowd = self.scenario.crowd

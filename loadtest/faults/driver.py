@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -128,7 +127,12 @@ class FaultDriver:
         self._time = time
         self._actuators = actuators
         self._on: list[Fault] = []
+        self._lasted: dict[Fault, Fault] = {}
         self._running: asyncio.Task[None] | None = None
+
+    def happened(self, script: FaultScript) -> FaultScript:
+        """``script`` with the times faults really lasted: a process needs some to come back."""
+        return FaultScript(self._lasted.get(fault, fault) for fault in script.faults)
 
     async def __aenter__(self) -> FaultDriver:
         # What the script begins with is there before the first request.
@@ -149,13 +153,16 @@ class FaultDriver:
             raise outcome
 
     async def _run(self) -> None:
-        moments = [(f.at_s, 1, n) for n, f in enumerate(self._faults) if f.at_s > 0]
-        moments += [(f.until_s, 0, n) for n, f in enumerate(self._faults)]  # ends come first
-        heapq.heapify(moments)
-        while moments:
-            at, begins, number = heapq.heappop(moments)
-            await self._time.wait_until(at)
-            await (self._begin if begins else self._end)(self._faults[number])
+        async with asyncio.TaskGroup() as group:
+            for fault in self._faults:
+                group.create_task(self._one(fault))
+
+    async def _one(self, fault: Fault) -> None:
+        if fault not in self._on:
+            await self._time.wait_until(fault.at_s)
+            await self._begin(fault)
+        await self._time.wait_until(fault.until_s)
+        await self._end(fault)
 
     async def _begin(self, fault: Fault) -> None:
         await self._actuators[fault.target].begin(fault)
@@ -164,3 +171,5 @@ class FaultDriver:
     async def _end(self, fault: Fault) -> None:
         self._on.remove(fault)
         await self._actuators[fault.target].end(fault)
+        lasted = max(fault.for_s, self._time.now() - fault.at_s)
+        self._lasted[fault] = fault.model_copy(update={"for_s": lasted})

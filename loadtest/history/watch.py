@@ -91,7 +91,7 @@ class WatchedTransport:
             retry_after="retry-after" in answered,
             fields="?" if body is None else ",".join(sorted(body)),
             headers=",".join(sorted(name.lower() for name in headers)),
-            clean=body is not None and _is_clean(body.get("abstract")),
+            clean=body is not None and is_clean(body.get("abstract")),
             step=step if isinstance(step, int) else -1,
             request_bytes=len(content),
             intact=came is not None,
@@ -159,7 +159,7 @@ def _members(content: bytes) -> dict[str, object] | None:
     return body if isinstance(body, dict) else None
 
 
-def _is_clean(abstract: object) -> bool:
+def is_clean(abstract: object) -> bool:
     """Whether the abstract is words that name no person, exact moment or place.
 
     Simpler than the device's own sanitiser, and on purpose not that code: one checks the other.

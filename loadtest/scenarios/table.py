@@ -52,7 +52,7 @@ def scenario_rows(record: ScenarioRecord) -> Table:
     """One row per scenario and place: head, rows, caption."""
     head = (
         "scenario", "where", "answered", "stale", "NDCG@10", "uncalibrated", "structure only",
-        "p50 / p95 / p99, ms", "cloud calls", "refused", "recovery, s", "history",
+        "p50 / p95 / p99, ms", "refresh p50 / p99, ms", "cloud calls", "refused", "recovery, s", "history",
     )  # fmt: skip
     rows = [_row(verdict) for verdict in record.verdicts]
     caption = (
@@ -94,6 +94,9 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.ndcg_uncalibrated:.4f}",
         f"{verdict.ndcg_structure:.4f}",
         " / ".join("–" if t is None else f"{t:.2f}" for t in times) if wall else "–",
+        " / ".join(
+            "–" if t is None else f"{t:.0f}" for t in (verdict.refresh_p50_ms, verdict.refresh_p99_ms)
+        ),
         f"{verdict.cloud_calls:,}",
         f"{verdict.refused:,}",
         "–" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}",

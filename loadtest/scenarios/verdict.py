@@ -49,6 +49,8 @@ class Verdict(_Part):
         ndcg: mean NDCG@10 of the answers given; ``ndcg_uncalibrated`` and ``ndcg_structure`` of
             the two other answers to the same requests.
         p50_ms, p95_ms, p99_ms, max_ms: of requests, from their scheduled times.
+        refresh_p50_ms, refresh_p99_ms: of refreshes in the window, from the request that asked for
+            them: a cloud that stands still makes nobody ask later.
         cloud_calls: HTTP requests that left the devices, in the window.
         refused: those answered 429 or 503.
         failed_refreshes: refreshes that brought nothing, whatever the reason.
@@ -78,6 +80,8 @@ class Verdict(_Part):
     p95_ms: float | None
     p99_ms: float | None
     max_ms: float | None
+    refresh_p50_ms: float | None
+    refresh_p99_ms: float | None
     cloud_calls: int
     refused: int
     refreshes: int
@@ -120,6 +124,8 @@ def judge(
     after = int(min(ends)) if ends and min(ends) < scenario.duration_s else 0
     stale = (pl.col("delta") > k) | (pl.col("source") == "local")
     latency = percentiles("request", numbers(asked, "latency_scheduled_ms"))
+    begun = refreshes.filter(pl.col("started_s") >= 0)
+    waits = percentiles("refresh", numbers(begun, "latency_ms"))
     return Verdict(
         scenario=scenario.name,
         description=scenario.description,
@@ -140,14 +146,12 @@ def judge(
         p95_ms=latency.p95,
         p99_ms=latency.p99,
         max_ms=latency.max,
+        refresh_p50_ms=waits.p50,
+        refresh_p99_ms=waits.p99,
         cloud_calls=len(in_window),
         refused=int(in_window["status"].is_in([429, 503]).sum()),
-        refreshes=len(refreshes.filter(pl.col("started_s") >= 0)),
-        failed_refreshes=len(
-            refreshes.filter(
-                (pl.col("started_s") >= 0) & ~pl.col("outcome").is_in(["fresh", "stale"])
-            )
-        ),
+        refreshes=len(begun),
+        failed_refreshes=len(begun.filter(~pl.col("outcome").is_in(["fresh", "stale"]))),
         recovery_s=_recovery_s(refreshes, expected),
         peak_rate=max(rate[after:], default=0.0),
         refresh_rate=tuple(rate),

@@ -81,7 +81,7 @@ async def _robustness(
             async def run(scenario: Scenario, run_dir: Path) -> Verdict:
                 quiet = NullProgress() if virtual else progress  # noqa: B023
                 made = stage.prepare(scenario, settings, run_dir, quiet, virtual=virtual)  # noqa: B023
-                return await stage.run(made)  # noqa: B023
+                return await stage.run(made)
 
             where = "virtual clock" if virtual else "real processes"
             with progress.task(f"scenarios on {where}", len(chosen)) as task:

@@ -1,0 +1,100 @@
+"""Every scenario on the virtual clock, over the real cloud app: judged, and the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loadtest.history.history import read_history
+from loadtest.recorder import REFRESHES, REQUESTS
+from loadtest.scenarios.load import load_scenario, scenario_names
+from loadtest.scenarios.verdict import VERDICT, read_verdict
+from tests.support.scenarios import run_virtually
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_request_is_answered_and_the_history_holds(tmp_path: Path, name: str) -> None:
+    verdict = run_virtually(tmp_path, name)
+    assert verdict.violations == ()
+    assert verdict.answered == verdict.due > 500
+    assert verdict.passed
+    assert verdict == read_verdict(tmp_path / "run" / VERDICT)
+    assert verdict.max_ms is not None
+    assert verdict.max_ms < 1e-3  # whatever becomes of the cloud, no answer waits for it
+    scenario = load_scenario(name)
+    if scenario.script().faults and name != "flash-crowd":
+        assert verdict.recovery_s is not None
+        assert verdict.recovery_s < 5 + 5 + 5  # deadline, breaker, and until somebody asks
+    if name.startswith(("every-k", "steady")):
+        assert verdict.stale_share < 0.01  # a refresh may be under way when the next request comes
+        assert verdict.failed_refreshes == 0
+
+
+def test_the_same_scenario_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run_virtually(tmp_path / name, "brown-out")
+    for file in (REQUESTS, REFRESHES, VERDICT, "writes.parquet"):
+        one, two = ((tmp_path / name / "run" / file).read_bytes() for name in ("one", "two"))
+        assert one == two, file
+
+
+def test_devices_return_from_a_long_outage_without_a_stampede(tmp_path: Path) -> None:
+    usual = run_virtually(tmp_path / "usual", load_scenario("thundering-return").changed(
+        users=200, faults=[]))  # fmt: skip
+    verdict = run_virtually(tmp_path / "outage", "thundering-return", users=200)
+    rate = verdict.refresh_rate
+    assert sum(rate[22:80]) < 0.2 * sum(usual.refresh_rate[22:80])  # breakers hold them back
+    # 200 devices waited for a minute. They do not all come in the first second, nor faster than
+    # their users make requests (20 each in two minutes): each asks after its own next request.
+    assert max(rate[80:]) < 200 / 4
+    assert max(rate[80:]) < 1.5 * 200 * 20 / 120
+    assert sum(rate[80:95]) > 0.5 * sum(usual.refresh_rate[80:95])
+
+
+def test_a_crowd_is_refused_and_told_so_and_served_later(tmp_path: Path) -> None:
+    verdict = run_virtually(tmp_path, "flash-crowd", users=200)
+    assert verdict.refused > 20
+    assert verdict.passed
+    attempts = read_history(tmp_path / "run").attempts
+    refused = attempts.filter(pl.col("status").is_in([429, 503]))
+    assert refused["retry_after"].all()
+
+
+def test_lost_data_and_a_dead_store_cost_nothing_but_the_stored_copies(tmp_path: Path) -> None:
+    verdict = run_virtually(tmp_path, "redis-restart")
+    history = read_history(tmp_path / "run")
+    assert "emptied" in set(history.writes["change"])
+    down = history.attempts.filter(pl.col("sent_s").is_between(35, 42))
+    assert len(down) > 3
+    assert not down["stored"].any()
+    assert set(down["status"]) == {200}
+    assert verdict.failed_refreshes == 0
+
+
+def test_a_killed_replica_leaves_the_other_one_serving(tmp_path: Path) -> None:
+    run_virtually(tmp_path, load_scenario("replica-killed").changed(
+        users=200, replay={"devices_per_link": 25}))  # fmt: skip
+    attempts = read_history(tmp_path / "run").attempts.filter(pl.col("sent_s").is_between(31, 49))
+    by_link = dict(
+        attempts.group_by("link").agg((pl.col("status") == 200).mean().alias("ok")).iter_rows()
+    )
+    assert all(ok == (1.0 if link % 2 else 0.0) for link, ok in by_link.items())
+    assert {link % 2 for link in by_link} == {0, 1}
+
+
+def test_blocking_name_lookups_do_not_outlast_the_deadline(tmp_path: Path) -> None:
+    run_virtually(tmp_path, "network-cut")
+    refreshes = read_history(tmp_path / "run").refreshes
+    assert "deadline" in set(refreshes["outcome"])
+    assert refreshes["latency_ms"].max() <= 3000.0 + 1e-6  # type: ignore[operator]
+
+
+def test_the_embedder_may_come_up_late(tmp_path: Path) -> None:
+    verdict = run_virtually(tmp_path, "slow-start")
+    requests = read_history(tmp_path / "run").requests
+    assert set(requests.filter(pl.col("started_s") < 30)["source"]) == {"local"}
+    late = requests.filter(pl.col("started_s") > 50)
+    assert (late["source"] == "snapshot").mean() > 0.9  # type: ignore[operator]
+    assert 0.2 < verdict.local_share < 0.7
