@@ -15,11 +15,13 @@ from typing import Any
 
 from experiments import publish, spec
 from experiments.tables import table_text
+from loadtest.scenarios.table import read_scenario_record, refresh_rate_rows, scenario_rows
 from loadtest.summary.model import Estimate, Metrics, Part, Summary
 from shared.errors import DataError
 
 RECORDS = Path("docs/results")
 DOCUMENTS = ("README.md",)
+SCENARIOS = "docs/scenarios.md"  # filled by `scalrec loadtest run --docs .`
 _BLOCK = re.compile(r"(<!-- table: (\S+) (\S+)(?: (\S+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -41,7 +43,7 @@ def update_documents(root: Path, summary: Summary) -> list[Path]:
 def regenerate(root: Path) -> list[Path]:
     """Make every table of every document anew; returns the documents whose text changed."""
     changed = []
-    for name in DOCUMENTS:
+    for name in documents(root):
         path = root / name
         text = path.read_text()
         new = render(text, root)
@@ -49,6 +51,12 @@ def regenerate(root: Path) -> list[Path]:
             path.write_text(new)
             changed.append(path)
     return changed
+
+
+def documents(root: Path) -> tuple[str, ...]:
+    """Documents with tables; the one of scenarios counts once there is a record of some."""
+    has_scenarios = (root / RECORDS / "scenarios.json").exists() and (root / SCENARIOS).exists()
+    return (*DOCUMENTS, SCENARIOS) if has_scenarios else DOCUMENTS
 
 
 def render(text: str, root: Path) -> str:
@@ -66,12 +74,12 @@ def render(text: str, root: Path) -> str:
         if kind not in _TABLES:
             raise DataError(f"no table is called {kind!r}: one of {', '.join(_TABLES)}")
         try:
-            summary = Summary.model_validate_json(path.read_text())
+            record_text = path.read_text()
         except FileNotFoundError as error:
             raise DataError(
                 "no such record; make it with `scalrec report --docs .`", path
             ) from error
-        return f"{opening}{_TABLES[kind](summary)}{closing}"
+        return f"{opening}{_TABLES[kind](record_text)}{closing}"
 
     return _BLOCK.sub(fill, text)
 
@@ -101,7 +109,7 @@ def staleness_table(summary: Summary) -> str:
         f"{scope.users:,} users, repeats {_repeats(scope.repeat_policy)}; 95 % intervals, "
         "clustered by user."
     )
-    return _markdown(head, rows, caption)
+    return markdown(head, rows, caption)
 
 
 def ranking_table(summary: Summary) -> str:
@@ -129,7 +137,7 @@ def ranking_table(summary: Summary) -> str:
         f"Leave-one-out over all {summary.run.log['items']} items, {users:,} users, repeats "
         f"{_repeats(section.scope.repeat_policy)}, half-life {section.scope.half_life:g} events."
     )
-    return _markdown(head, rows, caption)
+    return markdown(head, rows, caption)
 
 
 def _experiment_table(root: Path, name: str, table: str | None) -> str:
@@ -182,13 +190,21 @@ def _repeats(policy: str) -> str:
     return "excluded (seen items are never ranked)" if policy == "exclude" else "allowed"
 
 
-def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> str:
+def markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption}\n"
 
 
 _PAPER_SCORERS = ("calibrated", "uncalibrated", "structure")
-_TABLES: dict[str, Callable[[Summary], str]] = {
-    "staleness": staleness_table,
-    "ranking": ranking_table,
+
+
+def _of_summary(table: Callable[[Summary], str]) -> Callable[[str], str]:
+    return lambda text: table(Summary.model_validate_json(text))
+
+
+_TABLES: dict[str, Callable[[str], str]] = {
+    "staleness": _of_summary(staleness_table),
+    "ranking": _of_summary(ranking_table),
+    "scenarios": lambda text: markdown(*scenario_rows(read_scenario_record(text))),
+    "refresh-rate": lambda text: markdown(*refresh_rate_rows(read_scenario_record(text))),
 }

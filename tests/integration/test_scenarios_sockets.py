@@ -1,0 +1,80 @@
+"""Scenarios against real processes: Redis, two cloud services, fault proxies, all on loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from loadtest.history.history import read_history
+from loadtest.scenarios.load import load_scenario
+from scalrec.embedder_server import ServedEmbedder
+from tests.support.scenarios import tiny_run
+
+
+async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> None:
+    scenario = load_scenario("steady").changed(
+        users=60,
+        duration_s=48.0,
+        steps=20,
+        replicas=2,
+        replay={"devices_per_link": 15},
+        device={
+            "policy": "every-k",
+            "k": 2,
+            "link": {"deadline_s": 2.0, "breaker_open_s": 1.0, "breaker_failures": 3},
+        },
+        faults=[
+            {"target": "cloud-link", "kind": "cut", "at_s": 2, "for_s": 3},
+            {"target": "cloud-link", "kind": "cut", "at_s": 8, "for_s": 3, "failure": "hang"},
+            {"target": "cloud-link", "kind": "slow", "at_s": 14, "for_s": 3, "latency_s": 0.4},
+            {"target": "cloud-link", "kind": "errors", "at_s": 15, "for_s": 2, "share": 0.5},
+            {"target": "redis", "kind": "restart", "at_s": 20, "for_s": 3},
+            {"target": "redis-link", "kind": "cut", "at_s": 25, "for_s": 2, "failure": "hang"},
+            {"target": "cloud", "kind": "kill", "at_s": 29, "for_s": 3, "replica": 1},
+            {"target": "device-link", "kind": "cut", "at_s": 38, "for_s": 3, "failure": "dns"},
+        ],
+    )
+    run = tiny_run(tmp_path, scenario, virtual=False, users=60)
+    verdict = await run.on_local_processes(ServedEmbedder(run.settings.embedder, None))
+    assert verdict.violations == ()
+    assert verdict.passed
+    assert verdict.answered == 1200
+    assert verdict.recovery_s is not None
+    history = read_history(tmp_path / "run")
+    outcomes = set(history.refreshes["outcome"])
+    assert {"fresh", "network", "deadline"} <= outcomes
+    refreshes = history.refreshes.filter(pl.col("started_s") >= 0)
+    # The overall deadline holds whatever blocks, a name look-up among it.
+    assert refreshes["latency_ms"].max() < 2600  # type: ignore[operator]
+    assert not history.attempts.filter(pl.col("sent_s").is_between(20.5, 22.5))["stored"].any()
+    slow = history.refreshes.filter(pl.col("started_s").is_between(14, 15))
+    assert (slow["latency_ms"] >= 400).mean() > 0.8  # type: ignore[operator]
+    assert verdict.p99_ms is not None
+    assert verdict.p99_ms < 2000  # of requests, from their scheduled times
+    assert not (tmp_path / "run" / "history.html").exists()
+
+
+async def test_a_frozen_cloud_shows_in_the_refreshes_and_not_in_the_answers(
+    tmp_path: Path,
+) -> None:
+    scenario = load_scenario("freeze").changed(
+        users=60,
+        duration_s=20.0,
+        device={"policy": "every-k", "k": 2, "link": {"deadline_s": 9.0}},
+        faults=[{"target": "cloud", "kind": "freeze", "at_s": 5, "for_s": 6}],
+    )
+    run = tiny_run(tmp_path, scenario, virtual=False)
+    verdict = await run.on_local_processes(ServedEmbedder(run.settings.embedder, None))
+    assert verdict.passed, verdict.violations
+    history = read_history(tmp_path / "run")
+    frozen = history.refreshes.filter(pl.col("started_s").is_between(5.2, 10.8))
+    # Asked for on schedule all the while, so that waiting is seen in full: the open loop does not
+    # stop asking because nobody answers.
+    assert len(frozen) > 20
+    waits = (11.0 - frozen["started_s"]) * 1e3
+    assert (frozen["latency_ms"] > waits - 200).all()
+    assert verdict.refresh_p99_ms is not None
+    assert verdict.refresh_p99_ms > 5000
+    assert verdict.p99_ms is not None
+    assert verdict.p99_ms < verdict.refresh_p99_ms / 3
