@@ -9,31 +9,54 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+
+from shared.tokens import new_key
 
 ROOT = Path("/secrets")
 REDIS_USER = "scalrec"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Make the secrets of a deployment.")
     parser.add_argument("--rotate", action="store_true", help="replace the secrets by new ones")
     rotate = parser.parse_args().rotate
-    password = _made(ROOT / "redis" / "password", rotate=rotate)
-    api_key = _made(ROOT / "vllm" / "VLLM_API_KEY", rotate=rotate)
+    password = _made(ROOT / "redis" / "password", token, rotate=rotate)
+    api_key = _made(ROOT / "vllm" / "VLLM_API_KEY", token, rotate=rotate)
     # The same again, as the settings that name them, for the clients.
     address = f"redis://{REDIS_USER}:{password}@{os.environ['REDIS_ADDRESS']}/0"
     _write(ROOT / "cloud" / "SCALREC_CLOUD__REDIS_URL", address)
     for reader in ("cloud", "embedder"):
         _write(ROOT / reader / "SCALREC_EMBEDDER__API_KEY", api_key)
+    # Devices' tokens: the fleet plays the service that issues them, so it holds the keys as well.
+    keys = _device_keys(ROOT / "cloud" / "SCALREC_CLOUD__AUTH_KEYS", rotate=rotate)
+    _write(ROOT / "devices" / "SCALREC_CLOUD__AUTH_KEYS", keys)
+    # By which processes of a fleet report to the live view.
+    news = _made(ROOT / "dashboard" / "SCALREC_DASHBOARD__TOKEN", token, rotate=rotate)
+    _write(ROOT / "devices" / "SCALREC_DASHBOARD__TOKEN", news)
     print("secrets are in place")
 
 
-def _made(path: Path, *, rotate: bool) -> str:
+def token() -> str:
+    """256 bits, safe inside an address."""
+    return secrets.token_urlsafe(32)
+
+
+def _device_keys(path: Path, *, rotate: bool) -> str:
+    """The key ring; rotated, the new key signs and the one before it still counts."""
+    ring = _made(path, new_key, rotate=False)
+    if rotate:
+        ring = f"{new_key()},{ring.split(',')[0]}"
+        _write(path, ring)
+    return ring
+
+
+def _made(path: Path, make: Callable[[], str], *, rotate: bool) -> str:
     """The secret in a file, made if it is not there (or is to be replaced)."""
     if not rotate and path.is_file() and (found := path.read_text(encoding="ascii").strip()):
         return found
-    made = secrets.token_urlsafe(32)
+    made = make()
     _write(path, made)
     return made
 

@@ -1,0 +1,37 @@
+"""`docker compose run --rm loadtest SCENARIO`: one scenario against the running stack.
+
+Faults are done by the fault proxy. The containers of the fleet rest meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import turns
+
+SHARED = Path(os.environ.get("SCALREC_RUNS", "/runs"))
+COMMAND = (sys.executable, "-m", "scalrec", "loadtest", "run")
+STACK = ("--cloud", "http://proxy:8080", "--fault-proxy", "http://proxy:8474")
+
+
+def main() -> None:
+    given = sys.argv[1:]
+    if not given or given[0] in ("-h", "--help"):
+        sys.exit(subprocess.run([*COMMAND, "--help"], check=False).returncode)
+    turns.see_bundles(SHARED)
+    print("waiting for the fleet to rest", flush=True)
+    with turns.load_test(SHARED):
+        # Not replaced by exec: the turn is held by this process. Signals reach the whole group.
+        child = subprocess.Popen([*COMMAND, *given, *STACK])
+        while True:
+            try:
+                sys.exit(child.wait())
+            except KeyboardInterrupt:
+                continue  # the scenario got it as well and is ending in order
+
+
+if __name__ == "__main__":
+    main()
