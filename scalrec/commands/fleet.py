@@ -78,12 +78,12 @@ def fleet(
         raise ConfigError(
             "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
         )
-    settings = with_local_keys(settings, url)
-    token_source(settings, time.time)  # says now what would otherwise fail after loading the log
     run_command(_watched(settings, url, bundle or bundle_dir(settings)))
 
 
 async def _watched(settings: Settings, url: str, path: Path) -> None:
+    settings = with_local_keys(settings, url)
+    token_source(settings, time.time)  # says now what would otherwise fail after loading the log
     console = make_console()
     print_settings(console, settings)
     with live_view(settings, console) as live:

@@ -1,11 +1,12 @@
 import asyncio
 import base64
+import json
 
 import httpx
 import numpy as np
 import pytest
 
-from shared.schemas import PROBLEM_MEDIA_TYPE, ProblemType
+from shared.schemas import MAX_ABSTRACT_CHARS, MAX_BODY_BYTES, PROBLEM_MEDIA_TYPE, ProblemType
 from shared.snapshot import MEDIA_TYPE, Snapshot, decode, encode, verify
 from tests.unit.cloud_service.conftest import Cloud
 
@@ -135,15 +136,27 @@ async def test_a_refusal_names_the_field_but_does_not_repeat_its_content(cloud: 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_bodies_are_bounded(cloud: Cloud, declared: bool) -> None:
     async def chunks():  # type: ignore[no-untyped-def]
-        for _ in range(70):
+        for _ in range(MAX_BODY_BYTES // 1024 + 2):
             yield b" " * 1024
 
     answer = await cloud.client.post(
         "/v1/users/ada/snapshot",
-        content=b" " * 70 * 1024 if declared else chunks(),
+        content=b" " * (MAX_BODY_BYTES + 1) if declared else chunks(),
         headers={"Content-Type": "application/json"},
     )
     assert_problem(answer, 413, ProblemType.REQUEST_TOO_LARGE)
+
+
+async def test_the_longest_abstract_fits_however_it_is_spelt(cloud: Cloud) -> None:
+    abstract = "\N{GRINNING FACE}" * MAX_ABSTRACT_CHARS
+    for escaped in (True, False):
+        body = json.dumps({"abstract": abstract, "step": 1}, ensure_ascii=escaped)
+        answer = await cloud.client.post(
+            "/v1/users/ada/snapshot",
+            content=body.encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status_code == 200
 
 
 async def test_overload_is_refused_at_once(cloud: Cloud) -> None:

@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Addresses that fleets were started against."""
     urls: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_fleet", lambda settings, url, bundle: urls.append(url))
+    monkeypatch.setattr(command, "_watched", lambda settings, url, bundle: urls.append(url))
     monkeypatch.setattr(command, "run_command", lambda work: None)
     return urls
 
