@@ -14,6 +14,7 @@ from device_runtime.policies import policy_text
 from device_runtime.transport import CloudTransport, HttpTransport
 from loadtest.clock import ReplayTime, WallClock
 from loadtest.crowd import with_crowd
+from loadtest.dashboard.feed import Feed
 from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, LinkFaults
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import Embedder
@@ -50,6 +51,7 @@ class ScenarioRun:
     Attributes:
         settings: with everything the scenario states.
         run_dir: gets records, history and scenario.json, and history.html if the checker objects.
+        feed: shows a run on the wall clock on the live view.
     """
 
     scenario: Scenario
@@ -60,6 +62,7 @@ class ScenarioRun:
     bundle: Bundle
     run_dir: Path
     progress: Progress
+    feed: Feed | None = None
 
     @classmethod
     def of(
@@ -179,7 +182,8 @@ class ScenarioRun:
             return HttpTransport(next(ways))
 
         replicas = self.scenario.replicas
-        with HistoryLog(self.run_dir) as history, Recorder(self.run_dir) as recorder:
+        feed = self.feed
+        with HistoryLog(self.run_dir) as history, Recorder(self.run_dir, feed) as recorder:
             result = await replay(
                 self.log,
                 self.split,
@@ -189,6 +193,8 @@ class ScenarioRun:
                 clock=WallClock(),
                 recorder=recorder,
                 progress=self.progress,
+                on_tick=None if feed is None else feed.tick,
+                on_start=None if feed is None else feed.start,
                 tokens=token_source(settings, time.time),
                 staging=Staging(
                     availability=self.script.availability(replicas),

@@ -20,6 +20,7 @@ from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scena
 from loadtest.scenarios.verdict import Verdict
 from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
+from scalrec.live_view import live_view
 from scalrec.prepared import prepared
 from scalrec.readme import RECORDS, regenerate
 from scalrec.replaying import embed_beforehand
@@ -28,7 +29,7 @@ from scalrec.scenario_run import ScenarioRun
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
+from shared.settings import DashboardSettings, Settings
 from shared.split import Split, split_log
 from training.background import in_thread
 from training.datasets.registry import load_log
@@ -169,8 +170,14 @@ async def _run_one(
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on
-    verdict = await stage.run(run)
-    report = build_report(run_dir)
+    with live_view(_shown(run.settings, choice), console) as live:
+        if live is not None:
+            feed = live.feed(stage.log, stage.split, manifest, run_dir, started)
+            run = replace(run, feed=feed)
+        verdict = await stage.run(run)
+        report = build_report(run_dir)
+        if live is not None:
+            live.end()
     point_latest(settings.work_dir, run_dir)
     for violation in verdict.violations[:5]:
         console.print(f"[red]✗ {violation.rule}[/]: user {violation.user}, {violation.what}")
@@ -178,6 +185,12 @@ async def _run_one(
         console.print(f"[red]History[/] {(run_dir / PAGE).absolute()}", soft_wrap=True)
     console.print(f"[green]Report[/]  {report.absolute()}", soft_wrap=True)
     return verdict
+
+
+def _shown(settings: Settings, choice: Choice) -> Settings:
+    """Settings without a live view where there is nothing to watch: the virtual clock's seconds."""
+    hidden = {"dashboard": DashboardSettings()} if choice.virtual else {}
+    return settings.model_copy(update=hidden)
 
 
 def _print(record: ScenarioRecord, console: Console) -> None:
