@@ -11,10 +11,10 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench robustness format clean
+.PHONY: help env demo up down test test-compose check bench robustness format clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  EMBEDDER=vllm|transformers   MODEL=minilm|smollm2|FOLDER|HUB-ID   ARGS='--users 100'"
 
 env:  ## create or update the environments (product and vLLM)
@@ -24,6 +24,19 @@ demo:  ## the whole system on a real log: train, serve, replay, report
 	@started=$$(date +%s); $(MAKE) --no-print-directory env && \
 	SCALREC_STARTED_AT=$$started SCALREC_EMBEDDER__BACKEND=$(EMBEDDER) SCALREC_EMBEDDER__MODEL=$(MODEL) \
 	exec .venv/bin/scalrec simulate $(ARGS)
+
+up:  ## the whole stack in containers (needs Docker with Compose v2), and where to look
+	@$(PYTHON_FOUND) deploy/find_wheels.py
+	docker compose up --build --wait $(ARGS)
+	@echo "live view  http://127.0.0.1:$${SCALREC_DASHBOARD_PORT:-8090}"
+	@echo "API        http://127.0.0.1:$${SCALREC_API_PORT:-8080} (through the fault proxy)"
+	@echo "a scenario: docker compose run --rm loadtest periodic-outage"
+
+down:  ## stop the stack; its volumes stay (ARGS=--volumes removes bundle, runs and secrets)
+	docker compose --profile '*' down --remove-orphans $(ARGS)
+
+test-compose: env  ## only the tests that bring the stack up
+	@$(RUN) pytest -m compose $(ARGS)
 
 test: env  ## everything needed to run the tests, and runs them
 	@$(RUN) pytest $(ARGS)

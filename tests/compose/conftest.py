@@ -1,0 +1,84 @@
+"""An engine, and the stack on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud_service.launch.ports import free_port
+from tests.support.compose import ROOT, Stack
+from tests.support.small_log import small_log
+
+TOOLS = "SCALREC_ENGINE_TOOLS"
+ENGINE_SCRIPTS = ("host-setup.sh", "start-docker.sh", "make-base-images.sh")
+BUILD_S = 1800
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A Docker engine with Compose, started if tools for that are named; in CI there must be one.
+
+    With tools, the local stand-ins of the base images are made as well.
+    """
+    if tools := os.environ.get(TOOLS):
+        for script in ENGINE_SCRIPTS:
+            done = subprocess.run(
+                ["bash", str(Path(tools) / script)], capture_output=True, text=True, timeout=600
+            )
+            assert done.returncode == 0, f"{script}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    elif reason := _no_engine():
+        if os.environ.get("CI"):
+            pytest.fail(f"no Docker engine with Compose v2, and {TOOLS} names no way to one")
+        pytest.skip(f"needs a Docker engine with Compose v2: {reason}")
+    # As `make up` does before it builds.
+    subprocess.run([sys.executable, str(ROOT / "deploy" / "find_wheels.py")], check=True)
+
+
+def _no_engine() -> str:
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        except OSError as error:
+            return str(error)
+        if done.returncode != 0:
+            return done.stderr.strip()[-300:]
+    return ""
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    return {"api": free_port(), "dashboard": free_port()}
+
+
+@pytest.fixture(scope="module")
+def env(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the compose file takes from the environment, for the small log."""
+    folder = tmp_path_factory.mktemp("compose")
+    folder.chmod(0o755)
+    for file in small_log(folder):
+        file.chmod(0o644)
+    return {
+        "SMALL_LOG": str(folder),
+        "SCALREC_API_PORT": str(ports["api"]),
+        "SCALREC_DASHBOARD_PORT": str(ports["dashboard"]),
+        "SCALREC_REPLAY__USERS": "10",
+        "SCALREC_REPLAY__DURATION_S": "30",
+    }
+
+
+@pytest.fixture(scope="module")
+def hashing_stack(engine: None, env: dict[str, str]) -> Iterator[Stack]:
+    """The whole stack but vLLM, with the tests' embedder; built, up and healthy."""
+    hashing = {"SCALREC_EMBEDDER__BACKEND": "hashing", "SCALREC_EMBEDDER__MODEL": "hashing-64"}
+    stack = Stack(f"scalrec-test-{os.getpid()}", env | hashing)
+    try:
+        stack("build", "secrets", "model", timeout_s=BUILD_S)
+        stack("up", "--build", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)
+        yield stack
+    finally:
+        stack.remove()

@@ -1,0 +1,136 @@
+"""The deployment's files agree with the product, and give no container more than it needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from cloud_service.launch.vllm_server import VllmOptions
+from loadtest.faults.driver import PROXIES
+from loadtest.proxy.toxics import ProxySpec
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+METRIC = re.compile(r"\bscalrec_[a-z_]+?(?=_bucket|_sum\b|_count\b|[^a-z_]|$)")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "pid", "ipc"} & service.keys()
+    assert str(service["user"]).split(":")[0] not in ("0", "root")
+    assert service["mem_limit"]
+    assert service["pids_limit"] > 0
+    assert not re.search(r":latest$|^[^:]+$", service["image"])
+
+
+def test_ports_are_published_on_loopback_alone() -> None:
+    published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
+
+    assert published.keys() == {"proxy", "dashboard", "prometheus", "grafana"}
+    assert all(p.startswith("127.0.0.1:") for ports in published.values() for p in ports)
+    assert all("profiles" in SERVICES[name] for name in ("prometheus", "grafana"))
+
+
+def test_long_lived_services_have_health_checks_and_devices_see_only_the_proxy() -> None:
+    for name, service in SERVICES.items():
+        assert ("healthcheck" in service) == (service["restart"] != "no"), name
+    for network in ("core", "edge"):
+        assert COMPOSE["networks"][network]["internal"] is True
+    on_both = {n for n, s in SERVICES.items() if {"core", "edge"} <= set(s.get("networks", ()))}
+    assert on_both == {"proxy"}
+
+
+def test_no_secret_stands_in_the_compose_file() -> None:
+    """Passwords come from volumes: no variable, with or without a default, carries one."""
+    for name, service in SERVICES.items():
+        for variable in service.get("environment", {}):
+            assert not re.search("KEY|TOKEN|PASSWORD|SECRET|REDIS_URL", variable), (name, variable)
+
+
+def test_vllm_is_started_as_the_product_starts_it() -> None:
+    script = (DEPLOY / "bin" / "vllm.sh").read_text()
+    options = VllmOptions(model_dir=Path("/model"), served_name="minilm")
+    command = options.command(Path("python"), 8000)
+    for part in (p for p in command if p.startswith("--") or p in ("pooling", "bfloat16", "512")):
+        assert f"{part}" in script, part
+    ours = options.environment({})
+    for variable in ours:
+        assert variable in script, variable
+
+
+def test_the_proxies_are_those_that_scenarios_poison() -> None:
+    specs = [
+        ProxySpec.model_validate(p) for p in json.loads((DEPLOY / "proxy/proxies.json").read_text())
+    ]
+    wanted = {name for names in PROXIES.values() for name in names}
+
+    assert {spec.name for spec in specs} >= wanted
+    aliases = {a for s in SERVICES.values() if isinstance(s.get("networks"), dict)
+               for a in (s["networks"].get("core") or {}).get("aliases", ())}  # fmt: skip
+    assert {spec.upstream.split(":")[0] for spec in specs} <= SERVICES.keys() | aliases
+
+
+def test_dashboards_and_alerts_ask_for_documented_metrics() -> None:
+    documented = set(METRIC.findall((ROOT / "docs" / "metrics.md").read_text()))
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/cloud.json").read_text())
+    asked = [t["expr"] for panel in dashboard["panels"] for t in panel["targets"]]
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    asked += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    named = {metric for expression in asked for metric in METRIC.findall(expression)}
+
+    assert len(named) >= 8
+    assert named <= documented, named - documented
+    for file in DEPLOY.rglob("*.yml"):
+        assert yaml.safe_load(file.read_text()), file
+
+
+def test_the_runtime_image_gets_pinned_packages_only() -> None:
+    """Every name, and everything it needs in turn, has its version in product.txt."""
+    pins = set(_names((ROOT / "requirements" / "product.txt").read_text()))
+    todo, seen = _names((ROOT / "requirements" / "runtime.txt").read_text()), set[str]()
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        assert name in pins, f"{name} is not pinned by product.txt"
+        for text in importlib.metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                todo.append(_normal(needed.name))
+    assert "torch" not in seen
+
+
+def test_both_environments_have_one_torch() -> None:
+    """prepare and vLLM share the layer that holds it."""
+    pins = {
+        re.search(r"^torch==(.+)$", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)[1]  # type: ignore[index]
+        for lock in ("product.txt", "vllm.txt")
+    }
+    assert len(pins) == 1
+
+
+def test_builds_pull_no_frontend_image() -> None:
+    assert "# syntax=" not in (DEPLOY / "Dockerfile").read_text()
+
+
+def _names(lock: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in lock.splitlines())
+    return [_normal(re.split(r"[=\[<>]", line)[0]) for line in lines if line]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
