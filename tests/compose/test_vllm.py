@@ -60,7 +60,8 @@ def test_the_embedding_server_wants_its_key(vllm_stack: Stack) -> None:
     ask = (
         "import json, urllib.request as u\n"
         "body = json.dumps({'model': 'minilm', 'input': 'x'}).encode()\n"
-        "r = u.Request('http://127.0.0.1:8000/v1/embeddings', body, {'Content-Type': 'application/json'})\n"
+        "kind = {'Content-Type': 'application/json'}\n"
+        "r = u.Request('http://127.0.0.1:8000/v1/embeddings', body, kind)\n"
         "try: print(u.urlopen(r).status)\n"
         "except u.HTTPError as error: print(error.code)"
     )
