@@ -158,7 +158,7 @@ class Simulation:
             self.settings, bundle.path, served, logs=run_dir / "logs", progress=self.progress
         ) as cloud:
             return await replay_over_http(
-                self.settings,
+                cloud.settings,
                 log,
                 split,
                 bundle,
