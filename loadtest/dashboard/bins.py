@@ -140,8 +140,8 @@ def age_label(delta: int) -> str:
 
 
 def bin_width_s(window_s: float, most: int = 240) -> float:
-    """Seconds per bin: half a second, or as many times that as keep a window within ``most``."""
-    return 0.5 * max(1, math.ceil(window_s / (0.5 * most)))
+    """Whole seconds per bin: one, or as many as keep a window within ``most`` bins."""
+    return float(max(1, math.ceil(window_s / most)))
 
 
 def _count(counts: Counts, name: str) -> None:

@@ -50,8 +50,9 @@ class Feed:
         self._whole = True
 
     def request(self, record: RequestRecord) -> None:
-        """Count an answered request, in the bin it was due in."""
-        self._bin(record.scheduled_s).request(record, calibrating=self._calibrating)
+        """Count an answered request, when it was answered: a busy process answers late, and the
+        page shows what happens now."""
+        self._bin(record.finished_s).request(record, calibrating=self._calibrating)
 
     def refresh(self, record: RefreshRecord) -> None:
         """Count a refresh that ended; those of the warm-up precede the window and are left out."""

@@ -72,12 +72,15 @@ class View:
         """One row per bin up to now; NDCG over the window that ends with the bin."""
         width = run.facts.width_s
         back = max(1, math.ceil(self._window_s / width))
-        rows = []
+        rows: list[Figures] = []
+        up: float | None = None
         for number in range(int(replay_s / width) + 1):
             row = self._rows.get(number, _EMPTY)
+            # Between two looks at the cloud, as it was at the last one.
+            up = row["up"] if row["up"] is not None else None if up is None else round(up)
             behind = [run.bins[n] for n in range(max(0, number - back + 1), number + 1)
                       if n in run.bins]  # fmt: skip
-            rows.append({"t": round(number * width, 3), **row, **_scores(behind)})
+            rows.append({"t": round(number * width, 3), **row, "up": up, **_scores(behind)})
         return rows
 
 

@@ -34,15 +34,7 @@ def build_report(run_dir: Path) -> Path:
 
 def render(summary: Summary) -> str:
     """The page; the same summary gives the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("loadtest", "report/templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["spec"] = _embedded_json
-    environment.filters["static_svg"] = _static_svg
+    environment, assets = environment_of_page()
     page = environment.get_template("report.html.j2")
     paper, full, system = summary.paper, summary.full, summary.system
     return page.render(
@@ -55,12 +47,32 @@ def render(summary: Summary) -> str:
         facts=cards.facts(summary),
         paper_charts=charts.paper_charts(paper, full) if paper else [],
         replay_charts=charts.replay_charts(system) if system else [],
-        latency_chart=charts.latency_chart(system) if system else None,
+        degradation_chart=charts.degradation_chart(system) if system else None,
+        latency_charts=[
+            chart
+            for chart in (charts.latency_chart(system), charts.latency_cdf_chart(system))
+            if chart is not None
+        ]
+        if system
+        else [],
         stage_chart=charts.stage_chart(summary.run) if summary.run.stages else None,
-        style=_asset("report.css"),
-        script=_asset("charts.js"),
-        vega=_vega_script(),
+        **assets,
     )
+
+
+def environment_of_page() -> tuple[jinja2.Environment, dict[str, str]]:
+    """Where templates come from, and the styles and scripts that every page carries inside."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("loadtest", "report/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["spec"] = _embedded_json
+    environment.filters["static_svg"] = _static_svg
+    assets = {"style": _asset("report.css"), "script": _asset("charts.js"), "vega": _vega_script()}
+    return environment, assets
 
 
 def _asset(name: str) -> str:

@@ -189,6 +189,22 @@ class Latency(_Figures):
     max: float | None
 
 
+class LatencyCurve(_Figures):
+    """A distribution of latencies: ``share`` of them took at most ``ms`` milliseconds."""
+
+    what: str
+    share: tuple[float, ...]
+    ms: tuple[float, ...]
+
+
+class Change(_Figures):
+    """What somebody changed by hand while the replay ran."""
+
+    replay_s: float
+    what: str
+    value: str
+
+
 class CloudUse(_Figures):
     """What the cloud was asked for during the replay; the warm-up before it is counted apart.
 
@@ -220,7 +236,13 @@ class CloudUse(_Figures):
 
 
 class SystemSection(_Figures):
-    """The replay: candidates united with own history as the profile says, real refreshes."""
+    """The replay: candidates united with own history as the profile says, real refreshes.
+
+    Attributes:
+        cloud_up: share of the requests that found the cloud there.
+        curves: latency of requests from schedule and from start.
+        changes: made by hand; a run with any is a demonstration, not a measurement.
+    """
 
     scope: Scope
     duration_s: float
@@ -234,6 +256,9 @@ class SystemSection(_Figures):
     outages: tuple[Outage, ...]
     latency: tuple[Latency, ...]
     cloud: CloudUse
+    cloud_up: float | None = None
+    curves: tuple[LatencyCurve, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 class Summary(_Figures):

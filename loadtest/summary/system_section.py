@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from device_runtime.policies import policy_text
+from loadtest.controls import read_interventions
 from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
-from loadtest.summary.latency import latencies
+from loadtest.summary.latency import curves, latencies
 from loadtest.summary.model import (
+    Change,
     CloudUse,
     Scope,
     SystemDifference,
@@ -122,6 +124,12 @@ def system_section(
         outages=outages(frame),
         latency=latencies(frame, refreshes),
         cloud=cloud_use(frame, refreshes, warm_up),
+        cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
+        curves=curves(frame),
+        changes=tuple(
+            Change(replay_s=change.replay_s, what=change.what, value=change.value)
+            for change in read_interventions(run_dir)
+        ),
     )
 
 

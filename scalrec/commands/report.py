@@ -9,17 +9,20 @@ import typer
 
 from loadtest.recorder import recover
 from loadtest.report.build import build_report
+from loadtest.report.comparison import COMPARISON_FILE, build_comparison
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.console import make_console
 from scalrec.options import WorkDirOption, settings_from
 from scalrec.readme import update_documents
 from scalrec.runs import latest_run
+from shared.errors import ConfigError
 
 
 def report(
-    run: Annotated[
-        Path | None, typer.Argument(help="Run folder (default: the latest finished run).")
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run folder (default: the latest finished run); several to compare."),
     ] = None,
     work_dir: WorkDirOption = None,
     docs: Annotated[
@@ -29,12 +32,25 @@ def report(
 ) -> None:
     """Compute summary.json and report.html anew from the parquet records of a run.
 
-    Also of a run that was cut short: name its folder.
+    Also of a run that was cut short: name its folder. Of several runs, write comparison.html into
+    the work folder instead: their replays side by side.
     """
     console = make_console()
-    run_dir = run or latest_run(settings_from(work_dir=work_dir).work_dir)
-    for name, rows in recover(run_dir).items():
-        console.print(f"[yellow]note[/] the run did not end; {rows:,} rows of {name} recovered")
+    folder = settings_from(work_dir=work_dir).work_dir
+    run_dirs = runs or [latest_run(folder)]
+    for run_dir in run_dirs:
+        for name, rows in recover(run_dir).items():
+            console.print(
+                f"[yellow]note[/] {run_dir.name} did not end; {rows:,} rows of {name} recovered"
+            )
+    if len(run_dirs) > 1:
+        if docs is not None:
+            raise ConfigError("--docs takes the tables of one run, not of a comparison")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = build_comparison(run_dirs, folder / COMPARISON_FILE)
+        console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
+        return
+    [run_dir] = run_dirs
     path = build_report(run_dir)
     summary = read_summary(run_dir)
     print_summary(summary, console)

@@ -177,11 +177,11 @@ def test_news_missed_while_the_view_was_away_arrive(tmp_path: Path) -> None:
     sink = HttpSink(f"http://127.0.0.1:{port}", SECRET)
     feed = Feed(facts(), "one", sink)
     for second in range(3):
-        feed.request(request(scheduled_s=float(second)))
+        feed.request(request(finished_s=float(second)))
         feed.tick(tick(second + 0.2))
     hub = Hub()
     with LiveServer(LiveView(hub, tmp_path, ingest_token=SECRET), "127.0.0.1", port) as server:
-        feed.request(request(scheduled_s=3.0))
+        feed.request(request(finished_s=3.0))
         feed.tick(tick(3.2))
         feed.end("finished")
         state = httpx.get(f"{server.url}/state", trust_env=False).json()

@@ -11,7 +11,7 @@ const percent = (share, digits = 1) => (share === null ? NONE : `${(100 * share)
 const score = (v) => (v === null || v === undefined ? NONE : v.toFixed(4));
 const figure = (v) => (v === null ? NONE : v < 9.995 ? v.toFixed(2) : v < 99.95 ? v.toFixed(1) : count(Math.round(v)));
 const ms = (v) => (v === null ? NONE : `${figure(v)} ms`);
-const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(4)}`;
+const signed = (v) => (Math.abs(v) < 5e-5 ? "0.0000" : `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(4)}`);
 const say = (id, text) => { const place = $(id); if (place.textContent !== text) place.textContent = text; };
 
 const charts = [
@@ -50,7 +50,7 @@ const ages = new ShareChart("chart-ages", {
   label: (name) => (name === "none" ? "no snapshot" : `${name} events old`),
 });
 
-function plain(v) { return v >= 1000 ? count(v) : String(+v.toPrecision(3)); }
+function plain(v) { return v >= 10000 ? `${count(v / 1000)}k` : v >= 1000 ? count(v) : String(+v.toPrecision(3)); }
 function away(state) { return state.cloud_up < state.processes; }
 
 function show(state) {

@@ -1,9 +1,19 @@
 """The report's charts as Vega-Lite specifications."""
 
+from loadtest.report.charts.degradation import degradation_chart
 from loadtest.report.charts.frame import Chart, Spec
-from loadtest.report.charts.latency import latency_chart
+from loadtest.report.charts.latency import latency_cdf_chart, latency_chart
 from loadtest.report.charts.paper import paper_charts
 from loadtest.report.charts.replay import replay_charts
 from loadtest.report.charts.stages import stage_chart
 
-__all__ = ["Chart", "Spec", "latency_chart", "paper_charts", "replay_charts", "stage_chart"]
+__all__ = [
+    "Chart",
+    "Spec",
+    "degradation_chart",
+    "latency_cdf_chart",
+    "latency_chart",
+    "paper_charts",
+    "replay_charts",
+    "stage_chart",
+]

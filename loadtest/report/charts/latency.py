@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from loadtest.report.charts.frame import AXIS, Chart, finish
+from loadtest.report.charts.frame import AXIS, Chart, Record, finish
 from loadtest.summary.latency import REFRESH
 from loadtest.summary.model import SystemSection
 
@@ -65,3 +65,59 @@ def latency_chart(system: SystemSection) -> Chart | None:
             ("s-uncalibrated", "refresh"),
         ),
     )
+
+
+def latency_cdf_chart(system: SystemSection) -> Chart | None:
+    """Share of requests answered within a time; None if no time passes."""
+    kinds = {system.latency[0].what: "scheduled", system.latency[1].what: "service"}
+    colors = {"scheduled": "var(--s-calibrated)", "service": "var(--s-structure)"}
+    rows = [
+        {"what": curve.what, "kind": kinds[curve.what], "share": share, "ms": ms}
+        for curve in system.curves
+        for share, ms in zip(curve.share, curve.ms, strict=True)
+        if ms > 0
+    ]
+    if not rows:
+        return None
+    lines = cdf_lines(rows, "kind", colors)
+    return Chart(
+        "latency-cdf",
+        "Share of requests answered within a time, milliseconds (logarithmic)",
+        "From the scheduled time every wait in a busy device counts; from the actual start only "
+        "its work. Where the curves part, requests had to queue.",
+        finish(lines, "Cumulative distribution of request latency, from schedule and start.", 240),
+        (("s-calibrated", "from schedule"), ("s-structure", "from start")),
+    )
+
+
+def cdf_lines(rows: list[Record], by: str, colors: dict[str, str]) -> alt.LayerChart:
+    """Distributions (``share`` of ``what`` within ``ms``) as lines, one per value of ``by``."""
+    powers = [10.0**p for p in range(-3, 7)]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "ms:Q",
+            title="milliseconds",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=powers, format="~g", grid=False),
+        ),
+        y=alt.Y(
+            "share:Q",
+            title=None,
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(tickCount=5, format=".0%", **AXIS),
+        ),
+        color=alt.Color(
+            f"{by}:N",
+            legend=None,
+            scale=alt.Scale(domain=list(colors), range=list(colors.values())),
+        ),
+        order=alt.Order("share:Q"),
+    )
+    points = base.mark_point(size=30, opacity=0).encode(
+        tooltip=[
+            alt.Tooltip("what:N", title="latency"),
+            alt.Tooltip("share:Q", format=".2%"),
+            alt.Tooltip("ms:Q", title="ms", format=",.2f"),
+        ]
+    )
+    return alt.layer(base.mark_line(strokeWidth=2), points)

@@ -27,7 +27,7 @@ def test_a_killed_run_is_reported_from_its_parts(
     half = whole.height // 2
     _as_recorded(whole.head(half), parts / "000000.parquet")
     _as_recorded(whole.slice(half, 10), parts / "000001.parquet")
-    report(run_dir)
+    report([run_dir])
     system = read_summary(run_dir).system
     assert system is not None
     assert system.scope.requests == half + 10

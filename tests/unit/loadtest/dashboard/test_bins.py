@@ -72,6 +72,6 @@ def test_ages_and_widths() -> None:
     assert [age_label(d) for d in (-1, 0, 1, 2, 3, 5, 6, 10, 11, 500)] == [
         "none", "0", "1-2", "1-2", "3-5", "3-5", "6-10", "6-10", "11+", "11+"
     ]  # fmt: skip
-    assert bin_width_s(90) == 0.5
-    assert bin_width_s(0) == 0.5
+    assert bin_width_s(90) == 1.0
+    assert bin_width_s(0) == 1.0
     assert 3600 / bin_width_s(3600) <= 240

@@ -47,21 +47,22 @@ class Controls:
 def test_reports_everything_once_and_then_what_changed() -> None:
     sink = Sink()
     feed = Feed(facts(), "one", sink)
-    feed.request(request(scheduled_s=0.1))
-    feed.request(request(scheduled_s=7.3))
+    feed.request(request(finished_s=0.1))
+    feed.request(request(finished_s=7.3))
     feed.tick(tick(7.4, answered=2))
-    feed.request(request(scheduled_s=7.6))
+    feed.request(request(finished_s=7.6))
     feed.refresh(refresh(started_s=7.0, finished_s=7.7))
     feed.refresh(refresh(started_s=-1.0, finished_s=-0.5))
     feed.tick(tick(7.9, answered=3, cloud_up=False))
     feed.end("finished")
     first, second, last = sink.updates
     assert first.whole
-    assert sorted(first.bins) == [0, 14]
+    assert sorted(first.bins) == [0, 7]
     assert not second.whole
-    assert sorted(second.bins) == [15]
-    assert second.bins[15].requests == second.bins[15].refreshes["fresh"] == 1
-    assert (second.bins[15].up, second.bins[15].down) == (1, 1)
+    assert sorted(second.bins) == [7]
+    assert (first.bins[7].requests, second.bins[7].requests) == (1, 2)
+    assert second.bins[7].refreshes == {"fresh": 1}
+    assert (second.bins[7].up, second.bins[7].down) == (3, 1)
     assert (last.status, last.bins, last.answered) == ("finished", {}, 3)
     assert sink.closed
 
@@ -78,14 +79,14 @@ def test_a_record_counts_in_the_next_report_only_if_later() -> None:
 def test_sends_all_again_when_asked() -> None:
     sink = Sink()
     feed = Feed(facts(), "one", sink)
-    feed.request(request(scheduled_s=0.0))
+    feed.request(request(finished_s=0.0))
     feed.tick(tick(0.2))
     sink.reply = Reply(Wish(), resend=True)
     feed.tick(tick(5.2))
     sink.reply = None
     feed.tick(tick(5.4))
     assert [u.whole for u in sink.updates] == [True, False, True]
-    assert sorted(sink.updates[-1].bins) == [0, 10]
+    assert sorted(sink.updates[-1].bins) == [0, 5]
 
 
 def test_does_what_was_asked_once_and_scores_accordingly() -> None:
@@ -98,7 +99,7 @@ def test_does_what_was_asked_once_and_scores_accordingly() -> None:
     sink.reply = Reply(Wish(3, "down", k=7, calibrate=False))
     feed.tick(tick(0.3))
     assert controls.did == ["down", 7, False]
-    feed.request(request(scheduled_s=0.4))
+    feed.request(request(finished_s=0.4))
     feed.tick(tick(0.5))
     assert sink.updates[-1].bins[0].face_value.requests == 1
 
