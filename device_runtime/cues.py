@@ -11,16 +11,26 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-CUES = ("delta", "drift", "omega", "length", "density")
+PAPER_CUES = ("delta", "drift", "omega", "length", "density")
+CUES = (*PAPER_CUES, "elapsed", "turn", "moved")
 HOURS_PER_DAY = 24.0
+BREAK_HOURS = 6.0  # without events for this long, a user's next request begins a new session
 MIN_SPAN_HOURS = 1.0  # a burst of events within the hour must not give an unbounded density
 
 
 def cue_vector(
-    *, delta: int, drift: float, omega: float, length: float, density: float
+    *,
+    delta: int,
+    drift: float,
+    omega: float,
+    length: float,
+    density: float,
+    elapsed: float,
+    turn: float,
+    moved: float,
 ) -> NDArray[np.float32]:
-    """[5] float32 in the order of CUES."""
-    return np.array([delta, drift, omega, length, density], dtype=np.float32)
+    """[8] float32 in the order of CUES."""
+    return np.array([delta, drift, omega, length, density, elapsed, turn, moved], dtype=np.float32)
 
 
 def drift(e_str: ArrayLike, e_str_tau: ArrayLike) -> NDArray[np.float64]:
@@ -46,6 +56,37 @@ def density(age_hours: NDArray[np.float32], *, has_time: bool) -> float:
         return 0.0
     days = max(float(age_hours[0]), MIN_SPAN_HOURS) / HOURS_PER_DAY
     return math.log1p(len(age_hours) / days)
+
+
+def elapsed(hours: ArrayLike) -> NDArray[np.float64]:
+    """log(1 + hours from the snapshot's moment to the request); 0 without times."""
+    return np.log1p(np.maximum(np.asarray(hours, dtype=np.float64), 0.0))
+
+
+def turn(hour: ArrayLike, hour_tau: ArrayLike) -> NDArray[np.float64]:
+    """How far the time of day has turned since the snapshot's moment: 0 the same, 1 opposite.
+
+    Args:
+        hour, hour_tau: local hours of the week or of the day, of the request and of the snapshot.
+    """
+    angle = (np.asarray(hour, np.float64) - np.asarray(hour_tau, np.float64)) * (math.pi / 12.0)
+    opposite: NDArray[np.float64] = (1.0 - np.cos(angle)) / 2.0
+    return opposite
+
+
+def moved(delta: ArrayLike, session_events: ArrayLike) -> NDArray[np.float64]:
+    """1 if the user's session began after the snapshot's moment, else 0.
+
+    Args:
+        delta: t - tau. session_events: events of the present session that are known at t.
+    """
+    return (np.asarray(delta) > np.asarray(session_events)).astype(np.float64)
+
+
+def sessions_by_breaks(time_s: ArrayLike) -> NDArray[np.int64]:
+    """[n] session number of each event of one user, oldest first, a new one after BREAK_HOURS."""
+    breaks = np.diff(np.asarray(time_s, dtype=np.float64)) > BREAK_HOURS * 3600.0
+    return np.concatenate([[0], np.cumsum(breaks)]).astype(np.int64)[: len(np.asarray(time_s))]
 
 
 def omega(semantic: ArrayLike, structural: ArrayLike, top_l: int) -> NDArray[np.float64]:

@@ -6,36 +6,56 @@ in size, and a candidate outside its set has no probability and adds nothing to 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-N_CUES = 5
+N_CUES = 8
 EPS = 1e-8
 HIDDEN = 64
+# What the proposal is made from: eq. 12's own inputs, and with what happened since the snapshot.
+PAPER_INPUTS = ("e_sem", "e_str")
+CONTEXT_INPUTS = ("e_sem", "e_str", "e_str_tau", "recent", "cues")
+OPEN_GATE = 3.0  # sigmoid(3) = .95: an untrained gate leaves the cached embedding nearly whole
 
 
 class Estimator(nn.Module):
-    """q_psi of eq. 11: raw cues [B, 5] -> reliability r [B] in (0, 1); 2-layer MLP, ReLU.
+    """q_psi of eq. 11: raw cues [B, 8] -> reliability r [B] in (0, 1); 2-layer MLP, ReLU.
 
     Cues are standardised inside the graph with the training pairs' means and deviations.
+
+    Args:
+        fixed: answer this r whatever the cues say (the ablation without an estimator).
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, hidden: int = HIDDEN, dropout: float = 0.2) -> None:
+    def __init__(
+        self, hidden: int = HIDDEN, dropout: float = 0.2, fixed: float | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(N_CUES))
         self.register_buffer("scale", torch.ones(N_CUES))
-        self.mlp = nn.Sequential(
-            nn.Linear(N_CUES, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
-        )
+        last = nn.Linear(hidden, 1)
+        self.mlp = nn.Sequential(nn.Linear(N_CUES, hidden), nn.ReLU(), nn.Dropout(dropout), last)
+        if fixed is not None:
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, math.log(fixed / (1.0 - fixed)))
+            self.requires_grad_(False)
 
-    def fit_normaliser(self, cues: Tensor) -> None:
-        """Take means and deviations of ``cues`` [n, 5]; a constant cue is only centred."""
-        deviation = cues.std(0, correction=0)
+    def fit_normaliser(self, cues: Tensor, ignored: Sequence[int] = ()) -> None:
+        """Take means and deviations of ``cues`` [n, 8]; a constant cue is only centred.
+
+        Args:
+            ignored: places of cues that are not to be looked at (ablations).
+        """
         self.mean.copy_(cues.mean(0))
-        self.scale.copy_(torch.where(deviation > 1e-6, 1.0 / deviation.clamp(min=1e-6), 1.0))
+        self.scale.copy_(_inverse_deviation(cues))
+        for place in ignored:
+            self.scale[place] = 0.0
 
     def forward(self, cues: Tensor) -> Tensor:
         logit: Tensor = self.mlp((cues - self.mean) * self.scale)
@@ -43,30 +63,81 @@ class Estimator(nn.Module):
 
 
 class Calibrator(nn.Module):
-    """g_phi of eq. 12: [e_sem(tau); e_str(t)], [B, d] each -> proposal v [B, d]; 2-layer MLP."""
+    """g_phi of eq. 12: what is known of the request and the snapshot -> proposal v [B, d].
+
+    A 2-layer MLP with ReLU over the concatenated ``inputs``. With ``PAPER_INPUTS`` and without a
+    gate it is the paper's. ``CONTEXT_INPUTS`` add what only the device knows about the time since:
+    e_str(tau), the mean vector of the items met since tau, and the cues.
+
+    A gate kappa in (0, 1) from the same inputs takes back (1 - kappa) of the cached embedding:
+    v = u - (1 - kappa) e_sem. One proposal can then also discount the semantic channel, which is
+    what a correction cannot do with a weight that is fixed; the bound of eq. 13 holds for both.
+
+    Args:
+        inputs: names of the parts, e_sem first.
+        gate: whether kappa exists. residual: whether u does.
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, hidden: int = 2 * HIDDEN, dropout: float = 0.2) -> None:
+    def __init__(
+        self,
+        dim: int,
+        inputs: Sequence[str] = PAPER_INPUTS,
+        *,
+        gate: bool = False,
+        residual: bool = True,
+        hidden: int = 2 * HIDDEN,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(2 * dim))
-        self.register_buffer("scale", torch.ones(2 * dim))
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-        )
+        if not (gate or residual):
+            raise ValueError("a calibrator without a gate and without a residual does nothing")
+        self.inputs = tuple(inputs)
+        size = sum(N_CUES if name == "cues" else dim for name in self.inputs)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+        self.body = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.residual = nn.Linear(hidden, dim) if residual else None
+        self.gate = nn.Linear(hidden, 1) if gate else None
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, OPEN_GATE)
+            if self.residual is not None:  # beside a gate start from the cached embedding itself
+                nn.init.zeros_(self.residual.weight)
+                nn.init.zeros_(self.residual.bias)
 
-    def fit_normaliser(self, e_sem: Tensor, e_str: Tensor) -> None:
-        """One mean per coordinate and one length per channel, so that neither drowns the other."""
-        both = torch.cat([e_sem, e_str], -1)
-        self.mean.copy_(both.mean(0))
-        spread = (both - self.mean).square().mean(0)
-        halves = [h.mean().sqrt().clamp(min=1e-6).expand_as(h) for h in spread.chunk(2)]
-        self.scale.copy_(1.0 / torch.cat(halves))
+    def fit_normaliser(self, parts: Sequence[Tensor]) -> None:
+        """One mean per coordinate and one length per part, so that none drowns the others.
 
-    def forward(self, e_sem: Tensor, e_str: Tensor) -> Tensor:
-        x = (torch.cat([e_sem, e_str], -1) - self.mean) * self.scale
-        v: Tensor = self.mlp(x)
+        Args:
+            parts: [n, d] each ([n, 8] cues, which get a deviation each), in the order of inputs.
+        """
+        scales = []
+        for name, part in zip(self.inputs, parts, strict=True):
+            if name == "cues":
+                scales.append(_inverse_deviation(part))
+            else:
+                spread = part.var(0, correction=0).mean().sqrt().clamp(min=1e-6)
+                scales.append((1.0 / spread).expand(part.shape[1]))
+        self.mean.copy_(torch.cat([part.mean(0) for part in parts]))
+        self.scale.copy_(torch.cat(scales))
+
+    def forward(
+        self,
+        e_sem: Tensor,
+        e_str: Tensor,
+        e_str_tau: Tensor | None = None,
+        recent: Tensor | None = None,
+        cues: Tensor | None = None,
+    ) -> Tensor:
+        """v [B, d] from those of ``inputs``: [B, d] each, cues [B, 8]."""
+        parts = [p for p in (e_sem, e_str, e_str_tau, recent, cues) if p is not None]
+        state = self.body((torch.cat(parts, -1) - self.mean) * self.scale)
+        v = torch.zeros_like(e_sem) if self.residual is None else self.residual(state)
+        if self.gate is not None:
+            v = v - (1.0 - torch.sigmoid(self.gate(state))) * e_sem
         return v
 
 
@@ -98,6 +169,21 @@ def reliability_target(log_teacher: Tensor, log_stale: Tensor, valid: Tensor) ->
     return torch.exp(-divergence.clamp(min=0.0))  # rounding may leave D slightly below zero
 
 
+def spread_target(r_target: Tensor, reference: Tensor) -> Tensor:
+    """r* by its place among the training pairs' (quantile), so that r uses its whole range.
+
+    exp(-D) crowds near 1 where staleness moves few probabilities, and alpha = 1 - r then allows no
+    correction at all. The order of pairs is kept, and D = 0 stays at r* = 1.
+
+    Args:
+        r_target: [B] from ``reliability_target``.
+        reference: [n] sorted r* of stale training pairs.
+    """
+    place = torch.searchsorted(reference, r_target.contiguous(), right=True)
+    spread = place.to(r_target.dtype) / max(1, len(reference))
+    return torch.where(r_target >= 1.0 - 1e-6, torch.ones_like(spread), spread)
+
+
 def joint_loss(
     log_teacher: Tensor,
     log_corrected: Tensor,
@@ -118,3 +204,9 @@ def joint_loss(
     reliability = (r - r_target).square()
     size = v.square().sum(-1)
     return (distillation + lambda_rel * reliability + lambda_reg * size).mean()
+
+
+def _inverse_deviation(columns: Tensor) -> Tensor:
+    """1 / standard deviation per column [n, k] -> [k]; 1 for a constant one."""
+    deviation = columns.std(0, correction=0)
+    return torch.where(deviation > 1e-6, 1.0 / deviation.clamp(min=1e-6), 1.0)

@@ -6,36 +6,50 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from device_runtime.cues import CUES
 from shared.errors import DataError
 from shared.progress import NullProgress, Progress
+from training.age_rules import UNRULED, AgeRule, choose_discount, choose_rules
 from training.calibration import (
+    CONTEXT_INPUTS,
+    PAPER_INPUTS,
     Calibrator,
     Estimator,
     correction,
     joint_loss,
     log_distribution,
     reliability_target,
+    spread_target,
 )
+from training.calibration_inputs import Inputs, make_inputs
+from training.calibration_judge import GapFigures, Judge
 from training.determinism import reproducible
 from training.pairs import (
     Pairs,
     candidate_scores,
     draw_one_per_request,
-    pair_cues,
     top_candidates,
     united,
 )
-from training.requests import Requests, fused_ranks, mean_ndcg10
+from training.requests import Requests
+
+NO_BOUND = 1e6  # of corrections, in units of e_sem
+CUE_PLACES = {name: place for place, name in enumerate(CUES)}
 
 
 class CalibrationOptions(BaseModel):
-    """Constants of the method and of its optimisation."""
+    """Constants of the method and of its optimisation.
+
+    The paper's method is proposal "paper", no gate, label_weight 0, severity "kl", no age rules and
+    none of the cues beyond ``device_runtime.cues.PAPER_CUES``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,26 +57,27 @@ class CalibrationOptions(BaseModel):
     temperature: float = Field(default=1.0, gt=0, description="T of eq. 16")
     lambda_rel: float = Field(default=1.0, ge=0)
     lambda_reg: float = Field(default=1e-4, ge=0)
+    proposal: Literal["paper", "context"] = "context"
+    residual: bool = True
+    gate: bool = True
+    estimator: Literal["learned", "fixed", "none"] = Field(
+        default="learned", description="fixed: one r for all; none: corrections are not bounded"
+    )
+    severity: Literal["kl", "quantile"] = "quantile"
+    label_weight: float = Field(default=0.5, ge=0, le=1, description="of the target itself")
+    ignored_cues: tuple[str, ...] = ()
+    age_rules: bool = True
     epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     candidates: int = Field(default=100, ge=1, description="N of eq. 7")
     top_l: int = Field(default=50, ge=2, description="L of eq. 10")
     window: int = Field(default=50, ge=1, description="of the device profile")
     unite_history: bool = True
     exclude_seen: bool = False
-
-
-@dataclass(frozen=True)
-class GapFigures:
-    """Validation NDCG@10 at one gap, ranking what the device would: cached candidates and own."""
-
-    structure: float
-    fresh: float  # fresh embedding on the cached candidates
-    stale: float  # the cached embedding as it is
-    calibrated: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +94,15 @@ class FittedCalibration:
     helped: bool
     best_epoch: int
     mean_reliability_target: float
+    rules: tuple[AgeRule, ...]
+    discount: tuple[AgeRule, ...]  # of the uncalibrated fusion, an opponent of the calibrated one
     gaps: Mapping[int, GapFigures]
+
+    @torch.no_grad()
+    def correct(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Corrected embedding [P, d] (eqs. 11-14) and r [P]; the age rules are not applied."""
+        r = self.estimator(inputs.cues)
+        return inputs.stale + correction(self.calibrator(*inputs.parts), 1.0 - r, self.gamma_max), r
 
 
 def fit_calibration(
@@ -98,7 +121,7 @@ def fit_calibration(
 
     Args:
         e_sem: [A, d] semantic embedding at every anchor, from the fitted projector.
-        training: pairs of training anchors; each epoch draws one gap per request.
+        training: pairs of requests and snapshots; each epoch draws one gap per request.
         validation: gap -> pairs; the score is the mean over gaps.
 
     Raises:
@@ -107,14 +130,18 @@ def fit_calibration(
     if len(training) == 0:
         raise DataError("no user has two training abstracts to make a stale pair of")
     with reproducible(seed, threads):
-        fit = _Fit(requests, e_sem, fusion_weight, training, options, seed)
-        judge = _Judge(fit, validation)
-        identity = judge.mean(judge.figures(corrected=False))
-        best, best_epoch, best_state = identity, 0, fit.state()
+        fit = CalibrationFit(requests, e_sem, fusion_weight, training, options, seed)
+        judge = Judge(requests, e_sem, validation, fusion_weight, exclude_seen=options.exclude_seen)
+        held = {gap: fit.inputs(judge.pairs[gap]) for gap in judge.pairs}
+
+        def corrected() -> dict[int, Tensor]:
+            return {gap: fit.corrected(held[gap]) for gap in held}
+
+        best, best_epoch, best_state = judge.mean(judge.stale()), 0, fit.state()
         with (progress or NullProgress()).task("fitting the calibrator", options.epochs) as task:
             for epoch in range(1, options.epochs + 1):
                 loss = fit.epoch()
-                score = judge.mean(judge.figures(corrected=True))
+                score = judge.mean(judge.ndcg(corrected()))
                 if score > best:
                     best, best_epoch, best_state = score, epoch, fit.state()
                 task.advance(note=f"loss {loss:.3f}, validation NDCG@10 {score:.4f}")
@@ -122,6 +149,8 @@ def fit_calibration(
                     break
         fit.load(best_state)
         helped = best_epoch > 0
+        after = corrected() if helped else {gap: i.stale for gap, i in held.items()}
+        rules = choose_rules(judge, after) if options.age_rules else (UNRULED,)
         return FittedCalibration(
             estimator=fit.estimator,
             calibrator=fit.calibrator,
@@ -129,11 +158,13 @@ def fit_calibration(
             helped=helped,
             best_epoch=best_epoch,
             mean_reliability_target=fit.mean_target,
-            gaps=judge.report(corrected=helped),
+            rules=rules,
+            discount=choose_discount(judge, list(held)),
+            gaps=judge.report(after, rules),
         )
 
 
-class _Fit:
+class CalibrationFit:
     """Networks, optimiser and the training pairs' fixed inputs."""
 
     def __init__(
@@ -146,27 +177,53 @@ class _Fit:
         seed: int,
     ) -> None:
         self.requests, self.e_sem, self.fusion_weight = requests, e_sem, fusion_weight
-        self.pairs, self.options = pairs, options
+        self.pairs, self.options = self._usable(pairs, options), options
         self.rng = np.random.default_rng(seed)
         self.candidates = top_candidates(e_sem, requests.table.vectors, options.candidates)
-        self.cues = self.cues_of(pairs)
-        self.radius = options.gamma_max * float(e_sem[np.unique(pairs.fresh)].norm(dim=1).mean())
-        self.estimator = Estimator(dropout=options.dropout)
-        self.calibrator = Calibrator(e_sem.shape[1], dropout=options.dropout)
-        self.estimator.fit_normaliser(self.cues)
-        stale, fresh = torch.from_numpy(pairs.stale), torch.from_numpy(pairs.fresh)
-        self.calibrator.fit_normaliser(e_sem[stale], requests.e_str[fresh])
+        names = PAPER_INPUTS if options.proposal == "paper" else CONTEXT_INPUTS
+        self.calibrator = Calibrator(
+            e_sem.shape[1],
+            names,
+            gate=options.gate,
+            residual=options.residual,
+            dropout=options.dropout,
+        )
+        known = self.inputs(self.pairs)
+        self.known = known
+        unbounded = options.estimator == "none"
+        length = float(known.stale.norm(dim=1).mean())
+        self.radius = NO_BOUND if unbounded else options.gamma_max * length
+        fixed = {"learned": None, "fixed": 0.5, "none": 1e-6}[options.estimator]
+        self.estimator = Estimator(dropout=options.dropout, fixed=fixed)
+        ignored = [CUE_PLACES[name] for name in options.ignored_cues]
+        self.estimator.fit_normaliser(known.cues, ignored)
+        self.calibrator.fit_normaliser(known.parts)
+        for place in ignored if "cues" in names else ():
+            self.calibrator.scale[place - len(CUE_PLACES)] = 0.0  # the cues come last
         parameters = [*self.estimator.parameters(), *self.calibrator.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=options.learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            [p for p in parameters if p.requires_grad],
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        self.reference = self._reference() if options.severity == "quantile" else None
         self.mean_target = math.nan
 
-    def cues_of(self, pairs: Pairs) -> Tensor:
+    def _usable(self, pairs: Pairs, options: CalibrationOptions) -> Pairs:
+        """Without requests whose target may not be recommended: their label says nothing."""
+        if not options.exclude_seen:
+            return pairs
+        kept = pairs[np.flatnonzero(self.requests.fresh_targets(pairs.fresh))]
+        return kept if len(kept) else pairs
+
+    def inputs(self, pairs: Pairs) -> Inputs:
         options = self.options
-        return pair_cues(
+        return make_inputs(
             self.requests,
             pairs,
             self.e_sem,
             self.candidates,
+            self.calibrator.inputs,
             window=options.window,
             top_l=options.top_l,
         )
@@ -180,22 +237,27 @@ class _Fit:
         self.estimator.eval()
         self.calibrator.eval()
 
-    def correct(self, pairs: Pairs, cues: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _correct(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Corrected embedding [B, d] (eqs. 11-14), r [B] and the proposal v [B, d]."""
-        stale = self.e_sem[torch.from_numpy(pairs.stale)]
-        r = self.estimator(cues)
-        v = self.calibrator(stale, self.requests.e_str[torch.from_numpy(pairs.fresh)])
-        return stale + correction(v, 1.0 - r, self.radius), r, v
+        r, v = self.estimator(inputs.cues), self.calibrator(*inputs.parts)
+        return inputs.stale + correction(v, 1.0 - r, self.radius), r, v
+
+    @torch.no_grad()
+    def corrected(self, inputs: Inputs) -> Tensor:
+        """Corrected embedding [P, d], networks in eval mode."""
+        self.estimator.eval()
+        self.calibrator.eval()
+        return self._correct(inputs)[0]
 
     def epoch(self) -> float:
+        """One pass over the requests, a random gap each; the mean loss."""
         self.estimator.train()
         self.calibrator.train()
         order = draw_one_per_request(self.pairs, self.rng)
         total, target = 0.0, 0.0
-        for at in np.split(
-            order, range(self.options.batch_size, len(order), self.options.batch_size)
-        ):
-            loss, r_target = self.loss(self.pairs[at], self.cues[torch.from_numpy(at)])
+        size = self.options.batch_size
+        for at in np.split(order, range(size, len(order), size)):
+            loss, r_target = self._loss(self.pairs[at], self.known.rows(torch.from_numpy(at)))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -205,21 +267,19 @@ class _Fit:
         self.mean_target = target / len(order)
         return total / len(order)
 
-    def loss(self, pairs: Pairs, cues: Tensor) -> tuple[Tensor, Tensor]:
-        """Eqs. 15-21 over the union of stale and fresh candidates."""
-        options, requests = self.options, self.requests
-        fresh, stale = torch.from_numpy(pairs.fresh), torch.from_numpy(pairs.stale)
-        lists = [self.candidates[stale], self.candidates[fresh]]
-        if options.unite_history and not options.exclude_seen:
-            lists.append(requests.history[fresh])
-        items, valid = united(requests, fresh, lists, exclude_seen=options.exclude_seen)
-        corrected, r, v = self.correct(pairs, cues)
+    def _loss(self, pairs: Pairs, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Eqs. 15-21, and the cross-entropy of the target in ``label_weight`` of the teacher."""
+        options = self.options
+        items, valid, structural = self._candidates(pairs)
+        corrected, r, v = self._correct(inputs)
+        fresh = self.e_sem[torch.from_numpy(pairs.fresh)]
         log_teacher, log_stale, log_corrected = (
-            log_distribution(candidate_scores(e, items, requests), options.temperature, valid)
-            for e in (self.e_sem[fresh], self.e_sem[stale], corrected)
+            self._log_p(e, items, valid, structural) for e in (fresh, inputs.stale, corrected)
         )
         r_target = reliability_target(log_teacher, log_stale, valid)
-        loss = joint_loss(
+        if self.reference is not None:
+            r_target = spread_target(r_target, self.reference)
+        loss = (1.0 - options.label_weight) * joint_loss(
             log_teacher,
             log_corrected,
             valid,
@@ -229,51 +289,45 @@ class _Fit:
             lambda_rel=options.lambda_rel,
             lambda_reg=options.lambda_reg,
         )
+        if options.label_weight:
+            target = self.requests.target[torch.from_numpy(pairs.fresh)][:, None]
+            scores = structural + self.fusion_weight * candidate_scores(
+                corrected, items, self.requests
+            )
+            place = (items == target) & valid
+            log_p = log_distribution(scores, 1.0, valid).masked_fill(~place, 0.0).sum(-1)
+            loss = loss - options.label_weight * log_p.mean()
         return loss, r_target
 
+    def _candidates(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Items [B, C] of both snapshots (and own, and the label), which count, their s_str."""
+        options, requests = self.options, self.requests
+        fresh, stale = torch.from_numpy(pairs.fresh), torch.from_numpy(pairs.stale)
+        lists = [self.candidates[stale], self.candidates[fresh]]
+        if options.unite_history and not options.exclude_seen:
+            lists.append(requests.history[fresh])
+        if options.label_weight:
+            lists.append(requests.target[fresh][:, None])
+        items, valid = united(requests, fresh, lists, exclude_seen=options.exclude_seen)
+        return items, valid, requests.structural_of(fresh, items)
 
-class _Judge:
-    """Validation NDCG@10 per gap, over the candidates that the device would hold."""
-
-    def __init__(self, fit: _Fit, gaps: Mapping[int, Pairs]) -> None:
-        self.fit, self.gaps = fit, gaps
-        self.cues = {gap: fit.cues_of(pairs) for gap, pairs in gaps.items()}
-
-    def figures(self, *, corrected: bool) -> dict[int, float]:
-        return {gap: self._ndcg(gap, "corrected" if corrected else "stale") for gap in self.gaps}
-
-    def mean(self, figures: Mapping[int, float]) -> float:
-        return float(np.mean(list(figures.values()))) if figures else 0.0
-
-    def report(self, *, corrected: bool) -> dict[int, GapFigures]:
-        calibrated = self.figures(corrected=corrected)
-        return {
-            gap: GapFigures(
-                structure=self._ndcg(gap, "structure"),
-                fresh=self._ndcg(gap, "fresh"),
-                stale=self._ndcg(gap, "stale"),
-                calibrated=calibrated[gap],
-            )
-            for gap in self.gaps
-        }
+    def _log_p(self, e_sem: Tensor, items: Tensor, valid: Tensor, structural: Tensor) -> Tensor:
+        """Eqs. 15-16: the fused scores as a distribution [B, C]."""
+        semantic = candidate_scores(e_sem, items, self.requests)
+        scores = structural + self.fusion_weight * semantic
+        return log_distribution(scores, self.options.temperature, valid)
 
     @torch.no_grad()
-    def _ndcg(self, gap: int, which: str) -> float:
-        fit, pairs = self.fit, self.gaps[gap]
-        fresh, stale = torch.from_numpy(pairs.fresh), torch.from_numpy(pairs.stale)
-        if which == "corrected":
-            fit.estimator.eval()
-            fit.calibrator.eval()
-            e_sem = fit.correct(pairs, self.cues[gap])[0]
-        else:
-            e_sem = fit.e_sem[fresh if which == "fresh" else stale]
-        ranks = fused_ranks(
-            fit.requests,
-            pairs.fresh,
-            e_sem,
-            0.0 if which == "structure" else fit.fusion_weight,
-            exclude_seen=fit.options.exclude_seen,
-            among=fit.candidates[stale],
-            unite_seen=fit.options.unite_history,
-        )
-        return mean_ndcg10(ranks)
+    def _reference(self) -> Tensor:
+        """Sorted r* of the stale training pairs."""
+        at = np.flatnonzero(self.pairs.fresh != self.pairs.stale)
+        found = []
+        for part in np.split(at, range(1024, len(at), 1024)):
+            pairs = self.pairs[part]
+            items, valid, structural = self._candidates(pairs)
+            fresh, stale = (
+                self._log_p(self.e_sem[torch.from_numpy(r)], items, valid, structural)
+                for r in (pairs.fresh, pairs.stale)
+            )
+            found.append(reliability_target(fresh, stale, valid))
+        return torch.cat(found).sort().values if found else torch.ones(1)

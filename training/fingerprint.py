@@ -16,6 +16,7 @@ from training.options import (
     backbone_options,
     calibration_options,
     encoder_config,
+    gate_options,
     projector_options,
 )
 from training.sources import SourceTree
@@ -24,39 +25,43 @@ from training.stages import stage_key
 # What each stage computes with; the rest of the pipeline only passes results on. A stage's key
 # holds the keys of the stages it reads, so their code is not named again.
 _ENTRIES = {
-    "items": ("training.semantics", "training.pipeline:_Run.embed"),
+    "items": ("training.semantics", "training.pipeline:TrainingRun.embed"),
     "backbone": (
         "training.backbone",
         "training.semantics",
         "shared.split",
-        "training.pipeline:_Run.fit_backbone",
+        "training.pipeline:TrainingRun.fit_backbone",
         "training.pipeline:events_of",
     ),
     "abstracts": (
         "training.anchors",
         "training.semantics",
         "device_runtime.abstract",
-        "training.pipeline:_Run.__init__",
-        "training.pipeline:_Run.embed_abstracts",
-        "training.pipeline:_Run.embed",
+        "training.pipeline:TrainingRun.__init__",
+        "training.pipeline:TrainingRun.embed_abstracts",
+        "training.pipeline:TrainingRun.embed",
         "training.pipeline:VALIDATION_GAPS",
     ),
     "projector": (
         "training.projector",
         "training.requests",
-        "training.pipeline:_Run.__init__",
-        "training.pipeline:_Run.fit_projector",
-        "training.pipeline:_Run.requests",
-        "training.pipeline:_Run.rows",
+        "training.pipeline:TrainingRun.__init__",
+        "training.pipeline:TrainingRun.fit_projector",
+        "training.pipeline:TrainingRun.requests",
+        "training.pipeline:sessions_of",
+        "training.pipeline:TrainingRun.rows",
     ),
     "calibration": (
         "training.calibration_fit",
         "training.pairs",
         "training.requests",
-        "training.pipeline:_Run.__init__",
-        "training.pipeline:_Run.fit_calibration",
-        "training.pipeline:_Run.requests",
-        "training.pipeline:_Run.rows",
+        "training.pipeline:TrainingRun.__init__",
+        "training.pipeline:TrainingRun.fit_calibration",
+        "training.pipeline:TrainingRun.calibration_pairs",
+        "training.pipeline:STALE_PARTNERS",
+        "training.pipeline:TrainingRun.requests",
+        "training.pipeline:sessions_of",
+        "training.pipeline:TrainingRun.rows",
     ),
 }
 _PACKAGES = ("training", "device_runtime", "shared")
@@ -129,10 +134,17 @@ def stage_keys(
         upstream=[projector],
         options=calibration_options(settings, policy).model_dump(),
     )
+    gate = stage_key(
+        code=code["calibration"],
+        **fit,
+        upstream=[projector],
+        options=gate_options(settings, policy).model_dump(),
+    )
     return {
         "items": items,
         "backbone": backbone,
         "abstracts": abstracts,
         "projector": projector,
         "calibration": calibration,
+        "gate": gate,
     }

@@ -58,6 +58,14 @@ def calibration_options(settings: Settings, policy: RepeatPolicy) -> Calibration
         temperature=options.temperature,
         lambda_rel=options.lambda_rel,
         lambda_reg=options.lambda_reg,
+        proposal=options.proposal,
+        residual=options.residual,
+        gate=options.gate,
+        estimator=options.estimator,
+        severity=options.severity,
+        label_weight=options.label_weight,
+        ignored_cues=options.ignored_cues,
+        age_rules=options.age_rules,
         epochs=options.calibration_epochs,
         batch_size=options.batch_size,
         dropout=options.dropout,
@@ -66,4 +74,11 @@ def calibration_options(settings: Settings, policy: RepeatPolicy) -> Calibration
         window=settings.profile.window,
         unite_history=settings.profile.unite_history,
         exclude_seen=policy == "exclude",
+    )
+
+
+def gate_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+    """A learned fusion weight with the calibrator's architecture, inputs and label (RQ5)."""
+    return calibration_options(settings, policy).model_copy(
+        update={"residual": False, "gate": True, "estimator": "none", "age_rules": False}
     )

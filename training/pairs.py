@@ -13,6 +13,7 @@ from torch import Tensor
 from device_runtime import cues
 from shared.split import Steps, stale_tau
 from training.anchors import MAX_GAP, Anchors
+from training.batches import SECONDS_PER_HOUR
 from training.requests import ROWS_PER_BATCH, Requests
 
 Rows = NDArray[np.int64]
@@ -50,6 +51,56 @@ def training_pairs(anchors: Anchors, training: Rows, max_gap: int = MAX_GAP) -> 
     return pairs[np.lexsort((pairs.stale, pairs.fresh))]
 
 
+def block_pairs(
+    anchors: Anchors,
+    fresh: Rows,
+    rng: np.random.Generator,
+    *,
+    partners: int,
+    max_gap: int = MAX_GAP,
+) -> Pairs:
+    """Pairs of the requests ``fresh`` with older anchors of their users, and with themselves.
+
+    Args:
+        fresh: [R] rows; their partners may be any anchor with 0 <= t - tau <= ``max_gap``.
+        partners: stale ones per request at most, drawn at random; its own row (gap 0) comes on top.
+    """
+    count = np.minimum(fresh, max_gap)  # rows are sorted by user, then tau: partners lie before
+    back = np.arange(1, max_gap + 1)
+    stale = np.maximum(fresh[:, None] - back, 0)
+    near = (
+        (back <= count[:, None])
+        & (anchors.user[stale] == anchors.user[fresh][:, None])
+        & (anchors.tau[fresh][:, None] - anchors.tau[stale] <= max_gap)
+    )
+    order = np.where(near, rng.random(near.shape), np.inf)
+    chosen = near & (np.argsort(np.argsort(order, axis=1), axis=1) < partners)
+    request, place = np.nonzero(chosen)
+    pairs = Pairs(
+        np.concatenate([fresh, fresh[request]]),
+        np.concatenate([fresh, stale[request, place]]),
+    )
+    return pairs[np.lexsort((pairs.stale, pairs.fresh))]
+
+
+def recent_means(requests: Requests, pairs: Pairs, window: int) -> Tensor:
+    """Mean vector [P, d] of the items met since the snapshot, at most the last ``window``.
+
+    Zero where nothing happened since.
+    """
+    events, anchors = requests.events, requests.anchors
+    vectors = requests.table.vectors.detach().double()
+    total = torch.zeros(len(events.item) + 1, vectors.shape[1], dtype=torch.float64)
+    torch.cumsum(vectors[torch.from_numpy(events.item.astype(np.int64))], 0, out=total[1:])
+    first = events.user_start[anchors.user[pairs.fresh]]
+    stop = first + anchors.tau[pairs.fresh]
+    start = np.maximum(first + anchors.tau[pairs.stale], stop - window)
+    start = np.minimum(start, stop)  # a stranger's snapshot (simulated drift) may claim more
+    count = torch.from_numpy(stop - start)[:, None]
+    mean = (total[torch.from_numpy(stop)] - total[torch.from_numpy(start)]) / count.clamp(min=1)
+    return mean.float()
+
+
 def draw_one_per_request(pairs: Pairs, rng: np.random.Generator) -> NDArray[np.int64]:
     """Index of one random pair of every request, in random order: one epoch's sample of gaps."""
     _, first, count = np.unique(pairs.fresh, return_index=True, return_counts=True)
@@ -83,7 +134,7 @@ def top_candidates(e_sem: Tensor, vectors: Tensor, count: int) -> Tensor:
 def pair_cues(
     requests: Requests, pairs: Pairs, e_sem: Tensor, candidates: Tensor, *, window: int, top_l: int
 ) -> Tensor:
-    """Raw cues [P, 5] in the device's order, computed by the device's own functions.
+    """Raw cues [P, 8] in the device's order, computed by the device's own functions.
 
     Args:
         e_sem: [A, d] semantic embedding at every anchor.
@@ -102,6 +153,14 @@ def pair_cues(
     out[:, 1] = cues.drift(e_str[pairs.fresh], e_str[pairs.stale])
     out[:, 3] = np.array(length)[np.minimum(anchors.tau[pairs.fresh], window)]
     out[:, 4] = np.array(density)[pairs.fresh]
+    events = requests.events
+    first = events.user_start[anchors.user[pairs.fresh]]
+    # A snapshot's moment is that of the request it answered: of the event that came next.
+    now, then = first + anchors.tau[pairs.fresh], first + anchors.tau[pairs.stale]
+    if events.time_s is not None:
+        out[:, 5] = cues.elapsed((events.time_s[now] - events.time_s[then]) / SECONDS_PER_HOUR)
+        out[:, 6] = cues.turn(events.local_hour[now], events.local_hour[then])
+    out[:, 7] = requests.session[now] != requests.session[then]
     for at in np.split(np.arange(len(pairs)), range(ROWS_PER_BATCH, len(pairs), ROWS_PER_BATCH)):
         stale = torch.from_numpy(pairs.stale[at])
         items = candidates[stale]

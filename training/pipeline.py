@@ -20,7 +20,11 @@ from training.anchors import Anchors, merge, stale_anchors, training_anchors, wr
 from training.backbone import TrainedBackbone, train_backbone
 from training.background import in_thread
 from training.batches import Events
-from training.calibration_fit import FittedCalibration, fit_calibration
+from training.calibration_fit import (
+    CalibrationOptions,
+    FittedCalibration,
+    fit_calibration,
+)
 from training.datasets.registry import repeat_policy
 from training.embedding_cache import EmbeddingCache
 from training.fingerprint import stage_keys
@@ -28,9 +32,10 @@ from training.options import (
     backbone_options,
     calibration_options,
     encoder_config,
+    gate_options,
     projector_options,
 )
-from training.pairs import pairs_at_gap, training_pairs
+from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.projector import FittedProjector, fit_projector
 from training.requests import Requests, make_requests
 from training.semantics import embed_texts, reduce_vectors
@@ -38,7 +43,8 @@ from training.stages import Saved, StageStore
 from training.trained import TrainedModel, validation_figures
 
 T = TypeVar("T")
-VALIDATION_GAPS = (0, 5, 10, 20)
+VALIDATION_GAPS = (0, 1, 2, 5, 10, 20)
+STALE_PARTNERS = 6  # older snapshots that a request of the calibration block is paired with
 
 
 async def train(
@@ -64,11 +70,11 @@ async def train(
     await embedder.ready()
     store = StageStore(settings.work_dir / "stages", force=force)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        run = _Run(settings, log, embedder, cache, store, progress or NullProgress())
+        run = TrainingRun(settings, log, embedder, cache, store, progress or NullProgress())
         return await run.all()
 
 
-class _Run:
+class TrainingRun:
     """One training run: inputs that its stages share, and their keys."""
 
     def __init__(
@@ -98,23 +104,19 @@ class _Run:
             stale_anchors(self.calibration, VALIDATION_GAPS),
             stale_anchors(self.validation, VALIDATION_GAPS),
         )
+        self.keys = stage_keys(settings, log, embedder.identity, self.policy)
         self._requests: Requests | None = None
 
     async def all(self) -> TrainedModel:
-        keys = stage_keys(self.settings, self.log, self.embedder.identity, self.policy)
-
-        async def stage(name: str, build: Callable[[], Awaitable[T]], form: Saved[T]) -> T:
-            return await self.store.run(name, keys[name], build, form)
-
-        items = await stage("items", self.embed_items, stage_forms.MATRIX)
-        backbone = await stage("backbone", lambda: self.fit_backbone(items), stage_forms.BACKBONE)
-        text = await stage("abstracts", self.embed_abstracts, stage_forms.MATRIX)
-        projector = await stage(
+        """Every stage that a bundle needs."""
+        backbone, text = await self.backbone(), await self.text()
+        projector = await self.stage(
             "projector", lambda: self.fit_projector(backbone, text), stage_forms.PROJECTOR
         )
-        calibration = await stage(
+        options = calibration_options(self.settings, self.policy)
+        calibration = await self.stage(
             "calibration",
-            lambda: self.fit_calibration(backbone, projector, text),
+            lambda: self.fit_calibration(backbone, projector, text, options),
             stage_forms.CALIBRATION,
         )
         aside = self.cache.set_aside
@@ -132,6 +134,31 @@ class _Run:
             reused=tuple(self.store.reused),
             notes=() if aside is None else (f"a damaged embedding cache was moved to {aside}",),
         )
+
+    async def backbone(self) -> TrainedBackbone:
+        items = await self.stage("items", self.embed_items, stage_forms.MATRIX)
+        return await self.stage("backbone", lambda: self.fit_backbone(items), stage_forms.BACKBONE)
+
+    async def text(self) -> NDArray[np.float32]:
+        """[A, m] embedding of every anchor's abstract."""
+        return await self.stage("abstracts", self.embed_abstracts, stage_forms.MATRIX)
+
+    async def gate(self, trained: TrainedModel) -> FittedCalibration:
+        """The opponent of calibration that only learns how far to trust the semantic channel."""
+        text = await self.text()
+        return await self.stage(
+            "gate",
+            lambda: self.fit_calibration(
+                trained.backbone,
+                trained.projector,
+                text,
+                gate_options(self.settings, self.policy),
+            ),
+            stage_forms.CALIBRATION,
+        )
+
+    async def stage(self, name: str, build: Callable[[], Awaitable[T]], form: Saved[T]) -> T:
+        return await self.store.run(name, self.keys[name], build, form)
 
     async def embed_items(self) -> NDArray[np.float32]:
         return await self.embed(self.log.catalogue.texts, "embedding items")
@@ -192,7 +219,11 @@ class _Run:
         )
 
     async def fit_calibration(
-        self, backbone: TrainedBackbone, projector: FittedProjector, text: NDArray[np.float32]
+        self,
+        backbone: TrainedBackbone,
+        projector: FittedProjector,
+        text: NDArray[np.float32],
+        options: CalibrationOptions,
     ) -> FittedCalibration:
         settings = self.settings
         with torch.no_grad():
@@ -201,10 +232,10 @@ class _Run:
             lambda progress: fit_calibration(
                 self.requests(backbone, progress),
                 e_sem,
-                training_pairs(self.anchors, self.rows(self.trained_on)),
+                self.calibration_pairs(),
                 {g: pairs_at_gap(self.anchors, self.validation, g) for g in VALIDATION_GAPS},
                 projector.fusion_weight,
-                calibration_options(settings, self.policy),
+                options,
                 seed=settings.seed,
                 threads=settings.training.threads,
                 progress=progress,
@@ -212,11 +243,25 @@ class _Run:
             self.progress,
         )
 
+    def calibration_pairs(self) -> Pairs:
+        """Of the calibration block, whose targets the backbone has not met; else of training."""
+        if len(self.calibration) == 0:
+            return training_pairs(self.anchors, self.rows(self.trained_on))
+        fresh = self.anchors.find(self.calibration.user, self.calibration.step)
+        return block_pairs(
+            self.anchors, fresh, np.random.default_rng(self.settings.seed), partners=STALE_PARTNERS
+        )
+
     def requests(self, backbone: TrainedBackbone, progress: Progress) -> Requests:
         """Histories encoded once; only when a stage that needs them is not reused."""
         if self._requests is None:
             self._requests = make_requests(
-                backbone.model, backbone.table, self.events, self.anchors, progress
+                backbone.model,
+                backbone.table,
+                self.events,
+                self.anchors,
+                progress,
+                sessions_of(self.log, self.split.test_start),
             )
         return self._requests
 
@@ -226,6 +271,16 @@ class _Run:
     def popularity(self) -> NDArray[np.float32]:
         known = self.events.keep_first(self.split.validation_start)
         return np.bincount(known.item, minlength=len(self.log.catalogue)).astype(np.float32)
+
+
+def sessions_of(
+    log: InteractionLog, stop: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | None:
+    """The log's own session of every event, of each user's first ``stop`` [U]; None without any."""
+    if log.session is None or stop is None:
+        return log.session
+    place = np.arange(len(log.item)) - np.repeat(log.user_start[:-1], log.counts())
+    return log.session[place < np.repeat(stop, log.counts())]
 
 
 def events_of(log: InteractionLog) -> Events:

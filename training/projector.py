@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from shared.errors import DataError
 from shared.progress import NullProgress, Progress
 from training.determinism import reproducible
+from training.objective import linear_logsumexp
 from training.requests import Requests, fused_ranks, mean_ndcg10
 
 HIDDEN = 256
@@ -61,12 +62,11 @@ class ProjectorOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=30, ge=1)
-    patience: int = Field(default=6, ge=1, description="epochs without a better validation score")
-    batch_size: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
+    epochs: int = Field(default=20, ge=1)
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation score")
+    batch_size: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    semantic_loss: float = Field(default=5.0, ge=0, description="weight of the semantic-only CE")
     dropout: float = Field(default=0.2, ge=0, lt=1)
     exclude_seen: bool = False
 
@@ -96,11 +96,11 @@ def fit_projector(
 ) -> FittedProjector:
     """Fit f_sem with the structural channel frozen, and choose the fusion weight.
 
-    The loss of a training row is the cross-entropy of its target under the fused scores, plus
-    ``semantic_loss`` times that under <e_sem, v_i> alone, which is what retrieval ranks by (eq. 7).
-    The second has the larger weight: structure has met the training targets before and leaves
-    semantics too little to explain there. Both uses count on validation too: the epoch with the
-    best sum of semantic-only NDCG@10 and fused NDCG@10, at the best weight of WEIGHT_GRID, is kept.
+    The loss of a training row is the cross-entropy of its target under <e_sem, v_i> alone, which is
+    what retrieval ranks by (eq. 7). Structure has met the training targets before and would leave
+    semantics too little to explain, so the fused score takes no part; but both uses count on
+    validation: the epoch with the best sum of semantic-only NDCG@10 and fused NDCG@10, at the best
+    weight of WEIGHT_GRID, is kept.
 
     Args:
         text: [A, m] embedding of every row's abstract.
@@ -111,7 +111,7 @@ def fit_projector(
     """
     rows = torch.from_numpy(training)
     if options.exclude_seen:
-        rows = rows[torch.from_numpy(requests.fresh_targets()[training])]
+        rows = rows[torch.from_numpy(requests.fresh_targets(training))]
     if len(rows) == 0:
         raise DataError("no user has enough events for a training abstract")
     text_AM = torch.from_numpy(text)
@@ -179,14 +179,21 @@ class _Fit:
         return total / len(rows)
 
     def loss(self, index: Tensor) -> Tensor:
-        semantic = self.projector(self.text[index]) @ self.requests.table.vectors.T  # [B, I]
-        structural = self.requests.structural(index)
-        if self.options.exclude_seen:
-            structural[self.requests.seen(index)] = -torch.inf
-            semantic = semantic.masked_fill(structural.isneginf(), -torch.inf)
-        target = self.requests.target[index]
-        fused = nn.functional.cross_entropy(structural + semantic, target)
-        return fused + self.options.semantic_loss * nn.functional.cross_entropy(semantic, target)
+        e_sem = self.projector(self.text[index])
+        table, target = self.requests.table, self.requests.target[index]
+        barred = self._barred(index) if self.options.exclude_seen else None
+        log_z = linear_logsumexp(e_sem, table.vectors, torch.zeros_like(table.bias), barred)
+        loss: Tensor = (log_z - (e_sem * table(target)).sum(-1)).mean()
+        return loss
+
+    def _barred(self, index: Tensor) -> Tensor:
+        """[B, E] what the user of each row had, the shorter ones filled up with their first."""
+        place, item = self.requests.seen(index)
+        count = torch.bincount(place, minlength=len(index))
+        start = count.cumsum(0) - count
+        column = torch.arange(int(count.max()))
+        at = start[:, None] + torch.where(column < count[:, None], column, 0)
+        return item[at]
 
     @torch.no_grad()
     def ranks(

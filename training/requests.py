@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from device_runtime.cues import sessions_by_breaks
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress
@@ -35,6 +36,7 @@ class Requests:
         length: [A] int64, events in the window.
         oldest_age_h: [A] float32, hours from the window's first event to the request.
         events: what training may read of the log.
+        session: [n] int64 session number of every event, per user.
         table: the frozen item vectors and biases.
     """
 
@@ -46,6 +48,7 @@ class Requests:
     length: NDArray[np.int64]
     oldest_age_h: NDArray[np.float32]
     events: Events
+    session: NDArray[np.int64]
     table: ItemTable
 
     def __len__(self) -> int:
@@ -74,13 +77,13 @@ class Requests:
         item = self.events.item[first[place] + offset].astype(np.int64)
         return torch.from_numpy(place), torch.from_numpy(item)
 
-    def fresh_targets(self) -> NDArray[np.bool_]:
-        """[A] whether the target is new to its user (a *discovery*)."""
-        fresh = np.empty(len(self), dtype=np.bool_)
-        for index in torch.split(torch.arange(len(self)), ROWS_PER_BATCH):
+    def fresh_targets(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[R] whether the target at each of ``rows`` is new to its user (a *discovery*)."""
+        fresh = np.ones(len(rows), dtype=np.bool_)
+        for start in range(0, len(rows), ROWS_PER_BATCH):
+            index = torch.from_numpy(rows[start : start + ROWS_PER_BATCH])
             place, item = self.seen(index)
-            again = place[item == self.target[index][place]]
-            fresh[index.numpy()] = ~np.isin(np.arange(len(index)), again.numpy())
+            fresh[start + place[item == self.target[index][place]].numpy()] = False
         return fresh
 
 
@@ -90,12 +93,14 @@ def make_requests(
     events: Events,
     anchors: Anchors,
     progress: Progress | None = None,
+    session: NDArray[np.int64] | None = None,
 ) -> Requests:
     """Encode the request at every anchor.
 
     Args:
         events: cut before the first test target: a row reads events before its step, and of the
             event at its step the time, the hour and (as the target) the item.
+        session: [n] session number of each of ``events``; None: a new one after every long break.
 
     Raises:
         DataError: an anchor's step has no event in ``events``, or there are no anchors.
@@ -124,8 +129,17 @@ def make_requests(
         length=windows.length.numpy(),
         oldest_age_h=windows.age_h[:, 0].numpy(),
         events=events,
+        session=_sessions(events) if session is None else session,
         table=frozen,
     )
+
+
+def _sessions(events: Events) -> NDArray[np.int64]:
+    """By breaks between events; without times a user's events are one session."""
+    if events.time_s is None:
+        return np.zeros(len(events.item), dtype=np.int64)
+    users = np.split(events.time_s, events.user_start[1:-1])
+    return np.concatenate([sessions_by_breaks(times) for times in users])
 
 
 @torch.no_grad()

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import DataError
+from training.age_rules import AgeRule
 from training.backbone import TrainedBackbone
-from training.calibration import Calibrator, Estimator
-from training.calibration_fit import FittedCalibration, GapFigures
+from training.calibration import N_CUES, Calibrator, Estimator
+from training.calibration_fit import FittedCalibration
+from training.calibration_judge import GapFigures
 from training.checkpoint import load_backbone, save_backbone
 from training.projector import FittedProjector, Projector
 from training.stages import Saved, load_arrays, save_arrays
@@ -59,6 +61,9 @@ def _save_calibration(fitted: FittedCalibration, folder: Path) -> None:
     arrays = _named("estimator", fitted.estimator) | _named("calibrator", fitted.calibrator)
     networks = ("estimator", "calibrator")
     values = {name: value for name, value in vars(fitted).items() if name not in networks}
+    values["inputs"] = fitted.calibrator.inputs
+    for name in ("rules", "discount"):
+        values[name] = [asdict(rule) for rule in values[name]]
     values["gaps"] = {str(gap): asdict(figures) for gap, figures in fitted.gaps.items()}
     save_arrays(folder, arrays, values)
 
@@ -66,11 +71,21 @@ def _save_calibration(fitted: FittedCalibration, folder: Path) -> None:
 def _load_calibration(folder: Path) -> FittedCalibration:
     arrays, values = load_arrays(folder)
     estimator = Estimator(hidden=len(arrays["estimator.mlp.0.bias"]))
-    dim, hidden = arrays["calibrator.mlp.3.weight"].shape
-    calibrator = Calibrator(dim, hidden)
+    hidden, size = arrays["calibrator.body.0.weight"].shape
+    inputs = tuple(values.pop("inputs"))
+    vectors = len(inputs) - ("cues" in inputs)
+    calibrator = Calibrator(
+        (size - N_CUES * ("cues" in inputs)) // vectors,
+        inputs,
+        gate="calibrator.gate.bias" in arrays,
+        residual="calibrator.residual.bias" in arrays,
+        hidden=hidden,
+    )
     _restore(estimator, "estimator", arrays)
     _restore(calibrator, "calibrator", arrays)
     values["gaps"] = {int(gap): GapFigures(**figures) for gap, figures in values["gaps"].items()}
+    for name in ("rules", "discount"):
+        values[name] = tuple(AgeRule(**rule) for rule in values[name])
     return FittedCalibration(estimator=estimator, calibrator=calibrator, **values)
 
 

@@ -46,7 +46,7 @@ class TrainedModel:
 def validation_figures(
     backbone: TrainedBackbone, projector: FittedProjector, calibration: FittedCalibration
 ) -> dict[str, float]:
-    """Figures of TrainedModel; NDCG@10 over all items (full) or what a device holds (cached)."""
+    """Figures of TrainedModel; validation NDCG@10 is over all items."""
     figures = {
         "backbone_best_epoch": float(backbone.best.epoch),
         "projector_best_epoch": float(projector.best_epoch),
@@ -59,8 +59,8 @@ def validation_figures(
         "mean_reliability_target": calibration.mean_reliability_target,
     }
     for gap, at in calibration.gaps.items():
-        figures[f"validation_cached_structure_gap{gap}"] = at.structure
-        figures[f"validation_cached_fresh_gap{gap}"] = at.fresh
-        figures[f"validation_cached_stale_gap{gap}"] = at.stale
-        figures[f"validation_cached_calibrated_gap{gap}"] = at.calibrated
+        figures[f"validation_full_structure_gap{gap}"] = at.structure
+        figures[f"validation_full_fresh_gap{gap}"] = at.fresh
+        figures[f"validation_full_stale_gap{gap}"] = at.stale
+        figures[f"validation_full_calibrated_gap{gap}"] = at.calibrated
     return {name: value for name, value in figures.items() if np.isfinite(value)}

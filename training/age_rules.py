@@ -1,0 +1,117 @@
+"""AgeRule: how far a snapshot of some age is trusted, chosen on validation so as never to harm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SCALES = (1.0, 0.75, 0.5, 0.25, 0.0, 1.5)
+MIN_REQUESTS = 200  # fewer validation requests of a kind do not get a rule of their own
+
+
+@dataclass(frozen=True)
+class AgeRule:
+    """Holds from age ``from_delta`` (t - tau, events) to the next rule.
+
+    Attributes:
+        weight: factor on the fusion weight; 0 ranks by structure alone.
+        correct: whether the bounded correction is added before.
+        moved_weight, moved_correct: the same where a new session began since the snapshot.
+    """
+
+    from_delta: int
+    weight: float
+    correct: bool
+    moved_weight: float
+    moved_correct: bool
+
+    def at(self, moved: bool) -> tuple[float, bool]:
+        """(weight, correct) of a request."""
+        if moved:
+            return self.moved_weight, self.moved_correct
+        return self.weight, self.correct
+
+
+UNRULED = AgeRule(0, 1.0, True, 1.0, True)
+
+
+class JudgesRules(Protocol):
+    """Validation NDCG@10 of every request, for embeddings under a scaled fusion weight."""
+
+    def stale_embedding(self, gap: int) -> Tensor: ...
+
+    def scores(self, gap: int, e_sem: Tensor, scale: float) -> NDArray[np.float64]: ...
+
+    def moved(self, gap: int) -> NDArray[np.bool_]: ...
+
+
+def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[AgeRule, ...]:
+    """The best of corrected or not, at each weight of SCALES, for every validation gap.
+
+    Requests in the snapshot's own session and later ones choose apart. Leaving the method alone
+    (corrected, weight 1) wins ties. Structure alone, the uncalibrated fusion and a discount by age
+    are all among the choices, so that on validation nothing here loses to any of them.
+
+    Args:
+        corrected: gap -> [P, d] corrected embeddings of the gap's validation pairs.
+    """
+    choices = [(scale, True) for scale in SCALES] + [(scale, False) for scale in SCALES if scale]
+    gaps = sorted(corrected)
+    rules = []
+    for gap in gaps:
+        embedding = {True: corrected[gap], False: judge.stale_embedding(gap)}
+        found = np.stack([judge.scores(gap, embedding[c], scale) for scale, c in choices])
+        moved = judge.moved(gap)
+        overall = int(found.mean(1).argmax())
+        picks = []
+        for kind in (~moved, moved):
+            few = np.count_nonzero(kind) < MIN_REQUESTS
+            picks.append(choices[overall if few else int(found[:, kind].mean(1).argmax())])
+        rules.append(AgeRule(_starts(gap, gaps), *picks[0], *picks[1]))
+    return tuple(rules)
+
+
+def choose_discount(judge: JudgesRules, gaps: Sequence[int]) -> tuple[AgeRule, ...]:
+    """The opponent: the best weight of SCALES for every gap, nothing corrected."""
+    order = sorted(gaps)
+    rules = []
+    for gap in order:
+        embedding = judge.stale_embedding(gap)
+        found = [float(judge.scores(gap, embedding, scale).mean()) for scale in SCALES]
+        best = SCALES[int(np.argmax(found))]
+        rules.append(AgeRule(_starts(gap, order), best, False, best, False))
+    return tuple(rules)
+
+
+def apply_rule(rule: AgeRule, corrected: Tensor, stale: Tensor, moved: NDArray[np.bool_]) -> Tensor:
+    """[P, d] what is fused with the plain fusion weight, for requests of one age.
+
+    Args:
+        corrected, stale: [P, d]. moved: [P] whether a new session began since the snapshot.
+    """
+    later = torch.from_numpy(moved)[:, None]
+    chosen = []
+    for weight, correct in (rule.at(False), rule.at(True)):
+        chosen.append(weight * (corrected if correct else stale))
+    return torch.where(later, chosen[1], chosen[0])
+
+
+def rule_at(rules: tuple[AgeRule, ...], delta: int) -> AgeRule:
+    """The rule in force at an age; the first one before any."""
+    return next((rule for rule in reversed(rules) if delta >= rule.from_delta), rules[0])
+
+
+def _starts(gap: int, gaps: list[int]) -> int:
+    """First age that is nearer to ``gap`` than to the gap measured before it, by ratio."""
+    place = gaps.index(gap)
+    if place == 0:
+        return 0
+    below = gaps[place - 1]
+    return math.ceil(math.sqrt((1 + below) * (1 + gap))) - 1

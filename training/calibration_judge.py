@@ -1,0 +1,130 @@
+"""Judge: what corrections are worth on validation steps, ranking all items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.metrics import ndcg
+from training.age_rules import AgeRule, apply_rule, rule_at
+from training.pairs import Pairs
+from training.requests import Requests
+
+MAX_ROWS = 4096  # keeps the structural scores of all of them in memory, [rows, I]
+
+
+@dataclass(frozen=True)
+class GapFigures:
+    """Validation NDCG@10 at one gap over all items."""
+
+    structure: float
+    fresh: float
+    stale: float  # the cached embedding as it is
+    calibrated: float  # under the rule of that age
+
+
+class Judge:
+    """Validation NDCG@10 per gap; structural scores are computed once.
+
+    Args:
+        e_sem: [A, d] semantic embedding at every anchor.
+        gaps: gap -> validation pairs, the same requests at every gap.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        e_sem: Tensor,
+        gaps: Mapping[int, Pairs],
+        fusion_weight: float,
+        *,
+        exclude_seen: bool,
+    ) -> None:
+        self.requests, self.e_sem, self.fusion_weight = requests, e_sem, fusion_weight
+        rows = next(iter(gaps.values())).fresh if gaps else np.empty(0, dtype=np.int64)
+        kept = np.arange(len(rows))
+        if exclude_seen and len(rows):
+            kept = np.flatnonzero(requests.fresh_targets(rows))
+        if len(kept) > MAX_ROWS:
+            kept = np.sort(np.random.default_rng(0).choice(kept, MAX_ROWS, replace=False))
+        self.pairs = {gap: pairs[kept] for gap, pairs in gaps.items()}
+        self.vectors = requests.table.vectors.detach()
+        index = torch.from_numpy(rows[kept])
+        self.structural = (
+            torch.cat(
+                [_structural(requests, part, exclude_seen) for part in torch.split(index, 256)]
+            )
+            if len(index)
+            else torch.empty(0, len(self.vectors))
+        )
+        self.target = requests.target[index]
+
+    @torch.no_grad()
+    def scores(self, gap: int, e_sem: Tensor, scale: float) -> NDArray[np.float64]:
+        """[P] NDCG@10 of s_str + scale * w * <e_sem, v_i> for e_sem [P, d]."""
+        ranks = [torch.empty(0, dtype=torch.float64)]
+        for at in torch.split(torch.arange(len(self.target)), 512):
+            scores = self.structural[at]
+            if scale:
+                scores = torch.addmm(
+                    scores, e_sem[at], self.vectors.T, alpha=scale * self.fusion_weight
+                )
+            own = scores.gather(1, self.target[at][:, None])
+            above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
+            ranks.append((1.0 + above + ties / 2.0).double())
+        return ndcg(torch.cat(ranks).numpy(), 10)
+
+    def score(self, gap: int, e_sem: Tensor, scale: float) -> float:
+        """Mean of ``scores``; 0 without requests."""
+        return float(self.scores(gap, e_sem, scale).mean()) if len(self.target) else 0.0
+
+    def moved(self, gap: int) -> NDArray[np.bool_]:
+        """[P] whether a new session began between snapshot and request."""
+        pairs, anchors = self.pairs[gap], self.requests.anchors
+        first = self.requests.events.user_start[anchors.user[pairs.fresh]]
+        session = self.requests.session
+        now, then = (
+            session[first + anchors.tau[pairs.fresh]],
+            session[first + anchors.tau[pairs.stale]],
+        )
+        return now != then
+
+    def stale_embedding(self, gap: int) -> Tensor:
+        return self.e_sem[torch.from_numpy(self.pairs[gap].stale)]
+
+    def ndcg(self, embeddings: Mapping[int, Tensor]) -> dict[int, float]:
+        return {gap: self.score(gap, e, 1.0) for gap, e in embeddings.items()}
+
+    def stale(self) -> dict[int, float]:
+        return self.ndcg({gap: self.stale_embedding(gap) for gap in self.pairs})
+
+    def mean(self, figures: Mapping[int, float]) -> float:
+        return float(np.mean(list(figures.values()))) if figures else 0.0
+
+    def report(
+        self, corrected: Mapping[int, Tensor], rules: tuple[AgeRule, ...]
+    ) -> dict[int, GapFigures]:
+        found = {}
+        for gap in self.pairs:
+            stale = self.stale_embedding(gap)
+            ruled = apply_rule(rule_at(rules, gap), corrected[gap], stale, self.moved(gap))
+            fresh = self.e_sem[torch.from_numpy(self.pairs[gap].fresh)]
+            found[gap] = GapFigures(
+                structure=self.score(gap, stale, 0.0),
+                fresh=self.score(gap, fresh, 1.0),
+                stale=self.score(gap, stale, 1.0),
+                calibrated=self.score(gap, ruled, 1.0),
+            )
+        return found
+
+
+def _structural(requests: Requests, index: Tensor, exclude_seen: bool) -> Tensor:
+    scores = requests.structural(index)
+    if exclude_seen:
+        scores[requests.seen(index)] = -torch.inf
+    return scores

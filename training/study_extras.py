@@ -1,0 +1,80 @@
+"""Scalars measured beside the scores of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from device_runtime import cues as device_cues
+from training.age_rules import AgeRule
+from training.pairs import Pairs
+from training.study_scores import StepRanks
+from training.trained import TrainedModel
+
+
+@dataclass(eq=False)
+class GapReport:
+    """Cues [R, 8] and reliability [R] at one gap, and what staleness cost each request."""
+
+    gap: int
+    pairs: Pairs
+    cues: Tensor
+    r: Tensor
+    rule: AgeRule
+    loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+def measured(
+    reports: Sequence[GapReport],
+    trained: TrainedModel,
+    seconds: Mapping[str, float],
+    texts: Sequence[str],
+) -> dict[str, float]:
+    """By name; correlations are Spearman's with the NDCG@10 lost to staleness per request."""
+    calibration = trained.calibration
+    found = {
+        "fusion_weight": trained.projector.fusion_weight,
+        "mean_target_r": calibration.mean_reliability_target,
+        "calibration_best_epoch": float(calibration.best_epoch),
+        "abstract_chars": float(np.mean([len(text) for text in texts])),
+        "abstract_words": float(np.mean([len(text.split()) for text in texts])),
+    }
+    found |= {f"seconds_{stage}": spent for stage, spent in seconds.items()}
+    for report in reports:
+        gap, r = report.gap, report.r.numpy().astype(np.float64)
+        found[f"mean_r_gap{gap}"] = float(r.mean())
+        found[f"mean_alpha_gap{gap}"] = float(1.0 - r.mean())
+        for kind, moved in (("same", False), ("moved", True)):
+            weight, correct = report.rule.at(moved)
+            found[f"rule_{kind}_weight_gap{gap}"] = weight
+            found[f"rule_{kind}_corrects_gap{gap}"] = float(correct)
+        if gap == 0:
+            continue
+        for place, name in enumerate(device_cues.CUES):
+            found[f"corr_{name}_gap{gap}"] = _spearman(report.cues[:, place].numpy(), report.loss)
+        found[f"corr_unreliability_gap{gap}"] = _spearman(1.0 - r, report.loss)
+    everything = np.concatenate([report.loss for report in reports])
+    for place, name in enumerate(device_cues.CUES):
+        column = np.concatenate([report.cues[:, place].numpy() for report in reports])
+        found[f"corr_{name}"] = _spearman(column, everything)
+    unreliability = np.concatenate([1.0 - report.r.numpy() for report in reports])
+    found["corr_unreliability"] = _spearman(unreliability, everything)
+    return found
+
+
+def recalls(ranks: StepRanks) -> dict[str, float]:
+    """Share of targets that a setting's candidates hold, by setting and gap."""
+    return {
+        f"recall_{setting}_gap{gap}": float(np.isfinite(found).mean())
+        for (setting, gap, scorer), found in ranks.found.items()
+        if scorer == "structure" and setting in ("S1", "S2", "S2_history", "alone")
+    }
+
+
+def _spearman(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    first, second = device_cues.average_ranks(a), device_cues.average_ranks(b)
+    return float(device_cues.correlation(first, second))

@@ -1,0 +1,207 @@
+"""Scores: every scorer's view of a batch of requests over all items, and ranks among candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.metrics import hit_rate, ndcg
+from training.age_rules import SCALES
+from training.requests import Requests
+
+LOO_GAPS = (0, 5)  # gaps and settings at which each user's very last step is also told apart
+PARTED = ("S1", "full")  # settings in which returns and discoveries are told apart
+
+
+class Scores:
+    """Dense scores [B, I] of a batch of B requests.
+
+    Args:
+        rows: [B] of ``requests``.
+        popularity: [I] training counts.
+        half_life: of the decayed counter, in events.
+        exclude_seen: items a user had may not be recommended.
+        second: [B, I] structural scores of another model.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        rows: Tensor,
+        *,
+        popularity: Tensor,
+        half_life: float,
+        exclude_seen: bool,
+        second: Tensor,
+    ) -> None:
+        self.requests, self.rows = requests, rows
+        self.vectors = requests.table.vectors.detach()
+        self.structural = requests.structural(rows)
+        self.barred: Tensor | None = None
+        if exclude_seen:
+            self.barred = torch.zeros(self.structural.shape, dtype=torch.bool)
+            self.barred[requests.seen(rows)] = True
+        self.ensemble = (self.structural.log_softmax(1) + second.log_softmax(1)) / 2
+        self.popularity = popularity.float()
+        self.counters = self._counters(half_life)
+        self.target = requests.target[rows]
+
+    def fused(self, weighted: Tensor) -> Tensor:
+        """[B, I] s_str + <w e_sem, v_i> for weighted embeddings [B, d] (eqs. 4 and 14)."""
+        return torch.addmm(self.structural, weighted, self.vectors.T)
+
+    def semantic(self, e_sem: Tensor) -> Tensor:
+        return e_sem @ self.vectors.T
+
+    def rank(self, scores: Tensor, among: Tensor | None = None) -> NDArray[np.float64]:
+        """[B] expected rank of the target among the items that may be recommended, else inf.
+
+        Args:
+            among: [B, I] bool; None for all.
+        """
+        own = scores.gather(1, self.target[:, None])
+        above, ties = scores > own, scores == own
+        allowed = among
+        if self.barred is not None:
+            allowed = ~self.barred if among is None else among & ~self.barred
+        if allowed is not None:
+            above, ties = above & allowed, ties & allowed
+        rank = above.sum(1).double() + (ties.sum(1).double() + 1.0) / 2.0
+        if allowed is not None:
+            rank[~allowed.gather(1, self.target[:, None])[:, 0]] = torch.inf
+        return rank.numpy()
+
+    def best(self, weighted: Tensor, among: Tensor | None) -> NDArray[np.float64]:
+        """Ranks of an oracle that knows how far to trust the semantic channel at each request."""
+        semantic = weighted @ self.vectors.T
+        ranks = [self.rank(self.structural + scale * semantic, among) for scale in SCALES]
+        best: NDArray[np.float64] = np.min(ranks, axis=0)
+        return best
+
+    def listed(self, items: Tensor) -> Tensor:
+        """[B, I] bool with the items [B, C] of a list set."""
+        mask = torch.zeros(self.structural.shape, dtype=torch.bool)
+        return mask.scatter_(1, items, True)
+
+    def popular(self, count: int) -> Tensor:
+        """[1, I] bool with the ``count`` most popular items set."""
+        mask = torch.zeros(1, len(self.popularity), dtype=torch.bool)
+        mask[0, self.popularity.topk(min(count, len(self.popularity))).indices] = True
+        return mask
+
+    def mixed(self, old: Tensor, fresh: Tensor, share: float) -> Tensor:
+        """As many candidates as ``old`` [B, I] has: ``share`` of them its own, the rest new.
+
+        New ones are the fresh candidates it lacks, then the items structure likes best.
+        """
+        size = int(old[0].sum())
+        kept = round(share * size)
+        order = self.structural.masked_fill(~old, -torch.inf)
+        chosen = torch.zeros_like(old)
+        if kept:
+            chosen.scatter_(1, order.topk(kept, 1).indices, True)
+        if size - kept:
+            new = self.structural.masked_fill(old, -torch.inf)
+            new = torch.where(fresh & ~old, new + 1e6, new)
+            chosen.scatter_(1, new.topk(size - kept, 1).indices, True)
+        return chosen
+
+    def _counters(self, half_life: float) -> dict[str, Tensor]:
+        """Popularity and personal counts: over the window, and (``_all``) over every event."""
+        requests, rows = self.requests, self.rows
+        shape = self.structural.shape
+        window = requests.history[rows]
+        length = torch.from_numpy(requests.length[rows.numpy()])[:, None]
+        place = torch.arange(window.shape[1])[None]
+        real = (place < length).float()
+        age = (length - 1 - place).clamp(min=0).float()
+        frequency = torch.zeros(shape).scatter_add_(1, window, real)
+        decayed = torch.zeros(shape).scatter_add_(1, window, real * torch.exp2(-age / half_life))
+        where, item = requests.seen(rows)
+        count = torch.bincount(where, minlength=len(rows))
+        last = count.cumsum(0) - 1
+        age_all = (last[where] - torch.arange(len(where))).float()
+        flat = where * shape[1] + item
+        size = shape[0] * shape[1]
+        frequency_all = torch.bincount(flat, minlength=size).float().view(shape)
+        decayed_all = torch.bincount(
+            flat, weights=torch.exp2(-age_all / half_life), minlength=size
+        ).view(shape)
+        return {
+            "popularity": self.popularity.expand(shape),
+            "frequency": frequency,
+            "decayed": decayed,
+            "frequency_all": frequency_all,
+            "decayed_all": decayed_all,
+        }
+
+
+class StepRanks:
+    """Ranks [R] of the scored requests, by setting, gap and scorer.
+
+    Args:
+        rows: [R] of ``requests``.
+        n_events: [U] events of every user: the last one is the leave-one-out target.
+    """
+
+    def __init__(
+        self, requests: Requests, rows: NDArray[np.int64], n_events: NDArray[np.int64]
+    ) -> None:
+        self.user = requests.anchors.user[rows]
+        self.last = requests.anchors.tau[rows] == n_events[self.user] - 1
+        self.discovery = requests.fresh_targets(rows)
+        self.found: dict[tuple[str, int, str], NDArray[np.float64]] = {}
+
+    def add(self, setting: str, gap: int, scorer: str, ranks: NDArray[np.float64]) -> None:
+        self.found[setting, gap, scorer] = ranks
+
+
+def aggregate(ranks: StepRanks) -> pl.DataFrame:
+    """Sums of the metrics per user.
+
+    Columns: user i4, scorer, setting, gap i4, part (all, return, discovery), loo (only the last
+    step of each user), n i4 and the sums ndcg10, ndcg5, hr10, hr5 f8 over those n steps.
+    """
+    users, place = np.unique(ranks.user, return_inverse=True)
+    everything = np.ones(len(place), dtype=np.bool_)
+    parts = {"all": everything, "return": ~ranks.discovery, "discovery": ranks.discovery}
+    frames = []
+    for (setting, gap, scorer), found in ranks.found.items():
+        metrics = {
+            "ndcg10": ndcg(found, 10),
+            "ndcg5": ndcg(found, 5),
+            "hr10": hit_rate(found, 10),
+            "hr5": hit_rate(found, 5),
+        }
+        for part, inside in parts.items():
+            if part != "all" and setting not in PARTED:
+                continue
+            for loo in (False, True):
+                if loo and (gap not in LOO_GAPS or part != "all"):
+                    continue
+                use = inside & ranks.last if loo else inside
+                n = np.bincount(place[use], minlength=len(users))
+                sums = {
+                    name: np.bincount(place[use], values[use], minlength=len(users))
+                    for name, values in metrics.items()
+                }
+                some = n > 0
+                frames.append(
+                    pl.DataFrame(
+                        {
+                            "user": users[some].astype(np.int32),
+                            "n": n[some].astype(np.int32),
+                            **{name: values[some] for name, values in sums.items()},
+                        }
+                    ).with_columns(
+                        scorer=pl.lit(scorer),
+                        setting=pl.lit(setting),
+                        gap=pl.lit(gap, dtype=pl.Int32),
+                        part=pl.lit(part),
+                        loo=pl.lit(loo),
+                    )
+                )
+    return pl.concat(frames)
