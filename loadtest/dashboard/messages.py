@@ -34,7 +34,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     run: Name
-    started: Seconds
+    started: Annotated[float, Meta(ge=0, le=1e11)]
     log: Text
     policy: Text
     profile: Text
