@@ -39,6 +39,7 @@ class AgeRule:
         return self.weight, self.correct
 
 
+FRESH = AgeRule(0, 1.0, False, 1.0, False)
 UNRULED = AgeRule(0, 1.0, True, 1.0, True)
 
 
@@ -57,7 +58,8 @@ def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[A
 
     Requests in the snapshot's own session and later ones choose apart. Leaving the method alone
     (corrected, weight 1) wins ties. Structure alone, the uncalibrated fusion and a discount by age
-    are all among the choices, so that on validation nothing here loses to any of them.
+    are all among the choices, so that on validation nothing here loses to any of them. A fresh
+    snapshot is taken as it is.
 
     Args:
         corrected: gap -> [P, d] corrected embeddings of the gap's validation pairs.
@@ -66,6 +68,9 @@ def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[A
     gaps = sorted(corrected)
     rules = []
     for gap in gaps:
+        if gap == 0:  # nothing is stale, so nothing is repaired
+            rules.append(FRESH)
+            continue
         embedding = {True: corrected[gap], False: judge.stale_embedding(gap)}
         found = np.stack([judge.scores(gap, embedding[c], scale) for scale, c in choices])
         moved = judge.moved(gap)

@@ -194,13 +194,16 @@ def joint_loss(
     *,
     lambda_rel: float,
     lambda_reg: float,
+    teacher_weight: Tensor | float = 1.0,
 ) -> Tensor:
     """Eq. 21 with eq. 19: mean of KL(p || p^) + lambda_rel (r - r*)^2 + lambda_reg |v|^2.
+
+    ``teacher_weight`` [B] is a factor on the first term.
 
     ``log_corrected`` is p^, from the corrected scores of eq. 20. It depends on r through the
     radius of eq. 13, so the distillation term trains the estimator too.
     """
-    distillation = kl_divergence(log_teacher, log_corrected, valid)
+    distillation = teacher_weight * kl_divergence(log_teacher, log_corrected, valid)
     reliability = (r - r_target).square()
     size = v.square().sum(-1)
     return (distillation + lambda_rel * reliability + lambda_reg * size).mean()

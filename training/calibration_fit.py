@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -64,14 +65,16 @@ class CalibrationOptions(BaseModel):
         default="learned", description="fixed: one r for all; none: corrections are not bounded"
     )
     severity: Literal["kl", "quantile"] = "quantile"
-    label_weight: float = Field(default=0.5, ge=0, le=1, description="of the target itself")
+    label_weight: float = Field(
+        default=0.5, ge=0, le=1, description="of the target itself, in requests of the block"
+    )
     ignored_cues: tuple[str, ...] = ()
     age_rules: bool = True
     epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     candidates: int = Field(default=100, ge=1, description="N of eq. 7")
     top_l: int = Field(default=50, ge=2, description="L of eq. 10")
@@ -113,6 +116,7 @@ def fit_calibration(
     fusion_weight: float,
     options: CalibrationOptions,
     *,
+    labelled: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int = 2,
     progress: Progress | None = None,
@@ -123,6 +127,8 @@ def fit_calibration(
         e_sem: [A, d] semantic embedding at every anchor, from the fitted projector.
         training: pairs of requests and snapshots; each epoch draws one gap per request.
         validation: gap -> pairs; the score is the mean over gaps.
+        labelled: rows of ``requests`` whose targets the backbone has not met: the teacher is mixed
+            with the target itself there, and is alone elsewhere. None: all.
 
     Raises:
         DataError: there are no training pairs, or the loss is not finite.
@@ -130,7 +136,7 @@ def fit_calibration(
     if len(training) == 0:
         raise DataError("no user has two training abstracts to make a stale pair of")
     with reproducible(seed, threads):
-        fit = CalibrationFit(requests, e_sem, fusion_weight, training, options, seed)
+        fit = CalibrationFit(requests, e_sem, fusion_weight, training, options, seed, labelled)
         judge = Judge(requests, e_sem, validation, fusion_weight, exclude_seen=options.exclude_seen)
         held = {gap: fit.inputs(judge.pairs[gap]) for gap in judge.pairs}
 
@@ -175,9 +181,14 @@ class CalibrationFit:
         pairs: Pairs,
         options: CalibrationOptions,
         seed: int,
+        labelled: NDArray[np.int64] | None,
     ) -> None:
         self.requests, self.e_sem, self.fusion_weight = requests, e_sem, fusion_weight
         self.pairs, self.options = self._usable(pairs, options), options
+        share = (
+            np.ones(len(self.pairs)) if labelled is None else np.isin(self.pairs.fresh, labelled)
+        )
+        self.label_weight = options.label_weight * torch.from_numpy(share).float()  # [P]
         self.rng = np.random.default_rng(seed)
         self.candidates = top_candidates(e_sem, requests.table.vectors, options.candidates)
         names = PAPER_INPUTS if options.proposal == "paper" else CONTEXT_INPUTS
@@ -257,7 +268,10 @@ class CalibrationFit:
         total, target = 0.0, 0.0
         size = self.options.batch_size
         for at in np.split(order, range(size, len(order), size)):
-            loss, r_target = self._loss(self.pairs[at], self.known.rows(torch.from_numpy(at)))
+            index = torch.from_numpy(at)
+            loss, r_target = self._loss(
+                self.pairs[at], self.known.rows(index), self.label_weight[index]
+            )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -267,8 +281,8 @@ class CalibrationFit:
         self.mean_target = target / len(order)
         return total / len(order)
 
-    def _loss(self, pairs: Pairs, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Eqs. 15-21, and the cross-entropy of the target in ``label_weight`` of the teacher."""
+    def _loss(self, pairs: Pairs, inputs: Inputs, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Eqs. 15-21; the target's cross-entropy takes the share ``label`` [B] of the teacher's."""
         options = self.options
         items, valid, structural = self._candidates(pairs)
         corrected, r, v = self._correct(inputs)
@@ -279,7 +293,7 @@ class CalibrationFit:
         r_target = reliability_target(log_teacher, log_stale, valid)
         if self.reference is not None:
             r_target = spread_target(r_target, self.reference)
-        loss = (1.0 - options.label_weight) * joint_loss(
+        loss = joint_loss(
             log_teacher,
             log_corrected,
             valid,
@@ -288,15 +302,14 @@ class CalibrationFit:
             v,
             lambda_rel=options.lambda_rel,
             lambda_reg=options.lambda_reg,
+            teacher_weight=1.0 - label,
         )
         if options.label_weight:
+            semantic = candidate_scores(corrected, items, self.requests)
+            log_p = log_distribution(structural + self.fusion_weight * semantic, 1.0, valid)
             target = self.requests.target[torch.from_numpy(pairs.fresh)][:, None]
-            scores = structural + self.fusion_weight * candidate_scores(
-                corrected, items, self.requests
-            )
-            place = (items == target) & valid
-            log_p = log_distribution(scores, 1.0, valid).masked_fill(~place, 0.0).sum(-1)
-            loss = loss - options.label_weight * log_p.mean()
+            hits = log_p.masked_fill(~((items == target) & valid), 0.0).sum(-1)
+            loss = loss - (label * hits).mean()
         return loss, r_target
 
     def _candidates(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:

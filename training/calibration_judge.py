@@ -77,7 +77,8 @@ class Judge:
             own = scores.gather(1, self.target[at][:, None])
             above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
             ranks.append((1.0 + above + ties / 2.0).double())
-        return ndcg(torch.cat(ranks).numpy(), 10)
+        found: NDArray[np.float64] = ndcg(torch.cat(ranks).numpy(), 10)
+        return found
 
     def score(self, gap: int, e_sem: Tensor, scale: float) -> float:
         """Mean of ``scores``; 0 without requests."""
@@ -88,11 +89,9 @@ class Judge:
         pairs, anchors = self.pairs[gap], self.requests.anchors
         first = self.requests.events.user_start[anchors.user[pairs.fresh]]
         session = self.requests.session
-        now, then = (
-            session[first + anchors.tau[pairs.fresh]],
-            session[first + anchors.tau[pairs.stale]],
-        )
-        return now != then
+        now = session[first + anchors.tau[pairs.fresh]]
+        differs: NDArray[np.bool_] = now != session[first + anchors.tau[pairs.stale]]
+        return differs
 
     def stale_embedding(self, gap: int) -> Tensor:
         return self.e_sem[torch.from_numpy(self.pairs[gap].stale)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from device_runtime.cues import CUES
 from shared.bundle import (
     CATALOGUE_FILE,
+    AgeRule,
     Bundle,
     CalibrationSpec,
     Manifest,
@@ -20,6 +23,7 @@ from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.settings import Settings
 from training import onnx_graphs
+from training.age_rules import UNRULED
 from training.calibration import N_CUES
 from training.parity import check_parity, packed_agreement
 from training.trained import TrainedModel
@@ -78,7 +82,10 @@ def export_bundle(
         fusion_weight=trained.projector.fusion_weight,
         candidates=settings.cloud.candidates,
         calibration=CalibrationSpec(
-            gamma_max=trained.calibration.gamma_max, top_l=settings.training.top_l
+            gamma_max=trained.calibration.gamma_max,
+            top_l=settings.training.top_l,
+            cues=CUES,
+            rules=tuple(AgeRule(**asdict(rule)) for rule in trained.calibration.rules or (UNRULED,)),
         ),
         training={
             **trained.figures,
@@ -94,13 +101,15 @@ def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> di
     config = trained.backbone.model.config
     projector, calibration = trained.projector.projector, trained.calibration
     d, m = config.dim, projector.skip.in_features
+    names = calibration.calibrator.inputs
+    part_sizes = [N_CUES if name == "cues" else d for name in names]
     graphs = {}
     with (progress or NullProgress()).task("exporting to ONNX", total=4) as task:
         graphs["encoder.onnx"] = onnx_graphs.export_encoder(trained.backbone.model)
         task.advance()
         for module, graph, widths in (
             (calibration.estimator, onnx_graphs.ESTIMATOR, [N_CUES]),
-            (calibration.calibrator, onnx_graphs.CALIBRATOR, [d, d]),
+            (calibration.calibrator, onnx_graphs.calibrator_graph(names), part_sizes),
             (projector, onnx_graphs.PROJECTOR, [m]),
         ):
             graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)

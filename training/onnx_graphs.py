@@ -35,8 +35,12 @@ ENCODER = Graph(
     ("e_str", "copy_logit"),
 )
 ESTIMATOR = Graph("estimator.onnx", ("cues",), ("r",))
-CALIBRATOR = Graph("calibrator.onnx", ("e_sem", "e_str"), ("v",))
 PROJECTOR = Graph("projector.onnx", ("text",), ("e_sem",))
+
+
+def calibrator_graph(inputs: Sequence[str]) -> Graph:
+    """The graph of a calibrator that reads ``inputs``, in this order."""
+    return Graph("calibrator.onnx", tuple(inputs), ("v",))
 
 
 def export_encoder(model: SASRec) -> bytes:

@@ -156,7 +156,8 @@ def pair_cues(
     events = requests.events
     first = events.user_start[anchors.user[pairs.fresh]]
     # A snapshot's moment is that of the request it answered: of the event that came next.
-    now, then = first + anchors.tau[pairs.fresh], first + anchors.tau[pairs.stale]
+    now = first + anchors.tau[pairs.fresh]
+    then = np.minimum(first + anchors.tau[pairs.stale], now)  # a stranger's may claim more
     if events.time_s is not None:
         out[:, 5] = cues.elapsed((events.time_s[now] - events.time_s[then]) / SECONDS_PER_HOUR)
         out[:, 6] = cues.turn(events.local_hour[now], events.local_hour[then])

@@ -2,7 +2,8 @@
 
 Compared are a device's *final scores* of all items, the whole chain of them: history -> e_str and
 copy logits, text -> e_sem, cues -> r, proposal -> bounded correction -> fused score. The arithmetic
-between the graphs is the same float64 code on both sides, so that only the graphs can differ.
+between the graphs is the same float64 code on both sides, so that only the graphs can differ; age
+rules, which are no graph, are left out.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ class _Pair:
         e_str, copy_logit = self.trained.backbone.model(vectors, *times)
         e_sem = self.trained.projector.projector(given["text"])
         r = self.trained.calibration.estimator(given["cues"])
-        v = self.trained.calibration.calibrator(e_sem, e_str)
+        calibrator = self.trained.calibration.calibrator
+        known = given | {"e_sem": e_sem, "e_str": e_str}
+        v = calibrator(*(known[name] for name in calibrator.inputs))
         named = {"e_str": e_str, "copy_logit": copy_logit, "e_sem": e_sem, "r": r, "v": v}
         return {name: tensor.numpy() for name, tensor in named.items()}
 
@@ -170,16 +173,35 @@ def _draw_inputs(
         + rng.standard_normal((batch, projector.skip.in_features)) / projector.scale.numpy()
     )
     estimator = trained.calibration.estimator
-    cues = estimator.mean.numpy() + rng.standard_normal((batch, N_CUES)) / estimator.scale.numpy()
+    spread = np.where(estimator.scale > 0, 1.0 / estimator.scale.clamp(min=1e-12), 1.0)
+    cues = estimator.mean.numpy() + rng.standard_normal((batch, N_CUES)) * spread
     drawn = {
         "age_hours": age if trained.log.time is not None else np.zeros_like(age),
         "event_hour": hours[:, :-1],
         "request_hour": hours[:, -1],
         "text": text,
         "cues": cues,
+        **_draw_parts(trained, rng, batch),
     }
     arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in drawn.items()}
     return arrays | {"item": item}
+
+
+def _draw_parts(
+    trained: TrainedModel, rng: np.random.Generator, batch: int
+) -> dict[str, NDArray[Any]]:
+    """What a calibrator knows of the time since the snapshot, spread as in training."""
+    calibrator = trained.calibration.calibrator
+    sizes = [N_CUES if n == "cues" else trained.backbone.model.config.dim for n in calibrator.inputs]
+    ends = np.cumsum(sizes)
+    drawn = {}
+    for name, stop, size in zip(calibrator.inputs, ends, sizes, strict=True):
+        if name in ("e_str_tau", "recent"):
+            mean, scale = (
+                column.numpy()[stop - size : stop] for column in (calibrator.mean, calibrator.scale)
+            )
+            drawn[name] = mean + rng.standard_normal((batch, size)) / scale
+    return drawn
 
 
 def _largest_output_difference(a: Arrays, b: Arrays) -> float:

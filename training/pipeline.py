@@ -44,7 +44,8 @@ from training.trained import TrainedModel, validation_figures
 
 T = TypeVar("T")
 VALIDATION_GAPS = (0, 1, 2, 5, 10, 20)
-STALE_PARTNERS = 6  # older snapshots that a request of the calibration block is paired with
+STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the calibrator
+TRAINING_PER_BLOCK = 2  # requests of training beside one of the calibration block
 
 
 async def train(
@@ -236,6 +237,7 @@ class TrainingRun:
                 {g: pairs_at_gap(self.anchors, self.validation, g) for g in VALIDATION_GAPS},
                 projector.fusion_weight,
                 options,
+                labelled=self.block(),
                 seed=settings.seed,
                 threads=settings.training.threads,
                 progress=progress,
@@ -244,13 +246,20 @@ class TrainingRun:
         )
 
     def calibration_pairs(self) -> Pairs:
-        """Of the calibration block, whose targets the backbone has not met; else of training."""
+        """Of the calibration block and some of training; of training alone without a block."""
+        training, block = self.rows(self.trained_on), self.block()
+        if block is None:
+            return training_pairs(self.anchors, training)
+        rng = np.random.default_rng(self.settings.seed)
+        some = rng.permutation(training)[: TRAINING_PER_BLOCK * len(block)]
+        fresh = np.union1d(block, some)
+        return block_pairs(self.anchors, fresh, rng, partners=STALE_PARTNERS)
+
+    def block(self) -> NDArray[np.int64] | None:
+        """Anchors of the calibration block, whose targets the backbone has not met."""
         if len(self.calibration) == 0:
-            return training_pairs(self.anchors, self.rows(self.trained_on))
-        fresh = self.anchors.find(self.calibration.user, self.calibration.step)
-        return block_pairs(
-            self.anchors, fresh, np.random.default_rng(self.settings.seed), partners=STALE_PARTNERS
-        )
+            return None
+        return self.anchors.find(self.calibration.user, self.calibration.step)
 
     def requests(self, backbone: TrainedBackbone, progress: Progress) -> Requests:
         """Histories encoded once; only when a stage that needs them is not reused."""

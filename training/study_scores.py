@@ -185,7 +185,7 @@ def aggregate(ranks: StepRanks) -> pl.DataFrame:
                 use = inside & ranks.last if loo else inside
                 n = np.bincount(place[use], minlength=len(users))
                 sums = {
-                    name: np.bincount(place[use], values[use], minlength=len(users))
+                    name: np.bincount(place[use], values[use], minlength=len(users)).astype(float)
                     for name, values in metrics.items()
                 }
                 some = n > 0
