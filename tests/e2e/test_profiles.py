@@ -20,7 +20,7 @@ def test_a_run_of_each_profile_ends_in_a_report_with_its_figures(tmp_path: Path,
     short = ["--set", "paper.steps=1", "--set", "paper.gaps=[0,2]", "--clock", "virtual"]
     arguments = ["simulate", *own, *QUICK, *short, "--embedder", "hashing", "--users", "8"]
     run = CliRun([*arguments, "--profile", name], tmp_path / "runs")
-    run.finish(timeout_s=300)
+    run.finish(timeout_s=900)
     latest = tmp_path / "runs" / "latest"
     summary = Summary.model_validate_json((latest / "summary.json").read_text())
     assert summary.run.profile == PRESETS[name]
