@@ -8,7 +8,7 @@ from typing import Any
 
 from loadtest.report.build import environment_of_page
 from loadtest.report.charts.comparison import RUN_COLORS, comparison_charts
-from loadtest.report.tables.comparison import comparison_table
+from loadtest.report.tables.comparison import answers_table, costs_table
 from loadtest.summary.build import build_summary
 from loadtest.summary.model import Summary, SystemSection
 from shared.errors import ConfigError, DataError
@@ -42,10 +42,11 @@ def build_comparison(run_dirs: Sequence[Path], path: Path) -> Path:
 def render_comparison(runs: dict[str, tuple[Summary, SystemSection]]) -> str:
     """The page; the same summaries give the same bytes."""
     environment, assets = environment_of_page()
+    systems = {name: system for name, (_, system) in runs.items()}
     return environment.get_template("comparison.html.j2").render(
         runs=runs,
-        table=comparison_table(runs),
-        charts=comparison_charts({name: system for name, (_, system) in runs.items()}),
+        tables=[answers_table(systems), costs_table(systems)],
+        charts=comparison_charts(systems),
         warnings=differences([summary for summary, _ in runs.values()]),
         **assets,
     )

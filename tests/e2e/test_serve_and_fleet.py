@@ -144,3 +144,35 @@ def test_a_fleet_refuses_a_cloud_of_another_bundle(
         cloud.wait(20)
     assert other.id in fleet.text()
     assert list((tmp_path / "fleet").glob("*-fleet")) == []
+
+
+def test_two_fleets_are_one_run_on_one_page(
+    exported: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, own = exported
+    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+    secret, port = {"SCALREC_DASHBOARD__TOKEN": "of these fleets"}, free_port()
+    page = f"http://127.0.0.1:{port}"
+    view = CliRun(["dashboard", "--port", str(port)], tmp_path / "view", env=secret)
+    nobody = ["--cloud", f"http://127.0.0.1:{free_port()}", "--bundle", str(bundle), *own, *QUICK]
+    fleets = [
+        CliRun(
+            ["fleet", *nobody, "--users", "5", "--duration", "4", "--seed", str(seed)],
+            tmp_path / f"fleet{seed}",
+            env=secret | {"SCALREC_DASHBOARD__PUSH_URL": page, "SCALREC_DASHBOARD__RUN": "both"},
+        )
+        for seed in range(2)
+    ]
+    with view.started() as dashboard:
+        view.wait_for(page, dashboard, timeout_s=60)
+        with fleets[0].started() as first, fleets[1].started() as second:
+            assert (first.wait(120), second.wait(120)) == (0, 0), fleets[0].text()
+        state = httpx.get(f"{page}/state", trust_env=False).json()
+        dashboard.send_signal(signal.SIGTERM)
+        assert dashboard.wait(20) == 0
+    assert state["status"] == "finished"
+    assert state["processes"] == 2
+    assert state["facts"]["run"] == "both"
+    assert state["total"]["requests"] == state["answered"] == state["due"] == 2 * 5 * 4
+    assert state["total"]["from_snapshot"] == 0
+    assert "of these fleets" not in view.text() + fleets[0].text() + fleets[1].text()
