@@ -77,8 +77,8 @@ def hashing_stack(engine: None, env: dict[str, str]) -> Iterator[Stack]:
     hashing = {"SCALREC_EMBEDDER__BACKEND": "hashing", "SCALREC_EMBEDDER__MODEL": "hashing-64"}
     stack = Stack(f"scalrec-test-{os.getpid()}", env | hashing)
     try:
-        stack("build", "secrets", "model", timeout_s=BUILD_S)
-        stack("up", "--build", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)
+        stack("build", "secrets", "model", timeout_s=BUILD_S)  # not vLLM's image, which is large
+        stack("up", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)
         yield stack
     finally:
         stack.remove()
