@@ -17,6 +17,7 @@ from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
 from device_runtime.history import History, RequestContext
 from device_runtime.inconsistency import inconsistency
 from device_runtime.item_vectors import ItemPage
+from device_runtime.lapse import SessionCount, lapse_since
 from device_runtime.models import DeviceModels
 from device_runtime.ranking import encode, rank_locally, rank_with_snapshot
 from device_runtime.refresh import Never, RefreshPolicy, RefreshState
@@ -84,6 +85,7 @@ class Device:
         self._clock = clock or UnixClock()
         self.calibrate = calibrate
         self._history = History(models.profile.window, models.profile.retain)
+        self._sessions = SessionCount()
         self._vectors = models.item_vectors()
         self._key = CacheKey(
             user,
@@ -131,6 +133,7 @@ class Device:
             page: of the item. A device without an item table learns its vector from there; an item
                 without one stays in the history, but can be neither encoded nor ranked.
         """
+        self._sessions.observe(time)
         if not 0 <= item < self._models.n_items:
             self._history.skip()
             self.unknown_items += 1
@@ -158,25 +161,32 @@ class Device:
             diagnostics = Diagnostics()
         else:
             snapshot = held.cached.snapshot
-            # A restarted device may know fewer events than its snapshot's abstract did.
-            delta = max(0, self.step - snapshot.tau)
+            lapse = lapse_since(
+                # A restarted device may know fewer events than its snapshot's abstract did.
+                max(0, self.step - snapshot.tau),
+                self._history,
+                self._sessions,
+                context,
+                has_time=models.manifest.has_time,
+            )
             ranking = rank_with_snapshot(
                 models,
                 self._vectors,
                 pool,
                 encoded,
                 seen,
-                delta=delta,
+                lapse=lapse,
                 k=k,
                 calibrate=self.calibrate,
             )
             diagnostics = Diagnostics(
-                delta,
+                lapse.delta,
                 ranking.drift,
                 ranking.omega,
                 ranking.r,
                 ranking.alpha,
                 ranking.de_norm,
+                ranking.trust,
                 snapshot.version,
                 snapshot.tau,
                 self._age_s(held),

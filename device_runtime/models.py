@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from device_runtime.cues import CUES
 from device_runtime.features import TimeFeatures
 from device_runtime.item_table import Float32Table, Int8Table, ItemTable
 from device_runtime.item_vectors import ItemVectors, KnownItems, MetVectors
@@ -26,7 +27,8 @@ _GRAPHS = {
         ("e_str", "copy_logit"),
     ),
     "estimator.onnx": (("cues",), ("r",)),
-    "calibrator.onnx": (("e_sem", "e_str"), ("v",)),
+    # A calibrator reads a subset, see Calibrator.inputs in training.
+    "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "cues"), ("v",)),
 }
 
 
@@ -39,6 +41,7 @@ class DeviceModels:
         starter: without a table the popular items whose vectors came with the models, else None.
         popular: [P] int32 items, most popular in training first: all of them, or the starter's.
         popular_count: [P] float32 their training counts.
+        proposes_from: inputs that the calibrator reads.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -60,6 +63,8 @@ class DeviceModels:
         self._encoder_ignores = tuple(set(_GRAPHS["encoder.onnx"][0]) - reads)
         self._estimator = _session(bundle, "estimator.onnx")
         self._calibrator = _session(bundle, "calibrator.onnx")
+        self.proposes_from = tuple(i.name for i in self._calibrator.get_inputs())
+        self._check_sizes(bundle)
 
     @classmethod
     def load(cls, bundle: Bundle, *, expected: DeviceProfile | None = None) -> Self:
@@ -83,6 +88,23 @@ class DeviceModels:
                 "train and export one for this profile, or change the profile settings"
             )
         return cls(bundle)
+
+    def _check_sizes(self, bundle: Bundle) -> None:
+        """Cues must be those of this device, and vectors as long as the bundle's."""
+        spec = self.manifest.calibration.cues
+        if spec != CUES:
+            raise BundleError(f"bundle {bundle.path} wants the cues {spec}, this device has {CUES}")
+        for name, session in (
+            ("estimator.onnx", self._estimator),
+            ("calibrator.onnx", self._calibrator),
+        ):
+            for given in session.get_inputs():
+                size = len(CUES) if given.name == "cues" else self.dim
+                if given.shape[-1] != size:
+                    raise BundleError(
+                        f"{bundle.file(name)} reads {given.name} of size {given.shape[-1]}, "
+                        f"not {size}"
+                    )
 
     @property
     def n_items(self) -> int:
@@ -127,14 +149,36 @@ class DeviceModels:
         return e_str[0], copy_logit[0]
 
     def reliability(self, cues: Floats) -> float:
-        """r = q_psi(c) of eq. 11 for raw cues [5]; within (0, 1)."""
+        """r = q_psi(c) of eq. 11 for raw cues [8]; within (0, 1)."""
         return float(self._estimator.run(None, {"cues": cues[None]})[0][0])
 
-    def propose(self, e_sem: Floats, e_str: Floats) -> Floats:
-        """v = g_phi([e_sem; e_str]) of eq. 12 for [d] and [d]; the unbounded proposal [d]."""
-        proposal: Floats = self._calibrator.run(None, {"e_sem": e_sem[None], "e_str": e_str[None]})[
-            0
-        ][0]
+    def propose(
+        self,
+        *,
+        e_sem: Floats,
+        e_str: Floats,
+        e_str_tau: Floats | None,
+        recent: Floats | None,
+        cues: Floats,
+    ) -> Floats:
+        """v = g_phi of eq. 12 from those inputs that the graph declares; unbounded, [d].
+
+        Args:
+            e_sem: [d] e_sem(tau). e_str: [d] e_str(t).
+            e_str_tau: [d] e_str(tau); e_str(t) stands in where it is not known.
+            recent: [d] mean vector of the items met since tau; may be None where
+                ``proposes_from`` does not name it.
+            cues: [8] raw.
+        """
+        known = {
+            "e_sem": e_sem,
+            "e_str": e_str,
+            "e_str_tau": e_str if e_str_tau is None else e_str_tau,
+            "recent": recent,
+            "cues": cues,
+        }
+        feeds = {name: known[name][None] for name in self.proposes_from}  # type: ignore[index]
+        proposal: Floats = self._calibrator.run(None, feeds)[0][0]
         return proposal
 
 

@@ -15,6 +15,7 @@ from device_runtime.features import time_features
 from device_runtime.history import History, RequestContext, Window
 from device_runtime.item_table import ItemTable
 from device_runtime.item_vectors import ItemVectors
+from device_runtime.lapse import Lapse
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import copy_bonus, fuse, structural_scores
 
@@ -29,15 +30,30 @@ class Encoded:
     Attributes:
         e_str: [d] structural embedding.
         history: [L] int32 items of the window, those without a vector left out.
+        vectors: [L, d] of these items.
+        known: [W] bool, which events of the whole window they are.
         copy_logit: [L].
         length, density: cues of the window.
     """
 
     e_str: Floats
     history: Items
+    vectors: Floats
+    known: NDArray[np.bool_]
     copy_logit: Floats
     length: float
     density: float
+
+    def recent(self, delta: int) -> Floats:
+        """[d] mean vector of the items met in the last ``delta`` events, at most the window's.
+
+        Zeros without any whose vector is known.
+        """
+        met = np.count_nonzero(self.known[-delta:]) if delta else 0
+        if met == 0:
+            return np.zeros_like(self.e_str)
+        mean: Floats = self.vectors[-met:].mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +61,7 @@ class Ranking:
     """Scores [n] of ``items`` [n], ascending by item; what calibration did, NaN where it did not.
 
     ``scores`` decide the answer, ``uncalibrated`` take the stale snapshot at face value,
-    ``structural`` are the device's alone.
+    ``structural`` are the device's alone. ``trust`` is the factor on the fusion weight in them.
     """
 
     items: Items
@@ -57,33 +73,35 @@ class Ranking:
     r: float = math.nan
     alpha: float = math.nan
     de_norm: float = math.nan
+    trust: float = math.nan
 
 
 def encode(
     models: DeviceModels, vectors: ItemVectors, history: History, context: RequestContext
 ) -> Encoded | None:
     """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
-    window = _known(history.window(), vectors)
+    whole = history.window()
+    known = vectors.known(whole.items)
+    window = whole if known.all() else _at(known, whole)
     if len(window) == 0:
         return None
     times = time_features(window, context, has_time=models.manifest.has_time)
-    e_str, copy_logit = models.encode(vectors.of(window.items)[0], times)
+    item_vectors = vectors.of(window.items)[0]
+    e_str, copy_logit = models.encode(item_vectors, times)
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
     return Encoded(
         e_str,
         window.items,
+        item_vectors,
+        known,
         copy_logit,
         cues.length(len(window), models.profile.window),
         cues.density(times.age_hours, has_time=models.manifest.has_time),
     )
 
 
-def _known(window: Window, vectors: ItemVectors) -> Window:
-    """The events whose items have vectors."""
-    known = vectors.known(window.items)
-    if known.all():
-        return window
+def _at(known: NDArray[np.bool_], window: Window) -> Window:
     return Window(window.items[known], window.time[known], window.hour[known])
 
 
@@ -94,20 +112,21 @@ def rank_with_snapshot(
     encoded: Encoded | None,
     seen: Items,
     *,
-    delta: int,
+    lapse: Lapse,
     k: int,
     calibrate: bool,
 ) -> Ranking:
-    """Cues -> r -> bounded correction -> fused scores (SCaLRec eqs. 10-14).
+    """Cues -> r -> bounded correction -> fused scores (SCaLRec eqs. 10-14), under the age rules.
 
     Args:
         vectors: what the device knows of items.
         pool: candidates of a snapshot, from ``build_pool``.
         encoded: None without history: bias and semantics then rank alone, uncorrected.
         seen: [m] int32 distinct own items, ascending.
-        delta: t - tau.
+        lapse: since the snapshot's moment.
         k: items wanted; too few candidates are filled up from the device's own knowledge.
-        calibrate: whether the correction is applied; the cues and r are reported either way.
+        calibrate: whether correction and age rules are applied; the cues and r are reported
+            either way.
     """
     cached = pool.cached
     if cached is None:
@@ -117,33 +136,63 @@ def rank_with_snapshot(
     semantic = pool.semantic
     drift = omega = r = alpha = de_norm = math.nan
     de: Floats | None = None
+    trust = 1.0
     if encoded is not None:
         ranks = cues.average_ranks(scored.structural.take(pool.omega_at))
         omega = float(cues.correlation(pool.omega_ranks, ranks))
         drift = 0.0 if cached.e_str is None else float(cues.drift(encoded.e_str, cached.e_str))
         cue_vector = cues.cue_vector(
-            delta=delta, drift=drift, omega=omega, length=encoded.length, density=encoded.density
+            delta=lapse.delta,
+            drift=drift,
+            omega=omega,
+            length=encoded.length,
+            density=encoded.density,
+            elapsed=lapse.elapsed,
+            turn=lapse.turn,
+            moved=lapse.moved,
         )
         r = models.reliability(cue_vector)
         alpha, de_norm = correction_strength(r), 0.0
-        if calibrate and alpha > 0.0:
-            proposal = models.propose(e_sem, encoded.e_str)
-            de = bounded_correction(proposal, alpha, models.manifest.calibration.gamma_max)
+        spec = models.manifest.calibration
+        correct = False
+        if calibrate:
+            trust, correct = spec.rule_at(lapse.delta).at(lapse.moved)
+        if correct and trust * alpha * spec.gamma_max > 0.0:
+            recent = encoded.recent(lapse.delta) if "recent" in models.proposes_from else None
+            proposal = models.propose(
+                e_sem=e_sem,
+                e_str=encoded.e_str,
+                e_str_tau=cached.e_str,
+                recent=recent,
+                cues=cue_vector,
+            )
+            de = bounded_correction(proposal, alpha, spec.gamma_max)
             de_norm = math.sqrt(float(de @ de))
     if pool.keep is not None:
         scored, semantic = scored.kept(pool.keep), semantic[pool.keep]
-    corrected = e_sem if de is None else e_sem + de
-    extra = _extra_items(models, scored, encoded, corrected, _barred(models, seen), k)
+    weight = models.manifest.fusion_weight
+    trusted = np.float32(weight * trust) * (e_sem if de is None else e_sem + de)
+    extra = _extra_items(models, scored, encoded, trusted, _barred(models, seen), k)
     if len(extra):
         scored = _score(vectors, np.union1d(scored.items, extra), encoded)
         semantic = scored.vectors @ e_sem
-    weight = models.manifest.fusion_weight
     uncalibrated = fuse(scored.structural, semantic, weight)
     scores = uncalibrated
     if de is not None:
-        scores = fuse(scored.structural, semantic + scored.vectors @ de, weight)
+        scores = fuse(scored.structural, semantic + scored.vectors @ de, weight * trust)
+    elif trust != 1.0:
+        scores = fuse(scored.structural, semantic, weight * trust)
     return Ranking(
-        scored.items, scores, uncalibrated, scored.structural, drift, omega, r, alpha, de_norm
+        scored.items,
+        scores,
+        uncalibrated,
+        scored.structural,
+        drift,
+        omega,
+        r,
+        alpha,
+        de_norm,
+        trust,
     )
 
 
@@ -218,15 +267,15 @@ def _extra_items(
     models: DeviceModels,
     scored: _Scored,
     encoded: Encoded | None,
-    e_sem: Floats,
+    weighted: Floats,
     barred: Items,
     k: int,
 ) -> Items:
-    """Items beside the pool: re-retrieved with the corrected e_sem, or to fill the answer."""
+    """Items beside the pool: re-retrieved with the corrected and weighted e_sem [d], or to fill
+    the answer."""
     wanted = models.profile.local_candidates
     short = len(scored.items) < k
     if models.table is not None and (wanted or short):
-        weighted = np.float32(models.manifest.fusion_weight) * e_sem
         fused = _score_table(models.table, encoded, weighted)
         return best_of_table(fused, max(wanted, k if short else 0), barred)
     return most_popular(models, k, barred)[0] if short else scored.items[:0]

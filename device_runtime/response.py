@@ -22,6 +22,8 @@ class Diagnostics:
         r: reliability of the snapshot in (0, 1); NaN if it was not estimated.
         alpha: strength 1 - r of the correction.
         de_norm: |de|, length of the correction; 0 if calibration is off.
+        trust: factor on the fusion weight that the age rule in force sets; 1 if calibration is
+            off.
         snapshot_version: 0 without a snapshot.
         snapshot_tau: -1 without a snapshot.
         snapshot_age_s: seconds since the cloud computed it; NaN without a snapshot.
@@ -33,6 +35,7 @@ class Diagnostics:
     r: float = math.nan
     alpha: float = math.nan
     de_norm: float = math.nan
+    trust: float = math.nan
     snapshot_version: int = 0
     snapshot_tau: int = -1
     snapshot_age_s: float = math.nan

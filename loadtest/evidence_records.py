@@ -42,6 +42,7 @@ class PaperRecord(NamedTuple):
     r: float
     alpha: float
     de_norm: float
+    trust: float
 
 
 class FullRecord(NamedTuple):

@@ -267,6 +267,7 @@ class Fleet:
                 r=seen.r,
                 alpha=seen.alpha,
                 de_norm=seen.de_norm,
+                trust=seen.trust,
                 snapshot_version=seen.snapshot_version,
                 snapshot_tau=seen.snapshot_tau,
                 snapshot_age_s=seen.snapshot_age_s,

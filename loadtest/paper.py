@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.candidates import build_pool
+from device_runtime.lapse import Lapse
 from device_runtime.ranking import Encoded, rank_with_snapshot
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PAPER, PaperRecord, write_records
@@ -72,6 +73,8 @@ def _user_records(
 ) -> Iterator[PaperRecord]:
     taus = {snapshot_step(step, gap) for step in steps for gap in (0, *gaps)}
     encoded = dict(requests.encode(user, taus))
+    wanted = {step: {step - snapshot_step(step, gap) for gap in gaps} for step in steps}
+    lapses = {(step, lapse.delta): lapse for step, lapse in requests.lapses(user, wanted)}
     e_sem = {tau: source.e_sem(user, tau) for tau in taus}
     retrieved = {tau: source.candidates(e_sem[tau]) for tau in taus}
     for step in steps:
@@ -79,8 +82,9 @@ def _user_records(
             tau = snapshot_step(step, gap)
             for setting, retrieved_at in (("S1", step), ("S2", tau)):
                 items, scores = retrieved[retrieved_at]
+                lapse = lapses[step, step - tau]
                 snapshot = Snapshot(str(user), tau, 0, models.bundle_id, e_sem[tau], items, scores)
-                yield _record(user, step, setting, gap, requests, models, snapshot, encoded)
+                yield _record(user, step, setting, gap, requests, models, snapshot, encoded, lapse)
 
 
 def _record(
@@ -92,14 +96,15 @@ def _record(
     models: EvaluationModels,
     snapshot: Snapshot,
     encoded: dict[int, Encoded | None],
+    lapse: Lapse,
 ) -> PaperRecord:
-    then, delta = encoded[snapshot.tau], step - snapshot.tau
+    then = encoded[snapshot.tau]
     cached = CachedSnapshot(snapshot, None if then is None else then.e_str)
     seen, target = np.unique(requests.history(user, step)), requests.target(user, step)
     pool = build_pool(models, models.table, cached, seen)
     # k = 0: too few candidates are not filled up from elsewhere.
     ranking = rank_with_snapshot(
-        models, models.table, pool, encoded[step], seen, delta=delta, k=0, calibrate=True
+        models, models.table, pool, encoded[step], seen, lapse=lapse, k=0, calibrate=True
     )
     semantic = pool.semantic if pool.keep is None else pool.semantic[pool.keep]
     return PaperRecord(
@@ -115,10 +120,11 @@ def _record(
         rank_uncalibrated=target_rank(ranking.items, ranking.uncalibrated, target),
         rank_structure=target_rank(ranking.items, ranking.structural, target),
         rank_semantic=target_rank(ranking.items, semantic, target),
-        delta=delta,
+        delta=lapse.delta,
         omega=ranking.omega,
         drift=ranking.drift,
         r=ranking.r,
         alpha=ranking.alpha,
         de_norm=ranking.de_norm,
+        trust=ranking.trust,
     )

@@ -53,6 +53,7 @@ class RequestRecord(NamedTuple):
     r: float
     alpha: float
     de_norm: float
+    trust: float
     snapshot_version: int
     snapshot_tau: int
     snapshot_age_s: float

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
@@ -21,7 +21,7 @@ from shared.interactions import Catalogue
 from shared.profile import DeviceProfile, Table
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 ONNX_FILES = ("encoder.onnx", "estimator.onnx", "calibrator.onnx", "projector.onnx")
 ARRAY_FILES = ("item_vectors.npy", "item_bias.npy", "item_popularity.npy")
 CATALOGUE_FILE = "catalogue.msgpack"
@@ -55,20 +55,57 @@ class EmbedderIdentity(BaseModel):
     dim: int = Field(ge=1)
 
 
+class AgeRule(BaseModel):
+    """How far a snapshot is trusted from an age on, up to that of the next rule.
+
+    The weights are factors on the manifest's fusion_weight; ``correct`` says whether the bounded
+    correction is added before. ``moved_*`` hold where a new session began since the snapshot.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    from_delta: int = Field(ge=0, description="t - tau in events")
+    weight: float = Field(default=1.0, ge=0)
+    correct: bool = True
+    moved_weight: float = Field(default=1.0, ge=0)
+    moved_correct: bool = True
+
+    def at(self, moved: bool) -> tuple[float, bool]:
+        """(weight, correct) of a request."""
+        return (self.moved_weight, self.moved_correct) if moved else (self.weight, self.correct)
+
+
 class CalibrationSpec(BaseModel):
-    """Constants of SCaLRec eqs. 10-14 that the device needs besides the networks."""
+    """What the device needs besides the networks to correct a snapshot (SCaLRec eqs. 10-14)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     gamma_max: float = Field(ge=0, description="radius bound on |de| at alpha = 1, in e_sem units")
     top_l: int = Field(ge=2, description="L of eq. 10")
-    cues: tuple[str, ...] = ("delta", "drift", "omega", "length", "density")
+    cues: tuple[str, ...] = (
+        *("delta", "drift", "omega", "length", "density"),
+        *("elapsed", "turn", "moved"),
+    )
+    rules: tuple[AgeRule, ...] = Field(default=(AgeRule(from_delta=0),), min_length=1)
+
+    @field_validator("rules")
+    @classmethod
+    def _in_order(cls, rules: tuple[AgeRule, ...]) -> tuple[AgeRule, ...]:
+        ages = [rule.from_delta for rule in rules]
+        if ages != sorted(set(ages)):
+            raise ValueError(f"age rules must begin at ascending ages, not at {ages}")
+        return rules
+
+    def rule_at(self, delta: int) -> AgeRule:
+        """The rule in force at an age; the first one also before it begins."""
+        return next(
+            (rule for rule in reversed(self.rules) if delta >= rule.from_delta), self.rules[0]
+        )
 
 
 class Manifest(BaseModel):
     """Everything a reader must agree with before it uses the files beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     bundle_id: str = ""
     scalrec: str
     created: str

@@ -25,6 +25,7 @@ from shared.settings import Settings
 from training import onnx_graphs
 from training.age_rules import UNRULED
 from training.calibration import N_CUES
+from training.calibration_fit import FittedCalibration
 from training.parity import check_parity, packed_agreement
 from training.trained import TrainedModel
 
@@ -85,7 +86,7 @@ def export_bundle(
             gamma_max=trained.calibration.gamma_max,
             top_l=settings.training.top_l,
             cues=CUES,
-            rules=tuple(AgeRule(**asdict(rule)) for rule in trained.calibration.rules or (UNRULED,)),
+            rules=_age_rules(trained.calibration),
         ),
         training={
             **trained.figures,
@@ -94,6 +95,11 @@ def export_bundle(
         },
     )
     return write_bundle(destination, manifest, files)
+
+
+def _age_rules(calibration: FittedCalibration) -> tuple[AgeRule, ...]:
+    """As the manifest holds them; without validation steps there are none to choose."""
+    return tuple(AgeRule(**asdict(rule)) for rule in calibration.rules or (UNRULED,))
 
 
 def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:

@@ -192,7 +192,9 @@ def _draw_parts(
 ) -> dict[str, NDArray[Any]]:
     """What a calibrator knows of the time since the snapshot, spread as in training."""
     calibrator = trained.calibration.calibrator
-    sizes = [N_CUES if n == "cues" else trained.backbone.model.config.dim for n in calibrator.inputs]
+    sizes = [
+        N_CUES if n == "cues" else trained.backbone.model.config.dim for n in calibrator.inputs
+    ]
     ends = np.cumsum(sizes)
     drawn = {}
     for name, stop, size in zip(calibrator.inputs, ends, sizes, strict=True):

@@ -86,7 +86,7 @@ async def _bench(settings: Settings, console: Console) -> None:
 
 def _abstracts(settings: Settings, log: InteractionLog) -> list[str]:
     """Real abstracts, made distinct, so that no cache of anybody answers."""
-    anchors = training_anchors(split_log(log), 12, settings.seed)
+    anchors = training_anchors(split_log(log), 12)
     writer = TemplateAbstract(log.catalogue, settings.abstract)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     needed = 2 * (ROUNDS + 1) * REQUESTS

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from device_runtime.calibration import bounded_correction
 from device_runtime.candidates import build_pool
+from device_runtime.cues import cue_vector, sessions_by_breaks
 from device_runtime.device import Device
 from device_runtime.features import time_features
 from device_runtime.history import RequestContext, Window
@@ -18,6 +19,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
+from shared.bundle import AgeRule
 from shared.profile import DeviceProfile
 from shared.snapshot import Snapshot
 from tests.support.bundles import make_bundle
@@ -30,6 +32,11 @@ LIMITS = st.fixed_dictionaries(
         "local_candidates": st.sampled_from([0, 0, 4, 100]),  # 0 without a table
         "retain": st.sampled_from(["all", "window"]),
     }
+)
+RULES = (
+    AgeRule(from_delta=0),
+    AgeRule(from_delta=2, weight=0.5, moved_weight=0.75, moved_correct=False),
+    AgeRule(from_delta=9, weight=1.5, correct=False, moved_weight=0.0),
 )
 TABLES = ("float32", "int8", "none")
 # The last says whether the item's page told the device its vector.
@@ -51,6 +58,7 @@ def models(tmp_path_factory):
                 dim=DIM,
                 repeat_policy=policy,
                 profile=profile,
+                rules=RULES,
             )
             every = EvaluationModels.load(bundle).table.of(np.arange(N_ITEMS, dtype=np.int32))
             made[policy, table] = Case(DeviceModels.load(bundle), ItemPages(bundle), *every)
@@ -175,12 +183,39 @@ def test_scores_are_the_equations(models, data):
     weight, e_sem = m.manifest.fusion_weight, snapshot.e_sem.astype(np.float64)
     stale = [s_str(i) + weight * float(vectors[i] @ e_sem) for i in candidates]
     np.testing.assert_allclose(response.uncalibrated, stale, atol=2e-5)
-    de = bounded_correction(
-        m.propose(snapshot.e_sem, e_str), d.alpha, m.manifest.calibration.gamma_max
-    )
-    assert d.de_norm == pytest.approx(float(np.linalg.norm(de)), abs=1e-5)
-    fresh = [s + weight * float(vectors[i] @ de) for s, i in zip(stale, candidates, strict=True)]
-    np.testing.assert_allclose(response.scores, fresh, atol=5e-5)
+    session = sessions_by_breaks([t for _, t, _ in events] + [1e6])
+    moved = d.delta > 0 and session[-1] != session[max(0, len(events) - d.delta)]
+    trust, correct = m.manifest.calibration.rule_at(d.delta).at(bool(moved))
+    assert d.trust == trust
+    de = np.zeros(DIM)
+    if correct and trust:
+        met = [i for i, _ in usable[-WINDOW:]][-d.delta :] if d.delta else []
+        recent = [vectors[i] for i in met if i in known]
+        then = [t for _, t in retained][-min(d.delta, len(retained))] if d.delta else 1e6
+        turned = (1 - math.cos((12.0 - then / 3600 % 168) * math.pi / 12)) / 2
+        cues = cue_vector(
+            delta=d.delta,
+            drift=d.drift,
+            omega=d.omega,
+            length=math.log1p(len(window)),
+            density=math.log1p(len(window) / (max((1e6 - window[0][1]) / 3600, 1) / 24)),
+            elapsed=math.log1p((1e6 - then) / 3600),
+            turn=turned if d.delta else 0.0,
+            moved=bool(moved),
+        )
+        proposal = m.propose(
+            e_sem=snapshot.e_sem,
+            e_str=e_str,
+            e_str_tau=cached.e_str,
+            recent=np.mean(recent, axis=0, dtype=np.float32) if recent else np.zeros_like(e_str),
+            cues=cues,
+        )
+        assert d.r == pytest.approx(m.reliability(cues), abs=1e-5)
+        de = bounded_correction(proposal, d.alpha, m.manifest.calibration.gamma_max)
+    assert d.de_norm == pytest.approx(float(np.linalg.norm(de)), abs=1e-4)
+    corrected = e_sem + de
+    fresh = [s_str(i) + trust * weight * float(vectors[i] @ corrected) for i in candidates]
+    np.testing.assert_allclose(response.scores, fresh, atol=1e-4)
     unique = sorted(set(snapshot.items.tolist()))
     if len(unique) < 3:
         return

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from shared.bundle import (
     ARRAY_FILES,
     CATALOGUE_FILE,
+    AgeRule,
     Bundle,
     CalibrationSpec,
     EmbedderIdentity,
@@ -28,6 +29,8 @@ from shared.item_files import device_tables
 from shared.profile import DeviceProfile
 
 Float32 = NDArray[np.float32]
+N_CUES = 8
+CALIBRATOR_INPUTS = ("e_sem", "e_str", "e_str_tau", "recent", "cues")
 
 
 def make_bundle(
@@ -41,6 +44,8 @@ def make_bundle(
     repeat_policy: Literal["allow", "exclude"] = "allow",
     has_time: bool = True,
     profile: DeviceProfile | None = None,
+    calibrator_inputs: Sequence[str] = CALIBRATOR_INPUTS,
+    rules: tuple[AgeRule, ...] = (AgeRule(from_delta=0),),
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -53,10 +58,11 @@ def make_bundle(
         return (scale * rng.standard_normal(shape)).astype(np.float32)
 
     profile = profile or DeviceProfile(window=window)
+    sizes = {name: N_CUES if name == "cues" else dim for name in calibrator_inputs}
     files = {
         "encoder.onnx": _encoder(dim, normal(dim, scale=0.5), normal(dim, dim, scale=0.7)),
-        "estimator.onnx": _estimator(normal(5, 1, scale=0.3)),
-        "calibrator.onnx": _calibrator(dim, normal(2 * dim, dim, scale=0.4), normal(dim)),
+        "estimator.onnx": _estimator(normal(N_CUES, 1, scale=0.3)),
+        "calibrator.onnx": _calibrator(sizes, normal(sum(sizes.values()), dim, scale=0.4)),
         "projector.onnx": _projector(normal(text_dim, dim), normal(dim, scale=0.1)),
         "item_vectors.npy": encode_array(normal(n_items, dim, scale=0.5)),
         "item_bias.npy": encode_array(normal(n_items, scale=0.1)),
@@ -81,7 +87,7 @@ def make_bundle(
         repeat_policy=repeat_policy,
         fusion_weight=0.5,
         candidates=min(20, n_items),
-        calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items)),
+        calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
     )
     return write_bundle(path, manifest, files)
 
@@ -148,11 +154,11 @@ def _encoder(dim: int, query: Float32, weight: Float32) -> bytes:
 
 def _estimator(weight: Float32) -> bytes:
     return _model(
-        {"cues": ["B", 5]},
+        {"cues": ["B", N_CUES]},
         {"r": ["B"]},
         {
-            "mean": np.array([5, 1, 0, 2, 0.5], dtype=np.float32),
-            "scale": np.array([5, 1, 1, 1, 0.5], dtype=np.float32),
+            "mean": np.array([5, 1, 0, 2, 0.5, 3, 0.5, 0.5], dtype=np.float32),
+            "scale": np.array([5, 1, 1, 1, 0.5, 2, 0.5, 0.5], dtype=np.float32),
             "weight": weight,
             "axes": np.array([1], dtype=np.int64),
         },
@@ -166,14 +172,15 @@ def _estimator(weight: Float32) -> bytes:
     )
 
 
-def _calibrator(dim: int, weight: Float32, bias: Float32) -> bytes:
+def _calibrator(sizes: Mapping[str, int], weight: Float32) -> bytes:
+    dim = weight.shape[1]
     return _model(
-        {"e_sem": ["B", dim], "e_str": ["B", dim]},
+        {name: ["B", size] for name, size in sizes.items()},
         {"v": ["B", dim]},
-        {"weight": weight, "bias": bias},
+        {"weight": weight, "bias": np.linspace(-1, 1, dim, dtype=np.float32)},
         [
-            helper.make_node("Concat", ["e_sem", "e_str"], ["both"], axis=1),
-            helper.make_node("Gemm", ["both", "weight", "bias"], ["v"]),
+            helper.make_node("Concat", list(sizes), ["all"], axis=1),
+            helper.make_node("Gemm", ["all", "weight", "bias"], ["v"]),
         ],
     )
 

@@ -121,6 +121,7 @@ def _paper(keys: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
                     r=1 - alpha,
                     alpha=alpha,
                     de_norm=2 * alpha,
+                    trust=np.where(alpha > 0.1, 0.75, 1.0),
                 )
             )
     return pl.concat(tables)
@@ -173,6 +174,7 @@ def _requests(rng: np.random.Generator, users: int, per_user: int) -> pl.DataFra
             "r": rng.uniform(0.5, 1, n),
             "alpha": rng.uniform(0, 0.5, n),
             "de_norm": rng.uniform(0, 1, n),
+            "trust": np.where(local, np.nan, 1.0),
             "snapshot_version": np.where(local, 0, 7).astype(np.uint64),
             "snapshot_tau": np.where(local, -1, 30).astype(np.int32),
             "snapshot_age_s": age,

@@ -10,8 +10,10 @@ from shared.bundle import CalibrationSpec
 
 def test_order_of_the_vector_is_the_manifests():
     assert CalibrationSpec(gamma_max=1.0, top_l=5).cues == cues.CUES
-    vector = cues.cue_vector(delta=7, drift=0.5, omega=-0.25, length=3.0, density=1.5)
-    assert vector.tolist() == [7.0, 0.5, -0.25, 3.0, 1.5]
+    vector = cues.cue_vector(
+        delta=7, drift=0.5, omega=-0.25, length=3.0, density=1.5, elapsed=2.5, turn=0.75, moved=True
+    )
+    assert vector.tolist() == [7.0, 0.5, -0.25, 3.0, 1.5, 2.5, 0.75, 1.0]
     assert vector.dtype == np.float32
 
 
@@ -69,3 +71,23 @@ def test_density_is_events_per_day_since_the_oldest_event():
 
 def test_density_of_a_burst_is_bounded():
     assert cues.density(np.zeros(50, np.float32), has_time=True) == pytest.approx(math.log1p(1200))
+
+
+def test_elapsed_is_logarithmic_and_never_negative():
+    assert cues.elapsed([0.0, math.e - 1, -5.0]).tolist() == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_turn_is_opposite_after_twelve_hours_and_back_after_a_day_or_a_week():
+    assert cues.turn([8.0, 20.0, 14.0, 32.0, 1.0], [8.0, 8.0, 8.0, 8.0, 167.0]) == pytest.approx(
+        [0.0, 1.0, 0.5, 0.0, (1 - math.cos(math.pi / 6)) / 2]
+    )
+
+
+def test_moved_says_whether_the_session_began_since():
+    assert cues.moved([0, 2, 3, 1], [0, 2, 2, 0]).tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_sessions_begin_after_breaks_longer_than_the_limit():
+    hours = np.cumsum([0.0, 1.0, cues.BREAK_HOURS, cues.BREAK_HOURS + 0.1, 0.5])
+    assert cues.sessions_by_breaks(hours * 3600).tolist() == [0, 0, 0, 1, 1]
+    assert cues.sessions_by_breaks([]).tolist() == []

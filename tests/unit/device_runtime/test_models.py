@@ -24,6 +24,11 @@ def vectors(models, items):
     return models.item_vectors().of(np.array(items, dtype=np.int32))[0]
 
 
+def propose(models, e_str, **given):
+    known = {"e_str_tau": None, "recent": e_str, "cues": np.ones(8, np.float32)} | given
+    return models.propose(e_sem=e_str, e_str=e_str, **known)
+
+
 def features(n):
     ages = np.arange(n, 0, -1, dtype=np.float32)
     return TimeFeatures(ages, ages % 168, 5.0)
@@ -36,8 +41,8 @@ def test_shapes_at_every_window_length(bundle, length):
     assert e_str.shape == (8,)
     assert copy_logit.shape == (length,)
     assert e_str.dtype == copy_logit.dtype == np.float32
-    assert models.propose(e_str, e_str).shape == (8,)
-    assert 0.0 < models.reliability(np.zeros(5, np.float32)) < 1.0
+    assert propose(models, e_str).shape == (8,)
+    assert 0.0 < models.reliability(np.zeros(8, np.float32)) < 1.0
 
 
 def test_the_encoder_sees_order_age_and_hour(bundle):
@@ -87,6 +92,38 @@ def test_a_graph_with_other_inputs_is_refused(bundle, tmp_path):
     estimator = bundle.file("estimator.onnx").read_bytes()
     with pytest.raises(BundleError, match=r"calibrator.onnx reads \('cues',\)"):
         DeviceModels.load(with_file(bundle, tmp_path / "bad", "calibrator.onnx", estimator))
+
+
+def test_inputs_of_another_size_are_refused_by_name(bundle, tmp_path):
+    wide = make_bundle(tmp_path / "wide", dim=9).file("calibrator.onnx").read_bytes()
+    with pytest.raises(BundleError, match=r"calibrator.onnx reads e_sem of size 9, not 8"):
+        DeviceModels.load(with_file(bundle, tmp_path / "bad", "calibrator.onnx", wide))
+
+
+def test_cues_that_this_device_does_not_know_are_refused(bundle, tmp_path):
+    calibration = bundle.manifest.calibration.model_copy(update={"cues": ("delta", "mood")})
+    manifest = bundle.manifest.model_copy(update={"calibration": calibration})
+    files = {n: bundle.file(n).read_bytes() for n in bundle.manifest.files}
+    with pytest.raises(BundleError, match=r"wants the cues .*mood"):
+        DeviceModels.load(write_bundle(tmp_path / "other", manifest, files))
+
+
+def test_a_calibrator_gets_the_inputs_that_its_graph_declares(bundle, tmp_path):
+    paper = make_bundle(tmp_path / "paper", calibrator_inputs=("e_sem", "e_str"))
+    context, plain = DeviceModels.load(bundle), DeviceModels.load(paper)
+    assert context.proposes_from == ("e_sem", "e_str", "e_str_tau", "recent", "cues")
+    assert plain.proposes_from == ("e_sem", "e_str")
+    e_str = np.linspace(-1, 1, 8, dtype=np.float32)
+    changes = (
+        {"e_str_tau": e_str * 2}, {"recent": e_str * 2}, {"cues": np.zeros(8, np.float32)},
+    )  # fmt: skip
+    for change in changes:
+        assert not np.array_equal(propose(context, e_str), propose(context, e_str, **change))
+        np.testing.assert_array_equal(propose(plain, e_str), propose(plain, e_str, **change))
+    np.testing.assert_array_equal(
+        propose(context, e_str), propose(context, e_str, e_str_tau=e_str), "e_str(t) stands in"
+    )
+    assert propose(plain, e_str, recent=None).shape == (8,)
 
 
 def test_an_encoder_may_leave_out_inputs_that_it_never_reads(bundle, tmp_path):

@@ -93,7 +93,7 @@ async def test_ranks_are_those_of_a_device_that_holds_the_snapshot(tmp_path: Pat
     # With repeats excluded a device, too, ranks the candidates alone.
     models = EvaluationModels.load(make_bundle(tmp_path / "bundle", repeat_policy="exclude"))
     log, source = make_log(), SeededSource(models)
-    steps = split_log(log, test_steps=3).test()
+    steps = split_log(log, test_steps=10).test()
     path = run_paper(tmp_path, log, steps, models, source, gaps=(5,))
     requests = LogRequests(log, models)
     ranked = 0

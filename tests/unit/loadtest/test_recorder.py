@@ -22,7 +22,7 @@ REQUEST_COLUMNS = (
     "finished_s:double latency_scheduled_ms:double latency_service_ms:double source:string "
     "rank:double rank_uncalibrated:double rank_structure:double rank_popularity:double "
     "rank_frequency:double rank_decayed:double n_candidates:int32 delta:int32 omega:double "
-    "drift:double r:double alpha:double de_norm:double snapshot_version:uint64 "
+    "drift:double r:double alpha:double de_norm:double trust:double snapshot_version:uint64 "
     "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool"
 )
 REFRESH_COLUMNS = (
@@ -34,7 +34,7 @@ REFRESH_COLUMNS = (
 
 def request(n: int) -> RequestRecord:
     ranks = (float("inf"), 1.0, 2.5, 3.0, 4.0, 5.0)
-    cues = (-1, float("nan"), 0.25, 0.5, 0.5, float("nan"))
+    cues = (-1, float("nan"), 0.25, 0.5, 0.5, float("nan"), 0.75)
     return RequestRecord(
         n, 2, 3, True, 0.1 * n, 0.2, 0.3, 1.0, 2.0, "local", *ranks, 30, *cues,
         2**63 + n, -1, float("nan"), "closed", False,

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from shared.bundle import (
     ARRAY_FILES,
     CATALOGUE_FILE,
     MANIFEST,
     ONNX_FILES,
+    AgeRule,
     CalibrationSpec,
     EmbedderIdentity,
     Manifest,
@@ -138,7 +140,7 @@ def test_any_altered_field_of_the_manifest_is_noticed(path, field):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content.update(format="2"),
+        lambda content: content.update(format="3"),
         lambda content: content.update(unknown=1),
         lambda content: content.pop("dim"),
         lambda content: content["files"]["encoder.onnx"].update(sha256="zz"),
@@ -151,10 +153,10 @@ def test_malformed_manifest_is_named(path, change):
         load_bundle(path)
 
 
-@pytest.mark.parametrize("other", [1, 3])
+@pytest.mark.parametrize("other", [1, 2, 4])
 def test_a_bundle_of_another_format_says_what_to_do(path, other):
     edit(path, lambda content: content.update(format=other))
-    with pytest.raises(BundleError, match=rf"bundle format {other}, .* reads format 2; run .*exp"):
+    with pytest.raises(BundleError, match=rf"bundle format {other}, .* reads format 3; run .*exp"):
         load_bundle(path)
 
 
@@ -230,3 +232,26 @@ def test_a_move_that_fails_halfway_puts_the_old_bundle_back(path, monkeypatch):
     with pytest.raises(BundleError, match="no space left"):
         write_bundle(path, manifest(fusion_weight=0.7), FILES)
     assert load_bundle(path).id == before
+
+
+def test_the_rule_in_force_is_the_last_that_began():
+    rules = (AgeRule(from_delta=1), AgeRule(from_delta=4, weight=0.5, moved_correct=False))
+    spec = CalibrationSpec(gamma_max=1.0, top_l=5, rules=rules)
+    assert [spec.rule_at(delta) for delta in (0, 1, 3)] == [rules[0]] * 3
+    assert [spec.rule_at(delta) for delta in (4, 1000)] == [rules[1]] * 2
+    assert rules[1].at(moved=False) == (0.5, True)
+    assert rules[1].at(moved=True) == (1.0, False)
+    assert CalibrationSpec(gamma_max=1.0, top_l=5).rule_at(9).at(moved=True) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (),
+        (AgeRule(from_delta=3), AgeRule(from_delta=3)),
+        (AgeRule(from_delta=3), AgeRule(from_delta=0)),
+    ],
+)
+def test_rules_out_of_order_or_none_are_refused(rules):
+    with pytest.raises(ValidationError, match="rules"):
+        CalibrationSpec(gamma_max=1.0, top_l=5, rules=rules)
