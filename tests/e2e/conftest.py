@@ -12,9 +12,12 @@ from playwright.sync_api import Browser, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium, headless. SCALREC_CHROMIUM names another one."""
+    """The system's Chromium, headless. SCALREC_CHROMIUM names another one.
+
+    Per module: while Playwright is there an event loop runs, and no test can start its own.
+    """
     path = os.environ.get("SCALREC_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.fail(

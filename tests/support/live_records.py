@@ -14,7 +14,8 @@ from loadtest.ticker import ReplayTick
 def request(**known: Any) -> RequestRecord:
     """An answered request at second 0, from a snapshot two events old."""
     values: dict[str, Any] = dict.fromkeys(RequestRecord._fields, 0) | {
-        "scheduled_s": 0.0, "finished_s": 0.0, "latency_scheduled_ms": 3.0, "latency_service_ms": 2.0,
+        "scheduled_s": 0.0, "finished_s": 0.0,
+        "latency_scheduled_ms": 3.0, "latency_service_ms": 2.0,
         "source": "snapshot", "rank": 1.0, "rank_uncalibrated": 3.0, "rank_structure": math.inf,
         "delta": 2, "snapshot_age_s": 4.0, "breaker": "closed", "cloud_up": True,
     }  # fmt: skip

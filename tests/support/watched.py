@@ -113,3 +113,5 @@ def watched_replay(folder: Path, bundle: Bundle, settings: Settings) -> Iterator
             yield watched
         finally:
             thread.join(60)
+            if watched.errors:
+                raise watched.errors[0]
