@@ -154,7 +154,8 @@ def test_two_fleets_are_one_run_on_one_page(
     secret, port = {"SCALREC_DASHBOARD__TOKEN": "of these fleets"}, free_port()
     page = f"http://127.0.0.1:{port}"
     view = CliRun(["dashboard", "--port", str(port)], tmp_path / "view", env=secret)
-    nobody = ["--cloud", f"http://127.0.0.1:{free_port()}", "--bundle", str(bundle), *own, *QUICK]
+    nobody = ["--cloud", f"http://127.0.0.1:{free_port()}", "--set", "cloud.auth=off"]
+    nobody += ["--bundle", str(bundle), *own, *QUICK]
     fleets = [
         CliRun(
             ["fleet", *nobody, "--users", "5", "--duration", "4", "--seed", str(seed)],
