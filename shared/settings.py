@@ -98,15 +98,23 @@ class TrainingSettings(_Section):
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
     batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")
     test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
-    validation_steps: int = Field(default=1, ge=1)
+    validation_steps: int = Field(
+        default=3, ge=1, description="steps before them on which epochs and rules are chosen"
+    )
     calibration_steps: int = Field(
-        default=0,
+        default=5,
         ge=0,
         description="last training events of each user kept from the backbone, so that projector "
         "and calibrator are fitted where structure is honest",
     )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=20, ge=1)
+    horizon: int = Field(
+        default=1,
+        ge=1,
+        description="a training abstract's target is one of the next so many events: cached "
+        "candidates then stay useful for longer",
+    )
     gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")
     temperature: float = Field(default=1.0, gt=0)
     lambda_rel: float = Field(default=1.0, ge=0)

@@ -47,7 +47,10 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
 def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOptions:
     options = settings.training
     return ProjectorOptions(
-        epochs=options.semantic_epochs, dropout=options.dropout, exclude_seen=policy == "exclude"
+        epochs=options.semantic_epochs,
+        dropout=options.dropout,
+        horizon=options.horizon,
+        exclude_seen=policy == "exclude",
     )
 
 

@@ -212,6 +212,7 @@ class TrainingRun:
                 self.rows(self.trained_on),
                 self.anchors.find(self.validation.user, self.validation.step),
                 projector_options(settings, self.policy),
+                stop=self.split.calibration_start,
                 seed=settings.seed,
                 threads=settings.training.threads,
                 progress=progress,

@@ -68,6 +68,9 @@ class ProjectorOptions(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    horizon: int = Field(
+        default=1, ge=1, description="a training target is one of the next so many events"
+    )
     exclude_seen: bool = False
 
 
@@ -90,6 +93,7 @@ def fit_projector(
     validation: NDArray[np.int64],
     options: ProjectorOptions,
     *,
+    stop: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int = 2,
     progress: Progress | None = None,
@@ -105,6 +109,9 @@ def fit_projector(
     Args:
         text: [A, m] embedding of every row's abstract.
         training, validation: rows of ``requests``.
+        stop: [U] first event of each user that may not be a target of training; needed for a
+            horizon beyond 1. A cached snapshot serves requests to come, not only its own: with a
+            longer horizon its candidates stay useful for longer.
 
     Raises:
         DataError: nothing to train on, or the loss is not finite.
@@ -119,7 +126,7 @@ def fit_projector(
         d = requests.e_str.shape[1]
         projector = Projector(text.shape[1], d, dropout=options.dropout)
         projector.fit_normaliser(text_AM[rows])
-        fit = _Fit(requests, text_AM, projector, options)
+        fit = _Fit(requests, text_AM, projector, options, stop, seed)
         best, best_epoch, best_state = -math.inf, 0, copy.deepcopy(projector.state_dict())
         with (progress or NullProgress()).task("fitting the projector", options.epochs) as task:
             for epoch in range(1, options.epochs + 1):
@@ -154,9 +161,16 @@ class _Judged:
 
 class _Fit:
     def __init__(
-        self, requests: Requests, text: Tensor, projector: Projector, options: ProjectorOptions
+        self,
+        requests: Requests,
+        text: Tensor,
+        projector: Projector,
+        options: ProjectorOptions,
+        stop: NDArray[np.int64] | None,
+        seed: int,
     ) -> None:
-        self.requests, self.text = requests, text
+        self.requests, self.text, self.stop = requests, text, stop
+        self.rng = np.random.default_rng(seed)
         self.projector, self.options = projector, options
         self.optimizer = torch.optim.AdamW(
             projector.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -180,11 +194,21 @@ class _Fit:
 
     def loss(self, index: Tensor) -> Tensor:
         e_sem = self.projector(self.text[index])
-        table, target = self.requests.table, self.requests.target[index]
+        table, target = self.requests.table, self._target(index.numpy())
         barred = self._barred(index) if self.options.exclude_seen else None
         log_z = linear_logsumexp(e_sem, table.vectors, torch.zeros_like(table.bias), barred)
         loss: Tensor = (log_z - (e_sem * table(target)).sum(-1)).mean()
         return loss
+
+    def _target(self, rows: NDArray[np.int64]) -> Tensor:
+        """[B] the item of an event drawn from the next ``horizon``."""
+        requests, horizon = self.requests, self.options.horizon
+        if horizon == 1 or self.stop is None:
+            return requests.target[torch.from_numpy(rows)]
+        user, tau = requests.anchors.user[rows], requests.anchors.tau[rows]
+        room = np.clip(self.stop[user] - tau, 1, horizon)
+        event = requests.events.user_start[user] + tau + self.rng.integers(0, room)
+        return torch.from_numpy(requests.events.item[event].astype(np.int64))
 
     def _barred(self, index: Tensor) -> Tensor:
         """[B, E] what the user of each row had, the shorter ones filled up with their first."""

@@ -26,7 +26,8 @@ def test_layers_lie_over_one_another() -> None:
     cell = Cell("redial", "tiny", "gamma-.2", 0)
     settings = settings_over(overrides_of(sweeps, cell))
     assert settings.training.gamma_max == 0.2  # the variant's
-    assert settings.training.test_steps == 20  # the base's
+    assert settings.training.test_steps == 10  # the log's
+    assert settings.training.calibration_steps == 8  # the base's
     assert settings.profile.window == 10  # the profile's
     redial = spec.load("gates"), Cell("redial", "tiny", "base", 0)
     assert settings_over(overrides_of(*redial)).paper.gaps == (0, 1, 2, 5, 10, 20)  # the log's
