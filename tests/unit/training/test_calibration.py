@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from device_runtime.calibration import bounded_correction
 from training.calibration import (
+    N_CUES,
     Calibrator,
     Estimator,
     correction,
@@ -154,7 +155,7 @@ def test_eq_21_trains_both_networks() -> None:
     def gradients(gamma_max: float, lambda_rel: float) -> tuple[float, float]:
         for network in (estimator, calibrator):
             network.zero_grad()
-        r, v = estimator(torch.randn(B, 5)), calibrator(stale, e_str)
+        r, v = estimator(torch.randn(B, N_CUES)), calibrator(stale, e_str)
         corrected = stale + correction(v, 1 - r, gamma_max)
         logs = [
             log_distribution(torch.einsum("bd,bcd->bc", e, items), 1.0, valid)
@@ -182,16 +183,17 @@ def test_eq_21_trains_both_networks() -> None:
 
 def test_normalisers_bring_inputs_to_unit_scale() -> None:
     torch.manual_seed(1)
-    cues = torch.randn(500, 5) * torch.tensor([10.0, 0.1, 1.0, 2.0, 0.0]) + 7
+    cues = torch.randn(500, 8) * torch.tensor([10.0, 0.1, 1.0, 2.0, 0.0, 3.0, 0.3, 0.5]) + 7
     estimator = Estimator()
     estimator.fit_normaliser(cues)
     normal = (cues - estimator.mean) * estimator.scale
-    torch.testing.assert_close(normal.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
-    torch.testing.assert_close(normal.std(0)[:4], torch.ones(4), atol=0.01, rtol=0)
+    torch.testing.assert_close(normal.mean(0), torch.zeros(8), atol=1e-4, rtol=0)
+    varied = [0, 1, 2, 3, 5, 6, 7]
+    torch.testing.assert_close(normal.std(0)[varied], torch.ones(7), atol=0.01, rtol=0)
     assert not normal[:, 4].abs().gt(1e-5).any()  # a constant cue stays harmless
     calibrator = Calibrator(3)
     e_sem, e_str = torch.randn(500, 3) * 5 + 1, torch.randn(500, 3) * 0.01
-    calibrator.fit_normaliser(e_sem, e_str)
+    calibrator.fit_normaliser((e_sem, e_str))
     both = (torch.cat([e_sem, e_str], -1) - calibrator.mean) * calibrator.scale
     for half in both.chunk(2, -1):
         assert half.square().mean().item() == pytest.approx(1.0, abs=0.01)

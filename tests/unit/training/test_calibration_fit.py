@@ -35,7 +35,7 @@ def make() -> tuple[Requests, torch.Tensor, Pairs, dict[int, Pairs]]:
     """e_sem points at the kind the user wants now; e_str says it too, but not in item scores."""
     log = drifting_log(users=40, events=40)
     split = split_log(log, test_steps=2)
-    trained_on = training_anchors(split, 12, seed=0)
+    trained_on = training_anchors(split, 12)
     anchors = merge(trained_on, stale_anchors(split.validation(), GAPS))
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=6, return_mechanism=False)).eval()

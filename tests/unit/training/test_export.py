@@ -88,7 +88,7 @@ def test_bundle_loads_and_says_what_it_is(bundle: Bundle, trained: TrainedModel)
 
 def test_same_network_same_bytes(trained: TrainedModel) -> None:
     estimator = trained.calibration.estimator
-    assert export_rows(estimator, ESTIMATOR, [5]) == export_rows(estimator, ESTIMATOR, [5])
+    assert export_rows(estimator, ESTIMATOR, [8]) == export_rows(estimator, ESTIMATOR, [8])
 
 
 def test_graphs_keep_the_contract(graphs: dict[str, bytes]) -> None:
@@ -108,10 +108,13 @@ def test_graphs_keep_the_contract(graphs: dict[str, bytes]) -> None:
         ("encoder", "request_hour"): ("B",),
         ("encoder", "e_str"): ("B", 16),
         ("encoder", "copy_logit"): ("B", "L"),
-        ("estimator", "cues"): ("B", 5),
+        ("estimator", "cues"): ("B", 8),
         ("estimator", "r"): ("B",),
         ("calibrator", "e_sem"): ("B", 16),
         ("calibrator", "e_str"): ("B", 16),
+        ("calibrator", "e_str_tau"): ("B", 16),
+        ("calibrator", "recent"): ("B", 16),
+        ("calibrator", "cues"): ("B", 8),
         ("calibrator", "v"): ("B", 16),
         ("projector", "text"): ("B", 32),
         ("projector", "e_sem"): ("B", 16),
@@ -163,7 +166,7 @@ def test_export_leaves_the_callers_random_state_alone(trained: TrainedModel) -> 
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    export_rows(trained.calibration.estimator, ESTIMATOR, [5])
+    export_rows(trained.calibration.estimator, ESTIMATOR, [8])
     assert torch.equal(torch.rand(1), expected)
 
 

@@ -26,8 +26,8 @@ LOG = drifting_log()
 def settings_for(folder: Path, **training: object) -> Settings:
     small = {
         "dim": 16, "layers": 1, "epochs": 1, "restart_epochs": 1, "test_steps": 2,
-        "abstracts_per_user": 6, "semantic_epochs": 2, "calibration_epochs": 2, "top_l": 5,
-        "threads": 1,
+        "validation_steps": 1, "calibration_steps": 2, "abstracts_per_user": 6,
+        "semantic_epochs": 2, "calibration_epochs": 2, "top_l": 5, "threads": 1,
     }  # fmt: skip
     return load_settings(
         work_dir=folder / "runs",

@@ -25,7 +25,7 @@ def make(returns: bool = True) -> tuple[Requests, np.ndarray, np.ndarray, np.nda
     """Requests whose structure knows nothing, and texts that tell the kind the user wants next."""
     log = drifting_log(users=30, events=30, returns=returns)
     split = split_log(log, test_steps=2)
-    trained_on = training_anchors(split, 12, seed=0)
+    trained_on = training_anchors(split, 12)
     anchors = merge(trained_on, stale_anchors(split.validation(), (0, 5)))
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=5, return_mechanism=False)).eval()
@@ -103,19 +103,20 @@ def test_excluding_seen_items_leaves_repeats_out_of_training() -> None:
     options = QUICK.model_copy(update={"epochs": 1, "exclude_seen": True})
     fitted = fit(requests, text, training, validation, options, seed=0, threads=1)
     assert np.isfinite(fitted.validation_fused)
-    fresh = requests.fresh_targets()
-    assert 0 < fresh[training].sum() < len(training)
+    fresh = requests.fresh_targets(training)
+    assert 0 < fresh.sum() < len(training)
     with pytest.raises(DataError, match="no user has enough events"):
-        fit(requests, text, training[~fresh[training]], validation, options)
+        fit(requests, text, training[~fresh], validation, options)
 
 
 def test_fresh_targets_are_items_the_user_never_had() -> None:
     requests, *_ = make()
     anchors, events = requests.anchors, requests.events
+    fresh = requests.fresh_targets(np.arange(len(anchors)))
     for row in range(0, len(anchors), 11):
         first = events.user_start[anchors.user[row]]
         had = set(events.item[first : first + anchors.tau[row]].tolist())
-        assert requests.fresh_targets()[row] == (int(requests.target[row]) not in had)
+        assert fresh[row] == (int(requests.target[row]) not in had)
 
 
 def test_divergence_is_an_error() -> None:
