@@ -85,9 +85,7 @@ def _decode(bundle: Bundle, name: str, *more: str) -> dict[str, NDArray[Any]]:
         raise BundleError(f"{path} does not hold packed item vectors: {error}") from error
 
 
-def _packed(
-    bundle: Bundle, name: str, arrays: dict[str, NDArray[Any]], n: int
-) -> PackedVectors:
+def _packed(bundle: Bundle, name: str, arrays: dict[str, NDArray[Any]], n: int) -> PackedVectors:
     path, dim = bundle.file(name), bundle.manifest.dim
     shapes = {"codes": ((n, dim), np.int8), "scale": ((n,), np.float32), "bias": ((n,), np.float16)}
     for key, (shape, kind) in shapes.items():

@@ -1,0 +1,144 @@
+"""What is learned, from which log, and how it is judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings_section import Section
+
+
+class LogSettings(Section):
+    """Which interactions to use."""
+
+    name: str = Field(
+        default="movielens-100k",
+        description="a known log (`scalrec data list`), or a short name for your own",
+    )
+    path: Path | None = Field(default=None, description="your own csv, tsv, parquet or .inter file")
+    columns: str | None = Field(
+        default=None, description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns"
+    )
+    items: Path | None = Field(default=None, description="file with item id and item text")
+    min_events: int | None = Field(
+        default=None,
+        ge=3,
+        description="users with fewer events are left out; unset: 5, or what the known log says",
+    )
+    repeat_policy: Literal["auto", "allow", "exclude"] = Field(
+        default="auto",
+        description="may an item the user already had be recommended; auto: yes if users return",
+    )
+
+
+class EmbedderSettings(Section):
+    """The text model behind item vectors and semantic user embeddings."""
+
+    backend: Literal["vllm", "transformers", "hashing"] = "vllm"
+    model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
+    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
+    api_key: SecretStr | None = None
+    python: Path | None = Field(default=None, description="python of the vLLM environment")
+    batch_size: int = Field(default=64, ge=1)
+    concurrency: int = Field(default=4, ge=1, description="batches in flight while embedding a log")
+    max_tokens: int = Field(default=256, ge=16)
+    deadline_s: float = Field(
+        default=3.0,
+        gt=0,
+        description="for one request on the serving path; below the devices' own deadline, so that "
+        "a stale answer still reaches them",
+    )
+    start_timeout_s: float = Field(default=300.0, gt=0)
+    extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
+    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
+
+
+class TrainingSettings(Section):
+    """Backbone, projector and calibration."""
+
+    dim: int = Field(default=64, ge=8)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    return_mechanism: bool = Field(default=True, description="copy logits over the own history")
+    epochs: int = Field(default=8, ge=1)
+    restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
+    curriculum_window: int | None = Field(
+        default=50,
+        ge=1,
+        description="longest window of the epochs before the warm restart; the restart trains at "
+        "the profile's own; None = all do",
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
+    batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
+    batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")
+    test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
+    validation_steps: int = Field(
+        default=3, ge=1, description="steps before them on which epochs and rules are chosen"
+    )
+    calibration_steps: int = Field(
+        default=5,
+        ge=0,
+        description="last training events of each user kept from the backbone, so that projector "
+        "and calibrator are fitted where structure is honest",
+    )
+    abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
+    semantic_epochs: int = Field(default=20, ge=1)
+    horizon: int = Field(
+        default=1,
+        ge=1,
+        description="a training abstract's target is one of the next so many events: cached "
+        "candidates then stay useful for longer",
+    )
+    gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")
+    temperature: float = Field(default=1.0, gt=0)
+    lambda_rel: float = Field(default=1.0, ge=0)
+    lambda_reg: float = Field(default=1e-4, ge=0)
+    top_l: int = Field(default=50, ge=2)
+    proposal: Literal["paper", "context"] = Field(
+        default="context",
+        description="what a correction is made from: paper: e_sem(tau) and e_str(t); context: also "
+        "e_str(tau), the items met since, and the cues",
+    )
+    residual: bool = Field(default=True, description="the correction adds a residual")
+    gate: bool = Field(default=True, description="the correction can also discount e_sem")
+    estimator: Literal["learned", "fixed", "none"] = Field(
+        default="learned", description="fixed: r = .5 always; none: corrections are not bounded"
+    )
+    severity: Literal["kl", "quantile"] = Field(
+        default="quantile",
+        description="target of r: kl: exp(-D) as in the paper; quantile: its place among all pairs",
+    )
+    label_weight: float = Field(
+        default=0.5, ge=0, le=1, description="of the true target beside the fresh teacher"
+    )
+    ignored_cues: tuple[
+        Literal["delta", "drift", "omega", "length", "density", "elapsed", "turn", "moved"], ...
+    ] = Field(default=(), description="cues that estimator and calibrator may not see")
+    age_rules: bool = Field(
+        default=True,
+        description="choose on validation, by age of the snapshot, how far it is trusted",
+    )
+    calibration_epochs: int = Field(default=30, ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+class PaperSettings(Section):
+    """Controlled staleness, as in SCaLRec section 5: S1 and S2 at fixed gaps."""
+
+    gaps: tuple[int, ...] = Field(
+        default=(0, 5, 10, 20), description="ages in events; 0 is always among them"
+    )
+    steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
+    half_life: float = Field(default=20.0, gt=0, description="of the decayed counter, in events")
+    bootstrap: int = Field(default=2000, ge=100)
+
+    @field_validator("gaps")
+    @classmethod
+    def _with_the_fresh_one(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
+        if any(gap < 0 for gap in gaps):
+            raise ValueError("a gap is a number of events, 0 or more")
+        return tuple(sorted({0, *gaps}))  # what staleness costs is measured against gap 0
