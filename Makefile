@@ -39,6 +39,7 @@ test-compose: env  ## only the tests that bring the stack up
 	@$(RUN) pytest -m compose $(ARGS)
 
 test: env  ## everything needed to run the tests, and runs them
+	@$(PYTHON_FOUND) scripts/bootstrap.py ray
 	@$(RUN) pytest $(ARGS)
 
 check:  ## ruff, mypy, import rules

@@ -2,7 +2,8 @@
 
     python3 scripts/bootstrap.py product   everything but vLLM, and this checkout's .venv
     python3 scripts/bootstrap.py vllm      the vLLM server's environment (Linux)
-    python3 scripts/bootstrap.py all       both, side by side
+    python3 scripts/bootstrap.py ray       the product, and Ray for fleets of many machines
+    python3 scripts/bootstrap.py all       product and vLLM, side by side
     python3 scripts/bootstrap.py prune     remove cached environments of older locks
 
 Environments are kept in a user cache ($SCALREC_CACHE, else $XDG_CACHE_HOME/scalrec, else
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["product", "vllm", "all", "prune"])
+    parser.add_argument("what", choices=["product", "vllm", "ray", "all", "prune"])
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 def bootstrap(what: str, commands: Commands, progress: Progress) -> int:
     """Install what is asked for; returns the exit code."""
     started = time.monotonic()
-    kinds = ["product", "vllm"] if what == "all" else [what]
+    kinds = {"all": ["product", "vllm"], "ray": ["product", "ray"]}.get(what, [what])
     wanted = [CachedEnvironment(kind, commands, progress) for kind in kinds]
     if any(not environments.is_complete(e.path) for e in wanted):
         progress.say(f"Installing into {default_cache_dir()} (first time: some minutes)")
@@ -95,10 +96,12 @@ def bootstrap(what: str, commands: Commands, progress: Progress) -> int:
             thread.join(0.2)  # in slices, so that Ctrl-C is seen at once
     for kind, message in errors.items():
         print(f"\nThe {kind} environment could not be installed: {message}", file=sys.stderr)
-    if "product" in errors:
+    if "product" in errors or "ray" in errors:
         return EXIT_FAILED
     if "vllm" in errors:
         return EXIT_NO_VLLM
+    if what == "ray":
+        Checkout(ROOT, commands, progress).add("ray", environments.environment_dir("ray"))
     progress.say(f"{' and '.join(kinds)} ready ({time.monotonic() - started:.1f} s)")
     return 0
 

@@ -1,4 +1,4 @@
-"""Where the two Python environments live, and how the vLLM one is found.
+"""Where the Python environments live, and how the vLLM one is found.
 
 Needs nothing installed: ``scripts/bootstrap.py`` runs this first of all, so that the program which
 makes an environment and the one which looks for it compute the same place.
@@ -16,6 +16,7 @@ from shared.paths import default_cache_dir
 LOCKS: dict[str, tuple[str, ...]] = {
     "product": ("product.txt", "product-nodeps.txt"),
     "vllm": ("vllm.txt",),
+    "ray": ("ray.txt",),
 }
 COMPLETE_MARKER = ".complete"
 FAILED_MARKER = ".failed"

