@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.metrics import ndcg
 from training.age_rules import AgeRule, apply_rule, rule_at
+from training.held_out import HeldOut
 from training.pairs import Pairs
 from training.requests import Requests
-
-MAX_ROWS = 4096  # keeps the structural scores of all of them in memory, [rows, I]
 
 
 @dataclass(frozen=True)
@@ -47,42 +45,16 @@ class Judge:
     ) -> None:
         self.requests, self.e_sem, self.fusion_weight = requests, e_sem, fusion_weight
         rows = next(iter(gaps.values())).fresh if gaps else np.empty(0, dtype=np.int64)
-        kept = np.arange(len(rows))
-        if exclude_seen and len(rows):
-            kept = np.flatnonzero(requests.fresh_targets(rows))
-        if len(kept) > MAX_ROWS:
-            kept = np.sort(np.random.default_rng(0).choice(kept, MAX_ROWS, replace=False))
-        self.pairs = {gap: pairs[kept] for gap, pairs in gaps.items()}
-        self.vectors = requests.table.vectors.detach()
-        index = torch.from_numpy(rows[kept])
-        self.structural = (
-            torch.cat(
-                [_structural(requests, part, exclude_seen) for part in torch.split(index, 256)]
-            )
-            if len(index)
-            else torch.empty(0, len(self.vectors))
-        )
-        self.target = requests.target[index]
+        self.held = HeldOut(requests, rows, exclude_seen=exclude_seen)
+        self.pairs = {gap: pairs[self.held.kept] for gap, pairs in gaps.items()}
 
-    @torch.no_grad()
     def scores(self, gap: int, e_sem: Tensor, scale: float) -> NDArray[np.float64]:
         """[P] NDCG@10 of s_str + scale * w * <e_sem, v_i> for e_sem [P, d]."""
-        ranks = [torch.empty(0, dtype=torch.float64)]
-        for at in torch.split(torch.arange(len(self.target)), 512):
-            scores = self.structural[at]
-            if scale:
-                scores = torch.addmm(
-                    scores, e_sem[at], self.vectors.T, alpha=scale * self.fusion_weight
-                )
-            own = scores.gather(1, self.target[at][:, None])
-            above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
-            ranks.append((1.0 + above + ties / 2.0).double())
-        found: NDArray[np.float64] = ndcg(torch.cat(ranks).numpy(), 10)
-        return found
+        return self.held.ndcg10(e_sem, scale * self.fusion_weight)
 
     def score(self, gap: int, e_sem: Tensor, scale: float) -> float:
         """Mean of ``scores``; 0 without requests."""
-        return float(self.scores(gap, e_sem, scale).mean()) if len(self.target) else 0.0
+        return self.held.mean(e_sem, scale * self.fusion_weight)
 
     def moved(self, gap: int) -> NDArray[np.bool_]:
         """[P] whether a new session began between snapshot and request."""
@@ -120,10 +92,3 @@ class Judge:
                 calibrated=self.score(gap, ruled, 1.0),
             )
         return found
-
-
-def _structural(requests: Requests, index: Tensor, exclude_seen: bool) -> Tensor:
-    scores = requests.structural(index)
-    if exclude_seen:
-        scores[requests.seen(index)] = -torch.inf
-    return scores

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from shared.errors import DataError
 from shared.progress import NullProgress, Progress
 from training.determinism import reproducible
+from training.held_out import HeldOut
 from training.objective import linear_logsumexp
-from training.requests import Requests, fused_ranks, mean_ndcg10
+from training.requests import Requests
 
 HIDDEN = 256
 WEIGHT_GRID = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -126,12 +127,13 @@ def fit_projector(
         d = requests.e_str.shape[1]
         projector = Projector(text.shape[1], d, dropout=options.dropout)
         projector.fit_normaliser(text_AM[rows])
+        held = HeldOut(requests, validation, exclude_seen=options.exclude_seen)
         fit = _Fit(requests, text_AM, projector, options, stop, seed)
         best, best_epoch, best_state = -math.inf, 0, copy.deepcopy(projector.state_dict())
         with (progress or NullProgress()).task("fitting the projector", options.epochs) as task:
             for epoch in range(1, options.epochs + 1):
                 loss = fit.epoch(rows, epoch)
-                judged = fit.judge(validation)
+                judged = fit.judge(held)
                 score = judged.semantic + judged.fused if len(validation) else -loss
                 if score > best:
                     best, best_epoch = score, epoch
@@ -141,11 +143,11 @@ def fit_projector(
                     break
         projector.load_state_dict(best_state)
         projector.eval()
-        judged = fit.judge(validation)
+        judged = fit.judge(held)
         return FittedProjector(
             projector=projector,
             fusion_weight=judged.weight,
-            validation_structure=mean_ndcg10(fit.ranks(validation, 0.0)),
+            validation_structure=judged.structure,
             validation_semantic=judged.semantic,
             validation_fused=judged.fused,
             best_epoch=best_epoch,
@@ -155,6 +157,7 @@ def fit_projector(
 @dataclass(frozen=True)
 class _Judged:
     weight: float
+    structure: float
     fused: float  # NDCG@10 at that weight
     semantic: float  # NDCG@10 of semantics alone
 
@@ -220,22 +223,15 @@ class _Fit:
         return item[at]
 
     @torch.no_grad()
-    def ranks(
-        self, rows: NDArray[np.int64], weight: float, structure_weight: float = 1.0
-    ) -> NDArray[np.float64]:
+    def judge(self, held: HeldOut) -> _Judged:
         self.projector.eval()
-        return fused_ranks(
-            self.requests,
-            rows,
-            self.projector(self.text[torch.from_numpy(rows)]),
-            weight,
-            exclude_seen=self.options.exclude_seen,
-            structure_weight=structure_weight,
-        )
-
-    def judge(self, validation: NDArray[np.int64]) -> _Judged:
-        scores = {w: mean_ndcg10(self.ranks(validation, w)) for w in WEIGHT_GRID}
+        e_sem = self.projector(self.text[torch.from_numpy(held.rows)])
+        scores = {w: held.mean(e_sem, w) for w in WEIGHT_GRID}
         # Ties (few validation users) go to the weight nearest to the one e_sem was fitted with.
         weight = max(WEIGHT_GRID, key=lambda w: (scores[w], -abs(w - 1.0)))
-        semantic = mean_ndcg10(self.ranks(validation, 1.0, structure_weight=0.0))
-        return _Judged(weight, scores[weight], semantic)
+        return _Judged(
+            weight=weight,
+            structure=held.mean(e_sem, 0.0),
+            fused=scores[weight],
+            semantic=held.mean(e_sem, 1.0, structure=False),
+        )

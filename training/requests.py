@@ -1,4 +1,4 @@
-"""The request at every anchor: what the frozen structural channel says, and the fused ranking."""
+"""The request at every anchor, and what the frozen structural channel says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from device_runtime.cues import sessions_by_breaks
 from shared.errors import DataError
-from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress
 from training.anchors import Anchors
 from training.batches import Events, windows_before
@@ -140,51 +139,3 @@ def _sessions(events: Events) -> NDArray[np.int64]:
         return np.zeros(len(events.item), dtype=np.int64)
     users = np.split(events.time_s, events.user_start[1:-1])
     return np.concatenate([sessions_by_breaks(times) for times in users])
-
-
-@torch.no_grad()
-def fused_ranks(
-    requests: Requests,
-    rows: NDArray[np.int64],
-    e_sem: Tensor,
-    fusion_weight: float,
-    *,
-    exclude_seen: bool,
-    structure_weight: float = 1.0,
-    among: Tensor | None = None,
-    unite_seen: bool = False,
-) -> NDArray[np.float64]:
-    """Expected rank of the target under s_str + w <e_sem, v_i> (SCaLRec eq. 4).
-
-    Args:
-        rows: [R] rows of ``requests``.
-        e_sem: [R, d] semantic embedding to use at each of them (fresh, stale or corrected).
-        exclude_seen: items the user had before cannot be recommended; a target among them ranks
-            at infinity.
-        structure_weight: 0 ranks by semantics alone.
-        among: [R, C] items that can be recommended at each row (repeats allowed), or None for all;
-            a target that is not among them ranks at infinity.
-        unite_seen: items the user had before can be recommended beside those ``among``.
-    """
-    ranks = np.empty(len(rows))
-    for place in torch.split(torch.arange(len(rows)), ROWS_PER_BATCH):
-        index = torch.from_numpy(rows[place.numpy()])
-        semantic = e_sem[place] @ requests.table.vectors.T
-        scores = structure_weight * requests.structural(index) + fusion_weight * semantic
-        if among is not None:
-            absent = torch.ones_like(scores, dtype=torch.bool).scatter_(1, among[place], False)
-            if unite_seen:
-                absent[requests.seen(index)] = False
-            scores[absent] = -torch.inf
-        if exclude_seen:
-            scores[requests.seen(index)] = -torch.inf
-        own = scores.gather(1, requests.target[index][:, None])
-        above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
-        rank = (1.0 + above + ties / 2.0).double()
-        ranks[place.numpy()] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
-    return ranks
-
-
-def mean_ndcg10(ranks: NDArray[np.float64]) -> float:
-    """Mean NDCG@10; 0 when there is nothing to rank."""
-    return float(ndcg(ranks, 10).mean()) if len(ranks) else 0.0

@@ -10,7 +10,6 @@ from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
 from training.encoders.sasrec import SASRec, SASRecConfig
-from training.evaluate import target_ranks
 from training.item_table import ItemTable
 from training.pairs import (
     draw_one_per_request,
@@ -21,7 +20,7 @@ from training.pairs import (
     united,
 )
 from training.pipeline import events_of
-from training.requests import Requests, fused_ranks, make_requests
+from training.requests import Requests, make_requests
 
 WINDOW, DIM = 8, 16
 LOG = drifting_log(users=10, events=40)
@@ -94,41 +93,6 @@ def test_candidate_scores_agree_with_full_scores(requests: Requests) -> None:
     items = torch.randint(0, len(LOG.catalogue), (len(index), 12))
     full = requests.structural(index)
     torch.testing.assert_close(requests.structural_of(index, items), full.gather(1, items))
-
-
-@pytest.mark.parametrize("exclude_seen", [False, True])
-def test_structure_alone_ranks_as_the_backbone_does(requests: Requests, exclude_seen: bool) -> None:
-    rows = pairs_at_gap(ANCHORS, SPLIT.validation(), 0).fresh
-    torch.manual_seed(0)  # the fixture's model
-    model = SASRec(SASRecConfig(dim=DIM, layers=1, window=WINDOW)).eval()
-    target = EVENTS.user_start[ANCHORS.user[rows]] + ANCHORS.tau[rows]
-    expected = target_ranks(model, requests.table, EVENTS, target, exclude_seen=exclude_seen)
-    e_sem = torch.randn(len(rows), DIM)
-    ranks = fused_ranks(requests, rows, e_sem, 0.0, exclude_seen=exclude_seen)
-    np.testing.assert_array_equal(ranks, expected)
-    assert not np.array_equal(
-        fused_ranks(requests, rows, e_sem, 5.0, exclude_seen=exclude_seen), expected
-    )
-
-
-def test_only_what_is_among_the_candidates_can_be_ranked(requests: Requests) -> None:
-    rows = np.arange(20)
-    target = requests.target[torch.from_numpy(rows)]
-    e_sem = torch.zeros(20, DIM)
-    everything = fused_ranks(requests, rows, e_sem, 1.0, exclude_seen=False)
-    alone = fused_ranks(requests, rows, e_sem, 1.0, exclude_seen=False, among=target[:, None])
-    np.testing.assert_array_equal(alone, np.ones(20))
-    other = (target[:, None] + torch.arange(1, 6)) % len(LOG.catalogue)
-    missing = fused_ranks(requests, rows, e_sem, 1.0, exclude_seen=False, among=other)
-    assert np.isinf(missing).all()
-    both = torch.cat([other, target[:, None]], 1)
-    few = fused_ranks(requests, rows, e_sem, 1.0, exclude_seen=False, among=both)
-    assert (few <= everything).all()
-    assert (few <= 6).all()
-    united_ranks = fused_ranks(
-        requests, rows, e_sem, 1.0, exclude_seen=False, among=other, unite_seen=True
-    )
-    np.testing.assert_array_equal(np.isinf(united_ranks), requests.fresh_targets(rows))
 
 
 def test_cues_are_the_papers(requests: Requests) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,11 +9,12 @@ from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
 from training.encoders.sasrec import SASRec, SASRecConfig
+from training.held_out import HeldOut
 from training.item_table import ItemTable
 from training.pipeline import events_of
 from training.projector import WEIGHT_GRID, FittedProjector, Projector, ProjectorOptions
 from training.projector import fit_projector as fit
-from training.requests import Requests, fused_ranks, make_requests, mean_ndcg10
+from training.requests import Requests, make_requests
 
 DIM, TEXT = 8, 12
 QUICK = ProjectorOptions(epochs=15, batch_size=32, learning_rate=3e-3, dropout=0.0)
@@ -56,9 +55,9 @@ def test_learns_what_texts_say_and_weighs_it() -> None:
     assert fitted.fusion_weight in WEIGHT_GRID
     with torch.no_grad():
         e_sem = fitted.projector(torch.from_numpy(text[validation]))
-    for weight in WEIGHT_GRID:
-        ranks = fused_ranks(requests, validation, e_sem, weight, exclude_seen=False)
-        assert mean_ndcg10(ranks) <= fitted.validation_fused
+    held = HeldOut(requests, validation, exclude_seen=False)
+    assert max(held.mean(e_sem, weight) for weight in WEIGHT_GRID) == fitted.validation_fused
+    assert held.mean(e_sem, 0.0) == fitted.validation_structure
 
 
 def test_same_seed_same_weights() -> None:
@@ -121,9 +120,8 @@ def test_fresh_targets_are_items_the_user_never_had() -> None:
 
 def test_divergence_is_an_error() -> None:
     requests, text, training, validation = make()
-    broken = replace(requests, e_str=torch.full_like(requests.e_str, torch.nan))
     with pytest.raises(DataError, match="diverged"):
-        fit(broken, text, training, validation, QUICK)
+        fit(requests, np.full_like(text, np.nan), training, validation, QUICK)
 
 
 def test_normaliser_is_part_of_the_graph() -> None:
