@@ -106,6 +106,21 @@ class Metrics:
             "type",
         )
 
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request, as ``requests`` and in ``request_seconds``."""
+        # Finding a metric by its labels costs more than counting; there are few routes.
+        found = self._answered.get((method, route, status))
+        if found is None:
+            found = (
+                self.requests.labels(method, route, str(status)),
+                self.request_seconds.labels(route),
+            )
+            self._answered[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
     def watch(self, limiter: Limiter, rates: DeviceRates) -> None:
         """Report how full the limits are."""
         self.registry.register(_LimitGauges(limiter, rates))

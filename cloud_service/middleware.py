@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
-import uuid
 
-import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_service.audit import route_of
 from cloud_service.problems import ProblemAnswers
+from cloud_service.telemetry import request_fields
 from shared.schemas import ID_PATTERN, REFRESH_HEADER, REQUEST_ID_HEADER, ProblemType
 from shared.tracing import Tracing
 
 _ID = re.compile(ID_PATTERN)
+_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -40,11 +41,12 @@ class RequestEnvelope:
             return
         headers = Headers(scope=scope)
         given = headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _ID.fullmatch(given) else secrets.token_hex(16)
         ids = {"request_id": request_id}
         if _ID.fullmatch(refresh_id := headers.get(REFRESH_HEADER, "")):
             ids["refresh_id"] = refresh_id
         scope.setdefault("state", {})["request_id"] = request_id
+        fields = request_fields.set(ids)
         started = time.perf_counter()
         status: int | None = None
 
@@ -52,18 +54,15 @@ class RequestEnvelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode())]
             await send(message)
 
-        with (
-            structlog.contextvars.bound_contextvars(**ids),
-            self._tracing.span(
-                "request",
-                kind="server",
-                parent=headers,
-                attributes={f"scalrec.{name}": value for name, value in ids.items()},
-            ) as span,
-        ):
+        with self._tracing.span(
+            "request",
+            kind="server",
+            parent=headers,
+            attributes={f"scalrec.{name}": value for name, value in ids.items()},
+        ) as span:
             try:
                 await self._app(scope, receive, observed)
             except Exception:
@@ -80,12 +79,12 @@ class RequestEnvelope:
                 self._measure(scope, status or 0, time.perf_counter() - started)
                 span.set("http.route", route_of(scope))
                 span.set("http.response.status_code", status or 0)
+                request_fields.reset(fields)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._telemetry.metrics.requests.labels(method, route, str(status)).inc()
-        self._telemetry.metrics.request_seconds.labels(route).observe(seconds)
+        self._telemetry.metrics.answered(method, route, status, seconds)
         self._telemetry.log.debug(
             "request", method=method, route=route, status=status, ms=round(seconds * 1000, 2)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import redis.asyncio as redis
@@ -14,10 +14,13 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from cloud_service.batching import Batcher
 from cloud_service.snapshot_order import PUT_IF_NEWER, REORDER_WINDOW_S
 from shared.errors import ConfigError, StoreUnavailable
 
 T = TypeVar("T")
+
+MOST_READS = 64  # in one round trip
 
 _DISCARD = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -55,7 +58,8 @@ class RedisSnapshotStore:
 
     Connects at the first command and again after every loss, so it may be made while Redis is
     down. A cancelled caller never cancels a command: a connection given back in the middle of
-    a reply would hand that reply to somebody else (redis-py issue 2624).
+    a reply would hand that reply to somebody else (redis-py issue 2624). Reads that come together
+    go out together.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -109,13 +113,13 @@ class RedisSnapshotStore:
         self._window_ms = round(reorder_window_s * 1000)
         self._deadline_s = deadline_s
         self._running: set[asyncio.Future[Any]] = set()
+        self._reads: Batcher[str, bytes | RedisError | None] = Batcher(self._read, most=MOST_READS)
 
     async def get(self, user: str, bundle_id: str) -> bytes | None:
-        blob = await self._command(self._client.get(key(user, bundle_id)))
-        if blob is None or isinstance(blob, bytes):
-            return blob
-        # decode_responses is off, so this is an answer to some other command.
-        return str(blob).encode()
+        blob = await self._reads.value(key(user, bundle_id))
+        if isinstance(blob, RedisError):
+            raise _unavailable(blob)
+        return blob
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
         written = self._put_if_newer([key(user, bundle_id)], [blob, self._ttl_ms, self._window_ms])
@@ -135,6 +139,20 @@ class RedisSnapshotStore:
         await self._client.aclose()
         await self._client.connection_pool.aclose()
 
+    async def _read(self, keys: Sequence[str]) -> list[bytes | RedisError | None]:
+        if len(keys) == 1:
+            blobs = [await self._command(self._client.get(keys[0]))]
+        else:
+            # Not MGET: keys of several users may lie on several nodes behind one address.
+            pipeline = self._client.pipeline(transaction=False)
+            for one in keys:
+                pipeline.get(one)
+            # An error is the answer to its own key alone.
+            blobs = await self._command(pipeline.execute(raise_on_error=False))
+        # decode_responses is off, so what is not bytes is an answer to some other command.
+        kept = (bytes, RedisError, type(None))
+        return [b if isinstance(b, kept) else str(b).encode() for b in blobs]
+
     async def _command(self, command: Awaitable[T]) -> T:
         """Run a command to its own end, whatever happens to the caller."""
         task = asyncio.ensure_future(command)
@@ -146,12 +164,16 @@ class RedisSnapshotStore:
         try:
             return task.result()
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}; check that it runs") from error
+            raise _unavailable(error) from error
 
     def _finished(self, task: asyncio.Future[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # seen, even if the caller has gone
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"Redis does not answer: {error}; check that it runs")
 
 
 def key(user: str, bundle_id: str) -> str:

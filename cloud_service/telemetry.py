@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -11,6 +13,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from cloud_service.metrics import Metrics
+
+# What every log line made for a request says besides; whoever learns more of it adds to the dict.
+request_fields: ContextVar[dict[str, str]] = ContextVar("request_fields")
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
             logging.getLevelNamesMapping()[level.upper()]
         ),
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _of_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -48,3 +53,8 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
         ],
     )
     return logger
+
+
+def _of_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor."""
+    return {**request_fields.get({}), **line}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cloud_service.embedding.base import Embedder, model_name
+from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
 from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
@@ -50,7 +51,7 @@ def create_embedder(
             "the vllm back end needs the address of an embedding server: set embedder.url, or let "
             "`scalrec simulate` start one"
         )
-    return VllmEmbedder(
+    client = VllmEmbedder(
         server,
         model=model_name(settings.model),
         pooling=settings.pooling,
@@ -60,3 +61,4 @@ def create_embedder(
         api_key=settings.api_key,
         trace_headers=None if tracing is None else tracing.headers,
     )
+    return BatchingEmbedder(client, most=settings.batch_size)

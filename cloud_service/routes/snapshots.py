@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Header, Path, Request, Security
 from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from cloud_service.problems import ProblemError, documented
 from cloud_service.security import Gate
@@ -69,16 +70,17 @@ _BEARER = HTTPBearer(
 _GATE = (ProblemType.UNAUTHENTICATED, ProblemType.FORBIDDEN, ProblemType.RATE_LIMITED)
 
 
-def snapshots_router(
+def snapshot_routes(
     service: SnapshotService, gate: Gate, *, bundle_id: str, keep_s: float
-) -> APIRouter:
+) -> list[BaseRoute]:
     """Routes over ``service`` behind ``gate``; the store keeps a snapshot ``keep_s`` seconds."""
-    router = APIRouter(
-        prefix="/v1/users/{user}",
-        tags=["snapshots"],
-        route_class=gate.route_class(),
-        dependencies=[Security(_BEARER)],
-    )
+    common: dict[str, Any] = {
+        "prefix": "/v1/users/{user}",
+        "tags": ["snapshots"],
+        "dependencies": [Security(_BEARER)],
+    }
+    router = APIRouter(route_class=gate.route_class(), **common)
+    often = APIRouter(route_class=gate.direct_route_class(), **common)
     # Never fresh, as the user may have acted since; usable while a new one is fetched or the
     # cloud is away, for as long as it is kept (RFC 5861). Private: it is about one user.
     cache_control = (
@@ -135,7 +137,7 @@ def snapshots_router(
         served = await service.refresh(user, body.abstract, body.step)
         return answer(request, served, "no-store")
 
-    @router.get(
+    @often.get(
         "/snapshot",
         operation_id="cachedSnapshot",
         summary="The stored snapshot",
@@ -174,7 +176,7 @@ def snapshots_router(
             )
         return response
 
-    return router
+    return [*often.routes, *router.routes]
 
 
 def _etag(version: int) -> str:

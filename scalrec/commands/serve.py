@@ -127,6 +127,7 @@ def _config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         log_level="warning",
+        access_log=False,  # nobody would see it, but its lines would be made
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
     )

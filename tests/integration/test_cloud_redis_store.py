@@ -190,3 +190,23 @@ async def test_cancelled_commands_never_hand_a_blob_to_another_user(server: Redi
     assert cancelled > 50
     assert reads > 100
     assert proxy.connections <= 4  # commands run to their end: none had to be torn down
+
+
+async def test_reads_that_come_together_are_one_round_trip_and_each_gets_its_own(
+    server: RedisServer, store: RedisSnapshotStore
+) -> None:
+    users = [f"user-{n}" for n in range(50)]
+    for n, user in enumerate(users):
+        assert await store.put_if_newer(user, BUNDLE, blob_of(user, n + 1))
+    client = redis.Redis.from_url(server.url.get_secret_value())
+    await client.hset("scalrec:{odd}:snapshot:" + BUNDLE, "not", "a string")  # type: ignore[misc]
+    asked = [*users, "nobody", "odd"]
+    blobs = await asyncio.gather(
+        *(store.get(user, BUNDLE) for user in asked), return_exceptions=True
+    )
+    assert blobs[:50] == [blob_of(user, n + 1) for n, user in enumerate(users)]
+    assert blobs[50] is None
+    assert isinstance(blobs[51], StoreUnavailable)  # and nobody else's read failed with it
+    clients = (await client.info("clients"))["connected_clients"]
+    assert clients <= 3  # fifty reads did not need a connection each
+    await client.aclose()
