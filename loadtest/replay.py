@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time as wall
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,8 @@ async def replay(
     tokens: TokenSource | None = None,
     tracing: Tracing | None = None,
     staging: Staging | None = None,
+    schedule: Schedule | None = None,
+    before_window: Callable[[], Awaitable[None]] | None = None,
 ) -> ReplayResult:
     """Replay the last test events of some users of ``log`` against the cloud.
 
@@ -112,12 +114,16 @@ async def replay(
         tokens: of the devices' users; None where the cloud asks for none.
         tracing: gets a span per refresh.
         staging: a scenario's faults and traffic, instead of ``replay.availability``.
+        schedule: the requests to make; None draws them as ``replay`` says. Part of one makes this
+            one shard of a larger fleet.
+        before_window: awaited once all devices are ready; shards wait here for one another.
 
     Raises:
         BundleError: the bundle is of another log or device profile.
         ConfigError: the replay settings cannot be met.
     """
-    schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
+    if schedule is None:
+        schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
     planned = availability_of(settings.replay.availability)
     if staging is not None:
         schedule, planned = staging.reschedule(schedule), staging.availability
@@ -152,6 +158,8 @@ async def replay(
         if settings.replay.warm_start:
             with progress.task("Devices ask for a first snapshot", len(fleet)) as task:
                 await fleet.warm_up(task)
+        if before_window is not None:
+            await before_window()
         started = wall.monotonic()
         time.start()
         if on_start is not None:

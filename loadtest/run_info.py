@@ -44,6 +44,7 @@ class RunInfo(BaseModel):
         fallback_reason: why another one was used; "" when it was not.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
+        run_notes: what went wrong with the run itself, in sentences.
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
     """
 
@@ -64,6 +65,7 @@ class RunInfo(BaseModel):
     training: dict[str, float | int | str] = {}
     settings: dict[str, Any]
     stages: tuple[Stage, ...] = ()
+    run_notes: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
     git_revision: str | None = None
     versions: dict[str, str] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,19 @@ class Schedule:
         """User -> first step that is replayed, in order of user; what came before is history."""
         users, first = np.unique(self.user, return_index=True)
         return dict(zip(users.tolist(), self.step[first].tolist(), strict=True))
+
+    def of_users(self, users: Collection[int]) -> Schedule:
+        """The same requests at the same moments, of these users alone."""
+        keep = np.isin(self.user, np.fromiter(users, np.int64, len(users)))
+        return replace(
+            self,
+            user=self.user[keep],
+            step=self.step[keep],
+            target=self.target[keep],
+            row=self.row[keep],
+            time=None if self.time is None else self.time[keep],
+            scheduled_s=self.scheduled_s[keep],
+        )
 
 
 def build_schedule(

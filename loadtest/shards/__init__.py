@@ -1,0 +1,1 @@
+"""A fleet in several processes: who serves which users, and how their records become one run."""
