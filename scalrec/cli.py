@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from scalrec.commands import (
+    advise,
     dashboard,
     data,
     doctor,
@@ -50,6 +51,7 @@ def build_app() -> typer.Typer:
     app.command("report")(report.report)
     app.add_typer(loadtest.app, name="loadtest")
     app.command("robustness")(robustness.robustness)
+    app.command("advise")(advise.advise)
     app.command("profiles")(profiles.profiles)
     app.add_typer(experiment.app, name="experiment")
     app.command("doctor")(doctor.doctor)

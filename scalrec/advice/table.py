@@ -1,0 +1,80 @@
+"""The advice on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.report import text
+from loadtest.summary.model import Estimate
+from scalrec.advice.model import Advice, IntervalFigures
+
+_COLOURS = {1: "green", -1: "red", 0: "dim"}
+
+
+def print_advice(console: Console, advice: Advice) -> None:
+    """Figures by interval, the verdict, its remarks, and what is not known."""
+    console.print(_table(advice))
+    if any(row.gain_by_part for row in advice.figures.intervals):
+        console.print(_parts(advice))
+    figures = advice.figures
+    alone = f"{text.score(figures.alone.value)} {text.interval(figures.alone)}"
+    counters = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
+    console.print(f"Without any cloud: {alone}; counters: {', '.join(counters) or text.NONE}")
+    colour = "yellow" if advice.verdict.interval is None else "green"
+    console.print(f"\n[bold {colour}]{advice.verdict.sentence}[/]", highlight=False)
+    for remark in advice.verdict.remarks:
+        console.print(f"· {remark}", highlight=False, markup=False)
+    console.print("\n[bold]What this does not know[/]")
+    for sentence in advice.unknown:
+        console.print(f"· {sentence}", highlight=False, markup=False, style="dim")
+
+
+def _table(advice: Advice) -> Table:
+    figures = advice.figures
+    title = (
+        f"NDCG@10 by refresh interval, {advice.profile.name} device, {figures.setting}, "
+        f"{figures.requests:,} requests of {figures.users:,} users"
+    )
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    for heading in (
+        "refresh every", "calls per 1,000", "calibrated", "uncalibrated",
+        "calibrated − alone", "calibrated − uncalibrated",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for row in figures.intervals:
+        table.add_row(
+            ("[bold]→[/] " if row.interval == advice.verdict.interval else "") + _every(row),
+            f"{row.calls_per_1000:,.0f}",
+            text.score(row.calibrated.value),
+            text.score(row.uncalibrated.value),
+            _difference(row.gain),
+            _difference(row.calibration),
+        )
+    return table
+
+
+def _parts(advice: Advice) -> Table:
+    rows = advice.figures.intervals
+    table = Table(title="Calibrated − alone, apart", title_justify="left", box=None)
+    table.add_column("refresh every", justify="right")
+    parts = tuple(dict.fromkeys(part for row in rows for part in row.gain_by_part))
+    for part in parts:
+        table.add_column(PARTS[part], justify="right")
+    for row in rows:
+        found = [row.gain_by_part.get(part) for part in parts]
+        cells = [text.NONE if e is None else f"{_difference(e)}, n = {e.count:,}" for e in found]
+        table.add_row(_every(row), *cells)
+    return table
+
+
+PARTS = {"return": "returns", "discovery": "discoveries"}
+
+
+def _every(row: IntervalFigures) -> str:
+    return "request" if row.interval == 1 else f"{row.interval} requests"
+
+
+def _difference(estimate: Estimate) -> str:
+    interval = text.interval(estimate, with_sign=True).replace("[", "\\[")
+    return f"[{_COLOURS[estimate.sign]}]{text.signed(estimate.value)} {interval}[/]"

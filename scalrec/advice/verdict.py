@@ -1,0 +1,130 @@
+"""What to do, from the figures: at which interval to call the cloud, if at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loadtest.report import text
+from loadtest.summary.model import Estimate
+from scalrec.advice.model import Figures, IntervalFigures, Verdict
+
+KEPT_SHARE = 0.5  # of the gain at every request that a longer interval must keep
+
+
+def longest_paying(gains: Mapping[int, Estimate], kept: float = KEPT_SHARE) -> int | None:
+    """The longest interval at which the cloud pays; None if it does at none.
+
+    It pays where the gain's interval lies above zero and the gain is at least ``kept`` of that at
+    the shortest interval, which must itself be above zero.
+
+    Args:
+        gains: over the device alone, by refresh interval in requests.
+    """
+    most = gains[min(gains)].value if gains else None
+    if most is None or most <= 0:
+        return None
+    paying = [k for k, g in gains.items() if g.sign > 0 and (g.value or 0.0) >= kept * most]
+    return max(paying, default=None)
+
+
+def judge(figures: Figures) -> Verdict:
+    """The verdict with its figures, and remarks."""
+    rows = {row.interval: row for row in figures.intervals}
+    interval = longest_paying({k: row.gain for k, row in rows.items()})
+    if interval is None:
+        sentence = _against(figures, rows[min(rows)])
+    else:
+        sentence = _for(figures, rows[interval], rows[min(rows)])
+    row = rows[min(rows) if interval is None else interval]
+    remarks = (
+        *_on_calibration(row),
+        *_on_uncalibrated(rows, interval),
+        *_on_lateness(row, interval),
+        *_on_local(rows, interval),
+        *_on_counters(figures),
+    )
+    return Verdict(interval=interval, sentence=sentence, remarks=remarks)
+
+
+def requests(interval: int) -> str:
+    """ "at every request", "every 5 requests"."""
+    return "at every request" if interval == 1 else f"every {interval} requests"
+
+
+def gained(estimate: Estimate) -> str:
+    """A difference with its interval."""
+    return f"{text.signed(estimate.value)} {text.interval(estimate, with_sign=True)}"
+
+
+def _for(figures: Figures, row: IntervalFigures, most: IntervalFigures) -> str:
+    words = (
+        f"Call the cloud {requests(row.interval)}: {gained(row.gain)} NDCG@10 over the device "
+        f"alone ({text.score(figures.alone.value)}), {row.calls_per_1000:,.0f} calls per 1,000 "
+        "requests"
+    )
+    if row is most or not most.gain.value or row.gain.value is None:
+        return f"{words}."
+    share = text.percent(row.gain.value / most.gain.value)
+    return f"{words}; that is {share} of what a call {requests(most.interval)} gains."
+
+
+def _against(figures: Figures, row: IntervalFigures) -> str:
+    how = "answers become worse" if row.gain.sign < 0 else "that is not told apart from nothing"
+    return (
+        f"Do not call the cloud: even called {requests(row.interval)} it brings "
+        f"{gained(row.gain)} NDCG@10 over the device alone ({text.score(figures.alone.value)}); "
+        f"{how}."
+    )
+
+
+def _on_calibration(row: IntervalFigures) -> list[str]:
+    found = f"{gained(row.calibration)} NDCG@10 {requests(row.interval)}"
+    if row.calibration.sign > 0:
+        return [f"Calibration pays: {found} over the same snapshots uncalibrated."]
+    if row.calibration.sign < 0:
+        return [f"Calibration harms here, switch it off (device.calibrate=false): {found}."]
+    return [f"Calibrated and uncalibrated snapshots are not told apart: {found}."]
+
+
+def _on_uncalibrated(rows: Mapping[int, IntervalFigures], interval: int | None) -> list[str]:
+    other = longest_paying({k: row.uncalibrated_gain for k, row in rows.items()})
+    if other == interval:
+        return []
+    what = "would not pay" if other is None else f"would pay {requests(other)}"
+    if other is not None:
+        what += f" ({gained(rows[other].uncalibrated_gain)})"
+    return [f"Without calibration the cloud {what}."]
+
+
+def _on_lateness(row: IntervalFigures, interval: int | None) -> list[str]:
+    if interval is None or row.late_gain is None:
+        return []
+    return [
+        "If refreshes arrive only after the answers they were asked for, as they do on devices "
+        f"that refresh in the background, the gain is {gained(row.late_gain)}."
+    ]
+
+
+def _on_local(rows: Mapping[int, IntervalFigures], interval: int | None) -> list[str]:
+    gains = {k: row.local_gain for k, row in rows.items() if row.local_gain is not None}
+    best = longest_paying(gains)
+    if best is None or best == interval:
+        return []
+    return [
+        "This device holds all items but ranks only the cloud's candidates and its own history "
+        "while it has a snapshot. If it also re-retrieved from its table "
+        f"(profile.local_candidates), the cloud would pay {requests(best)}: {gained(gains[best])}."
+    ]
+
+
+def _on_counters(figures: Figures) -> list[str]:
+    scored = {n: e.value for n, e in figures.counters.items() if e.value is not None}
+    if not scored or figures.alone.value is None:
+        return []
+    name = max(scored, key=lambda counter: scored[counter])
+    if scored[name] <= figures.alone.value:
+        return []
+    return [
+        f"A plain counter on the device ({name}, {text.score(scored[name])}) does better than its "
+        f"trained model ({text.score(figures.alone.value)}): train longer before you trust this."
+    ]

@@ -1,0 +1,79 @@
+"""`scalrec advise`: does a cached cloud pay for this log and device, and how often to call it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from experiments.study import STUDY
+from scalrec.advice.setup import QUICK
+from scalrec.advice.table import print_advice
+from scalrec.advising import advise as compute
+from scalrec.advising import write_advice
+from scalrec.console import make_console
+from scalrec.options import (
+    ColumnsOption,
+    EmbedderOption,
+    ItemsOption,
+    LogOption,
+    ModelOption,
+    ProfileOption,
+    SeedOption,
+    SetOption,
+    WorkDirOption,
+    settings_from,
+)
+from scalrec.running import run_command
+from shared.settings import Settings
+
+
+def advise(
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    profile: ProfileOption = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Few users and epochs: a first look, which it says so of."),
+    ] = False,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    seed: SeedOption = None,
+    work_dir: WorkDirOption = None,
+    study: Annotated[
+        str, typer.Option(hidden=True, help="module:function that trains and scores.")
+    ] = STUDY,
+    assignments: SetOption = None,
+) -> None:
+    """Say whether a cached cloud pays for a log and a device, and how often to call it.
+
+    Trains once on the log, scores each user's last steps with snapshots of several ages, and
+    compares a device that refreshes every 1, 2, 5, 10 or 20 requests, calibrated and not, with the
+    same device without any cloud. The advice is the longest interval whose gain lies above zero
+    (95 % interval over users) and is at least half of that at every request, or not to call.
+
+    Leaves advice.json and advice.html in a folder of its own under the work folder. Finished
+    training stages are reused, so a repetition, or one that was interrupted, is quick.
+    """
+    settings = settings_from(
+        log=log,
+        columns=columns,
+        items=items,
+        embedder=embedder,
+        model=model,
+        profile=profile,
+        seed=seed,
+        work_dir=work_dir,
+        assignments=assignments,
+        training=dict(QUICK) if quick else {},
+    )
+    run_command(_advise(settings, quick=quick, study=study))
+
+
+async def _advise(settings: Settings, *, quick: bool, study: str) -> None:
+    console = make_console()
+    advice = await compute(settings, console, quick=quick, study=study)
+    print_advice(console, advice)
+    for path in write_advice(advice, settings.work_dir, advice.log["log"]):
+        console.print(f"[green]✓[/] {path}", highlight=False, soft_wrap=True)
