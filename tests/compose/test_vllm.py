@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 
@@ -49,7 +50,9 @@ def test_a_device_gets_a_snapshot_that_vllm_embedded(
         cached = api.get("/v1/users/reader1/snapshot")
         foreign = api.get("/v1/users/reader2/snapshot")
 
-    assert "vllm" in bundle["embedder"]
+    manifest = vllm_stack("exec", "-T", "cloud", "sh", "-c", "cat /work/bundles/*/manifest.json")
+    assert json.loads(manifest)["embedder"]["backend"] == "vllm"
+    assert bundle["embedder"] == "minilm"
     assert answer.status_code == 200, answer.text
     assert answer.json()["items"]
     assert cached.status_code == 200
