@@ -37,6 +37,7 @@ def judge(figures: Figures) -> Verdict:
         sentence = _for(figures, rows[interval], rows[min(rows)])
     row = rows[min(rows) if interval is None else interval]
     remarks = (
+        *_on_freshness(rows[min(rows)], interval),
         *_on_calibration(row),
         *_on_uncalibrated(rows, interval),
         *_on_lateness(row, interval),
@@ -75,6 +76,16 @@ def _against(figures: Figures, row: IntervalFigures) -> str:
         f"{gained(row.gain)} NDCG@10 over the device alone ({text.score(figures.alone.value)}); "
         f"{how}."
     )
+
+
+def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
+    if interval is None or fresh.gain.sign > 0:
+        return []
+    return [
+        f"Be careful: called {requests(fresh.interval)} the cloud's gain, {gained(fresh.gain)}, is "
+        "not told apart from nothing. A gain found only with older snapshots may be the luck of "
+        "several intervals tried; repeat with another --seed, or with more users."
+    ]
 
 
 def _on_calibration(row: IntervalFigures) -> list[str]:

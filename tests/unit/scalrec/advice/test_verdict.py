@@ -116,3 +116,12 @@ def test_a_better_counter_and_an_unused_table_are_told() -> None:
     assert "decayed, 0.2500" in counter
     fewer = {"popularity": estimate(0.1)}
     assert len(judge(figures((0.0,) * 5, counters=fewer)).remarks) == 1
+
+
+def test_a_gain_found_only_with_old_snapshots_is_doubted() -> None:
+    verdict = judge(figures((0.0015, 0.001, 0.001, 0.001, 0.004)))
+    assert verdict.interval == 20
+    assert verdict.remarks[0].startswith(
+        "Be careful: called at every request the cloud's gain, +0.0015"
+    )
+    assert not any("Be careful" in r for r in judge(figures((0.02,) * 5)).remarks)
