@@ -17,10 +17,11 @@ from rich.table import Table
 
 from device_runtime.abstract import TemplateAbstract
 from loadtest.run_info import git_revision
+from scalrec.bench.cached import compare_cached
 from scalrec.bench.cloud import REQUESTS, ROUNDS, compare_cloud
 from scalrec.bench.codec import compare_codec
 from scalrec.bench.device import compare_device
-from scalrec.bench.replay import compare_replay
+from scalrec.bench.replay import compare_memory, compare_replay
 from scalrec.bench.timing import Comparison
 from scalrec.bench.training import compare_training
 from scalrec.bundles import bundle_dir
@@ -46,7 +47,12 @@ def bench(
 ) -> None:
     """Measure ours against the peer or the limit, both in the same run (trains if needed)."""
     settings = settings_from(
-        log=log, embedder=embedder, model=model, assignments=assignments, cloud={"port": 0}
+        log=log,
+        embedder=embedder,
+        model=model,
+        assignments=assignments,
+        # The load comes from a few users that ask as often as they can.
+        cloud={"port": 0, "device_requests_per_minute": 0},
     )
     run_command(_bench(settings, make_console()))
 
@@ -69,9 +75,11 @@ async def _bench(settings: Settings, console: Console) -> None:
                 settings, bundle.path, served, logs=logs, progress=progress
             ) as cloud:
                 results += await compare_cloud(cloud, served, _abstracts(settings, log))
+                results += await compare_cached(cloud, bundle.id, logs=logs)
     # After the servers are gone: their cores would be in the way.
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)
+    results += await asyncio.to_thread(compare_memory, settings, log, bundle)
     results += await asyncio.to_thread(
         compare_training,
         log,
