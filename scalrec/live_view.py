@@ -50,7 +50,7 @@ class Live:
         started: datetime,
     ) -> Feed:
         """What watches this process's replay."""
-        run = self._settings.dashboard.run or _name(run_dir.name)
+        run = run_name(self._settings, run_dir)
         facts = facts_of(self._settings, log, split, manifest, run, started)
         shard = self._settings.dashboard.shard or _name(f"{socket.gethostname()}-{os.getpid()}")
         self._feed = Feed(facts, shard, self._sink)
@@ -122,6 +122,11 @@ def serve_dashboard(settings: Settings, token: str, port: int) -> LiveServer:
         window_s=settings.dashboard.window_s,
     )
     return LiveServer(page, settings.dashboard.host, port)
+
+
+def run_name(settings: Settings, run_dir: Path) -> str:
+    """What the page calls a run; all its processes say the same."""
+    return settings.dashboard.run or _name(run_dir.name)
 
 
 def facts_of(

@@ -13,12 +13,15 @@ from rich.console import Console
 
 from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
+from loadtest.shards.outcome import failure_notes
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_keys import token_source, with_local_keys
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.live_view import Live, live_view
+from scalrec.on_ray.cluster import Cluster, open_cluster
+from scalrec.on_ray.replaying import replay_on_ray
 from scalrec.options import (
     ColumnsOption,
     DashboardOption,
@@ -59,9 +62,25 @@ def fleet(
     seed: SeedOption = None,
     work_dir: WorkDirOption = None,
     dashboard: DashboardOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Replay on a Ray cluster: HOST:PORT of its head, auto, or local for one in this "
+            "process. Log and bundle must lie at the same paths on all its nodes. Needs the extra "
+            "scalrec[ray]."
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(help="With --ray: processes the users are dealt to (default: one per CPU)."),
+    ] = None,
     assignments: SetOption = None,
 ) -> None:
-    """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay."""
+    """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay.
+
+    With --ray the devices are spread over a cluster; a shard that fails does not end the run, its
+    requests count as unanswered, and the exit code is 1.
+    """
     settings = settings_from(
         log=log,
         columns=columns,
@@ -78,7 +97,29 @@ def fleet(
         raise ConfigError(
             "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
         )
+    if ray is not None:
+        run_command(_on_ray(settings, url, bundle or bundle_dir(settings), ray, shards))
+        return
+    if shards is not None:
+        raise ConfigError("--shards goes with --ray: one process serves the fleet without it")
     run_command(_watched(settings, url, bundle or bundle_dir(settings)))
+
+
+async def _on_ray(
+    settings: Settings, url: str, path: Path, address: str, shards: int | None
+) -> None:
+    if settings.dashboard.port is not None and settings.dashboard.push_url is None:
+        raise ConfigError(
+            "with --ray the live view is one that all shards can reach: start `scalrec dashboard` "
+            "and set dashboard.push_url and dashboard.token"
+        )
+    settings = with_local_keys(settings, url)
+    token_source(settings, time.time)
+    console = make_console()
+    print_settings(console, settings)
+    with open_cluster(address, shards) as cluster:
+        console.print(f"[green]✓[/] Ray cluster joined, {cluster.shards} shards at most")
+        await _fleet(settings, url, path, console, None, cluster)
 
 
 async def _watched(settings: Settings, url: str, path: Path) -> None:
@@ -93,7 +134,12 @@ async def _watched(settings: Settings, url: str, path: Path) -> None:
 
 
 async def _fleet(
-    settings: Settings, url: str, path: Path, console: Console, live: Live | None
+    settings: Settings,
+    url: str,
+    path: Path,
+    console: Console,
+    live: Live | None,
+    cluster: Cluster | None = None,
 ) -> None:
     started = datetime.now(UTC)
     progress = ConsoleProgress(console)
@@ -115,9 +161,22 @@ async def _fleet(
     feed = None
     if live is not None:
         feed = live.feed(log, split, bundle.manifest, run_dir, started)
-    result = await replay_over_http(
-        settings, log, split, bundle, url, run_dir, progress=progress, feed=feed
-    )
+    failures: list[str] = []
+    if cluster is None:
+        result = await replay_over_http(
+            settings, log, split, bundle, url, run_dir, progress=progress, feed=feed
+        )
+    else:
+        result, outcomes = await in_thread(
+            lambda stoppable: replay_on_ray(
+                settings, cluster, log, split, bundle, url, run_dir, started, progress=stoppable
+            ),
+            progress,
+        )
+        failures = failure_notes(outcomes)
+        write_run_info(run_dir, info.model_copy(update={"run_notes": tuple(failures)}))
+    for failure in failures:
+        console.print(f"[red]failed[/] {failure}", soft_wrap=True)
     for note in replay_notes(result):
         console.print(f"[yellow]note[/] {note}")
     report = build_report(run_dir)
@@ -127,6 +186,8 @@ async def _fleet(
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
+    if failures:
+        raise typer.Exit(1)
 
 
 async def _greet(console: Console, url: str, bundle_id: str) -> None:
