@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,6 +30,13 @@ def bounded_correction(
         [..., d] float32; zeros where the proposal is not finite.
     """
     v = np.asarray(proposal, dtype=np.float64)
+    if v.ndim == 1:  # one request, as on a device
+        length = math.sqrt(float(v @ v))
+        lam = min(1.0, gamma_max * float(np.asarray(alpha)) / (length + EPS))
+        one: NDArray[np.float32] = (
+            (lam * v).astype(np.float32) if math.isfinite(length) else np.zeros(len(v), np.float32)
+        )
+        return one
     norm = np.sqrt((v * v).sum(axis=-1))
     scale = np.minimum(1.0, gamma_max * np.asarray(alpha, dtype=np.float64) / (norm + EPS))
     usable = np.isfinite(norm)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.agreement import Agreement
 from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.cues import average_ranks, semantic_top
+from device_runtime.cues import semantic_top
 from device_runtime.item_vectors import ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import top_k
@@ -28,7 +29,7 @@ class Pool:
         items: [n] int32, strictly ascending, seen items included (omega needs them).
         semantic: [n] float32 <e_sem(tau), v_i>; zeros without a snapshot.
         omega_at: [<= L] positions in ``items`` of the cached candidates that omega compares.
-        omega_ranks: their average ranks by semantic score.
+        agreement: their omega, given their structural scores.
         keep: [n] bool, False for seen items that may not be recommended again; None keeps all.
     """
 
@@ -36,7 +37,7 @@ class Pool:
     items: Items
     semantic: Floats
     omega_at: NDArray[np.intp]
-    omega_ranks: NDArray[np.float64]
+    agreement: Agreement
     keep: NDArray[np.bool_] | None
 
 
@@ -58,14 +59,14 @@ def build_pool(
     if cached is None:
         empty = np.empty(0, dtype=np.intp)
         zeros = np.zeros(len(own), dtype=np.float32)
-        return Pool(None, own, zeros, empty, np.empty(0), None)
+        return Pool(None, own, zeros, empty, Agreement(zeros[:0]), None)
     snapshot = cached.snapshot
     items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
     semantic = vectors.of(items)[0] @ snapshot.e_sem
     at = np.searchsorted(items, np.unique(snapshot.items))
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
     keep = ~np.isin(items, seen) if exclude and len(seen) else None
-    return Pool(cached, items, semantic, at, average_ranks(semantic[at]), keep)
+    return Pool(cached, items, semantic, at, Agreement(semantic[at]), keep)
 
 
 def best_of_table(scores: Floats, count: int, barred: Items) -> Items:

@@ -13,6 +13,8 @@ from device_runtime import cues
 from device_runtime.features import SECONDS_PER_HOUR
 from device_runtime.history import History, RequestContext
 
+_TURN = math.pi / 12.0
+
 
 @dataclass(frozen=True, slots=True)
 class Lapse:
@@ -20,7 +22,8 @@ class Lapse:
 
     Attributes:
         delta: t - tau, events.
-        elapsed, turn: see ``device_runtime.cues``; 0 without times.
+        elapsed, turn: as ``device_runtime.cues`` defines them for whole columns, here for one
+            request in plain arithmetic; 0 without times.
         moved: whether the user's session began after the snapshot's moment.
     """
 
@@ -77,7 +80,7 @@ def lapse_since(
     now, then = context.hour_of_week, float(events.hour[-back])
     return Lapse(
         delta,
-        float(cues.elapsed(hours)) if math.isfinite(hours) else 0.0,
-        float(cues.turn(now, then)) if math.isfinite(now) else 0.0,
+        math.log1p(max(hours, 0.0)) if math.isfinite(hours) else 0.0,
+        (1.0 - math.cos((now - then) * _TURN)) / 2.0 if math.isfinite(now) else 0.0,
         moved,
     )

@@ -150,7 +150,7 @@ class DeviceModels:
 
     def reliability(self, cues: Floats) -> float:
         """r = q_psi(c) of eq. 11 for raw cues [8]; within (0, 1)."""
-        return float(self._estimator.run(None, {"cues": cues[None]})[0][0])
+        return float(self._estimator.run(_GRAPHS["estimator.onnx"][1], {"cues": cues[None]})[0][0])
 
     def propose(
         self,
@@ -178,7 +178,7 @@ class DeviceModels:
             "cues": cues,
         }
         feeds = {name: known[name][None] for name in self.proposes_from}  # type: ignore[index]
-        proposal: Floats = self._calibrator.run(None, feeds)[0][0]
+        proposal: Floats = self._calibrator.run(_GRAPHS["calibrator.onnx"][1], feeds)[0][0]
         return proposal
 
 

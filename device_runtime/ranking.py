@@ -52,7 +52,8 @@ class Encoded:
         met = np.count_nonzero(self.known[-delta:]) if delta else 0
         if met == 0:
             return np.zeros_like(self.e_str)
-        mean: Floats = self.vectors[-met:].mean(axis=0, dtype=np.float64).astype(np.float32)
+        total = np.add.reduce(self.vectors[-met:], axis=0, dtype=np.float64)
+        mean: Floats = (total / met).astype(np.float32)
         return mean
 
 
@@ -138,8 +139,7 @@ def rank_with_snapshot(
     de: Floats | None = None
     trust = 1.0
     if encoded is not None:
-        ranks = cues.average_ranks(scored.structural.take(pool.omega_at))
-        omega = float(cues.correlation(pool.omega_ranks, ranks))
+        omega = pool.agreement.with_scores(scored.structural.take(pool.omega_at))
         drift = 0.0 if cached.e_str is None else float(cues.drift(encoded.e_str, cached.e_str))
         cue_vector = cues.cue_vector(
             delta=lapse.delta,
