@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from loadtest.profile_figures import ProfileFigures
 from shared.bundle import EmbedderIdentity, Manifest
@@ -70,6 +70,15 @@ class RunInfo(BaseModel):
     git_revision: str | None = None
     versions: dict[str, str] = {}
     machine: str = ""
+
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _of_older_records(cls, profile: Any) -> Any:
+        """Records outlive formats: older ones only say whether there was a table."""
+        if not isinstance(profile, dict) or "item_table" not in profile:
+            return profile
+        known = {name: value for name, value in profile.items() if name != "item_table"}
+        return known | {"table": "float32" if profile["item_table"] else "none"}
 
     @property
     def fell_back(self) -> bool:
