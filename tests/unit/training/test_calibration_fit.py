@@ -72,7 +72,9 @@ def test_never_worse_than_leaving_the_snapshot_alone() -> None:
     # Nothing can be learnt in one epoch at this rate, and what is learnt is noise.
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(e_sem.shape, generator=rng)
-    wild = QUICK.model_copy(update={"epochs": 1, "learning_rate": 1.0, "gamma_max": 100.0})
+    wild = QUICK.model_copy(
+        update={"epochs": 1, "learning_rate": 1.0, "gamma_max": 100.0, "age_rules": False}
+    )
     fitted = fit_calibration(requests, noise, training, validation, 1.0, wild, threads=1)
     before = np.mean([at.stale for at in fitted.gaps.values()])
     after = np.mean([at.calibrated for at in fitted.gaps.values()])
@@ -85,11 +87,24 @@ def test_never_worse_than_leaving_the_snapshot_alone() -> None:
 
 def test_without_a_radius_there_is_nothing_to_keep() -> None:
     requests, e_sem, training, validation = make()
-    still = QUICK.model_copy(update={"epochs": 2, "gamma_max": 0.0})
+    still = QUICK.model_copy(update={"epochs": 2, "gamma_max": 0.0, "age_rules": False})
     fitted = fit_calibration(requests, e_sem, training, validation, 1.0, still, threads=1)
     assert not fitted.helped
     assert fitted.gamma_max == 0.0
     assert all(at.calibrated == at.stale for at in fitted.gaps.values())
+
+
+def test_rules_lose_to_nothing_that_they_choose_from() -> None:
+    requests, e_sem, training, validation = make()
+    rng = torch.Generator().manual_seed(0)
+    for embedding in (e_sem, torch.randn(e_sem.shape, generator=rng)):
+        short = QUICK.model_copy(update={"epochs": 2})
+        fitted = fit_calibration(requests, embedding, training, validation, 1.0, short, threads=1)
+        assert [rule.from_delta for rule in fitted.rules] == [0, 2, 8]
+        for gap, at in fitted.gaps.items():
+            assert at.calibrated >= (at.stale if gap == 0 else max(at.stale, at.structure)) - 1e-12
+        assert fitted.rules[0].at(False) == fitted.rules[0].at(True) == (1.0, False)
+        assert not any(rule.correct or rule.moved_correct for rule in fitted.discount)
 
 
 def test_a_fresh_snapshot_has_nothing_to_recover() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from device_runtime.cues import CUES
 from shared.bundle import ONNX_FILES, Bundle, load_bundle
 from shared.errors import BundleError
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
+from training.calibration import CONTEXT_INPUTS, PAPER_INPUTS, Calibrator
 from training.encoders.sasrec import SASRec, SASRecConfig
-from training.export import export_bundle
+from training.export import export_bundle, export_graphs
 from training.onnx_graphs import ESTIMATOR, export_encoder, export_rows
 from training.parity import BATCH_SIZES, check_parity
 from training.pipeline import train
@@ -44,7 +46,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def trained(settings: Settings) -> TrainedModel:
     model = asyncio.run(train(settings, drifting_log(), HashingEmbedder(32)))
-    # A radius, whether or not one epoch helped: parity must cover the correction.
+    # A radius that binds, whether or not one epoch helped: parity must cover the correction.
+    residual = model.calibration.calibrator.residual
+    assert residual is not None
+    with torch.no_grad():
+        residual.weight.normal_(generator=torch.Generator().manual_seed(0))
     return replace(model, calibration=replace(model.calibration, gamma_max=2.0))
 
 
@@ -75,6 +81,10 @@ def test_bundle_loads_and_says_what_it_is(bundle: Bundle, trained: TrainedModel)
     assert manifest.candidates == 10
     assert manifest.calibration.top_l == 5
     assert manifest.calibration.gamma_max == 2.0
+    assert manifest.calibration.cues == CUES
+    assert [vars(rule) for rule in manifest.calibration.rules] == [
+        asdict(rule) for rule in trained.calibration.rules
+    ]
     assert manifest.fusion_weight == trained.projector.fusion_weight
     assert manifest.training["parity_cases"] == WINDOW * len(BATCH_SIZES)
     assert manifest.training["parity_max_score_difference"] <= 1e-5
@@ -119,6 +129,25 @@ def test_graphs_keep_the_contract(graphs: dict[str, bytes]) -> None:
         ("projector", "text"): ("B", 32),
         ("projector", "e_sem"): ("B", 16),
     }
+
+
+@pytest.mark.parametrize("inputs", [PAPER_INPUTS, CONTEXT_INPUTS])
+@pytest.mark.parametrize(("gate", "residual"), [(True, True), (True, False), (False, True)])
+def test_parity_holds_for_every_kind_of_calibrator(
+    trained: TrainedModel, inputs: tuple[str, ...], gate: bool, residual: bool
+) -> None:
+    torch.manual_seed(0)
+    calibrator = Calibrator(16, inputs, gate=gate, residual=residual)
+    for layer in (calibrator.gate, calibrator.residual):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight)
+    parts = [torch.randn(50, 8 if name == "cues" else 16) * 3 + 1 for name in inputs]
+    calibrator.fit_normaliser(parts)
+    model = replace(trained, calibration=replace(trained.calibration, calibrator=calibrator.eval()))
+    graphs = export_graphs(model)
+    read = [i.name for i in onnx.load_from_string(graphs["calibrator.onnx"]).graph.input]
+    assert read == list(inputs)
+    assert check_parity(model, graphs).max_score_difference <= 1e-5
 
 
 def test_parity_covers_every_length_and_several_batches(
