@@ -23,7 +23,7 @@ REQUESTS = 512
 
 
 async def compare_cached(
-    cloud: RunningCloud, bundle_id: str, *, logs: Path, concurrency: int = 8
+    cloud: RunningCloud, bundle_id: str, *, logs: Path, concurrency: int = 8, rounds: int = ROUNDS
 ) -> list[Comparison]:
     """Requests per second of both, in alternating rounds of the same requests, byte for byte.
 
@@ -68,7 +68,7 @@ async def compare_cached(
                     await requests_per_second(cloud.url, requests, concurrency),
                     await requests_per_second(url, requests, concurrency),
                 ]
-                for _ in range(ROUNDS)
+                for _ in range(rounds)
             ]
         )
     finally:

