@@ -38,9 +38,9 @@ down:  ## stop the stack; its volumes stay (ARGS=--volumes removes bundle, runs 
 test-compose: env  ## only the tests that bring the stack up
 	@$(RUN) pytest -m compose $(ARGS)
 
-test: env  ## everything needed to run the tests, and runs them
+test: env  ## everything needed to run the tests, and runs them (but the stack's: test-compose)
 	@$(PYTHON_FOUND) scripts/bootstrap.py ray
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -m "not compose" $(ARGS)
 
 check:  ## ruff, mypy, import rules
 	@$(PYTHON_FOUND) scripts/bootstrap.py product

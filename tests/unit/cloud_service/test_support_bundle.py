@@ -34,7 +34,7 @@ def test_graphs_take_every_batch_and_length(tmp_path: Path, batch: int, length: 
         event_hour=rng.uniform(0, 168, (batch, length)),
         request_hour=rng.uniform(0, 168, batch),
     )
-    (r,) = run("estimator.onnx", cues=rng.standard_normal((batch, 5)))
+    (r,) = run("estimator.onnx", cues=rng.standard_normal((batch, 8)))
     (v,) = run("calibrator.onnx", e_sem=e_str, e_str=e_str)
     (e_sem,) = run("projector.onnx", text=rng.standard_normal((batch, 16)))
     assert e_str.shape == v.shape == e_sem.shape == (batch, 8)

@@ -33,7 +33,7 @@ ALL = {"items", "backbone", "abstracts", "projector", "calibration"}
         ("training/backbone.py", {"backbone"}),
         ("training/encoders/sasrec.py", {"backbone", "projector", "calibration"}),
         ("training/embedding_cache.py", {"items", "backbone", "abstracts"}),
-        ("device_runtime/cues.py", {"calibration"}),
+        ("device_runtime/cues.py", {"projector", "calibration"}),
         ("training/export.py", set()),
         ("training/stage_forms.py", set()),
         ("training/fingerprint.py", set()),
