@@ -52,14 +52,16 @@ def scenario_rows(record: ScenarioRecord) -> Table:
     """One row per scenario and place: head, rows, caption."""
     head = (
         "scenario", "where", "answered", "stale", "NDCG@10", "uncalibrated", "structure only",
-        "p50 / p95 / p99, ms", "refresh p50 / p99, ms", "cloud calls", "refused", "recovery, s", "history",
+        "p50 / p95 / p99, ms", "refresh p50 / p99, ms", "cloud calls", "refused", "recovery, s",
+        "history",
     )  # fmt: skip
     rows = [_row(verdict) for verdict in record.verdicts]
     caption = (
         f"Log {record.log}, embedder {record.embedder}, bundle {record.bundle_id}. Stale: answers "
         "whose snapshot was more than k requests old, or that had none. Latency from the scheduled "
         "time of each request; on the virtual clock computing takes no time, so there is none. "
-        "Recovery: longest time from a fault's end to the next fresh snapshot of the fleet. "
+        "Recovery: longest time from a fault's end to the next fresh snapshot of the fleet, less "
+        "what further faults took of it. "
         "History: what the checker found."
     )
     return head, rows, caption
@@ -85,6 +87,7 @@ def refresh_rate_rows(record: ScenarioRecord) -> Table:
 def _row(verdict: Verdict) -> tuple[str, ...]:
     wall = verdict.place != "virtual clock"
     times: Sequence[float | None] = (verdict.p50_ms, verdict.p95_ms, verdict.p99_ms)
+    waits = (verdict.refresh_p50_ms, verdict.refresh_p99_ms)
     return (
         verdict.scenario,
         verdict.place,
@@ -94,9 +97,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.ndcg_uncalibrated:.4f}",
         f"{verdict.ndcg_structure:.4f}",
         " / ".join("–" if t is None else f"{t:.2f}" for t in times) if wall else "–",
-        " / ".join(
-            "–" if t is None else f"{t:.0f}" for t in (verdict.refresh_p50_ms, verdict.refresh_p99_ms)
-        ),
+        " / ".join("–" if t is None else f"{t:.0f}" for t in waits),
         f"{verdict.cloud_calls:,}",
         f"{verdict.refused:,}",
         "–" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}",

@@ -54,8 +54,8 @@ class Verdict(_Part):
         cloud_calls: HTTP requests that left the devices, in the window.
         refused: those answered 429 or 503.
         failed_refreshes: refreshes that brought nothing, whatever the reason.
-        recovery_s: longest time from the end of a fault to the next fresh snapshot; None if there
-            was no fault, or nobody asked after it.
+        recovery_s: longest time from the end of a fault to the next fresh snapshot, less what
+            further faults took of it; None if there was no fault, or nobody asked after it.
         peak_rate: most HTTP requests within a second, after the first fault's end (else of all).
         refresh_rate: HTTP requests per second, one figure per second of the window.
         violations: what the checker found; empty is what is wanted.
@@ -152,7 +152,7 @@ def judge(
         refused=int(in_window["status"].is_in([429, 503]).sum()),
         refreshes=len(begun),
         failed_refreshes=len(begun.filter(~pl.col("outcome").is_in(["fresh", "stale"]))),
-        recovery_s=_recovery_s(refreshes, expected),
+        recovery_s=longest_recovery_s(refreshes, expected),
         peak_rate=max(rate[after:], default=0.0),
         refresh_rate=tuple(rate),
         state_kib=state_kib,
@@ -160,6 +160,25 @@ def judge(
             ViolationText(rule=v.rule, user=v.user, at_s=v.at_s, what=v.what) for v in violations
         ),
     )
+
+
+def longest_recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | None:
+    """Quiet seconds until fresh snapshots flow again; see ``recovery_s`` of Verdict.
+
+    Args:
+        refreshes: with columns outcome, started_s and finished_s.
+        expected: its ``quiet`` stretches tell when faults ended.
+    """
+    fresh = np.sort(numbers(refreshes.filter(pl.col("outcome") == "fresh"), "finished_s"))
+    started = numbers(refreshes, "started_s")
+    waits = []
+    for start, end in expected.quiet:
+        if not np.any((started >= start) & (started < end)):
+            continue
+        later = fresh[fresh >= start]
+        if len(later):
+            waits.append(_quiet_between(start, float(later[0]), expected))
+    return max(waits, default=None)
 
 
 def write_verdict(run_dir: Path, verdict: Verdict) -> Path:
@@ -192,14 +211,6 @@ def _per_second(times_s: np.ndarray, duration_s: float) -> list[float]:
     return counts
 
 
-def _recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | None:
-    fresh = np.sort(numbers(refreshes.filter(pl.col("outcome") == "fresh"), "finished_s"))
-    started = numbers(refreshes, "started_s")
-    waits = []
-    for start, end in expected.quiet:
-        if not np.any((started >= start) & (started < end)):
-            continue
-        later = fresh[(fresh >= start)]
-        if len(later):
-            waits.append(float(later[0]) - start)
-    return max(waits, default=None)
+def _quiet_between(start: float, end: float, expected: Expected) -> float:
+    """Seconds of [start, end] without any fault."""
+    return sum(max(0.0, min(end, until) - max(start, since)) for since, until in expected.quiet)
