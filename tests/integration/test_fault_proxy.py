@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +21,7 @@ from shared.errors import ConfigError
 from tests.support.servers import free_port, serving
 
 LINE = b"hello\n"
+GUARD_S = 20.0  # against waiting for ever; nothing here is meant to take that long
 
 
 @asynccontextmanager
@@ -58,6 +57,11 @@ async def proxied(seed: int = 0) -> AsyncIterator[tuple[FaultProxy, int]]:
         yield client, int(spec.listen.rpartition(":")[2])
 
 
+async def quickest(peer: Peer) -> float:
+    """The least of a few round trips: what a busy machine adds to one, it does not to all."""
+    return min([await peer.round_trip() for _ in range(5)])
+
+
 class Peer:
     """One connection through the proxy."""
 
@@ -86,10 +90,10 @@ async def test_bytes_pass_unchanged_both_ways() -> None:
         blob = bytes(range(1, 10)) * 3000 + b"\xff"
         big = (blob.replace(b"\n", b"x") + b"\n") * 1
         peer.writer.write(big)
-        assert await asyncio.wait_for(peer.reader.readexactly(len(big)), 5) == big
+        assert await asyncio.wait_for(peer.reader.readexactly(len(big)), GUARD_S) == big
         # An end of stream passes too.
         peer.writer.write_eof()
-        assert await asyncio.wait_for(peer.reader.read(), 5) == b""
+        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == b""
         peer.close()
 
 
@@ -99,7 +103,7 @@ async def test_disabling_cuts_and_refuses_and_enabling_restores_the_same_port() 
         await peer.round_trip()
         await client.enable("echo", False)
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(peer.round_trip(), 2)
+            await asyncio.wait_for(peer.round_trip(), GUARD_S)
         with pytest.raises(ConnectionError):
             await Peer.connect(port)
         assert not (await client.proxies())["echo"].enabled
@@ -113,18 +117,18 @@ async def test_disabling_cuts_and_refuses_and_enabling_restores_the_same_port() 
 async def test_latency_holds_back_what_is_under_way_and_ends_with_the_toxic() -> None:
     async with proxied() as (client, port):
         peer = await Peer.connect(port)
-        assert await peer.round_trip() < 0.1
+        assert await quickest(peer) < 0.1
         slow = Toxic(type="latency", attributes={"latency": 300, "jitter": 50})
         await client.add("echo", slow)
-        assert 0.24 < await peer.round_trip() < 0.6
+        assert 0.24 < await quickest(peer) < 0.6
         await client.add(
             "echo", Toxic(type="latency", stream="upstream", attributes={"latency": 5000})
         )
         waiting = asyncio.create_task(peer.round_trip())
         await asyncio.sleep(0.1)
         await client.reset()
-        assert await asyncio.wait_for(waiting, 2) < 1.0
-        assert await peer.round_trip() < 0.1
+        assert await asyncio.wait_for(waiting, GUARD_S) < 4.0
+        assert await quickest(peer) < 0.1
         peer.close()
 
 
@@ -132,7 +136,7 @@ async def test_bandwidth_paces_the_bytes() -> None:
     async with proxied() as (client, port):
         peer = await Peer.connect(port)
         await client.add("echo", Toxic(type="bandwidth", attributes={"rate": 100}))
-        assert 0.2 < await peer.round_trip(b"x" * 30_000 + b"\n") < 1.0
+        assert 0.2 < await peer.round_trip(b"x" * 30_000 + b"\n") < 5.0  # 0.3 s if nobody disturbs
         peer.close()
 
 
@@ -143,14 +147,14 @@ async def test_timeout_swallows_data_and_its_removal_closes() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(peer.round_trip(), 0.3)
         await client.remove("echo", "timeout_downstream")
-        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
+        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == b""
         peer.close()
         await client.add("echo", Toxic(type="timeout", attributes={"timeout": 200}))
         peer = await Peer.connect(port)
         started = time.perf_counter()
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(peer.round_trip(), 2)
-        assert 0.15 < time.perf_counter() - started < 1.0
+            await asyncio.wait_for(peer.round_trip(), GUARD_S)
+        assert time.perf_counter() - started > 0.15
         peer.close()
 
 
@@ -158,8 +162,8 @@ async def test_reset_peer_resets_at_the_first_data() -> None:
     async with proxied() as (client, port):
         peer = await Peer.connect(port)
         await client.add("echo", Toxic(type="reset_peer", attributes={"timeout": 0}))
-        with pytest.raises(ConnectionResetError, match="[Rr]eset by peer"):
-            await asyncio.wait_for(peer.round_trip(), 2)
+        with pytest.raises(ConnectionResetError, match=r"[Rr]eset by peer"):
+            await asyncio.wait_for(peer.round_trip(), GUARD_S)
         peer.close()
 
 
@@ -170,7 +174,7 @@ async def test_toxicity_hits_its_share_of_connections() -> None:
         for _ in range(200):
             peer = await Peer.connect(port)
             try:
-                await asyncio.wait_for(peer.round_trip(), 2)
+                await asyncio.wait_for(peer.round_trip(), GUARD_S)
             except ConnectionError:
                 lost += 1
             peer.close()
@@ -183,7 +187,7 @@ async def test_limit_data_closes_after_so_many_bytes() -> None:
         peer = await Peer.connect(port)
         await peer.round_trip()
         peer.writer.write(LINE)
-        assert await asyncio.wait_for(peer.reader.read(), 2) == LINE[:2]
+        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == LINE[:2]
         peer.close()
 
 
@@ -194,8 +198,8 @@ async def test_slow_close_delays_the_end() -> None:
         await peer.round_trip()
         peer.writer.write_eof()
         started = time.perf_counter()
-        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
-        assert 0.25 < time.perf_counter() - started < 1.0
+        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == b""
+        assert time.perf_counter() - started > 0.25
         peer.close()
 
 
@@ -204,12 +208,16 @@ async def test_memory_stays_bounded_against_a_reader_that_stops() -> None:
         await client.add("echo", Toxic(type="bandwidth", attributes={"rate": 0}))
         peer = await Peer.connect(port)
         sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            while sent < 200_000_000:
+                peer.writer.write(b"x" * 65_535 + b"\n")
+                await peer.writer.drain()
+                sent += 65_536
+
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2):
-                while sent < 200_000_000:
-                    peer.writer.write(b"x" * 65_535 + b"\n")
-                    await peer.writer.drain()
-                    sent += 65_536
+            await asyncio.wait_for(send(), 2)
         # Socket buffers and a few held chunks; the sender was made to wait.
         assert sent < 40_000_000
         peer.close()
@@ -221,7 +229,7 @@ async def test_an_upstream_that_is_not_there_closes_the_connection() -> None:
             "gone", upstream=f"127.0.0.1:{free_port()}", listen="127.0.0.1:0"
         )
         peer = await Peer.connect(int(spec.listen.rpartition(":")[2]))
-        assert await asyncio.wait_for(peer.reader.read(), 2) == b""
+        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == b""
         peer.close()
 
 
@@ -267,13 +275,13 @@ async def test_it_runs_as_a_program_from_a_configuration_file(tmp_path: Path) ->
         config.write_text(
             json.dumps([{"name": "e", "listen": f"127.0.0.1:{port}", "upstream": upstream}])
         )
-        child = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.proxy", "--port", str(control), "--config", config],
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "loadtest.proxy", "--port", str(control), "--config", config,
             cwd=Path(__file__).parents[2],
-        )
+        )  # fmt: skip
         try:
             async with FaultProxy(f"http://127.0.0.1:{control}") as client:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(3 * GUARD_S):
                     while True:
                         try:
                             assert await client.version()
@@ -283,8 +291,9 @@ async def test_it_runs_as_a_program_from_a_configuration_file(tmp_path: Path) ->
                 peer = await Peer.connect(port)
                 await peer.round_trip()
                 peer.close()
-            os.kill(child.pid, signal.SIGINT)
-            child.wait(10)
+            child.send_signal(signal.SIGINT)
+            await asyncio.wait_for(child.wait(), GUARD_S)
         finally:
-            child.kill()
-            child.wait()
+            if child.returncode is None:
+                child.kill()
+            await child.wait()

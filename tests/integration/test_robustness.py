@@ -149,16 +149,34 @@ async def test_after_ten_thousand_cancelled_refreshes_the_next_one_succeeds(
         result = await device.refresh(link, CONTEXT)
         took = time.perf_counter() - started
         await link.aclose()
+        # What a link without such a past needs, on this machine at this moment.
+        unburdened = CloudLink(HttpTransport(url), LinkSettings(deadline_s=5.0))
+        observe(device, [2])
+        started = time.perf_counter()
+        other = await device.refresh(unburdened, CONTEXT)
+        usual = time.perf_counter() - started
+        await unburdened.aclose()
     assert result is not None
-    assert result.outcome == "fresh", result.detail
-    assert took < 1.0
+    assert other is not None
+    assert (result.outcome, other.outcome) == ("fresh", "fresh"), (result.detail, other.detail)
+    assert took < 1.0 + usual
+
+
+def own_memory() -> int:
+    """Bytes that this process holds for itself.
+
+    Without the pages of files it has mapped: the kernel drops and reloads those as it likes when
+    others need memory.
+    """
+    info = psutil.Process().memory_info()
+    return int(info.rss - info.shared)
 
 
 class Memory:
     """A progress that notes this process's memory as the replay advances."""
 
     def __init__(self) -> None:
-        self.rss: list[int] = []
+        self.held: list[int] = []
         self._replaying = False
 
     @contextmanager
@@ -169,7 +187,7 @@ class Memory:
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if self._replaying:
-            self.rss.append(psutil.Process().memory_info().rss)
+            self.held.append(own_memory())
 
 
 def test_a_long_run_does_not_grow(tmp_path: Path) -> None:
@@ -186,8 +204,8 @@ def test_a_long_run_does_not_grow(tmp_path: Path) -> None:
     verdict = run.on_the_virtual_clock(HashingEmbedder(run.bundle.manifest.embedder.dim))
     assert verdict.passed, verdict.violations
     assert verdict.answered == 2000
-    settled = memory.rss[len(memory.rss) // 4]
-    assert max(memory.rss) < 1.05 * settled
+    settled = memory.held[len(memory.held) // 4]
+    assert max(memory.held) < 1.05 * settled
 
 
 def test_ten_thousand_devices_fit_into_bounded_memory(tmp_path: Path) -> None:
@@ -196,7 +214,7 @@ def test_ten_thousand_devices_fit_into_bounded_memory(tmp_path: Path) -> None:
     embedder = HashingEmbedder(few.bundle.manifest.embedder.dim)
     few.on_the_virtual_clock(embedder)
     gc.collect()
-    before = psutil.Process().memory_info().rss
+    before = own_memory()
     scenario = load_scenario("steady").changed(users=10_000, steps=1)
     memory = Memory()
     run = tiny_run(tmp_path / "many", scenario, users=10_000, events=8, test_steps=1,
@@ -204,6 +222,6 @@ def test_ten_thousand_devices_fit_into_bounded_memory(tmp_path: Path) -> None:
     verdict = run.on_the_virtual_clock(embedder)
     assert verdict.passed, verdict.violations
     assert verdict.users == 10_000
-    per_device_kib = (max(memory.rss) - before) / 10_000 / 1024
+    per_device_kib = (max(memory.held) - before) / 10_000 / 1024
     assert verdict.state_kib < 16
     assert per_device_kib < 64

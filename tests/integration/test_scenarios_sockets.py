@@ -15,7 +15,7 @@ from tests.support.scenarios import tiny_run
 async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> None:
     scenario = load_scenario("steady").changed(
         users=60,
-        duration_s=48.0,
+        duration_s=52.0,
         steps=20,
         replicas=2,
         replay={"devices_per_link": 15},
@@ -32,7 +32,7 @@ async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> N
             {"target": "redis", "kind": "restart", "at_s": 20, "for_s": 3},
             {"target": "redis-link", "kind": "cut", "at_s": 25, "for_s": 2, "failure": "hang"},
             {"target": "cloud", "kind": "kill", "at_s": 29, "for_s": 3, "replica": 1},
-            {"target": "device-link", "kind": "cut", "at_s": 38, "for_s": 3, "failure": "dns"},
+            {"target": "device-link", "kind": "cut", "at_s": 38, "for_s": 6, "failure": "dns"},
         ],
     )
     run = tiny_run(tmp_path, scenario, virtual=False, users=60)
@@ -45,13 +45,21 @@ async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> N
     outcomes = set(history.refreshes["outcome"])
     assert {"fresh", "network", "deadline"} <= outcomes
     refreshes = history.refreshes.filter(pl.col("started_s") >= 0)
-    # The overall deadline holds whatever blocks, a name look-up among it.
-    assert refreshes["latency_ms"].max() < 2600  # type: ignore[operator]
-    assert not history.attempts.filter(pl.col("sent_s").is_between(20.5, 22.5))["stored"].any()
-    slow = history.refreshes.filter(pl.col("started_s").is_between(14, 15))
-    assert (slow["latency_ms"] >= 400).mean() > 0.8  # type: ignore[operator]
-    assert verdict.p99_ms is not None
-    assert verdict.p99_ms < 2000  # of requests, from their scheduled times
+    # The overall deadline holds whatever blocks: looking names up does for six seconds. Twice the
+    # deadline, because a busy machine wakes a sleeper late.
+    assert refreshes["latency_ms"].max() < 4000  # type: ignore[operator]
+    # Without its store the cloud went on serving, and with it it stores again.
+    attempts = history.attempts.filter(pl.col("status") == 200)
+    assert not attempts.filter(pl.col("sent_s").is_between(20, 23))["stored"].all()
+    assert attempts.filter(pl.col("sent_s") > 45)["stored"].all()
+    fresh = refreshes.filter(pl.col("outcome") == "fresh")
+    assert fresh.filter(pl.col("started_s").is_between(14, 17))["latency_ms"].median() >= 400  # type: ignore[operator]
+    # Nobody but the refreshes waits for a cloud that hangs.
+    hanging = pl.col("started_s").is_between(8, 11)
+    asked = history.requests.filter(hanging)["latency_service_ms"].median()
+    waited = refreshes.filter(hanging, pl.col("outcome") == "deadline")["latency_ms"].median()
+    assert waited >= 2000  # type: ignore[operator]
+    assert asked < waited / 10  # type: ignore[operator]
     assert not (tmp_path / "run" / "history.html").exists()
 
 
@@ -68,13 +76,16 @@ async def test_a_frozen_cloud_shows_in_the_refreshes_and_not_in_the_answers(
     verdict = await run.on_local_processes(ServedEmbedder(run.settings.embedder, None))
     assert verdict.passed, verdict.violations
     history = read_history(tmp_path / "run")
-    frozen = history.refreshes.filter(pl.col("started_s").is_between(5.2, 10.8))
+    standing = pl.col("started_s").is_between(5, 10.8)
+    frozen = history.refreshes.filter(standing, pl.col("latency_ms") > 1000)
     # Asked for on schedule all the while, so that waiting is seen in full: the open loop does not
     # stop asking because nobody answers.
     assert len(frozen) > 20
+    assert frozen["started_s"].max() > 9  # type: ignore[operator]
     waits = (11.0 - frozen["started_s"]) * 1e3
     assert (frozen["latency_ms"] > waits - 200).all()
     assert verdict.refresh_p99_ms is not None
     assert verdict.refresh_p99_ms > 5000
-    assert verdict.p99_ms is not None
-    assert verdict.p99_ms < verdict.refresh_p99_ms / 3
+    # Answers do not wait; a tenth of the freeze leaves room for a busy machine.
+    asked = history.requests.filter(standing)["latency_service_ms"]
+    assert asked.quantile(0.99) < 600  # type: ignore[operator]

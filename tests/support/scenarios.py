@@ -50,7 +50,14 @@ def tiny_settings(profile: object) -> Settings:
     return cloud_settings().model_copy(update={"profile": profile})
 
 
-def run_virtually(folder: Path, scenario: Scenario | str, *, users: int = USERS) -> Verdict:
-    """The verdict on a scenario with the tiny bundle."""
+def run_virtually(folder: Path, scenario: Scenario | str, *, users: int | None = None) -> Verdict:
+    """The verdict on a scenario with the tiny bundle.
+
+    Args:
+        users: devices, and users of the log; None takes USERS of a named scenario, and as many as
+            the scenario says of one that was made for the test.
+    """
+    if users is None:
+        users = USERS if isinstance(scenario, str) else scenario.users
     run = tiny_run(folder, scenario, users=users)
     return run.on_the_virtual_clock(HashingEmbedder(run.bundle.manifest.embedder.dim))
