@@ -77,13 +77,13 @@ class TrainingSettings(Section):
     batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")
     test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
     validation_steps: int = Field(
-        default=3, ge=1, description="steps before them on which epochs and rules are chosen"
+        default=1, ge=1, description="steps before them on which epochs and rules are chosen"
     )
     calibration_steps: int = Field(
-        default=5,
+        default=0,
         ge=0,
-        description="last training events of each user kept from the backbone, so that projector "
-        "and calibrator are fitted where structure is honest",
+        description="last training events of each user kept from the backbone, so that the "
+        "calibrator is fitted where structure is honest; 5 or more where histories are long",
     )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=20, ge=1)

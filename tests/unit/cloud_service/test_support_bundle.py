@@ -35,7 +35,10 @@ def test_graphs_take_every_batch_and_length(tmp_path: Path, batch: int, length: 
         request_hour=rng.uniform(0, 168, batch),
     )
     (r,) = run("estimator.onnx", cues=rng.standard_normal((batch, 8)))
-    (v,) = run("calibrator.onnx", e_sem=e_str, e_str=e_str)
+    cues = rng.standard_normal((batch, 8))
+    (v,) = run(
+        "calibrator.onnx", e_sem=e_str, e_str=e_str, e_str_tau=e_str, recent=e_str, cues=cues
+    )
     (e_sem,) = run("projector.onnx", text=rng.standard_normal((batch, 16)))
     assert e_str.shape == v.shape == e_sem.shape == (batch, 8)
     assert copy_logit.shape == (batch, length)
