@@ -61,7 +61,14 @@ LOGS = {
     "no times": drifting_log(users=20, events=30, has_time=False),
     "no returns": drifting_log(users=20, events=30, returns=False),
 }
-CASES = [("context", name) for name in LOGS] + [(v, "breaks") for v in VARIANTS if v != "context"]
+# Not strict: what lies in memory decides.
+UNSET_CUES = pytest.mark.xfail(
+    strict=False, reason="pair_cues leaves elapsed and turn unset for logs without times"
+)
+CASES = [
+    *(pytest.param("context", n, marks=UNSET_CUES if n == "no times" else ()) for n in LOGS),
+    *((variant, "breaks") for variant in VARIANTS if variant != "context"),
+]
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,6 @@ def noticeable(trained: TrainedModel) -> TrainedModel:
     return replace(trained, projector=projector, calibration=calibration)
 
 
-@pytest.mark.xfail(strict=False, reason="r of device and study differ for logs without times")
 @pytest.mark.parametrize(("variant", "log_name"), CASES)
 def test_ranks_and_cues_are_the_studys(variant: str, log_name: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
