@@ -33,8 +33,8 @@ def update_documents(root: Path, summary: Summary) -> list[Path]:
     run = summary.run.model_copy(update={"settings": settings})
     compact = summary.model_copy(update={"run": run})
     if summary.system is not None:
-        # The timeline is for pictures, and by far the largest part.
-        system = summary.system.model_copy(update={"timeline": ()})
+        # What goes along time is for pictures, and by far the largest part.
+        system = summary.system.model_copy(update={"timeline": (), "call_rate": ()})
         compact = compact.model_copy(update={"system": system})
     record.write_text(compact.model_dump_json(indent=1) + "\n")
     return [record, *regenerate(root)]

@@ -47,6 +47,7 @@ def render(summary: Summary) -> str:
         facts=cards.facts(summary),
         paper_charts=charts.paper_charts(paper, full) if paper else [],
         replay_charts=charts.replay_charts(system) if system else [],
+        call_rate_chart=charts.call_rate_chart(system) if system else None,
         degradation_chart=charts.degradation_chart(system) if system else None,
         latency_charts=[
             chart

@@ -241,6 +241,8 @@ class SystemSection(_Figures):
     Attributes:
         cloud_up: share of the requests that found the cloud there.
         curves: latency of requests from schedule and from start.
+        call_rate: HTTP requests to the cloud in every second of the replay; empty if the run kept
+            no record of them (a scenario does).
         changes: made by hand; a run with any is a demonstration, not a measurement.
     """
 
@@ -258,6 +260,7 @@ class SystemSection(_Figures):
     cloud: CloudUse
     cloud_up: float | None = None
     curves: tuple[LatencyCurve, ...] = ()
+    call_rate: tuple[float, ...] = ()
     changes: tuple[Change, ...] = ()
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from device_runtime.policies import policy_text
 from loadtest.controls import read_interventions
+from loadtest.history.records import ATTEMPTS
 from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
 from loadtest.summary.latency import curves, latencies
@@ -30,7 +31,7 @@ from loadtest.summary.records import (
 )
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
-from loadtest.summary.timeline import outages, timeline
+from loadtest.summary.timeline import call_rate, outages, timeline
 from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
 
 # Names in the summary, and the column that holds the target's rank.
@@ -87,6 +88,7 @@ def system_section(
         for pair in COMPARISONS
     ]
     moments = timeline(frame, refreshes, ranks, resampler)
+    attempts = read_records(run_dir / ATTEMPTS, ("sent_s",))
     return SystemSection(
         scope=Scope(
             mode="system",
@@ -126,6 +128,9 @@ def system_section(
         cloud=cloud_use(frame, refreshes, warm_up),
         cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
         curves=curves(frame),
+        call_rate=()
+        if attempts is None
+        else call_rate(numbers(attempts, "sent_s"), moments[-1].end_s),
         changes=tuple(
             Change(replay_s=change.replay_s, what=change.what, value=change.value)
             for change in read_interventions(run_dir)

@@ -73,6 +73,16 @@ def outages(frame: pl.DataFrame) -> tuple[Outage, ...]:
     )
 
 
+def call_rate(sent_s: Float, duration_s: float) -> tuple[float, ...]:
+    """HTTP requests that left the devices, per second; one figure per second of the replay.
+
+    Args:
+        sent_s: [n] seconds of the replay; those of the warm-up, before 0, do not count.
+    """
+    edges = np.arange(np.ceil(max(duration_s, 1e-9)) + 1)
+    return tuple(np.histogram(sent_s, edges)[0].astype(float).tolist())
+
+
 def _bin_of(when: Float, edges: Float) -> np.ndarray:
     last = len(edges) - 2
     return np.clip(np.searchsorted(edges, when, side="right") - 1, 0, last)

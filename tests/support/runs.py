@@ -27,7 +27,7 @@ def invent_run(
     fallback: bool = False,
     terms: str = "Invented data, free of any terms.",
 ) -> Path:
-    """Write run.json and all four record files; returns ``folder``."""
+    """Write run.json and all record files; returns ``folder``."""
     rng = np.random.default_rng(seed)
     write_run_info(folder, invented_info(fallback=fallback, terms=terms))
     keys = pl.DataFrame(
@@ -43,7 +43,10 @@ def invent_run(
     _full(keys, rng).write_parquet(folder / "full.parquet")
     requests = _requests(rng, users, requests_per_user)
     requests.write_parquet(folder / "requests.parquet")
-    _refreshes(requests, rng).write_parquet(folder / "refreshes.parquet")
+    refreshes = _refreshes(requests, rng)
+    refreshes.write_parquet(folder / "refreshes.parquet")
+    calls = refreshes.filter(pl.col("attempts") > 0)
+    calls.select(sent_s="started_s").write_parquet(folder / "attempts.parquet")
     return folder
 
 

@@ -1,5 +1,6 @@
 """The report's charts as Vega-Lite specifications."""
 
+from loadtest.report.charts.calls import call_rate_chart
 from loadtest.report.charts.degradation import degradation_chart
 from loadtest.report.charts.frame import Chart, Spec
 from loadtest.report.charts.latency import latency_cdf_chart, latency_chart
@@ -10,6 +11,7 @@ from loadtest.report.charts.stages import stage_chart
 __all__ = [
     "Chart",
     "Spec",
+    "call_rate_chart",
     "degradation_chart",
     "latency_cdf_chart",
     "latency_chart",

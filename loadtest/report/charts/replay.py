@@ -104,7 +104,7 @@ def _quality_chart(bins: list[Record], down: list[Record], end: float) -> Spec:
         ("requests:Q", "requests", "d"),
     )
     return finish(
-        alt.layer(_shade(down, end), band, structure, answered, hover),
+        alt.layer(shade(down, end), band, structure, answered, hover),
         f"NDCG at 10 over {end:.0f} seconds of replay, {len(down)} outages shaded.",
         220,
     )
@@ -128,7 +128,7 @@ def _age_chart(bins: list[Record], down: list[Record], end: float) -> Spec:
         ("age_p90:Q", "90th percentile, s", ".2f"),
     )
     return finish(
-        alt.layer(_shade(down, end), band, line, hover),
+        alt.layer(shade(down, end), band, line, hover),
         f"Snapshot age in seconds over {end:.0f} seconds of replay; 90th percentile at most "
         f"{top:.1f} seconds.",
         150,
@@ -162,7 +162,7 @@ def _refresh_chart(rows: list[Record], down: list[Record], end: float) -> Spec:
     )
     totals = {o: sum(r["count"] for r in rows if r["outcome"] == o) for o in OUTCOMES}
     words = ", ".join(f"{count} {outcome}" for outcome, count in totals.items() if count)
-    return finish(alt.layer(_shade(down, end), bars), f"Refreshes over the replay: {words}.", 130)
+    return finish(alt.layer(shade(down, end), bars), f"Refreshes over the replay: {words}.", 130)
 
 
 def time_axis(field: str, end: float) -> alt.X:
@@ -174,7 +174,7 @@ def time_axis(field: str, end: float) -> alt.X:
     )
 
 
-def _shade(down: list[Record], end: float) -> alt.Chart:
+def shade(down: list[Record], end: float) -> alt.Chart:
     return (
         alt.Chart(alt.Data(values=down))
         .mark_rect(color="var(--outage)")

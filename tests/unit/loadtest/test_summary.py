@@ -171,6 +171,19 @@ def test_outages_are_where_requests_found_the_cloud_down(summary: Summary) -> No
         assert end == pytest.approx(expected + 10, abs=1.5)
 
 
+def test_the_call_rate_counts_what_left_the_devices_in_each_second(
+    run_dir: Path, summary: Summary
+) -> None:
+    assert summary.system is not None
+    rate = summary.system.call_rate
+    sent = pl.read_parquet(run_dir / "attempts.parquet")["sent_s"]
+    assert sent.min() < 0  # type: ignore[operator]
+    assert sum(rate) == (sent >= 0).sum() > 20
+    for second in (0, 7, len(rate) - 1):
+        assert rate[second] == ((sent >= second) & (sent < second + 1)).sum()
+    assert len(rate) - 1 < summary.system.timeline[-1].end_s <= len(rate)
+
+
 def test_percentiles_are_latencies_that_occurred() -> None:
     row = percentiles("x", np.array([4.0, 1.0, 3.0, 2.0, np.nan]))
     assert (row.count, row.p50, row.p99, row.max, row.mean) == (4, 2.0, 4.0, 4.0, 2.5)
