@@ -58,12 +58,11 @@ def scenario_rows(record: ScenarioRecord) -> Table:
     rows = [_row(verdict) for verdict in record.verdicts]
     caption = (
         f"Log {record.log}, embedder {record.embedder}, bundle {record.bundle_id}. Stale: answers "
-        "whose snapshot was more than k requests old, or that had none. Each scenario draws devices "
-        "of its own, so NDCG@10 compares the columns of a row, not its rows. Latency from the scheduled "
-        "time of each request; on the virtual clock computing takes no time, so there is none. "
-        "Recovery: longest time from a fault's end to the next fresh snapshot of the fleet, less "
-        "what further faults took of it. "
-        "History: what the checker found."
+        "whose snapshot was more than k requests old, or that had none. Each scenario draws its "
+        "own devices, so NDCG@10 compares the columns of a row, not its rows. Latency from the "
+        "scheduled time of each request; on the virtual clock computing takes no time, so there "
+        "is none. Recovery: longest time from a fault's end to the next fresh snapshot of the "
+        "fleet, less what further faults took of it. History: what the checker found."
     )
     return head, rows, caption
 

@@ -16,6 +16,7 @@ from loadtest.summary.latency import curves, latencies
 from loadtest.summary.model import (
     Change,
     CloudUse,
+    Outage,
     Scope,
     SystemDifference,
     SystemScore,
@@ -88,6 +89,7 @@ def system_section(
         for pair in COMPARISONS
     ]
     moments = timeline(frame, refreshes, ranks, resampler)
+    away = outages(frame)
     attempts = read_records(run_dir / ATTEMPTS, ("sent_s",))
     return SystemSection(
         scope=Scope(
@@ -102,7 +104,7 @@ def system_section(
         ),
         duration_s=float(numbers(frame, "finished_s").max()),
         policy=policy_text(device),
-        availability=_availability(replay),
+        availability=_availability(replay, away),
         clock=replay.clock,
         sources={
             source: int((frame["source"] == source).sum())
@@ -123,7 +125,7 @@ def system_section(
             for by, group, (minuend, subtrahend), handles in differences
         ),
         timeline=moments,
-        outages=outages(frame),
+        outages=away,
         latency=latencies(frame, refreshes),
         cloud=cloud_use(frame, refreshes, warm_up),
         cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
@@ -188,8 +190,13 @@ def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
     return {key: mask for key, mask in groups.items() if mask.any()}
 
 
-def _availability(replay: ReplaySettings) -> str:
+def _availability(replay: ReplaySettings, away: tuple[Outage, ...]) -> str:
     availability = replay.availability
+    if availability.kind == "always" and away:
+        # A scenario's faults, or somebody's hand.
+        seconds = sum(outage.end_s - outage.start_s for outage in away)
+        times = "once" if len(away) == 1 else f"{len(away)} times"
+        return f"there, but for {seconds:.0f} s ({times})"
     if availability.kind != "periodic":
         return availability.kind
     return f"down {availability.outage_s:g} s at the end of every {availability.period_s:g} s"

@@ -1,15 +1,19 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from loadtest.run_info import read_run_info
 from loadtest.summary import Estimate, Summary, build_summary, read_summary, write_summary
 from loadtest.summary.latency import percentiles
 from loadtest.summary.resampling import Resampler
+from loadtest.summary.system_section import system_section
 from shared.errors import DataError
 from shared.metrics import bootstrap_interval
+from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
 from tests.support.runs import invent_run
 
 
@@ -169,6 +173,14 @@ def test_outages_are_where_requests_found_the_cloud_down(summary: Summary) -> No
     for (start, end), expected in zip(spans, (20, 50, 80), strict=True):
         assert start == pytest.approx(expected, abs=1.5)
         assert end == pytest.approx(expected + 10, abs=1.5)
+
+
+def test_outages_of_a_script_are_told_where_the_settings_know_of_none(run_dir: Path) -> None:
+    always = ReplaySettings.model_validate({"availability": {"kind": "always"}})
+    info = read_run_info(run_dir)
+    section = system_section(run_dir, info, PaperSettings(bootstrap=200), always, DeviceSettings())
+    assert section is not None
+    assert re.fullmatch(r"there, but for (29|30) s \(3 times\)", section.availability)
 
 
 def test_the_call_rate_counts_what_left_the_devices_in_each_second(
