@@ -142,7 +142,7 @@ def pair_cues(
         window: of the device profile. top_l: L of eq. 10.
     """
     anchors, has_time = requests.anchors, requests.events.time_s is not None
-    out = np.empty((len(pairs), len(cues.CUES)), dtype=np.float32)
+    out = np.zeros((len(pairs), len(cues.CUES)), dtype=np.float32)  # 0 without times
     e_str = requests.e_str.numpy()
     length = [cues.length(n, window) for n in range(window + 1)]
     density = [

@@ -172,21 +172,23 @@ class _Study:
 
     def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, np.ndarray]]:
         """(setting, gap, scorer, expected ranks [R]) of everything that is compared."""
-        parts: dict[tuple[str, int, str], list[np.ndarray]] = {}
+        # Filled in place: small arrays kept between the chunks' large ones would pin the heap.
+        whole: dict[tuple[str, int, str], np.ndarray] = {}
         total = len(next(iter(self.views.values())).pairs)
         with progress.task("scoring test steps", total) as task:
             for at in torch.split(torch.arange(total), ROWS):
                 for key, chunk in self._chunk(at).items():
-                    parts.setdefault(key, []).append(chunk)
+                    if key not in whole:
+                        whole[key] = np.empty(total)
+                    whole[key][at.numpy()] = chunk
                 task.advance(len(at))
         for report in self.reports:
             fresh, stale = (
-                ndcg(np.concatenate(parts["full", report.gap, name]), 10)
-                for name in ("fused", "stale")
+                ndcg(whole["full", report.gap, name], 10) for name in ("fused", "stale")
             )
             report.loss = fresh - stale
-        for (setting, gap, scorer), found in parts.items():
-            yield setting, gap, scorer, np.concatenate(found)
+        for (setting, gap, scorer), found in whole.items():
+            yield setting, gap, scorer, found
 
     @torch.no_grad()
     def _chunk(self, at: Tensor) -> dict[tuple[str, int, str], np.ndarray]:

@@ -61,12 +61,8 @@ LOGS = {
     "no times": drifting_log(users=20, events=30, has_time=False),
     "no returns": drifting_log(users=20, events=30, returns=False),
 }
-# Not strict: what lies in memory decides.
-UNSET_CUES = pytest.mark.xfail(
-    strict=False, reason="pair_cues leaves elapsed and turn unset for logs without times"
-)
 CASES = [
-    *(pytest.param("context", n, marks=UNSET_CUES if n == "no times" else ()) for n in LOGS),
+    *(("context", name) for name in LOGS),
     *((variant, "breaks") for variant in VARIANTS if variant != "context"),
 ]
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from device_runtime.cues import CUES
 from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import drifting_log
@@ -137,3 +138,20 @@ def test_union_counts_items_once_and_drops_seen_ones(requests: Requests) -> None
         left = set(items[place][valid[place]].tolist())
         union = {int(i) for part in lists for i in part[place]}
         assert left == (union - had or {min(union)})
+
+
+def test_cues_of_time_are_zero_without_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cue is written, whatever lay in memory before."""
+    log = drifting_log(users=10, events=40, has_time=False)
+    events = events_of(log).keep_first(SPLIT.test_start)
+    torch.manual_seed(0)
+    model = SASRec(SASRecConfig(dim=DIM, layers=1, window=WINDOW, has_time=False)).eval()
+    timeless = make_requests(model, ItemTable(len(log.catalogue), DIM), events, ANCHORS)
+    pairs = pairs_at_gap(ANCHORS, SPLIT.validation(), 5)
+    e_sem = torch.randn(len(timeless), DIM)
+    candidates = top_candidates(e_sem, timeless.table.vectors, 8)
+    monkeypatch.setattr("training.pairs.np.empty", lambda *a, **k: np.full(*a, np.nan, **k))
+    found = pair_cues(timeless, pairs, e_sem, candidates, window=WINDOW, top_l=5)
+    assert torch.isfinite(found).all()
+    for name in ("density", "elapsed", "turn", "moved"):
+        assert not found[:, CUES.index(name)].any(), name
