@@ -1,4 +1,4 @@
-"""From a trained model to its bundle on disk: what `train`, `export`, `simulate` and `bench` share."""
+"""From a trained model to its bundle on disk: used by `train`, `export`, `simulate`, `bench`."""
 
 from __future__ import annotations
 

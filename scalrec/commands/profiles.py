@@ -39,9 +39,7 @@ def profiles(
         path.parent for path in sorted((settings.work_dir / "bundles").glob(f"*/{MANIFEST}"))
     ]
     if not paths:
-        console.print(
-            "[dim]No bundle to measure; `scalrec export --profile NAME` makes one.[/]"
-        )
+        console.print("[dim]No bundle to measure; `scalrec export --profile NAME` makes one.[/]")
         return
     rows = []
     for path in paths:
