@@ -1,7 +1,7 @@
 """A device's refresh against the real cloud service, and cancelled at every await."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import numpy as np
 import pytest
@@ -57,14 +57,12 @@ async def cloud(bundle, kind):
     settings = LinkSettings(attempts=1)
     if kind == "http":
         async with serving(app) as url:
-            link = CloudLink(HttpTransport(url), settings)
-            yield link, embedder
-            await link.aclose()
+            async with aclosing(CloudLink(HttpTransport(url), settings)) as link:
+                yield link, embedder
     else:
         async with LifespanManager(app):
-            link = CloudLink(AsgiTransport(app), settings)
-            yield link, embedder
-            await link.aclose()
+            async with aclosing(CloudLink(AsgiTransport(app), settings)) as link:
+                yield link, embedder
 
 
 @pytest.mark.parametrize("kind", ["http", "asgi"])
@@ -83,7 +81,7 @@ async def test_abstract_to_snapshot_to_answer(bundle, kind):
         # The snapshot is what the cloud's own model says about exactly this abstract.
         twin = new_device(bundle)
         observe(twin, [4, 7, 4, 9])
-        abstract = twin._writer.write(twin._history.items, CONTEXT)
+        abstract = twin._writer.write(twin._history.events, CONTEXT)
         expected = await UserModel(bundle, embedder, deadline_s=5.0).e_sem([abstract])
         held = device.snapshot.snapshot
         np.testing.assert_allclose(held.e_sem, expected[0], rtol=1e-5)

@@ -132,7 +132,7 @@ def test_every_chart_has_words_a_spec_and_a_static_picture(page: Page) -> None:
         f"spec-{name}"
         for name in (
             "paper-S1", "paper-S2", "replay-ndcg", "replay-age", "replay-refreshes",
-            "replay-degradation", "latency", "latency-cdf", "stages",
+            "replay-calls", "replay-degradation", "latency", "latency-cdf", "stages",
         )
     }  # fmt: skip
     for spec in page.specs.values():
