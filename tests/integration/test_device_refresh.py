@@ -56,13 +56,11 @@ async def cloud(bundle, kind):
     )
     settings = LinkSettings(attempts=1)
     if kind == "http":
-        async with serving(app) as url:
-            async with aclosing(CloudLink(HttpTransport(url), settings)) as link:
-                yield link, embedder
+        async with serving(app) as url, aclosing(CloudLink(HttpTransport(url), settings)) as link:
+            yield link, embedder
     else:
-        async with LifespanManager(app):
-            async with aclosing(CloudLink(AsgiTransport(app), settings)) as link:
-                yield link, embedder
+        async with LifespanManager(app), aclosing(CloudLink(AsgiTransport(app), settings)) as link:
+            yield link, embedder
 
 
 @pytest.mark.parametrize("kind", ["http", "asgi"])
