@@ -245,6 +245,23 @@ def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
     np.testing.assert_array_equal(one.items, other.items)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_snapshot_that_is_wholly_reliable_is_taken_at_face_value(models, data):
+    """At alpha = 0 calibration is the identity, to the last bit, where no age rule steps in."""
+    case = models[data.draw(CASES)]
+    device = device_of(case.models, data.draw(LIMITS), data.draw(snapshots(case)))
+    device._models.reliability = lambda cues: 1.0
+    calibration = case.models.manifest.calibration.model_copy(update={"rules": RULES[:1]})
+    device._models.manifest = case.models.manifest.model_copy(update={"calibration": calibration})
+    for item, time, shown in sorted(data.draw(EVENTS), key=lambda event: event[1]):
+        device.observe(item, time, time / 3600.0, case.page(item, shown))
+    response = device.request(RequestContext(1e6, 12.0))
+    np.testing.assert_array_equal(response.scores, response.uncalibrated)
+    if not math.isnan(response.diagnostics.r):  # it has a history to judge the snapshot by
+        assert (response.diagnostics.alpha, response.diagnostics.de_norm) == (0.0, 0.0)
+
+
 def test_a_pool_knows_its_key(models):
     m = models["allow", "float32"].models
     pool = build_pool(m, m.item_vectors(), None, np.array([2, 5], np.int32))

@@ -114,6 +114,26 @@ def test_the_runtime_image_gets_pinned_packages_only() -> None:
     assert "torch" not in seen
 
 
+def test_the_prepare_image_leaves_out_only_what_the_product_does_not_need() -> None:
+    """It is installed without resolving: a package missing from it would show at run time."""
+    listed = re.search(r"grep -vE '\^\(([^)]*)\)=='", (DEPLOY / "Dockerfile").read_text())
+    assert listed
+    left_out = {_normal(name) for name in listed[1].split("|")}
+    assert left_out <= set(_names((ROOT / "requirements" / "product.txt").read_text()))
+    needed, todo = set[str](), ["scalrec"]
+    while todo:
+        name = todo.pop()
+        needed.add(name)
+        wanted = (Requirement(text) for text in importlib.metadata.requires(name) or ())
+        found = {
+            _normal(one.name)
+            for one in wanted
+            if one.marker is None or one.marker.evaluate({"extra": ""})
+        }
+        todo += found - needed
+    assert needed & left_out == {"torch"}  # that comes as a layer
+
+
 def test_both_environments_have_one_torch() -> None:
     """prepare and vLLM share the layer that holds it."""
     pins = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from device_runtime.calibration import bounded_correction
+from training.age_rules import UNRULED
 from training.calibration import (
     N_CUES,
     Calibrator,
@@ -20,6 +21,8 @@ from training.calibration import (
     log_distribution,
     reliability_target,
 )
+from training.calibration_fit import FittedCalibration
+from training.calibration_inputs import Inputs
 
 numbers = st.floats(-20, 20, width=32)
 scores = hnp.arrays(np.float32, (4, 6), elements=numbers)
@@ -137,6 +140,23 @@ def test_correction_stays_within_its_radius(
 def test_a_trusted_snapshot_is_left_alone(v: np.ndarray, gamma_max: float) -> None:
     (tv,) = as_tensors(v)
     assert not correction(tv, torch.zeros(3), gamma_max).any()
+
+
+def test_at_full_reliability_the_fitted_networks_change_nothing() -> None:
+    torch.manual_seed(2)
+    estimator, calibrator = Estimator().eval(), Calibrator(5).eval()
+    with torch.no_grad():
+        estimator.mlp[-1].weight.zero_()
+        estimator.mlp[-1].bias.fill_(100.0)  # r is 1 as a float
+    stale, e_str, cues = torch.randn(9, 5), torch.randn(9, 5), torch.randn(9, N_CUES)
+    fitted = FittedCalibration(estimator, calibrator, 4.0, True, 1, 0.5, (UNRULED,), (UNRULED,), {})
+    corrected, r = fitted.correct(Inputs(cues, stale, (stale, e_str)))
+    assert (r == 1.0).all()
+    assert calibrator(stale, e_str).norm(dim=1).min() > 0  # something is proposed
+    assert torch.equal(corrected, stale)
+    with torch.no_grad():
+        estimator.mlp[-1].bias.fill_(0.0)
+    assert not torch.isclose(fitted.correct(Inputs(cues, stale, (stale, e_str)))[0], stale).all()
 
 
 def test_proposals_within_the_radius_pass_unchanged() -> None:

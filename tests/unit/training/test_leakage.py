@@ -124,6 +124,8 @@ async def test_test_events_change_no_weight_no_normaliser_and_no_prior(tmp_path:
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     np.testing.assert_array_equal(one.popularity, two.popularity)
     assert one.figures == two.figures
+    for chosen in ("gamma_max", "helped", "rules", "discount", "gaps"):
+        assert getattr(one.calibration, chosen) == getattr(two.calibration, chosen), chosen
 
 
 async def test_a_training_event_does_change_them(tmp_path: Path) -> None:

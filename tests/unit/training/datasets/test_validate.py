@@ -61,6 +61,15 @@ def test_numeric_ids_order_by_value():
     assert log.catalogue.ids == ("9", "10", "100", "abc")
 
 
+def test_the_catalogue_does_not_depend_on_who_met_an_item_when_or_how_often():
+    """Its order and words would otherwise tell a model of events that are still to come."""
+    words = {"a": describe("Alien"), "b": describe("Brazil"), "c": describe("Casablanca")}
+    one = build([("u", i, float(t)) for t, i in enumerate("abcaab")], items=words)
+    other = build([("u", i, float(t)) for t, i in enumerate("cabccc")], items=words)
+    assert not (one.item == other.item).all()
+    assert one.catalogue == other.catalogue
+
+
 def test_unknown_items_are_kept_and_counted():
     rows = [("u", item, float(t)) for t, item in enumerate(["a", "b", "c"])]
     log = build(rows, items={"a": describe("Alpha"), "z": describe("Omega")})
