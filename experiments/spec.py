@@ -38,7 +38,9 @@ class Table(Strict):
 
     title: str
     note: str = ""
-    show: Literal["estimates", "differences", "ratios", "extras", "gates"] = "estimates"
+    show: Literal["estimates", "differences", "ratios", "extras", "gates", "gate-grid"] = (
+        "estimates"
+    )
     names: tuple[str, ...] | None = None
     rows: tuple[Dimension, ...] = ("profile", "setting", "gap")
     columns: Dimension = "name"

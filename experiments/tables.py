@@ -14,6 +14,7 @@ from experiments.spec import Experiment, Published, Table
 _HEADS = {"name": "scorer", "metric": "measure"}
 _METRICS = {"ndcg10": "NDCG@10", "ndcg5": "NDCG@5", "hr10": "HR@10", "hr5": "HR@5"}
 _PARTS = {"all": "all", "return": "returns", "discovery": "discoveries"}
+_MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NOTHING}
 _STEPS = {"last": "last 20 steps", "loo": "leave-one-out"}
 
 
@@ -25,6 +26,8 @@ def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) 
     """
     if table.show == "gates":
         text = _gates(experiment, records)
+    elif table.show == "gate-grid":
+        text = _gate_grid(experiment, records)
     elif table.show == "extras":
         text = _extras(table, records)
     else:
@@ -157,6 +160,17 @@ def _gates(experiment: Experiment, records: Sequence[Record]) -> str:
     return markdown(["log", "profile", "gate", "", "the figure that decides"], rows) if rows else ""
 
 
+def _gate_grid(experiment: Experiment, records: Sequence[Record]) -> str:
+    """One row per log and profile, one column per gate."""
+    rows = []
+    for record in records:
+        for profile in record.profiles:
+            verdicts = judge(experiment.gates, record, profile)
+            marks = (_MARKS[verdicts[name].status] for name in experiment.gates)
+            rows.append([record.log, profile, *marks])
+    return markdown(["log", "profile", *experiment.gates], rows) if rows else ""
+
+
 def gate_numbers(experiment: Experiment, verdict: Verdict) -> str:
     """The figures that decide a gate, or why it was not asked."""
     evidence = [_evidence(experiment, key, figure) for key, figure in verdict.evidence]
@@ -176,14 +190,14 @@ def _caption(table: Table) -> str:
     """What a reader must know that the rows do not say."""
     said = {*table.rows, table.columns}
     facts = []
-    if table.show not in ("gates", "extras"):
+    if table.show not in ("gates", "gate-grid", "extras"):
         if "metric" not in said:
             facts.append(", ".join(_METRICS[m] for m in table.metrics))
         if "steps" not in said:
             facts.append(" and ".join(_STEPS[s] for s in table.steps))
         if "part" not in said and table.parts != ("all",):
             facts.append(" and ".join(_PARTS[p] for p in table.parts))
-    if table.show in ("differences", "ratios", "gates") or table.interval:
+    if table.show in ("differences", "ratios", "gates", "gate-grid") or table.interval:
         facts.append("95 % intervals, clustered by user")
     sentence = "; ".join(facts)
     return " ".join(text for text in (sentence and f"{sentence}.", table.note) if text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import expected, publish, spec
+from experiments.gates import judge
 from experiments.record import Figure, Record, encode, read_record, write_record
 from experiments.spec import Experiment
 from experiments.tables import table_text
@@ -120,6 +121,21 @@ def test_one_table_over_all_logs(record: Record) -> None:
     assert "| foursquare-nyc | tiny | S1 | NDCG@10 | +" in text
     assert "| redial | small | S2 | HR@10 | +" in text
     assert "over discount" in text
+
+
+def test_the_grid_of_gates_says_what_each_verdict_says(record: Record) -> None:
+    gates = spec.load("gates")
+    [row] = [
+        line
+        for line in table_text(gates, gates.tables["gate-grid"], [record]).splitlines()
+        if line.startswith("| foursquare-nyc | tiny |")
+    ]
+    marks = dict(zip(gates.gates, row.strip("| ").split(" | ")[2:], strict=True))
+    words = {"holds": "**holds**", "fails": "fails", "not applicable": "–"}
+    assert marks == {
+        name: words[verdict.status] for name, verdict in judge(gates.gates, record, "tiny").items()
+    }
+    assert set(marks.values()) == {"**holds**", "–"}
 
 
 def test_the_readmes_headline_comes_from_the_records(record: Record, tmp_path: Path) -> None:
