@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from device_runtime.policies import policy_text
@@ -48,10 +49,18 @@ class Live:
         manifest: Manifest,
         run_dir: Path,
         started: datetime,
+        *,
+        scenario: str | None = None,
     ) -> Feed:
-        """What watches this process's replay."""
+        """What watches this process's replay.
+
+        Args:
+            scenario: whose script says when the cloud is there; None: the settings say.
+        """
         run = run_name(self._settings, run_dir)
         facts = facts_of(self._settings, log, split, manifest, run, started)
+        if scenario is not None:
+            facts = msgspec.structs.replace(facts, availability=f"scenario {scenario}")
         shard = self._settings.dashboard.shard or _name(f"{socket.gethostname()}-{os.getpid()}")
         self._feed = Feed(facts, shard, self._sink)
         return self._feed

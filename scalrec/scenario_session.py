@@ -172,7 +172,9 @@ async def _run_one(
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on
     with live_view(_shown(run.settings, choice), console) as live:
         if live is not None:
-            feed = live.feed(stage.log, stage.split, manifest, run_dir, started)
+            feed = live.feed(
+                stage.log, stage.split, manifest, run_dir, started, scenario=scenario.name
+            )
             run = replace(run, feed=feed)
         verdict = await stage.run(run)
         report = build_report(run_dir)
