@@ -29,7 +29,7 @@ class Scope(Strict):
 
     Attributes:
         gaps: ages in events, "mean" for the average over all above 0.
-        steps: "last" for the last 20 steps of each user, "loo" for the very last one.
+        steps: "last" for the last ``paper.steps`` steps of each user, "loo" for the very last one.
     """
 
     profiles: tuple[str, ...] | None = None

@@ -15,7 +15,7 @@ _HEADS = {"name": "scorer", "metric": "measure"}
 _METRICS = {"ndcg10": "NDCG@10", "ndcg5": "NDCG@5", "hr10": "HR@10", "hr5": "HR@5"}
 _PARTS = {"all": "all", "return": "returns", "discovery": "discoveries"}
 _MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NOTHING}
-_STEPS = {"last": "last 20 steps", "loo": "leave-one-out"}
+_STEPS = {"last": "last steps", "loo": "leave-one-out"}
 
 
 def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
@@ -32,7 +32,7 @@ def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) 
         text = _extras(table, records)
     else:
         text = _pivot(experiment, table, records)
-    note = f"\n{_caption(table)}\n" if text else "Not run yet.\n"
+    note = f"\n{_caption(table, records)}\n" if text else "Not run yet.\n"
     return text + note
 
 
@@ -58,7 +58,7 @@ def published_text(experiment: Experiment, published: Published, record: Record)
                 ours.append(plain(record.estimates.get(key), interval=True))
         theirs = [f"{row.values[m]:.4f}" if m in row.values else NOTHING for m in metrics]
         rows.append([row.label, *theirs, *ours])
-    where = f"{published.setting}, gap {published.gap}, {_STEPS[published.steps]}"
+    where = f"{published.setting}, gap {published.gap}, {_steps(published.steps, [record])}"
     note = f"Ours: {where}. Theirs: {published.source}. {published.note}".strip()
     return f"{markdown(head, rows)}\n{note}\n"
 
@@ -186,7 +186,19 @@ def _evidence(experiment: Experiment, key: str, figure: Figure) -> str:
     return f"{experiment.label(at['name'])} ({where}): {text}"
 
 
-def _caption(table: Table) -> str:
+def _steps(steps: str, records: Sequence[Record]) -> str:
+    """Which steps of each user were scored, as the records' settings have it."""
+    if steps != "last":
+        return _STEPS[steps]
+    counts = {r.log: r.settings.get("paper", {}).get("steps") for r in records}
+    if None in counts.values():
+        return _STEPS[steps]
+    if len(set(counts.values())) == 1:
+        return f"last {next(iter(counts.values()))} steps"
+    return "last steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
+
+
+def _caption(table: Table, records: Sequence[Record]) -> str:
     """What a reader must know that the rows do not say."""
     said = {*table.rows, table.columns}
     facts = []
@@ -194,7 +206,7 @@ def _caption(table: Table) -> str:
         if "metric" not in said:
             facts.append(", ".join(_METRICS[m] for m in table.metrics))
         if "steps" not in said:
-            facts.append(" and ".join(_STEPS[s] for s in table.steps))
+            facts.append(" and ".join(_steps(s, records) for s in table.steps))
         if "part" not in said and table.parts != ("all",):
             facts.append(" and ".join(_PARTS[p] for p in table.parts))
     if table.show in ("differences", "ratios", "gates", "gate-grid") or table.interval:

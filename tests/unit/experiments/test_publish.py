@@ -123,6 +123,18 @@ def test_one_table_over_all_logs(record: Record) -> None:
     assert "over discount" in text
 
 
+def test_captions_count_the_steps_that_were_scored(record: Record) -> None:
+    gates = spec.load("gates")
+
+    def with_steps(log: str, steps: int) -> Record:
+        settings = record.settings | {"paper": {"steps": steps}}
+        return record.model_copy(update={"log": log, "settings": settings})
+
+    table, few, many = gates.tables["headline"], with_steps("redial", 10), with_steps("nyc", 20)
+    assert "last 10 steps;" in table_text(gates, table, [few])
+    assert "last steps: 10 (redial), 20 (nyc);" in table_text(gates, table, [few, many])
+
+
 def test_the_grid_of_gates_says_what_each_verdict_says(record: Record) -> None:
     gates = spec.load("gates")
     [row] = [
