@@ -100,7 +100,7 @@ def train_backbone(
     threads: int = 2,
     progress: Progress | None = None,
 ) -> TrainedBackbone:
-    """Fit the encoder of ``config`` and its item table; keep the epoch with the best validation NDCG@10.
+    """Fit the encoder and its item table; keep the epoch with the best validation NDCG@10.
 
     Args:
         events: the whole log; events from ``test_start`` on are cut away before anything else.

@@ -99,7 +99,7 @@ def stage_keys(
 ) -> dict[str, str]:
     """Key of every stage, by name: its own inputs and the keys of the stages it reads."""
     options = settings.training
-    code = code_hashes()
+    code = code_hashes(options.backbone)
     base: dict[str, Any] = {"torch": torch.__version__}
     text = {
         "data": fingerprint(log),

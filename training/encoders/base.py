@@ -40,6 +40,12 @@ class EncoderConfig(BaseModel):
             raise ValueError(f"dim {self.dim} is not divisible by heads {self.heads}")
         return self
 
+    def copy_head(self, pair_features: int) -> CopyHead | None:
+        """The return mechanism, if it is wanted, over ``pair_features`` of events and requests."""
+        if not self.return_mechanism:
+            return None
+        return CopyHead(self.dim, self.copy_hidden, self.window, pair_features)
+
     def build(self) -> Encoder:
         """An untrained encoder of this configuration."""
         raise NotImplementedError

@@ -71,10 +71,27 @@ def moments_of(age_hours: Tensor, event_hour: Tensor, request_hour: Tensor) -> M
     return age_hours, event_hour, query_age, query_hour
 
 
-def terms_at_every_place(
+def pair_terms(
+    pairs: PairFeatures,
+    readers: Sequence[PairReader],
+    moments: Moments,
+    *,
+    last_only: bool,
+    lower: int = 0,
+) -> list[Tensor]:
+    """Terms of each reader, [terms, B, L, L], FUTURE for events after the query.
+
+    With ``last_only`` those after the first ``lower`` readers answer the last request alone:
+    theirs are [terms, B, 1, L].
+    """
+    if last_only:
+        return _at_the_end(pairs, readers, moments, lower)
+    return _at_every_place(pairs, readers, moments)
+
+
+def _at_every_place(
     pairs: PairFeatures, readers: Sequence[PairReader], moments: Moments
 ) -> list[Tensor]:
-    """[terms, B, L, L] of each reader, FUTURE for events after the query. For training."""
     # No gradient reaches the features, and half of all pairs lies in the future: the
     # others alone are computed, packed, for all readers in one product.
     causal = CausalPairs(moments[0].shape[1])
@@ -84,13 +101,10 @@ def terms_at_every_place(
     return list(torch.split(causal.unpack(terms), [r.terms for r in readers]))
 
 
-def terms_at_the_end(
+def _at_the_end(
     pairs: PairFeatures, readers: Sequence[PairReader], moments: Moments, lower: int
 ) -> list[Tensor]:
-    """[terms, B, L, L] of the first ``lower`` readers, [terms, B, 1, L] of the others.
-
-    The others answer the last request alone. For devices: this can be exported.
-    """
+    # What devices compute: unlike the packed pairs of training it can be exported.
     age, hour, query_age, query_hour = moments
     step = torch.arange(age.shape[1], device=age.device)
     distance = step[:, None] - step[None, :]

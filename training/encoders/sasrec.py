@@ -23,15 +23,15 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from training.encoders.attention_heads import join_heads, split_heads
 from training.encoders.base import Encoder, EncoderConfig
 from training.encoders.pair_terms import (
     LinearPairReader,
     PairReader,
     moments_of,
-    terms_at_every_place,
-    terms_at_the_end,
+    pair_terms,
 )
-from training.encoders.return_mechanism import CopyHead, no_copies
+from training.encoders.return_mechanism import no_copies
 from training.encoders.time_features import PairFeatures, RequestContext
 from training.encoders.word_dropout import WordDropout
 
@@ -62,11 +62,7 @@ class SASRec(Encoder):
         )
         self.final_norm = nn.LayerNorm(d)
         self.to_e_str = nn.Linear(d, d)
-        self.copy = (
-            CopyHead(d, config.copy_hidden, config.window, self.pairs.size)
-            if config.return_mechanism
-            else None
-        )
+        self.copy = config.copy_head(self.pairs.size)
         self.dropout = WordDropout(config.dropout)
 
     def encode(
@@ -86,10 +82,9 @@ class SASRec(Encoder):
             x = x + self.context(event_hour, query_hour, age_hours - query_age)
         x = first = self.dropout(self.embed_norm(x))
 
-        if last_only:
-            terms = terms_at_the_end(self.pairs, self.readers(), moments, len(self.blocks) - 1)
-        else:
-            terms = terms_at_every_place(self.pairs, self.readers(), moments)
+        terms = pair_terms(
+            self.pairs, self.readers(), moments, last_only=last_only, lower=len(self.blocks) - 1
+        )
         below = x
         for i, block in enumerate(self.blocks):
             below = x
@@ -135,15 +130,11 @@ class Block(LinearPairReader):
         asking [B, Q, d], events [B, L, d], terms [H, B, Q, L] added to the logits -> [B, Q, d].
         """
         normed = self.norm(events)
-        q = self._split(self.query(normed if asking is events else self.norm(asking)) * self.scale)
-        k, v = (self._split(t) for t in self.key_value(normed).chunk(2, dim=-1))
+        q = split_heads(
+            self.query(normed if asking is events else self.norm(asking)) * self.scale, self.heads
+        )
+        k, v = (split_heads(t, self.heads) for t in self.key_value(normed).chunk(2, dim=-1))
         weights = (q @ k.transpose(-1, -2) + terms).softmax(-1)  # [H, B, Q, L]
-        mixed = (weights @ v).permute(1, 2, 0, 3).flatten(2)
-        x = asking + self.dropout(self.out(mixed))
+        x = asking + self.dropout(self.out(join_heads(weights @ v)))
         updated: Tensor = x + self.dropout(self.mlp(x))
         return updated
-
-    def _split(self, x: Tensor) -> Tensor:
-        """[B, L, d] -> [H, B, L, d / H]."""
-        batch, length, dim = x.shape
-        return x.reshape(batch, length, self.heads, dim // self.heads).permute(2, 0, 1, 3)

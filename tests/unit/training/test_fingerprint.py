@@ -34,6 +34,7 @@ ALL = {"items", "backbone", "abstracts", "projector", "calibration"}
         ("training/encoders/base.py", {"backbone", "projector", "calibration"}),
         # The backbone's key holds its code, and the keys of what reads it hold that key.
         ("training/encoders/sasrec.py", {"backbone"}),
+        ("training/encoders/surge.py", set()),
         ("training/embedding_cache.py", {"items", "backbone", "abstracts"}),
         ("device_runtime/cues.py", {"projector", "calibration"}),
         ("training/export.py", set()),
