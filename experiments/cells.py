@@ -21,6 +21,8 @@ _NO_PART = {
     "training": ("threads",),
     "log": ("path", "columns", "items"),
 }  # fmt: skip
+# Settings younger than results: at the value that was then the only one, keys stay as they were.
+_YOUNGER = {"training": {"backbone": "sasrec"}}
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16
 
@@ -129,7 +131,12 @@ def relevant(settings: Settings) -> dict[str, Any]:
     plain = printable(settings)
     plain["embedder"]["model"] = model_name(settings.embedder.model)  # not where a folder lies
     return {
-        section: {k: v for k, v in plain[section].items() if k not in _NO_PART.get(section, ())}
+        section: {
+            k: v
+            for k, v in plain[section].items()
+            if k not in _NO_PART.get(section, ())
+            and (k, v) not in _YOUNGER.get(section, {}).items()
+        }
         for section in _SECTIONS
     }
 

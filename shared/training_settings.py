@@ -59,6 +59,10 @@ class EmbedderSettings(Section):
 class TrainingSettings(Section):
     """Backbone, projector and calibration."""
 
+    backbone: Literal["sasrec", "surge"] = Field(
+        default="sasrec",
+        description="the device's encoder; sasrec: self-attention; surge: a graph of interests",
+    )
     dim: int = Field(default=64, ge=8)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)

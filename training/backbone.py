@@ -18,7 +18,7 @@ from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress, Task
 from training.batches import Events, Windows, training_windows
 from training.determinism import reproducible
-from training.encoders.sasrec import SASRec, SASRecConfig
+from training.encoders.base import Encoder, EncoderConfig
 from training.evaluate import target_ranks
 from training.item_table import ItemTable
 from training.objective import RepeatPolicy, next_item_log_likelihood
@@ -76,7 +76,7 @@ class EpochReport:
 class TrainedBackbone:
     """The weights of the best validation epoch, in eval mode, and how training went."""
 
-    model: SASRec
+    model: Encoder
     table: ItemTable
     options: BackboneOptions
     history: tuple[EpochReport, ...] = field(default=())
@@ -88,7 +88,7 @@ class TrainedBackbone:
 
 def train_backbone(
     events: Events,
-    config: SASRecConfig,
+    config: EncoderConfig,
     options: BackboneOptions | None = None,
     *,
     n_items: int,
@@ -100,7 +100,7 @@ def train_backbone(
     threads: int = 2,
     progress: Progress | None = None,
 ) -> TrainedBackbone:
-    """Fit SASRec and its item table; keep the epoch with the best validation NDCG@10.
+    """Fit the encoder and its item table; keep the epoch with the best validation NDCG@10.
 
     Args:
         events: the whole log; events from ``test_start`` on are cut away before anything else.
@@ -136,7 +136,7 @@ def train_backbone(
     train = known.keep_first(train_stop)
     validation = _validation_targets(known, validation_start)
     with reproducible(seed, threads):
-        model, table = SASRec(config), ItemTable(n_items, config.dim, item_init)
+        model, table = config.build(), ItemTable(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
         fit = BackboneFit(model, table, options, seed)
         return fit.run(train, known, validation, progress or NullProgress())
@@ -147,7 +147,7 @@ class BackboneFit:
 
     def __init__(
         self,
-        model: SASRec,
+        model: Encoder,
         table: ItemTable,
         options: BackboneOptions,
         seed: int,
@@ -270,7 +270,7 @@ def _start_from_popularity(table: ItemTable, train: Events) -> None:
         table.bias.copy_(torch.from_numpy(np.log(share)))
 
 
-def _decay_groups(model: SASRec, table: ItemTable, decay: float) -> list[dict[str, object]]:
+def _decay_groups(model: Encoder, table: ItemTable, decay: float) -> list[dict[str, object]]:
     """Weight decay on matrices and item vectors; none on biases, norms and distance tables."""
     named = [*model.named_parameters(), *table.named_parameters()]
     matrices = [p for name, p in named if p.dim() > 1 and "distance" not in name]

@@ -54,7 +54,7 @@ class Events:
 class Windows:
     """R rows of at most W events, each with the item that follows every event.
 
-    Padded on the right with copies of the row's request moment (see `SASRec.encode`).
+    Padded on the right with copies of the row's request moment (see `Encoder.encode`).
     """
 
     item: Tensor  # [R, W] int64; padding repeats the row's first item

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from shared.errors import DataError
 from training.backbone import BackboneOptions, EpochReport, TrainedBackbone
-from training.encoders.sasrec import SASRec, SASRecConfig
+from training.encoders.choice import read_config
 from training.item_table import ItemTable
 
 
@@ -40,7 +40,7 @@ def load_backbone(path: Path) -> TrainedBackbone:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = SASRec(SASRecConfig.model_validate_json(metadata["config"]))
+        model = read_config(metadata["config"]).build()
         table = ItemTable(*tensors["table.vectors"].shape)
         for part, module in (("model.", model), ("table.", table)):
             module.load_state_dict(

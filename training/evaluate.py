@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batches import Events, Windows, windows_before
-from training.encoders.sasrec import SASRec
+from training.encoders.base import Encoder
 from training.item_table import ItemTable
 
 ROWS_PER_BATCH = 256
@@ -31,7 +31,7 @@ def structural_scores(
 
 
 @torch.no_grad()
-def encode_requests(model: SASRec, table: ItemTable, windows: Windows) -> tuple[Tensor, Tensor]:
+def encode_requests(model: Encoder, table: ItemTable, windows: Windows) -> tuple[Tensor, Tensor]:
     """e_str [R, d] and copy_logit [R, W] of each row's request, in batches, model in eval mode."""
     model.eval()
     e_str = torch.empty(len(windows), model.config.dim)
@@ -51,7 +51,7 @@ def encode_requests(model: SASRec, table: ItemTable, windows: Windows) -> tuple[
 
 @torch.no_grad()
 def target_ranks(
-    model: SASRec,
+    model: Encoder,
     table: ItemTable,
     events: Events,
     target: NDArray[np.int64],

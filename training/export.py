@@ -29,8 +29,6 @@ from training.calibration_fit import FittedCalibration
 from training.parity import check_parity, packed_agreement
 from training.trained import TrainedModel
 
-BACKBONE = "sasrec"
-
 
 def export_bundle(
     trained: TrainedModel,
@@ -77,7 +75,7 @@ def export_bundle(
         profile=settings.profile,
         abstract=settings.abstract,
         embedder=trained.embedder,
-        backbone=BACKBONE,
+        backbone=trained.backbone.model.config.backbone,
         has_time=trained.log.time is not None,
         repeat_policy=trained.repeat_policy,
         fusion_weight=trained.projector.fusion_weight,

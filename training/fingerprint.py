@@ -80,15 +80,18 @@ def fingerprint(log: InteractionLog) -> str:
     return digest.hexdigest()
 
 
-def code_hashes(root: Path | None = None) -> dict[str, str]:
+def code_hashes(backbone: str = "sasrec", root: Path | None = None) -> dict[str, str]:
     """Hash over the code that decides what a stage computes, by stage.
 
     Args:
+        backbone: the encoder that is trained; the others' code is no part of a stage.
         root: folder of the packages; that of this very code when None.
     """
     root = root or Path(__file__).parents[1]
     tree = SourceTree(root, _PACKAGES, _NO_PART_OF_A_STAGE)
-    return {stage: tree.hash(entries) for stage, entries in _ENTRIES.items()}
+    chosen = _ENTRIES["backbone"] + (f"training.encoders.{backbone}",)
+    entries = {**_ENTRIES, "backbone": chosen}
+    return {stage: tree.hash(of_stage) for stage, of_stage in entries.items()}
 
 
 def stage_keys(
@@ -96,7 +99,7 @@ def stage_keys(
 ) -> dict[str, str]:
     """Key of every stage, by name: its own inputs and the keys of the stages it reads."""
     options = settings.training
-    code = code_hashes()
+    code = code_hashes(options.backbone)
     base: dict[str, Any] = {"torch": torch.__version__}
     text = {
         "data": fingerprint(log),

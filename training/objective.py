@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from training.batches import Windows
-from training.encoders.sasrec import NO_COPY, SASRec
+from training.encoders.base import Encoder
+from training.encoders.return_mechanism import NO_COPY
 from training.item_table import ItemTable
 
 RepeatPolicy = Literal["allow", "exclude"]
@@ -22,7 +23,7 @@ ROWS_IN_CACHE = 64
 
 
 def next_item_log_likelihood(
-    model: SASRec,
+    model: Encoder,
     table: ItemTable,
     windows: Windows,
     repeat_policy: RepeatPolicy = "allow",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import BundleError
-from training.encoders.sasrec import SASRec
+from training.encoders.base import Encoder
 
 MAX_BATCH = 1 << 20
 # The exporter bakes in any size that is 1 in the example.
@@ -43,7 +43,7 @@ def calibrator_graph(inputs: Sequence[str]) -> Graph:
     return Graph("calibrator.onnx", tuple(inputs), ("v",))
 
 
-def export_encoder(model: SASRec) -> bytes:
+def export_encoder(model: Encoder) -> bytes:
     """encoder.onnx: item_vectors [B, L, d], age_hours and event_hour [B, L], request_hour [B]."""
     window, d = model.config.window, model.config.dim
     B, L = EXAMPLE_BATCH, min(EXAMPLE_LENGTH, window)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shared.settings import Settings
 from training.backbone import BackboneOptions, Cycle
 from training.calibration_fit import CalibrationOptions
-from training.encoders.sasrec import SASRecConfig
+from training.encoders.base import EncoderConfig
+from training.encoders.choice import CONFIGS
 from training.objective import RepeatPolicy
 from training.projector import ProjectorOptions
 
@@ -13,9 +14,9 @@ FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
 
 
-def encoder_config(settings: Settings, *, has_time: bool) -> SASRecConfig:
+def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
     options = settings.training
-    return SASRecConfig(
+    return CONFIGS[options.backbone](
         dim=options.dim,
         layers=options.layers,
         heads=options.heads,

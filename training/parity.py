@@ -22,7 +22,7 @@ from shared.packed import pack
 from shared.profile import DeviceProfile
 from shared.progress import NullProgress, Progress
 from training.calibration import EPS, N_CUES
-from training.encoders.sasrec import HOURS_PER_WEEK
+from training.encoders.time_features import HOURS_PER_WEEK
 from training.trained import TrainedModel
 
 BATCH_SIZES = (1, 2, 3, 7)

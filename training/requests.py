@@ -15,7 +15,7 @@ from shared.errors import DataError
 from shared.progress import NullProgress, Progress
 from training.anchors import Anchors
 from training.batches import Events, windows_before
-from training.encoders.sasrec import SASRec
+from training.encoders.base import Encoder
 from training.evaluate import encode_requests, structural_scores
 from training.item_table import ItemTable
 
@@ -87,7 +87,7 @@ class Requests:
 
 
 def make_requests(
-    model: SASRec,
+    model: Encoder,
     table: ItemTable,
     events: Events,
     anchors: Anchors,

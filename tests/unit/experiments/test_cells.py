@@ -8,7 +8,16 @@ import pytest
 
 from experiments import spec
 from experiments.cell_store import CellStore
-from experiments.cells import Cell, PlannedCell, cell_key, common, merge, overrides_of, plan
+from experiments.cells import (
+    Cell,
+    PlannedCell,
+    cell_key,
+    common,
+    merge,
+    overrides_of,
+    plan,
+    relevant,
+)
 from scalrec.options import settings_over
 from shared.errors import ConfigError, DataError
 from shared.settings import Settings
@@ -38,6 +47,7 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     same = [
         {"work_dir": "elsewhere"},
         {"training": {"threads": 1}},
+        {"training": {"backbone": "sasrec"}},
         {"embedder": {"backend": "transformers", "batch_size": 3}},
         {"replay": {"users": 5}},
     ]
@@ -45,6 +55,7 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     other = [
         {"seed": 1},
         {"training": {"gamma_max": 0.5}},
+        {"training": {"backbone": "surge"}},
         {"embedder": {"pooling": "LAST"}},
         {"cloud": {"candidates": 200}},
         {"abstract": {"level": "categories"}},
@@ -54,6 +65,11 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     keys = {cell_key(settings_over(o), "data") for o in other}
     assert len(keys | {key}) == len(other) + 1
     assert cell_key(Settings(), "other data") != key
+
+
+def test_results_from_before_there_was_a_choice_of_backbone_are_found() -> None:
+    assert "backbone" not in relevant(Settings())["training"]
+    assert relevant(settings_over({"training": {"backbone": "surge"}}))["training"]["backbone"]
 
 
 def test_a_model_folder_may_lie_anywhere(tmp_path: Path) -> None:

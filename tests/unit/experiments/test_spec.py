@@ -48,6 +48,20 @@ def test_gates_names_the_papers_parts() -> None:
     assert spec.names()[0] == "gates"
 
 
+def test_every_backbone_is_compared_with_and_without_returns() -> None:
+    experiment = spec.load("rq4-backbones")
+    chosen = {}
+    for cell in expand(experiment, "redial", profiles=["tiny"], seeds=1):
+        training = settings_over(overrides_of(experiment, cell)).training
+        chosen[cell.variant] = (training.backbone, training.return_mechanism)
+    assert chosen == {
+        "sasrec": ("sasrec", True),
+        "sasrec-no-returns": ("sasrec", False),
+        "surge": ("surge", True),
+        "surge-no-returns": ("surge", False),
+    }
+
+
 def test_reused_cells_come_from_the_other_experiment() -> None:
     curves, gates = spec.load("rq2-curves"), spec.load("gates")
     assert curves.cells_of == "gates"

@@ -17,6 +17,7 @@ from shared.progress import NullTask
 from training.backbone import BackboneOptions, Cycle, TrainedBackbone, train_backbone
 from training.batches import Events, windows_before
 from training.checkpoint import load_backbone, save_backbone
+from training.encoders.base import EncoderConfig
 from training.encoders.sasrec import SASRecConfig
 from training.evaluate import encode_requests, structural_scores, target_ranks
 
@@ -43,12 +44,12 @@ def train(
     events: Events,
     options: BackboneOptions = QUICK,
     calibration_start: np.ndarray | None = None,
+    config: EncoderConfig = CONFIG,
     **changes: object,
 ) -> TrainedBackbone:
-    config = CONFIG.model_copy(update=changes)
     return train_backbone(
         events,
-        config,
+        config.model_copy(update=changes),
         options,
         n_items=ITEMS,
         validation_start=np.full(USERS, LENGTH - 2),

@@ -9,7 +9,9 @@ import torch
 from pydantic import ValidationError
 
 from training.encoders.pairs import FUTURE, CausalPairs
-from training.encoders.sasrec import NO_COPY, SASRec, SASRecConfig, hour_features
+from training.encoders.return_mechanism import NO_COPY
+from training.encoders.sasrec import SASRec, SASRecConfig
+from training.encoders.time_features import hour_features
 from training.encoders.word_dropout import WordDropout
 from training.evaluate import structural_scores
 from training.item_table import ItemTable

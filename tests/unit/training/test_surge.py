@@ -1,0 +1,203 @@
+"""SURGE's promises: causality, padding invariance, a sparse graph, and graphs that export."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from shared.bundle import load_bundle
+from shared.settings import Settings, load_settings
+from tests.support.logs import drifting_log
+from tests.unit.training.test_backbone import cyclic_events, last_events, same_weights, train
+from tests.unit.training.test_sasrec import DIM, WINDOW, make_request
+from training.checkpoint import load_backbone, save_backbone
+from training.encoders.choice import CONFIGS
+from training.encoders.return_mechanism import NO_COPY
+from training.encoders.sasrec import SASRecConfig
+from training.encoders.strongest import strongest
+from training.encoders.surge import InterestEvolution, Surge, SurgeConfig
+from training.evaluate import target_ranks
+from training.export import export_bundle
+from training.fingerprint import code_hashes, stage_keys
+from training.onnx_graphs import export_encoder
+from training.options import encoder_config
+from training.pipeline import train as train_all
+
+
+def make_model(**changes: object) -> Surge:
+    torch.manual_seed(3)
+    settings: dict[str, object] = {"dim": DIM, "window": WINDOW, "copy_hidden": 4}
+    model = Surge(SurgeConfig(**(settings | changes)))
+    with torch.no_grad():  # biases that start at zero must matter in these tests
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_later_items_and_times_do_not_reach_earlier_places(returns: bool) -> None:
+    model = make_model(return_mechanism=returns)
+    vectors, age, hour, request_hour = make_request(2, 8)
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    place = 4  # its request is made at event 5, whose time it may know but whose item it may not
+    vectors, age, hour = vectors.clone(), age.clone(), hour.clone()
+    vectors[:, place + 1 :] = 9.0
+    age[:, place + 2 :], hour[:, place + 2 :] = 0.0, 3.0
+    e_changed, copy_changed = model.encode(vectors, age, hour, request_hour + 1.0)
+    torch.testing.assert_close(e_changed[:, : place + 1], e_str[:, : place + 1])
+    torch.testing.assert_close(copy_changed[:, : place + 1], copy_logit[:, : place + 1])
+    assert not torch.allclose(e_changed[:, place + 1], e_str[:, place + 1])
+    assert (copy_logit[:, place, place + 1 :] == NO_COPY).all()
+    assert (copy_logit[:, place, : place + 1] != NO_COPY).all() == returns
+
+
+def test_every_place_equals_the_request_made_at_the_next_event() -> None:
+    """Training on all places at once teaches exactly what a device computes later."""
+    model = make_model()
+    vectors, age, hour, request_hour = make_request(2, 7)
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    moments = torch.cat([hour, request_hour[:, None]], 1)
+    ages = torch.cat([age, torch.zeros(2, 1)], 1)
+    for n in range(1, 8):
+        then = ages[:, n : n + 1]  # the request is made when event n happens
+        e_n, copy_n = model(vectors[:, :n], age[:, :n] - then, hour[:, :n], moments[:, n])
+        torch.testing.assert_close(e_n, e_str[:, n - 1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(copy_n, copy_logit[:, n - 1, :n], rtol=1e-4, atol=1e-4)
+
+
+def test_padding_on_the_right_changes_nothing() -> None:
+    model = make_model()
+    lengths = [3, 7, 5]
+    requests = [make_request(1, n) for n in lengths]
+    vectors, age, hour = torch.full((3, 7, DIM), 5.0), torch.zeros(3, 7), torch.zeros(3, 7)
+    for row, (n, (v, a, h, now)) in enumerate(zip(lengths, requests, strict=True)):
+        vectors[row, :n], age[row, :n], hour[row, :n], hour[row, n:] = v[0], a[0], h[0], now[0]
+    request_hour = torch.cat([request[3] for request in requests])
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    for row, (n, request) in enumerate(zip(lengths, requests, strict=True)):
+        e_single, copy_single = model(*request)
+        torch.testing.assert_close(e_str[row, n - 1], e_single[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_strongest_share_is_kept_with_its_ties_and_the_rest_fades() -> None:
+    scores = torch.tensor([[0.9, 0.1, 0.9, 0.5, 0.46, 9.0]])
+    candidate = torch.tensor([True] * 5 + [False])
+    kept = strongest(scores[None], candidate, 0.6, band=0.1)[0]
+    torch.testing.assert_close(kept, torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.6, 0.0]]))
+    one = strongest(scores[None], candidate, 0.2, band=0.1)[0]
+    torch.testing.assert_close(one, torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0, 0.0]]))
+
+
+def test_the_graph_leaves_out_far_events_and_learns_what_is_far() -> None:
+    model = make_model(edge_share=0.5)
+    similarity, edges = model.interests(model.embed_item(make_request(2, 9)[0]))
+    kept = edges[:, -1] > 0
+    assert kept[:, -1].all()  # an event is its own neighbour
+    assert (kept[:, :-1].sum(-1) >= 4).all()
+    assert (kept[:, :-1].sum(-1) < 8).all()
+    dropped = similarity[:, -1].masked_fill(kept, -2.0).max(-1).values
+    assert (dropped < similarity[:, -1].masked_fill(~kept, 2.0).min(-1).values).all()
+    model.encode(*make_request(2, 9))[0].square().sum().backward()
+    assert model.interests.weight.grad.abs().sum() > 0
+
+
+def test_the_unrolled_evolution_is_the_recurrence() -> None:
+    torch.manual_seed(0)
+    evolution, events = InterestEvolution(DIM, 2), torch.randn(3, 6, DIM)
+    strength = torch.rand(3, 1, 6)
+    strength[:, :, 2] = 0.0
+    candidate = torch.tanh(evolution.candidate(events)).view(3, 6, 2, DIM // 2)
+    gates = 0.999 * torch.sigmoid(evolution.gate(events)) * strength[:, 0, :, None]
+    state = torch.zeros(3, 2, DIM // 2)
+    for i in range(6):
+        u = gates[:, i, :, None]
+        state = (1 - u) * state + u * candidate[:, i]
+    torch.testing.assert_close(evolution(events, strength)[:, 0], state.flatten(1))
+
+
+@pytest.mark.parametrize("window", [1, 3, WINDOW])
+@pytest.mark.parametrize(("has_time", "returns"), [(True, True), (False, False)])
+def test_the_exported_graph_agrees_at_every_length(
+    window: int, has_time: bool, returns: bool
+) -> None:
+    model = make_model(window=window, has_time=has_time, return_mechanism=returns)
+    session = onnxruntime.InferenceSession(export_encoder(model))
+    for length in range(1, window + 1):
+        for batch in (1, 3):
+            request = make_request(batch, length)
+            request[0][:, length // 2 :] = request[0][:, :1]  # repeats: similarities that tie
+            with torch.no_grad():
+                expected = model(*request)
+            names = [i.name for i in session.get_inputs()]
+            every = ("item_vectors", "age_hours", "event_hour", "request_hour")
+            feeds = {n: t.numpy() for n, t in zip(every, request, strict=True) if n in names}
+            for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
+                np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_small_training_learns_and_comes_back_from_disk(returns: bool, tmp_path: Path) -> None:
+    events = cyclic_events()
+    config = SurgeConfig(dim=16, layers=1, window=8, dropout=0.0, return_mechanism=returns)
+    trained = train(events, config=config)
+    assert isinstance(trained.model, Surge)
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+    untrained = np.log(30)
+    assert trained.history[-1].train_loss < 0.9 * untrained
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(trained, path)
+    back = load_backbone(path)
+    assert isinstance(back.model, Surge)
+    assert back.model.config == config
+    assert same_weights(trained, back)
+    ranks = [target_ranks(t.model, t.table, events, last_events()) for t in (trained, back)]
+    np.testing.assert_array_equal(*ranks)
+
+
+def test_the_setting_chooses_the_encoder_and_the_stages_that_follow() -> None:
+    assert type(encoder_config(Settings(), has_time=True)) is SASRecConfig
+    settings = load_settings(training={"backbone": "surge", "return_mechanism": False})
+    config = encoder_config(settings, has_time=True)
+    assert type(config) is SurgeConfig
+    assert not config.return_mechanism
+    assert {name: kind().backbone for name, kind in CONFIGS.items()} == {n: n for n in CONFIGS}
+    ours, theirs = code_hashes("surge"), code_hashes("sasrec")
+    assert {stage for stage in ours if ours[stage] != theirs[stage]} == {"backbone"}
+    identity = HashingEmbedder(32).identity
+    keys = [stage_keys(s, drifting_log(), identity, "allow") for s in (Settings(), settings)]
+    changed = {stage for stage in keys[0] if keys[0][stage] != keys[1][stage]}
+    assert changed == {"backbone", "projector", "calibration", "gate"}
+
+
+def test_a_bundle_carries_it_and_its_graphs_agree(tmp_path: Path) -> None:
+    settings = load_settings(
+        work_dir=tmp_path / "runs",
+        cache=tmp_path / "cache",
+        profile={"window": 6},
+        cloud={"candidates": 10},
+        training={
+            "backbone": "surge",
+            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
+            "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
+            "threads": 1,
+        },
+    )  # fmt: skip
+    trained = asyncio.run(train_all(settings, drifting_log(), HashingEmbedder(32)))
+    residual = trained.calibration.calibrator.residual
+    assert residual is not None
+    with torch.no_grad():  # a radius that binds: parity must cover the correction
+        residual.weight.normal_(generator=torch.Generator().manual_seed(0))
+    trained = replace(trained, calibration=replace(trained.calibration, gamma_max=2.0))
+    bundle = export_bundle(trained, tmp_path / "bundle", settings, created="now", version="1")
+    manifest = load_bundle(bundle.path).manifest
+    assert manifest.backbone == "surge"
+    assert manifest.training["parity_lengths"] == 6
+    assert 0 <= manifest.training["parity_max_score_difference"] <= 1e-5
