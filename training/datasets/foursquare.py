@@ -129,7 +129,10 @@ def load(
     events = read_text(path, TSV if headed else _ORIGINAL, _parse)
     venues = {
         venue: _venue("", category, "", "")
-        for venue, category in events.select("item", "category").unique("item").iter_rows()
+        for venue, category in events.select("item", "category")
+        # Check-ins may name a venue differently; the first of the file counts.
+        .unique("item", keep="first", maintain_order=True)
+        .iter_rows()
     }
     beside = path.with_name(path.name.replace(".tsv", "_venues.tsv"))
     if items is None and headed and beside != path and beside.exists():

@@ -61,6 +61,13 @@ def test_original_form_is_recognised(tmp_path, write):
     assert "venues have no names, only categories" in log.notes
 
 
+def test_a_later_check_in_does_not_rename_its_venue(tmp_path, write):
+    lines = original(events=60).decode("latin-1").splitlines(keepends=True)
+    late = [line.replace("Bridge", "Tunnel") for line in lines[60:]]
+    renamed = load(tmp_path, write("a.txt", "".join([*lines[:60], *late]).encode("latin-1")))
+    assert renamed.catalogue == load(tmp_path, write("b.txt", original(events=60))).catalogue
+
+
 def test_headed_form_takes_names_from_the_venues_beside_it(tmp_path, write):
     write("checkins_venues.tsv.gz", VENUE_FILE)
     log = load(tmp_path, write("checkins.tsv.gz", HEADED))
