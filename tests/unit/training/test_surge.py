@@ -15,8 +15,9 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from shared.bundle import load_bundle
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
-from tests.unit.training.test_backbone import cyclic_events, last_events, same_weights, train
+from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
 from tests.unit.training.test_sasrec import DIM, WINDOW, make_request
+from training.backbone import Cycle
 from training.checkpoint import load_backbone, save_backbone
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
@@ -29,6 +30,8 @@ from training.fingerprint import code_hashes, stage_keys
 from training.onnx_graphs import export_encoder
 from training.options import encoder_config
 from training.pipeline import train as train_all
+
+LONGER = QUICK.model_copy(update={"cycles": (Cycle(epochs=12, learning_rate=5e-3),)})
 
 
 def make_model(**changes: object) -> Surge:
@@ -147,7 +150,7 @@ def test_the_exported_graph_agrees_at_every_length(
 def test_a_small_training_learns_and_comes_back_from_disk(returns: bool, tmp_path: Path) -> None:
     events = cyclic_events()
     config = SurgeConfig(dim=16, layers=1, window=8, dropout=0.0, return_mechanism=returns)
-    trained = train(events, config=config)
+    trained = train(events, LONGER, config=config)
     assert isinstance(trained.model, Surge)
     assert trained.history[-1].train_loss < trained.history[0].train_loss
     untrained = np.log(30)
