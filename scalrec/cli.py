@@ -61,6 +61,8 @@ def build_app() -> typer.Typer:
 def run() -> NoReturn:
     """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    # Scripts start background jobs with SIGINT ignored, which would outlast SIGTERM, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     errors = make_console(stderr=True)

@@ -52,3 +52,13 @@ def test_an_interrupted_experiment_continues_where_it_was(
     again = CliRun(["experiment", "table", "--results", str(tmp_path / "results")], work_dir)
     again.output.unlink()
     assert "nothing to change" in again.finish(60)
+
+
+def test_a_background_job_ends_when_terminated(tmp_path: Path, arguments: list[str]) -> None:
+    run = CliRun(arguments, tmp_path / "runs", {SLOW: "600"}, in_background=True)
+    with run.started() as process:
+        run.wait_for("cells to compute", process, 90)
+        run.wait_for("started", process, 30)
+        process.terminate()
+        assert process.wait(30) == 130
+    assert run.left_over() == []

@@ -19,11 +19,15 @@ PROC = Path("/proc")
 
 @dataclass
 class CliRun:
-    """`python -m scalrec ...` in a folder of its own; every process it starts carries its tag."""
+    """`python -m scalrec ...` in a folder of its own; every process it starts carries its tag.
+
+    With ``in_background`` it starts as a script's background job does, with SIGINT ignored.
+    """
 
     arguments: Sequence[str]
     work_dir: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    in_background: bool = False
 
     def __post_init__(self) -> None:
         self.tag = uuid.uuid4().hex
@@ -33,9 +37,10 @@ class CliRun:
         """Start it in a process group of its own, as a terminal would; output goes to a file."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
         env = clean | {TAG: self.tag, "SCALREC_WORK_DIR": str(self.work_dir)} | dict(self.env)
+        prefix = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh") if self.in_background else ()
         with self.output.open("ab") as sink:
             return subprocess.Popen(
-                [sys.executable, "-m", "scalrec", *self.arguments],
+                [*prefix, sys.executable, "-m", "scalrec", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
