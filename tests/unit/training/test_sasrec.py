@@ -1,4 +1,4 @@
-"""The encoder's promises: causality, padding invariance, time, the counter as a special case."""
+"""SASRec beyond what every encoder promises: time, returns, the counter as a special case."""
 
 from __future__ import annotations
 
@@ -8,92 +8,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from training.encoders.pairs import FUTURE, CausalPairs
-from training.encoders.return_mechanism import NO_COPY
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.encoders.time_features import hour_features
 from training.encoders.word_dropout import WordDropout
 from training.evaluate import structural_scores
 from training.item_table import ItemTable
 
-DIM, WINDOW = 8, 12
-
 
 def make_model(**changes: object) -> SASRec:
-    torch.manual_seed(3)
-    settings: dict[str, object] = {"dim": DIM, "window": WINDOW, "copy_hidden": 4}
-    model = SASRec(SASRecConfig(**(settings | changes)))
-    with torch.no_grad():  # biases that start at zero must matter in these tests
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
-
-
-def make_request(batch: int, length: int) -> tuple[torch.Tensor, ...]:
-    rng = torch.Generator().manual_seed(length)
-    vectors = torch.randn(batch, length, DIM, generator=rng)
-    age = torch.rand(batch, length, generator=rng).mul(300.0).sort(1, descending=True).values
-    hour = torch.rand(batch, length, generator=rng) * 168.0
-    return vectors, age, hour, torch.rand(batch, generator=rng) * 168.0
-
-
-@pytest.mark.parametrize("length", [1, 2, 5, WINDOW])
-def test_shapes(length: int) -> None:
-    e_str, copy_logit = make_model()(*make_request(3, length))
-    assert e_str.shape == (3, DIM)
-    assert copy_logit.shape == (3, length)
-    assert torch.isfinite(e_str).all()
-    assert torch.isfinite(copy_logit).all()
-
-
-def test_the_request_path_equals_the_last_place_of_the_training_path() -> None:
-    model, request = make_model(), make_request(4, 9)
-    e_str, copy_logit = model(*request)
-    all_e_str, all_copy = model.encode(*request)
-    torch.testing.assert_close(e_str, all_e_str[:, -1], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(copy_logit, all_copy[:, -1], rtol=1e-5, atol=1e-5)
-
-
-def test_every_place_equals_the_request_made_at_the_next_event() -> None:
-    """Training on all places at once teaches exactly what a device computes later."""
-    model = make_model()
-    vectors, age, hour, request_hour = make_request(2, 7)
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    for n in range(1, 7):
-        then = age[:, n : n + 1]  # the request is made when event n happens
-        e_n, copy_n = model(vectors[:, :n], age[:, :n] - then, hour[:, :n], hour[:, n])
-        torch.testing.assert_close(e_n, e_str[:, n - 1], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(copy_n, copy_logit[:, n - 1, :n], rtol=1e-4, atol=1e-4)
-
-
-def test_later_items_and_times_do_not_reach_earlier_places() -> None:
-    model = make_model()
-    vectors, age, hour, request_hour = make_request(2, 8)
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    place = 4  # its request is made at event 5, whose time it may know but whose item it may not
-    vectors, age, hour = vectors.clone(), age.clone(), hour.clone()
-    vectors[:, place + 1 :] = 9.0
-    age[:, place + 2 :], hour[:, place + 2 :] = 0.0, 3.0
-    e_changed, copy_changed = model.encode(vectors, age, hour, request_hour + 1.0)
-    torch.testing.assert_close(e_changed[:, : place + 1], e_str[:, : place + 1])
-    torch.testing.assert_close(copy_changed[:, : place + 1], copy_logit[:, : place + 1])
-    assert not torch.allclose(e_changed[:, place + 1], e_str[:, place + 1])
-    assert (copy_logit[:, place, place + 1 :] == NO_COPY).all()
-
-
-def test_padding_on_the_right_changes_nothing() -> None:
-    model = make_model()
-    lengths = [3, 7, 5]
-    requests = [make_request(1, n) for n in lengths]
-    vectors, age, hour = torch.full((3, 7, DIM), 5.0), torch.zeros(3, 7), torch.zeros(3, 7)
-    for row, (n, (v, a, h, now)) in enumerate(zip(lengths, requests, strict=True)):
-        vectors[row, :n], age[row, :n], hour[row, :n], hour[row, n:] = v[0], a[0], h[0], now[0]
-    request_hour = torch.cat([request[3] for request in requests])
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    for row, (n, request) in enumerate(zip(lengths, requests, strict=True)):
-        e_single, copy_single = model(*request)
-        torch.testing.assert_close(e_str[row, n - 1], e_single[0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
+    model = make_encoder("sasrec", **changes)
+    assert isinstance(model, SASRec)
+    return model
 
 
 def test_the_moment_of_the_request_matters_only_when_the_log_has_times() -> None:

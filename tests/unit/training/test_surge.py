@@ -1,4 +1,4 @@
-"""SURGE's promises: causality, padding invariance, a sparse graph, and graphs that export."""
+"""SURGE beyond what every encoder promises: a sparse graph, and graphs that export."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import torch
 from cloud_service.embedding.hashing import HashingEmbedder
 from shared.bundle import load_bundle
 from shared.settings import Settings, load_settings
+from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from tests.support.logs import drifting_log
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
-from tests.unit.training.test_sasrec import DIM, WINDOW, make_request
 from training.backbone import Cycle
 from training.checkpoint import load_backbone, save_backbone
 from training.encoders.choice import CONFIGS
-from training.encoders.return_mechanism import NO_COPY
 from training.encoders.sasrec import SASRecConfig
 from training.encoders.strongest import strongest
 from training.encoders.surge import InterestEvolution, Surge, SurgeConfig
@@ -35,59 +34,9 @@ LONGER = QUICK.model_copy(update={"cycles": (Cycle(epochs=12, learning_rate=5e-3
 
 
 def make_model(**changes: object) -> Surge:
-    torch.manual_seed(3)
-    settings: dict[str, object] = {"dim": DIM, "window": WINDOW, "copy_hidden": 4}
-    model = Surge(SurgeConfig(**(settings | changes)))
-    with torch.no_grad():  # biases that start at zero must matter in these tests
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
-
-
-@pytest.mark.parametrize("returns", [True, False])
-def test_later_items_and_times_do_not_reach_earlier_places(returns: bool) -> None:
-    model = make_model(return_mechanism=returns)
-    vectors, age, hour, request_hour = make_request(2, 8)
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    place = 4  # its request is made at event 5, whose time it may know but whose item it may not
-    vectors, age, hour = vectors.clone(), age.clone(), hour.clone()
-    vectors[:, place + 1 :] = 9.0
-    age[:, place + 2 :], hour[:, place + 2 :] = 0.0, 3.0
-    e_changed, copy_changed = model.encode(vectors, age, hour, request_hour + 1.0)
-    torch.testing.assert_close(e_changed[:, : place + 1], e_str[:, : place + 1])
-    torch.testing.assert_close(copy_changed[:, : place + 1], copy_logit[:, : place + 1])
-    assert not torch.allclose(e_changed[:, place + 1], e_str[:, place + 1])
-    assert (copy_logit[:, place, place + 1 :] == NO_COPY).all()
-    assert (copy_logit[:, place, : place + 1] != NO_COPY).all() == returns
-
-
-def test_every_place_equals_the_request_made_at_the_next_event() -> None:
-    """Training on all places at once teaches exactly what a device computes later."""
-    model = make_model()
-    vectors, age, hour, request_hour = make_request(2, 7)
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    moments = torch.cat([hour, request_hour[:, None]], 1)
-    ages = torch.cat([age, torch.zeros(2, 1)], 1)
-    for n in range(1, 8):
-        then = ages[:, n : n + 1]  # the request is made when event n happens
-        e_n, copy_n = model(vectors[:, :n], age[:, :n] - then, hour[:, :n], moments[:, n])
-        torch.testing.assert_close(e_n, e_str[:, n - 1], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(copy_n, copy_logit[:, n - 1, :n], rtol=1e-4, atol=1e-4)
-
-
-def test_padding_on_the_right_changes_nothing() -> None:
-    model = make_model()
-    lengths = [3, 7, 5]
-    requests = [make_request(1, n) for n in lengths]
-    vectors, age, hour = torch.full((3, 7, DIM), 5.0), torch.zeros(3, 7), torch.zeros(3, 7)
-    for row, (n, (v, a, h, now)) in enumerate(zip(lengths, requests, strict=True)):
-        vectors[row, :n], age[row, :n], hour[row, :n], hour[row, n:] = v[0], a[0], h[0], now[0]
-    request_hour = torch.cat([request[3] for request in requests])
-    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
-    for row, (n, request) in enumerate(zip(lengths, requests, strict=True)):
-        e_single, copy_single = model(*request)
-        torch.testing.assert_close(e_str[row, n - 1], e_single[0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
+    model = make_encoder("surge", **changes)
+    assert isinstance(model, Surge)
+    return model
 
 
 def test_the_strongest_share_is_kept_with_its_ties_and_the_rest_fades() -> None:

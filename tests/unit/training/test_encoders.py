@@ -1,0 +1,80 @@
+"""What every encoder promises: shapes, causality, padding invariance, one path for all requests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
+from training.encoders.choice import CONFIGS
+from training.encoders.return_mechanism import NO_COPY
+
+BOTH = pytest.mark.parametrize("backbone", CONFIGS)
+
+
+@BOTH
+@pytest.mark.parametrize("length", [1, 2, 5, WINDOW])
+def test_shapes(backbone: str, length: int) -> None:
+    e_str, copy_logit = make_encoder(backbone)(*make_request(3, length))
+    assert e_str.shape == (3, DIM)
+    assert copy_logit.shape == (3, length)
+    assert torch.isfinite(e_str).all()
+    assert torch.isfinite(copy_logit).all()
+
+
+@BOTH
+def test_the_request_path_equals_the_last_place_of_the_training_path(backbone: str) -> None:
+    model, request = make_encoder(backbone), make_request(4, 9)
+    e_str, copy_logit = model(*request)
+    all_e_str, all_copy = model.encode(*request)
+    torch.testing.assert_close(e_str, all_e_str[:, -1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(copy_logit, all_copy[:, -1], rtol=1e-5, atol=1e-5)
+
+
+@BOTH
+def test_every_place_equals_the_request_made_at_the_next_event(backbone: str) -> None:
+    """Training on all places at once teaches exactly what a device computes later."""
+    model = make_encoder(backbone)
+    vectors, age, hour, request_hour = make_request(2, 7)
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    moments = torch.cat([hour, request_hour[:, None]], 1)
+    ages = torch.cat([age, torch.zeros(2, 1)], 1)
+    for n in range(1, 8):
+        then = ages[:, n : n + 1]  # the request is made when event n happens
+        e_n, copy_n = model(vectors[:, :n], age[:, :n] - then, hour[:, :n], moments[:, n])
+        torch.testing.assert_close(e_n, e_str[:, n - 1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(copy_n, copy_logit[:, n - 1, :n], rtol=1e-4, atol=1e-4)
+
+
+@BOTH
+@pytest.mark.parametrize("returns", [True, False])
+def test_later_items_and_times_do_not_reach_earlier_places(backbone: str, returns: bool) -> None:
+    model = make_encoder(backbone, return_mechanism=returns)
+    vectors, age, hour, request_hour = make_request(2, 8)
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    place = 4  # its request is made at event 5, whose time it may know but whose item it may not
+    vectors, age, hour = vectors.clone(), age.clone(), hour.clone()
+    vectors[:, place + 1 :] = 9.0
+    age[:, place + 2 :], hour[:, place + 2 :] = 0.0, 3.0
+    e_changed, copy_changed = model.encode(vectors, age, hour, request_hour + 1.0)
+    torch.testing.assert_close(e_changed[:, : place + 1], e_str[:, : place + 1])
+    torch.testing.assert_close(copy_changed[:, : place + 1], copy_logit[:, : place + 1])
+    assert not torch.allclose(e_changed[:, place + 1], e_str[:, place + 1])
+    assert (copy_logit[:, place, place + 1 :] == NO_COPY).all()
+    assert (copy_logit[:, place, : place + 1] != NO_COPY).all() == returns
+
+
+@BOTH
+def test_padding_on_the_right_changes_nothing(backbone: str) -> None:
+    model = make_encoder(backbone)
+    lengths = [3, 7, 5]
+    requests = [make_request(1, n) for n in lengths]
+    vectors, age, hour = torch.full((3, 7, DIM), 5.0), torch.zeros(3, 7), torch.zeros(3, 7)
+    for row, (n, (v, a, h, now)) in enumerate(zip(lengths, requests, strict=True)):
+        vectors[row, :n], age[row, :n], hour[row, :n], hour[row, n:] = v[0], a[0], h[0], now[0]
+    request_hour = torch.cat([request[3] for request in requests])
+    e_str, copy_logit = model.encode(vectors, age, hour, request_hour)
+    for row, (n, request) in enumerate(zip(lengths, requests, strict=True)):
+        e_single, copy_single = model(*request)
+        torch.testing.assert_close(e_str[row, n - 1], e_single[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
