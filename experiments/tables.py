@@ -188,10 +188,8 @@ def _evidence(experiment: Experiment, key: str, figure: Figure) -> str:
 
 def _steps(steps: str, records: Sequence[Record]) -> str:
     """Which steps of each user were scored, as the records' settings have it."""
-    if steps != "last":
-        return _STEPS[steps]
     counts = {r.log: r.settings.get("paper", {}).get("steps") for r in records}
-    if None in counts.values():
+    if steps != "last" or None in counts.values():
         return _STEPS[steps]
     if len(set(counts.values())) == 1:
         return f"last {next(iter(counts.values()))} steps"

@@ -7,14 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 from pydantic import SecretStr
 
 from cloud_service.launch.ports import LOOPBACK, claim_port
 from cloud_service.launch.process import ChildProcess
 from scalrec.bench.cloud import device_headers
 from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
-from scalrec.bench.timing import Comparison
+from scalrec.bench.timing import Comparison, alternating
 from scalrec.cloud_stack import READY_TIMEOUT_S, RunningCloud
 
 USERS = 64
@@ -60,30 +59,16 @@ async def compare_cached(
     try:
         bare.start()
         await bare.wait_ready(answers, READY_TIMEOUT_S)
-        for side in (cloud.url, url):
-            await requests_per_second(side, requests, concurrency)
-        rates = np.array(
-            [
-                [
-                    await requests_per_second(cloud.url, requests, concurrency),
-                    await requests_per_second(url, requests, concurrency),
-                ]
-                for _ in range(rounds)
-            ]
-        )
+        return [
+            await alternating(
+                f"GET snapshot / bare route with one Redis GET, {concurrency} at once",
+                lambda: requests_per_second(cloud.url, requests, concurrency),
+                lambda: requests_per_second(url, requests, concurrency),
+                rounds=rounds,
+            )
+        ]
     finally:
         await bare.stop()
-    ours, theirs = np.median(rates, axis=0)
-    return [
-        Comparison(
-            f"GET snapshot / bare route with one Redis GET, {concurrency} at once",
-            float(ours),
-            float(theirs),
-            "requests/s",
-            float(np.median(rates[:, 0] / rates[:, 1])),
-            "higher",
-        )
-    ]
 
 
 def _redis_url(cloud: RunningCloud) -> SecretStr:

@@ -7,11 +7,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
 from cloud_service.embedding.base import model_name
 from scalrec.bench.http_load import http_request, requests_per_second
-from scalrec.bench.timing import Comparison
+from scalrec.bench.timing import Comparison, alternating
 from scalrec.cloud_keys import token_source
 from scalrec.cloud_stack import RunningCloud
 from scalrec.embedder_server import ServedEmbedder
@@ -60,20 +58,8 @@ async def compare_cloud(
         ]
         return await requests_per_second(raw_url, requests, concurrency)
 
-    for rate in (through_service, raw):
-        await rate()
-    rates = np.array([[await through_service(), await raw()] for _ in range(ROUNDS)])
-    ours, theirs = np.median(rates, axis=0)
-    return [
-        Comparison(
-            f"POST snapshot / raw embedding server, {concurrency} at once",
-            float(ours),
-            float(theirs),
-            "requests/s",
-            float(np.median(rates[:, 0] / rates[:, 1])),
-            "higher",
-        )
-    ]
+    name = f"POST snapshot / raw embedding server, {concurrency} at once"
+    return [await alternating(name, through_service, raw, rounds=ROUNDS)]
 
 
 async def device_headers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,3 +50,19 @@ def interleaved(
             samples[round_, side] = (time.perf_counter_ns() - started) / calls / 1e3
     medians = np.median(samples, axis=0)
     return float(medians[0]), float(medians[1]), float(np.median(samples[:, 0] / samples[:, 1]))
+
+
+async def alternating(
+    name: str,
+    ours: Callable[[], Awaitable[float]],
+    theirs: Callable[[], Awaitable[float]],
+    *,
+    rounds: int,
+) -> Comparison:
+    """Requests per second of two servers, asked in turns after one round of each to warm up."""
+    for rate in (ours, theirs):
+        await rate()
+    rates = np.array([[await ours(), await theirs()] for _ in range(rounds)])
+    medians = np.median(rates, axis=0)
+    ratio = float(np.median(rates[:, 0] / rates[:, 1]))
+    return Comparison(name, float(medians[0]), float(medians[1]), "requests/s", ratio, "higher")
