@@ -10,6 +10,7 @@ from typing import Any
 
 from cloud_service.embedding.base import model_name
 from experiments.spec import Experiment, Overrides
+from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
 from shared.settings import Settings, printable
@@ -54,11 +55,13 @@ class PlannedCell:
 
     Attributes:
         key: hash over the settings that matter, the seed and the log's content.
+        sections: of the settings that matter to this study alone.
     """
 
     cell: Cell
     settings: Settings
     key: str
+    sections: tuple[str, ...] = ()
 
 
 def expand(
@@ -109,25 +112,33 @@ def plan(
     planned: dict[str, PlannedCell] = {}
     for cell in cells:
         settings = resolve(overrides_of(experiment, cell, quick=quick), cell.seed)
-        key = cell_key(settings, data)
+        key = cell_key(settings, data, experiment.study, experiment.sections)
         if key in planned:
             raise ConfigError(
                 f"{experiment.name}: {cell} has the same settings as {planned[key].cell}; a "
                 "setting given with --set may override what the variants differ in"
             )
-        planned[key] = PlannedCell(cell, settings, key)
+        planned[key] = PlannedCell(cell, settings, key, experiment.sections)
     return list(planned.values())
 
 
-def cell_key(settings: Settings, data: str) -> str:
+def cell_key(
+    settings: Settings, data: str, study: str = STUDY, sections: Sequence[str] = ()
+) -> str:
     """Hash over all that decides a cell's result, except the code."""
     content = {"seed": settings.seed, "data": data, "candidates": settings.cloud.candidates}
-    text = json.dumps(content | relevant(settings), sort_keys=True)
+    if study != STUDY:
+        content["study"] = study
+    text = json.dumps(content | relevant(settings, sections), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def relevant(settings: Settings) -> dict[str, Any]:
-    """The sections of the settings that decide a result, without places and machinery."""
+def relevant(settings: Settings, sections: Sequence[str] = ()) -> dict[str, Any]:
+    """The sections of the settings that decide a result, without places and machinery.
+
+    Args:
+        sections: beside those that every study reads.
+    """
     plain = printable(settings)
     plain["embedder"]["model"] = model_name(settings.embedder.model)  # not where a folder lies
     return {
@@ -137,7 +148,7 @@ def relevant(settings: Settings) -> dict[str, Any]:
             if k not in _NO_PART.get(section, ())
             and (k, v) not in _YOUNGER.get(section, {}).items()
         }
-        for section in _SECTIONS
+        for section in (*_SECTIONS, *sections)
     }
 
 

@@ -39,6 +39,7 @@ class Job(_Message):
     settings: dict[str, Any]
     threads: int
     study: str
+    sections: tuple[str, ...] = ()
     store: Path
     revision: str | None
     code: str
@@ -48,9 +49,8 @@ class Job(_Message):
         settings = load_settings(**self.settings)
         training = settings.training.model_copy(update={"threads": self.threads})
         settings = settings.model_copy(update={"training": training})
-        return PlannedCell(
-            Cell(self.log, self.profile, self.variant, self.seed), settings, self.key
-        )
+        cell = Cell(self.log, self.profile, self.variant, self.seed)
+        return PlannedCell(cell, settings, self.key, self.sections)
 
 
 class Stage(_Message):

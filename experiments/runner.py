@@ -145,6 +145,7 @@ class Runner:
             seed=cell.seed,
             key=planned.key,
             settings=jobs.without_secrets(planned.settings),
+            sections=planned.sections,
             threads=self.threads,
             study=self.study,
             store=self.store.root.absolute(),

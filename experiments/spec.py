@@ -11,8 +11,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from experiments.gates import Gate
 from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps, Strict
+from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
+from shared.settings import Settings
 
 HERE = Path(__file__).parent
 NAME = r"^[a-z0-9][a-z0-9-]*$"
@@ -21,7 +23,7 @@ Dimension = Literal[
     "log", "profile", "variant", "name", "setting", "gap", "part", "steps", "metric"
 ]
 Overrides = dict[str, Any]
-_OF_CELLS = ("logs", "profiles", "seeds", "base", "variants", "quick")
+_OF_CELLS = ("study", "sections", "logs", "profiles", "seeds", "base", "variants", "quick")
 
 
 class Table(Strict):
@@ -125,6 +127,8 @@ class Experiment(Strict):
         question: in one sentence.
         paper: the table or figure it answers to.
         reuse: another experiment whose cells these are; this one runs nothing of its own.
+        study: "module:function" that computes a cell.
+        sections: of the settings that decide a cell of this study, beside those of every cell.
         logs: settings that belong to a log; any other log may be run as well.
         base: settings of all cells.
         variants: settings of each variant, over ``base`` and the log's.
@@ -137,6 +141,8 @@ class Experiment(Strict):
     question: str
     paper: str
     reuse: str | None = None
+    study: str = STUDY
+    sections: tuple[str, ...] = ()
     logs: dict[str, Overrides] = Field(default_factory=dict)
     profiles: tuple[str, ...] = ("tiny", "small", "full")
     seeds: int = Field(default=3, ge=1)
@@ -158,6 +164,8 @@ class Experiment(Strict):
         unknown = [name for name in self.profiles if name not in PRESETS]
         if unknown:
             raise ValueError(f"no profile {unknown[0]!r}: one of {', '.join(PRESETS)}")
+        if bad := [name for name in self.sections if name not in Settings.model_fields]:
+            raise ValueError(f"the settings have no section {bad[0]!r}")
         # Names become parts of keys and folders.
         for name in (*self.variants, *self.differences, *self.ratios, *self.charts):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.=-]*", name):

@@ -105,7 +105,7 @@ async def compute(folder: Path) -> None:
         experiment=job.experiment,
         key=job.key,
         run=run,
-        settings=relevant(settings),
+        settings=relevant(settings, job.sections),
         extras=finite(result.extras),
     )
     CellStore(job.store).write(planned, info, result)

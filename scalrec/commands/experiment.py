@@ -15,7 +15,6 @@ from experiments.cells import Resolve
 from experiments.gates import judge
 from experiments.record import Record, read_record
 from experiments.spec import Experiment
-from experiments.study import STUDY
 from experiments.tables import gate_numbers
 from scalrec.console import make_console
 from scalrec.experimenting import Outcome, Request, resolver, run_experiment
@@ -92,8 +91,8 @@ def run(
         typer.Option("--keep-outdated", help="Keep finished cells that other code computed."),
     ] = False,
     study: Annotated[
-        str, typer.Option(hidden=True, help="module:function that computes a cell.")
-    ] = STUDY,
+        str | None, typer.Option(hidden=True, help="module:function that computes a cell.")
+    ] = None,
     results: ResultsOption = RESULTS,
     columns: ColumnsOption = None,
     items: ItemsOption = None,
@@ -118,7 +117,7 @@ def run(
         allow_dirty=allow_dirty,
         keep_outdated=keep_outdated,
         results=results,
-        study=study,
+        study=study or experiment.study,
     )
     resolve = resolver(log_name, path, columns, items, embedder, work_dir, assignments)
     run_command(_run(experiment, request, resolve))

@@ -18,6 +18,7 @@ from experiments.cells import (
     plan,
     relevant,
 )
+from experiments.study import STUDY
 from scalrec.options import settings_over
 from shared.errors import ConfigError, DataError
 from shared.settings import Settings
@@ -125,3 +126,14 @@ def test_a_half_written_or_damaged_cell_is_no_cell(tmp_path: Path) -> None:
     (finished.folder / "cell.json").write_text('{"log": "loans"')
     assert CellStore(tmp_path).find(planned) is None
     assert [p.name for p in (tmp_path / "loans").iterdir()] == [finished.folder.name]
+
+
+def test_another_study_or_section_makes_another_cell() -> None:
+    keys = {
+        cell_key(Settings(), "data"),
+        cell_key(Settings(), "data", "training.other:run_cell"),
+        cell_key(Settings(), "data", "training.other:run_cell", ["device"]),
+    }
+    assert len(keys) == 3
+    assert cell_key(Settings(), "data", STUDY) in keys
+    assert "device" in relevant(Settings(), ["device"])

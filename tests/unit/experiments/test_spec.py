@@ -89,6 +89,7 @@ def test_reused_cells_come_from_the_other_experiment() -> None:
             MINIMAL + "differences: {d: {label: l, a: {}, b: {scorer: s}}}\n",
             "either scorer or best_of",
         ),
+        (MINIMAL + "sections: [moon]\n", "the settings have no section 'moon'"),
         (MINIMAL + "estimates: [{gaps: [soon]}]\n", "gaps.0: String should match"),
         (MINIMAL + "tables: {t: {title: T}\n", "not valid YAML"),
         ("- a list\n", "expected a mapping, found list"),
