@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.abstract import TemplateAbstract
 from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
 from shared.metrics import ndcg
@@ -30,14 +29,15 @@ from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Steps
 from training.age_rules import apply_rule, rule_at
-from training.anchors import stale_anchors, write_abstracts
+from training.anchors import stale_anchors
 from training.backbone import TrainedBackbone
 from training.calibration_fit import FittedCalibration
 from training.calibration_inputs import Inputs, make_inputs
 from training.embedding_cache import EmbeddingCache
 from training.pairs import Pairs, pairs_at_gap, top_candidates
-from training.pipeline import TrainingRun, events_of, sessions_of
+from training.pipeline import TrainingRun
 from training.requests import Requests, make_requests
+from training.scored_requests import encode_scored
 from training.stages import StageStore
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
@@ -71,31 +71,16 @@ async def run_cell(
         trained = await run.all()
         gate = await run.gate(trained)
         second = await _partner(run).backbone()
-        steps = run.split.last_test(settings.paper.steps)
-        anchors = stale_anchors(steps, settings.paper.gaps)
-        texts = write_abstracts(
-            log, anchors, TemplateAbstract(log.catalogue, settings.abstract), settings.profile
-        )
-        text = torch.from_numpy(await run.embed(texts, "embedding test abstracts"))
-        events = events_of(log)
-        requests = make_requests(
-            trained.backbone.model,
-            trained.backbone.table,
-            events,
-            anchors,
-            progress,
-            sessions_of(log),
-        )
-        with torch.no_grad():
-            e_sem = trained.projector.projector(text)
-        own = pairs_at_gap(anchors, steps, 0).fresh
+        scored = await encode_scored(run, trained)
+        requests, steps = scored.requests, scored.steps
+        own = pairs_at_gap(requests.anchors, steps, 0).fresh
         twin = _structural_of(second, requests, own)
-        study = _Study(settings, trained, gate, requests, twin, e_sem, steps)
+        study = _Study(settings, trained, gate, requests, twin, scored.e_sem, steps)
         ranks = StepRanks(requests, own, run.split.n_events)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
         extras = (
-            measured(study.reports, trained, store.seconds, texts)
+            measured(study.reports, trained, store.seconds, scored.texts)
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
             | recalls(ranks)
         )

@@ -1,0 +1,57 @@
+"""ScoredRequests: the steps a study is scored on, encoded and embedded at every age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from device_runtime.abstract import TemplateAbstract
+from shared.split import Steps
+from training.anchors import stale_anchors, write_abstracts
+from training.pipeline import TrainingRun, events_of, sessions_of
+from training.requests import Requests, make_requests
+from training.trained import TrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRequests:
+    """Of all anchors: the scored steps and the older ones their snapshots are from.
+
+    Attributes:
+        steps: the last ``paper.steps`` test steps of every user.
+        texts: the abstract at every anchor.
+        e_sem: [A, d] its embedding.
+    """
+
+    steps: Steps
+    requests: Requests
+    texts: Sequence[str]
+    e_sem: Tensor
+
+
+async def encode_scored(run: TrainingRun, trained: TrainedModel) -> ScoredRequests:
+    """Encode and embed what ``paper.steps`` and ``paper.gaps`` name.
+
+    Raises:
+        EmbedderError: the embedder does not answer or answers unusable vectors.
+    """
+    settings, log = run.settings, run.log
+    steps = run.split.last_test(settings.paper.steps)
+    anchors = stale_anchors(steps, settings.paper.gaps)
+    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    texts = write_abstracts(log, anchors, writer, settings.profile)
+    text = torch.from_numpy(await run.embed(texts, "embedding test abstracts"))
+    requests = make_requests(
+        trained.backbone.model,
+        trained.backbone.table,
+        events_of(log),
+        anchors,
+        run.progress,
+        sessions_of(log),
+    )
+    with torch.no_grad():
+        e_sem = trained.projector.projector(text)
+    return ScoredRequests(steps, requests, texts, e_sem)
