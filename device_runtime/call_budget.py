@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+from shared.call_rates import CallRates
+
 WINDOW = 128  # past scores a new one is ranked among
 PRIOR = 10.0  # scores that an empty window is taken to hold, of unknown rank
+TRAINED = 64.0  # the same, if ranks among training scores are known
 SLACK = 3.0  # calls the account may be ahead or behind at most
 
 
@@ -28,19 +31,35 @@ class CallBudget:
         share: wanted calls per request, in (0, 1].
         rng: breaks ties; also draws where the account starts, within half a call of zero, so that
             devices started together do not run in step.
+        known: of scores like these on training data: new scores are first ranked among those, and
+            less so as the window fills. A few requests then come near the share.
+        window: past scores kept.
+        tolerance: share of the calls earned so far that the account may be off, if that is more
+            than SLACK. A fleet's account needs it: what many devices want varies more than SLACK.
 
     Raises:
         ValueError: the share is not in (0, 1].
     """
 
-    def __init__(self, share: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        share: float,
+        rng: np.random.Generator,
+        *,
+        known: CallRates | None = None,
+        window: int = WINDOW,
+        tolerance: float = 0.0,
+    ) -> None:
         if not 0.0 < share <= 1.0:
             raise ValueError(f"the share must be in (0, 1], not {share}")
         self._share = share
         self._rng = rng
         self._credit = float(rng.uniform(-0.5, 0.5))
-        self._scores = np.full(WINDOW, np.nan)
+        self._known = known
+        self._tolerance = tolerance
+        self._scores = np.full(window, np.nan)
         self._count = 0
+        self._requests = 0
 
     def decide(self, score: float, *, able: bool = True) -> bool:
         """Whether to call at this request; to be asked once per request.
@@ -50,33 +69,45 @@ class CallBudget:
                 other; infinite: yes, unless the account is overdrawn by a call already.
             able: False if no call can be made now; the request counts all the same.
         """
+        self._requests += 1
         if score == math.inf:
             chosen = self._credit > -1.0
         else:
             chosen = self._rank(score) >= 1.0 - self._chance()
         spends = chosen and able
-        if spends or self._credit < SLACK:  # what cannot be spent any more is not earned
+        if spends or self._credit < self._slack:  # what cannot be spent any more is not earned
             self._credit += self._share - spends
         return spends
+
+    @property
+    def _slack(self) -> float:
+        """Calls that the account may be ahead or behind at most."""
+        return max(SLACK, self._tolerance * self._share * self._requests)
 
     def _rank(self, score: float) -> float:
         """In [0, 1): share of the latest scores below this one, which then joins them."""
         luck = float(self._rng.random())
         if math.isnan(score):
             return luck
-        held = min(self._count, WINDOW)
-        below = int(np.count_nonzero(self._scores < score))
+        window = len(self._scores)
+        held = min(self._count, window)
+        below = float(np.count_nonzero(self._scores < score))
         tied = 1.0 + int(np.count_nonzero(self._scores == score))
         # Early scores are no fair sample: a first snapshot only ages, so each would be the
         # highest yet. The prior makes them count little, and fades as the window fills.
-        prior = PRIOR * (1.0 - held / WINDOW)
-        self._scores[self._count % WINDOW] = score
+        prior = (PRIOR if self._known is None else TRAINED) * (1.0 - held / window)
+        if self._known is None:
+            tied += prior
+        else:
+            below += prior * (1.0 - self._known.rate(score))
+        self._scores[self._count % window] = score
         self._count += 1
-        return (below + luck * (tied + prior)) / (held + 1.0 + prior)
+        return (below + luck * tied) / (held + 1.0 + prior)
 
     def _chance(self) -> float:
         """In [0, 1]: share of ranks that are chosen; ``share`` while the account is even."""
-        if abs(self._credit) >= SLACK:
+        slack = self._slack
+        if abs(self._credit) >= slack:
             return 1.0 if self._credit > 0 else 0.0
-        chosen = self._share * (SLACK + self._credit)
-        return chosen / (chosen + (1.0 - self._share) * (SLACK - self._credit))
+        chosen = self._share * (slack + self._credit)
+        return chosen / (chosen + (1.0 - self._share) * (slack - self._credit))

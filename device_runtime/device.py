@@ -103,6 +103,7 @@ class Device:
         self._refreshing = False
         self._last = Diagnostics()
         self._inconsistency = math.nan
+        self._cues: Floats | None = None
         self._held: _Held | None = None
         cached = self._cache.load(self._key)
         if cached is not None:
@@ -195,7 +196,7 @@ class Device:
                 self._inconsistency = inconsistency(
                     snapshot.items, ranking.items, ranking.structural
                 )
-        self._last = diagnostics
+        self._last, self._cues = diagnostics, ranking.cues
         self._requests_since_attempt += 1
         return Response(
             self.step,
@@ -223,6 +224,8 @@ class Device:
                 math.nan if held is None else self._age_s(held),
                 max(0.0, self._clock.time() - self._attempted_s),
                 self._inconsistency,
+                last.alpha,
+                self._cues,
             )
         )
 

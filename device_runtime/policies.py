@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 import numpy as np
 
+from device_runtime.budget import Budget
 from device_runtime.call_budget import CallBudget
+from device_runtime.gain import GainModel
 from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy
 from device_runtime.refresh_budget import (
     Budgeted,
@@ -16,15 +19,35 @@ from device_runtime.refresh_budget import (
     unreliability_score,
 )
 from device_runtime.refresh_ttl import TimeToLive
+from shared.call_rates import CallRates
+from shared.errors import ConfigError
+from shared.fleet_settings import BUDGETED
 from shared.settings import DeviceSettings
 
+FLEET_WINDOW = 1024  # past scores that a fleet's new ones are ranked among
+FLEET_TOLERANCE = 0.05  # a fleet's account is never further off its budget than this, or SLACK
 
-def make_policy(settings: DeviceSettings, rng: np.random.Generator) -> RefreshPolicy:
+
+def make_policy(
+    settings: DeviceSettings,
+    rng: np.random.Generator,
+    *,
+    gain: GainModel | None = None,
+    known: Mapping[str, CallRates] | None = None,
+    fleet: Budget | None = None,
+) -> RefreshPolicy:
     """A new instance of what ``device.policy`` names, for one device.
 
     Args:
         settings: the policy and its parameter: k, ttl_s or budget.
         rng: the device's own, for policies that draw.
+        gain: what expected-gain asks; of the bundle.
+        known: policy -> what its score meant on training data; of the bundle. A policy that is
+            not named there starts from nothing.
+        fleet: one for all devices of a fleet, from ``make_fleet_budget``; None: each its own.
+
+    Raises:
+        ConfigError: expected-gain without ``gain``.
     """
     match settings.policy:
         case "every-k":
@@ -35,17 +58,45 @@ def make_policy(settings: DeviceSettings, rng: np.random.Generator) -> RefreshPo
             return Never()
         case "time-to-live":
             return TimeToLive(settings.ttl_s)
+    budget = fleet or CallBudget(settings.budget, rng, known=(known or {}).get(settings.policy))
+    match settings.policy:
         case "random":
-            return Budgeted(no_score, CallBudget(settings.budget, rng))
+            return Budgeted(no_score, budget)
         case "drift":
-            return Budgeted(drift_score, CallBudget(settings.budget, rng))
+            return Budgeted(drift_score, budget)
         case "reliability":
-            return Budgeted(unreliability_score, CallBudget(settings.budget, rng))
+            return Budgeted(unreliability_score, budget)
         case "inconsistency":
-            budget = CallBudget(settings.budget, rng)
             return Budgeted(inconsistency_score, budget, compares_rankings=True)
+        case "expected-gain":
+            if gain is None:
+                raise ConfigError(
+                    "device.policy=expected-gain needs a bundle that holds a gain model, and this "
+                    "one has none; train and export it again, or choose another policy"
+                )
+            return Budgeted(gain.expected_gain, budget, compares_rankings=True)
         case _:
             assert_never(settings.policy)
+
+
+def make_fleet_budget(
+    settings: DeviceSettings,
+    rng: np.random.Generator,
+    known: Mapping[str, CallRates] | None = None,
+) -> Budget | None:
+    """What the devices of one fleet share under ``device.budget_scope = fleet``; else None.
+
+    Several fleets each keep the share on their own requests, and so together keep it too.
+    """
+    if settings.budget_scope != "fleet" or settings.policy not in BUDGETED:
+        return None
+    return CallBudget(
+        settings.budget,
+        rng,
+        known=(known or {}).get(settings.policy),
+        window=FLEET_WINDOW,
+        tolerance=FLEET_TOLERANCE,
+    )
 
 
 def policy_text(settings: DeviceSettings) -> str:
@@ -57,7 +108,8 @@ def policy_text(settings: DeviceSettings) -> str:
             return settings.policy
         case "time-to-live":
             return f"time-to-live, {settings.ttl_s:g} s"
-        case "random" | "drift" | "reliability" | "inconsistency":
-            return f"{settings.policy}, budget = {settings.budget:g}"
+        case "random" | "drift" | "reliability" | "inconsistency" | "expected-gain":
+            shared = " of the fleet's requests" if settings.budget_scope == "fleet" else ""
+            return f"{settings.policy}, budget = {settings.budget:g}{shared}"
         case _:
             assert_never(settings.policy)

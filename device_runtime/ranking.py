@@ -62,7 +62,8 @@ class Ranking:
     """Scores [n] of ``items`` [n], ascending by item; what calibration did, NaN where it did not.
 
     ``scores`` decide the answer, ``uncalibrated`` take the stale snapshot at face value,
-    ``structural`` are the device's alone. ``trust`` is the factor on the fusion weight in them.
+    ``structural`` are the device's alone. ``trust`` is the factor on the fusion weight in them;
+    ``cues`` [8] raw, None without a snapshot or history.
     """
 
     items: Items
@@ -75,6 +76,7 @@ class Ranking:
     alpha: float = math.nan
     de_norm: float = math.nan
     trust: float = math.nan
+    cues: Floats | None = None
 
 
 def encode(
@@ -137,6 +139,7 @@ def rank_with_snapshot(
     semantic = pool.semantic
     drift = omega = r = alpha = de_norm = math.nan
     de: Floats | None = None
+    cue_vector: Floats | None = None
     trust = 1.0
     if encoded is not None:
         omega = pool.agreement.with_scores(scored.structural.take(pool.omega_at))
@@ -193,6 +196,7 @@ def rank_with_snapshot(
         alpha,
         de_norm,
         trust,
+        cue_vector,
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,9 @@ class RefreshState:
         since_attempt_s: seconds since the last attempt; infinite if there was none.
         inconsistency: of the last answer (see ``device_runtime.inconsistency``), in positions; NaN
             without a snapshot, and where the policy does not compare rankings.
+        alpha: of the last answer: 1 - r; NaN without a snapshot.
+        cues: [8] float32 raw, in the order of ``device_runtime.cues.CUES``; None without a
+            snapshot or history.
     """
 
     requests_since_attempt: int
@@ -33,6 +39,8 @@ class RefreshState:
     age_s: float = math.nan
     since_attempt_s: float = math.inf
     inconsistency: float = math.nan
+    alpha: float = math.nan
+    cues: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 class RefreshPolicy(Protocol):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from device_runtime.call_budget import CallBudget
+from device_runtime.budget import Budget
 from device_runtime.refresh import RefreshState
 
 Score = Callable[[RefreshState], float]
@@ -38,16 +38,17 @@ class Budgeted:
 
     LSC4Rec (arXiv 2501.05647, eq. 12) compares the score with its quantile on training data; here
     the quantile is found and kept online. Without a snapshot a request outranks all that have
-    one, within the budget: a device that cannot reach the cloud does not ask at every request.
+    one, within the budget and charged like any other: a device that cannot reach the cloud does
+    not ask at every request.
 
     Attributes:
         score: of a request, from the device's state; NaN where it is unknown.
-        budget: this device's own.
+        budget: this device's own, or its fleet's.
         compares_rankings: whether ``score`` needs the inconsistency.
     """
 
     score: Score
-    budget: CallBudget
+    budget: Budget
     compares_rankings: bool = False
 
     def wants_refresh(self, state: RefreshState) -> bool:

@@ -25,11 +25,10 @@ from loadtest.dashboard.server import LiveServer
 from loadtest.schedule import build_schedule
 from shared.bundle import Manifest
 from shared.errors import ConfigError
+from shared.fleet_settings import BUDGETED
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
-
-_BUDGETED = ("random", "drift", "reliability", "inconsistency")
 
 
 class Live:
@@ -164,7 +163,7 @@ def facts_of(
         calibrate=device.calibrate,
         controllable=replay.clock == "wall",
         k=device.k if device.policy == "every-k" else None,
-        budget=device.budget if device.policy in _BUDGETED else None,
+        budget=device.budget if device.policy in BUDGETED else None,
     )
 
 

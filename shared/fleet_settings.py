@@ -9,6 +9,9 @@ from pydantic import Field, SecretStr
 
 from shared.settings_section import Section
 
+# Refresh policies that are held to a share of the requests.
+BUDGETED = ("random", "drift", "reliability", "inconsistency", "expected-gain")
+
 
 class LinkSettings(Section):
     """How a device reaches the cloud, and when it gives up."""
@@ -37,12 +40,14 @@ class DeviceSettings(Section):
         "drift",
         "reliability",
         "inconsistency",
+        "expected-gain",
     ] = Field(
         default="every-k",
         description="when a device asks the cloud: by count (every-k: see k), by age "
         "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "
-        "those where the user drifted most, the snapshot's estimated reliability is lowest, or the "
-        "device's ranking is most inconsistent with the cloud's",
+        "those where the user drifted most, the snapshot's estimated reliability is lowest, the "
+        "device's ranking is most inconsistent with the cloud's, or a model in the bundle expects "
+        "a fresh snapshot to gain most (expected-gain)",
     )
     k: int = Field(default=5, ge=1, description="every-k: refresh after every k requests")
     ttl_s: float = Field(
@@ -55,8 +60,13 @@ class DeviceSettings(Section):
         default=0.2,
         gt=0,
         le=1,
-        description="random, drift, reliability, inconsistency: share of a device's requests that "
-        "may ask the cloud",
+        description="random, drift, reliability, inconsistency, expected-gain: share of the "
+        "requests that may ask the cloud",
+    )
+    budget_scope: Literal["device", "fleet"] = Field(
+        default="device",
+        description="whose requests the budget is a share of; device: of each device's own; fleet: "
+        "of all devices of a process, so that those ask whose need is greatest",
     )
     top_k: int = Field(default=10, ge=1)
     calibrate: bool = True
