@@ -21,6 +21,7 @@ from pydantic_settings.sources import TomlConfigSettingsSource
 
 from shared.abstract_form import AbstractForm
 from shared.cloud_settings import CloudSettings, TelemetrySettings
+from shared.cost_settings import CostSettings
 from shared.errors import ConfigError
 from shared.fleet_settings import (
     AvailabilitySettings,
@@ -42,6 +43,7 @@ __all__ = [
     "SETTINGS_FILE",
     "AvailabilitySettings",
     "CloudSettings",
+    "CostSettings",
     "DashboardSettings",
     "DeviceSettings",
     "EmbedderSettings",
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()
     paper: PaperSettings = PaperSettings()
+    cost: CostSettings = CostSettings()
     dashboard: DashboardSettings = DashboardSettings()
 
     @field_validator("profile", mode="before")

@@ -1,0 +1,60 @@
+"""What cloud calls cost per 1,000 requests of devices: calls, tokens, GPU time, money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.cost_settings import CostSettings
+
+PER_REQUESTS = 1000
+_TOKENS_PER_PRICE = 1e6
+_SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """Per 1,000 requests of devices.
+
+    Attributes:
+        calls: abstracts that the cloud embedded.
+        tokens: of these abstracts.
+        gpu_seconds: time of a GPU.
+        money: in ``CostSettings.currency``.
+    """
+
+    calls: float
+    tokens: float
+    gpu_seconds: float
+    money: float
+
+
+def call_cost(
+    prices: CostSettings, *, requests: int, calls: float, characters_per_call: float = 0.0
+) -> CallCost:
+    """Cost of ``calls`` to the cloud, spread over ``requests`` of devices.
+
+    Args:
+        calls: that made the cloud embed an abstract; what never reached it costs nothing.
+        characters_per_call: mean length of an abstract, from which its tokens are estimated unless
+            ``prices.tokens_per_abstract`` says how many there are.
+
+    Raises:
+        ValueError: there are no requests, or a negative count.
+    """
+    if requests < 1 or calls < 0 or characters_per_call < 0:
+        raise ValueError(f"no cost of {calls} calls for {requests} requests")
+    per_thousand = calls * PER_REQUESTS / requests
+    tokens = per_thousand * tokens_per_call(prices, characters_per_call)
+    gpu_seconds = per_thousand * prices.gpu_seconds_per_call
+    money = (
+        tokens * prices.per_million_tokens / _TOKENS_PER_PRICE
+        + gpu_seconds * prices.per_gpu_hour / _SECONDS_PER_HOUR
+    )
+    return CallCost(per_thousand, tokens, gpu_seconds, money)
+
+
+def tokens_per_call(prices: CostSettings, characters: float) -> float:
+    """Tokens of one abstract: as set, else estimated from its length."""
+    if prices.tokens_per_abstract is not None:
+        return prices.tokens_per_abstract
+    return characters / prices.characters_per_token
