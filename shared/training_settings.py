@@ -59,9 +59,10 @@ class EmbedderSettings(Section):
 class TrainingSettings(Section):
     """Backbone, projector and calibration."""
 
-    backbone: Literal["sasrec", "surge"] = Field(
+    backbone: Literal["sasrec", "surge", "gru4rec"] = Field(
         default="sasrec",
-        description="the device's encoder; sasrec: self-attention; surge: a graph of interests",
+        description="the device's encoder; sasrec: self-attention; surge: a graph of interests; "
+        "gru4rec: a recurrence",
     )
     dim: int = Field(default=64, ge=8)
     layers: int = Field(default=2, ge=1)

@@ -1,4 +1,4 @@
-"""The four networks of a bundle as ONNX: batch dynamic, history length dynamic, float32."""
+"""Networks as ONNX: batch dynamic, history length dynamic, float32."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from shared.errors import BundleError
 from training.encoders.base import Encoder
+from training.encoders.candidate_scorer import CandidateScorer
+from training.encoders.recurrence import onnx_translations
 
 MAX_BATCH = 1 << 20
 # The exporter bakes in any size that is 1 in the example.
@@ -35,6 +37,7 @@ ENCODER = Graph(
     ("e_str", "copy_logit"),
 )
 ESTIMATOR = Graph("estimator.onnx", ("cues",), ("r",))
+SCORER = Graph("scorer.onnx", ("history", "candidates"), ("scores",))
 PROJECTOR = Graph("projector.onnx", ("text",), ("e_sem",))
 
 
@@ -54,6 +57,19 @@ def export_encoder(model: Encoder) -> bytes:
     # Only shapes and types of an example count; zeros keep the caller's random state untouched.
     example = (torch.zeros(B, L, d), torch.zeros(B, L), torch.zeros(B, L), torch.zeros(B))
     return export_graph(model, ENCODER, example, (both, both, both, {0: batch}))
+
+
+def export_candidate_scorer(model: CandidateScorer) -> bytes:
+    """scorer.onnx: history [B, L, d] and candidates [B, C, d] -> scores [B, C]."""
+    window, d = model.config.window, model.config.dim
+    B, L, C = EXAMPLE_BATCH, min(EXAMPLE_LENGTH, window), 2 * EXAMPLE_BATCH + 1
+    batch = torch.export.Dim("B", min=1, max=MAX_BATCH)
+    history: dict[int, object] = {0: batch}
+    if window > 1:
+        history[1] = torch.export.Dim("L", min=1, max=window)
+    candidates = {0: batch, 1: torch.export.Dim("C", min=1, max=MAX_BATCH)}
+    example = (torch.zeros(B, L, d), torch.zeros(B, C, d))
+    return export_graph(model, SCORER, example, (history, candidates))
 
 
 def export_rows(module: nn.Module, graph: Graph, widths: Sequence[int]) -> bytes:
@@ -76,6 +92,7 @@ def export_graph(
                 input_names=list(graph.inputs),
                 output_names=list(graph.outputs),
                 dynamic_shapes=dynamic,
+                custom_translation_table=onnx_translations(),
                 dynamo=True,
                 verbose=False,
             )

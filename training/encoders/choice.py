@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 from training.encoders.base import EncoderConfig
+from training.encoders.gru4rec import GRU4RecConfig
 from training.encoders.sasrec import SASRecConfig
 from training.encoders.surge import SurgeConfig
 
-CONFIGS: dict[str, type[SASRecConfig] | type[SurgeConfig]] = {
+CONFIGS: dict[str, type[SASRecConfig] | type[SurgeConfig] | type[GRU4RecConfig]] = {
     "sasrec": SASRecConfig,
     "surge": SurgeConfig,
+    "gru4rec": GRU4RecConfig,
 }
 
 
