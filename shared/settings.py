@@ -30,6 +30,7 @@ from shared.fleet_settings import (
     LinkSettings,
     ReplaySettings,
 )
+from shared.generative_settings import GenerativeSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile, preset
 from shared.training_settings import (
@@ -47,6 +48,7 @@ __all__ = [
     "DashboardSettings",
     "DeviceSettings",
     "EmbedderSettings",
+    "GenerativeSettings",
     "LinkSettings",
     "LogSettings",
     "PaperSettings",
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     abstract: AbstractForm = AbstractForm()
     embedder: EmbedderSettings = EmbedderSettings()
     training: TrainingSettings = TrainingSettings()
+    generative: GenerativeSettings = GenerativeSettings()
     cloud: CloudSettings = CloudSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     device: DeviceSettings = DeviceSettings()

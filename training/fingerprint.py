@@ -94,6 +94,12 @@ def code_hashes(backbone: str = "sasrec", root: Path | None = None) -> dict[str,
     return {stage: tree.hash(of_stage) for stage, of_stage in entries.items()}
 
 
+def code_hash_with_cloud(entries: tuple[str, ...]) -> str:
+    """Hash over the code of a stage that trains what the cloud runs, the cloud's code with it."""
+    tree = SourceTree(Path(__file__).parents[1], (*_PACKAGES, "cloud_service"), _NO_PART_OF_A_STAGE)
+    return tree.hash(entries)
+
+
 def stage_keys(
     settings: Settings, log: InteractionLog, embedder: EmbedderIdentity, policy: RepeatPolicy
 ) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Generative retrieval: candidates written token by token by an encoder-decoder."""

@@ -1,0 +1,103 @@
+"""The generator as a stage: reused when nothing changed, made anew when something it reads did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from shared.errors import DataError
+from shared.progress import NullProgress
+from shared.settings import Settings, load_settings
+from tests.support.logs import drifting_log
+from training.embedding_cache import EmbeddingCache
+from training.generative.stage import generative_model, generator_key
+from training.generative.trained import GENERATOR, TrainedGenerator
+from training.pipeline import TrainingRun
+from training.stages import StageStore
+
+LOG = drifting_log(users=12, events=10, items=30)
+
+
+def settings_for(folder: Path, **generative: object) -> Settings:
+    small = {"codes": 4, "epochs": 1, "history": 5, "validation_users": 8}
+    return load_settings(
+        work_dir=folder / "runs",
+        embedder={"backend": "hashing", "model": "hashing-32"},
+        training={"test_steps": 1, "threads": 1},
+        generative=small | generative,
+    )
+
+
+def run_for(settings: Settings, folder: Path) -> TrainingRun:
+    cache = EmbeddingCache(folder / "embeddings.sqlite")
+    store = StageStore(settings.work_dir / "stages")
+    return TrainingRun(settings, LOG, HashingEmbedder(32), cache, store, NullProgress())
+
+
+async def test_a_second_run_reads_what_the_first_one_left(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    first_run, second_run = (run_for(settings, tmp_path) for _ in range(2))
+    first, second = await generative_model(first_run), await generative_model(second_run)
+    first_run.cache.close()
+    second_run.cache.close()
+    assert first_run.store.reused == []
+    assert second_run.store.reused == ["generator-p5"]
+    np.testing.assert_array_equal(first.tokens.codes, second.tokens.codes)
+    assert first.epochs == second.epochs
+    assert first.parameters == second.parameters > 10_000
+    assert second.seconds_per_epoch > 0
+    assert second.best == second.epochs[0]
+    for name, tensor in first.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name])
+    histories = [LOG.item[LOG.events_of(user)] for user in range(5)]
+    one, two = (t.candidate_lists(histories, 8, exclude_seen=True) for t in (first, second))
+    np.testing.assert_array_equal(one[0], two[0])
+    assert not list((settings.work_dir / "stages" / ".unfinished").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"model": "pod"}, False),
+        ({"tokens": "random"}, False),
+        ({"codes": 5}, False),
+        ({"size": "paper"}, False),
+        ({"dropout": 0.2}, False),
+        ({"learning_rate": 1e-3}, False),
+        ({}, True),
+    ],
+)
+def test_the_key_follows_what_is_read(
+    tmp_path: Path, changed: dict[str, object], same: bool
+) -> None:
+    usual, other = (run_for(settings_for(tmp_path, **c), tmp_path) for c in ({}, changed))
+    assert (generator_key(usual) == generator_key(other)) is same
+    usual.cache.close()
+    other.cache.close()
+
+
+def test_the_device_profile_is_no_part_of_the_key(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    tiny = settings.model_copy(update={"profile": load_settings(profile="tiny").profile})
+    usual, other = (run_for(s, tmp_path) for s in (settings, tiny))
+    assert generator_key(usual) == generator_key(other)
+    usual.cache.close()
+    other.cache.close()
+
+
+async def test_a_damaged_stage_is_refused(tmp_path: Path) -> None:
+    run = run_for(settings_for(tmp_path, tokens="random"), tmp_path)
+    trained = await generative_model(run)
+    run.cache.close()
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    GENERATOR.save(trained, folder)
+    assert isinstance(GENERATOR.load(folder), TrainedGenerator)
+    values = folder / "values.json"
+    values.write_text(values.read_text().replace('"d_model": 64', '"d_model": 32'))
+    with pytest.raises(DataError, match="not a usable generator"):
+        GENERATOR.load(folder)
