@@ -12,6 +12,7 @@ WINDOW = 128  # past scores a new one is ranked among
 PRIOR = 10.0  # scores that an empty window is taken to hold, of unknown rank
 TRAINED = 64.0  # the same, if ranks among training scores are known
 SLACK = 3.0  # calls the account may be ahead or behind at most
+EARLY_SLACK = 1.0  # the same before anything was earned
 
 
 class CallBudget:
@@ -73,7 +74,8 @@ class CallBudget:
         if score == math.inf:
             chosen = self._credit > -1.0
         else:
-            chosen = self._rank(score) >= 1.0 - self._chance()
+            chance = self._chance()
+            chosen = self._rank(score) > 1.0 - chance or chance == 1.0
         spends = chosen and able
         if spends or self._credit < self._slack:  # what cannot be spent any more is not earned
             self._credit += self._share - spends
@@ -81,28 +83,31 @@ class CallBudget:
 
     @property
     def _slack(self) -> float:
-        """Calls that the account may be ahead or behind at most."""
-        return max(SLACK, self._tolerance * self._share * self._requests)
+        """Calls that the account may be ahead or behind at most.
+
+        Little at first: of ten requests at a share of .1 one is to ask, give or take not three.
+        """
+        earned = self._share * self._requests
+        return max(min(SLACK, EARLY_SLACK + earned), self._tolerance * earned)
 
     def _rank(self, score: float) -> float:
-        """In [0, 1): share of the latest scores below this one, which then joins them."""
+        """In [0, 1]: share of the latest scores below this one, which then joins them."""
         luck = float(self._rng.random())
         if math.isnan(score):
             return luck
         window = len(self._scores)
         held = min(self._count, window)
-        below = float(np.count_nonzero(self._scores < score))
-        tied = 1.0 + int(np.count_nonzero(self._scores == score))
-        # Early scores are no fair sample: a first snapshot only ages, so each would be the
-        # highest yet. The prior makes them count little, and fades as the window fills.
-        prior = (PRIOR if self._known is None else TRAINED) * (1.0 - held / window)
-        if self._known is None:
-            tied += prior
-        else:
-            below += prior * (1.0 - self._known.rate(score))
+        below = int(np.count_nonzero(self._scores < score))
+        tied = 1 + int(np.count_nonzero(self._scores == score))
         self._scores[self._count % window] = score
         self._count += 1
-        return (below + luck * tied) / (held + 1.0 + prior)
+        # Early scores are no fair sample: a first snapshot only ages, so each would be the
+        # highest yet. At first another rank mostly stands in, less and less as the window fills.
+        # One of the two is drawn: a mean of ranks would hardly ever be high.
+        prior = (PRIOR if self._known is None else TRAINED) * (1.0 - held / window)
+        if self._rng.random() * (held + 1.0 + prior) < prior:
+            return luck if self._known is None else 1.0 - self._known.rate(score)
+        return (below + luck * tied) / (held + 1.0)
 
     def _chance(self) -> float:
         """In [0, 1]: share of ranks that are chosen; ``share`` while the account is even."""

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from device_runtime.cues import CUES
 from device_runtime.features import TimeFeatures
+from device_runtime.gain import GainModel
 from device_runtime.item_table import Float32Table, Int8Table, ItemTable
 from device_runtime.item_vectors import ItemVectors, KnownItems, MetVectors
+from device_runtime.quadratic_gain import QuadraticGain
 from shared.bundle import Bundle, Manifest
 from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table
 from shared.profile import DeviceProfile
+from shared.refresh_file import read_refresh
 
 Floats = NDArray[np.float32]
 
@@ -42,6 +45,8 @@ class DeviceModels:
         popular: [P] int32 items, most popular in training first: all of them, or the starter's.
         popular_count: [P] float32 their training counts.
         proposes_from: inputs that the calibrator reads.
+        gain: what a refresh is expected to gain, or None: not every bundle says.
+        call_rates: refresh policy -> what its score meant on training data, where known.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -65,6 +70,11 @@ class DeviceModels:
         self._calibrator = _session(bundle, "calibrator.onnx")
         self.proposes_from = tuple(i.name for i in self._calibrator.get_inputs())
         self._check_sizes(bundle)
+        known = read_refresh(bundle)
+        self.call_rates = known.call_rates
+        self.gain: GainModel | None = None
+        if known.gain is not None:
+            self.gain = QuadraticGain(known.gain, bundle.path)
 
     @classmethod
     def load(cls, bundle: Bundle, *, expected: DeviceProfile | None = None) -> Self:

@@ -15,7 +15,7 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.policies import make_policy
+from device_runtime.policies import make_fleet_budget, make_policy
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.tokens import TokenSource
@@ -36,6 +36,7 @@ from shared.tracing import Tracing
 SIZED_DEVICES = 100  # devices whose memory is measured
 _PHASES = 1  # stream of the seed that spreads the devices' refreshes
 _POLICIES = 2  # streams that the devices' refresh policies draw from
+_FLEET = 3  # stream of the budget they share, one per fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,11 @@ class Fleet:
         self._shared = (models, TemplateAbstract(log.catalogue, models.manifest.abstract))
         self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
         self.answered = {"snapshot": 0, "local": 0}
+        self._budget = make_fleet_budget(
+            settings.device,
+            np.random.default_rng([settings.seed, _FLEET, *list(schedule.first_steps())[:1]]),
+            models.call_rates,
+        )
         self._members = dict(self._make_members(connect, run_id))
         self._phases = dict(self._draw_phases())
 
@@ -183,7 +189,16 @@ class Fleet:
         """Mean KiB a device holds for itself: history, snapshot, candidate pool, bookkeeping."""
         members = list(self._members.values())[:SIZED_DEVICES]
         models = self._shared[0]
-        shared = (*self._shared, models.table, models.starter, self._time.clock)
+        shared = (
+            *self._shared,
+            models.table,
+            models.starter,
+            models.gain,
+            self._budget,
+            models.call_rates,
+            *models.call_rates.values(),
+            self._time.clock,
+        )
         return float(np.mean([own_bytes(m.device, shared) for m in members])) / 1024.0
 
     def _make_members(
@@ -211,7 +226,11 @@ class Fleet:
                 writer,
                 cache=cache,
                 policy=make_policy(
-                    settings.device, np.random.default_rng([settings.seed, _POLICIES, user])
+                    settings.device,
+                    np.random.default_rng([settings.seed, _POLICIES, user]),
+                    gain=models.gain,
+                    known=models.call_rates,
+                    fleet=self._budget,
                 ),
                 clock=UnixTime(self._time.clock),
                 calibrate=settings.device.calibrate,

@@ -58,4 +58,5 @@ def _recipe(trained: TrainedModel, settings: Settings) -> str:
         candidates=settings.cloud.candidates,
         top_l=settings.training.top_l,
         terms=trained.log.terms,
+        refresh=None if trained.refresh is None else trained.refresh.model_dump(mode="json"),
     )

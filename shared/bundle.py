@@ -27,6 +27,7 @@ ARRAY_FILES = ("item_vectors.npy", "item_bias.npy", "item_popularity.npy")
 CATALOGUE_FILE = "catalogue.msgpack"
 TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_files
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
+REFRESH_FILE = "refresh.json"  # may be missing, see shared.refresh_file
 _DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
 _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
     # A device without a table has an item's words and vector from the item's page.
@@ -184,7 +185,7 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
     Raises:
         BundleError: the folder cannot be written, with the reason.
     """
-    downloaded = device_files(manifest.profile)
+    downloaded = (*device_files(manifest.profile), REFRESH_FILE)
     entries = {
         name: FileEntry(
             bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), device=name in downloaded
@@ -246,7 +247,7 @@ def load_bundle(path: Path, *, device: bool = False) -> Bundle:
     for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *needed):
         if name not in manifest.files:
             raise BundleError(f"{manifest_path} does not list {name}")
-    if set(manifest.device_files) != set(needed):
+    if set(manifest.device_files) - {REFRESH_FILE} != set(needed):
         raise BundleError(f"{manifest_path} names other files for a device than {needed}")
     for name, entry in (manifest.device_files if device else manifest.files).items():
         if Path(name).name != name:

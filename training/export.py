@@ -10,6 +10,7 @@ import numpy as np
 from device_runtime.cues import CUES
 from shared.bundle import (
     CATALOGUE_FILE,
+    REFRESH_FILE,
     AgeRule,
     Bundle,
     CalibrationSpec,
@@ -21,6 +22,7 @@ from shared.bundle import (
 from shared.errors import BundleError
 from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
+from shared.refresh_file import encode_refresh
 from shared.settings import Settings
 from training import onnx_graphs
 from training.age_rules import UNRULED
@@ -65,6 +67,8 @@ def export_bundle(
     files = graphs | {name: encode_array(array) for name, array in arrays.items()}
     files |= device_tables(settings.profile, *arrays.values())
     files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
+    if trained.refresh is not None:
+        files[REFRESH_FILE] = encode_refresh(trained.refresh)
     manifest = Manifest(
         scalrec=version,
         created=created,

@@ -37,6 +37,7 @@ from training.options import (
 )
 from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.projector import FittedProjector, fit_projector
+from training.refresh.stage import with_refreshes
 from training.requests import Requests, make_requests
 from training.semantics import embed_texts, reduce_vectors
 from training.stages import Saved, StageStore
@@ -72,11 +73,13 @@ async def train(
     store = StageStore(settings.work_dir / "stages", force=force)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
         run = TrainingRun(settings, log, embedder, cache, store, progress or NullProgress())
-        return await run.all()
+        return await with_refreshes(run, await run.all())
 
 
 class TrainingRun:
     """One training run: inputs that its stages share, and their keys."""
+
+    _text: NDArray[np.float32] | None = None
 
     def __init__(
         self,
@@ -142,7 +145,9 @@ class TrainingRun:
 
     async def text(self) -> NDArray[np.float32]:
         """[A, m] embedding of every anchor's abstract."""
-        return await self.stage("abstracts", self.embed_abstracts, stage_forms.MATRIX)
+        if self._text is None:
+            self._text = await self.stage("abstracts", self.embed_abstracts, stage_forms.MATRIX)
+        return self._text
 
     async def gate(self, trained: TrainedModel) -> FittedCalibration:
         """The opponent of calibration that only learns how far to trust the semantic channel."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.bundle import EmbedderIdentity
 from shared.interactions import InteractionLog
+from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
 from training.backbone import TrainedBackbone
 from training.calibration_fit import FittedCalibration
@@ -26,6 +27,7 @@ class TrainedModel:
         figures: validation NDCG@10 and the like, by name; they go into the bundle's manifest.
         stage_seconds: wall time of each stage of this run.
         reused: stages read from an earlier run.
+        refresh: when a refresh pays; None if that was not learned.
         notes: what the user should know, e.g. that a damaged cache was set aside.
     """
 
@@ -40,6 +42,7 @@ class TrainedModel:
     figures: Mapping[str, float]
     stage_seconds: Mapping[str, float]
     reused: tuple[str, ...]
+    refresh: RefreshKnowledge | None = None
     notes: tuple[str, ...] = ()
 
 

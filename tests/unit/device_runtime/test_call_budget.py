@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from device_runtime.call_budget import SLACK, CallBudget
+from shared.call_rates import CallRates
+
+# Of score = age + a level per user: who asks at age a calls about once in a requests.
+KNOWN = CallRates(
+    thresholds=(0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0, 25.0, 50.0),
+    rates=(1.0, 0.7, 0.5, 0.36, 0.27, 0.18, 0.12, 0.08, 0.04, 0.02),
+)
 
 
-def budget(share: float, seed: int = 0) -> CallBudget:
-    return CallBudget(share, np.random.default_rng(seed))
+def budget(share: float, seed: int = 0, known: CallRates | None = None) -> CallBudget:
+    return CallBudget(share, np.random.default_rng(seed), known=known)
 
 
 def test_the_share_holds_from_the_first_request_on_over_many_devices() -> None:
@@ -34,6 +41,31 @@ def test_equal_scores_are_picked_at_random_not_in_step() -> None:
 def test_all_of_them_may_be_wanted() -> None:
     one = budget(1.0)
     assert all(one.decide(score) for score in (1.0, -5.0, math.nan, math.inf, 0.0) * 20)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_ten_requests_of_many_devices_come_near_the_share(share: float) -> None:
+    """Scores that rise with the age of the snapshot, of users who differ."""
+    rng = np.random.default_rng(8)
+    realised = []
+    for seed in range(400):
+        level, age = rng.standard_normal(), int(rng.integers(1, 6))
+        one = budget(share, seed, KNOWN)
+        for _ in range(10):
+            score = age + level + 0.5 * rng.standard_normal()
+            realised.append(one.decide(score))
+            age = 1 if realised[-1] else age + 1
+    assert np.mean(realised) == pytest.approx(share, rel=0.2)
+
+
+def test_what_scores_meant_in_training_decides_at_first_and_own_scores_later() -> None:
+    """Training never saw scores this high: they win at once, and not for long."""
+    one = budget(0.2, 3, KNOWN)
+    scores = 100.0 + np.random.default_rng(2).random(4000)
+    asked = np.array([one.decide(score) for score in scores])
+    assert asked[:2].any()
+    assert asked.mean() == pytest.approx(0.2, rel=0.05)
+    assert scores[asked][500:].mean() > 100.75
 
 
 def test_the_highest_need_is_met_at_once_and_then_within_the_account() -> None:

@@ -19,7 +19,7 @@ from tests.support.logs import drifting_log
 from training.pipeline import train
 from training.trained import TrainedModel
 
-STAGES = ["items", "backbone", "abstracts", "projector", "calibration"]
+STAGES = ["items", "backbone", "abstracts", "projector", "calibration", "refresh"]
 LOG = drifting_log()
 
 
@@ -58,6 +58,7 @@ async def test_second_run_reuses_every_stage_and_gives_the_same_model(tmp_path: 
     assert list(second.reused) == STAGES
     assert list(first.stage_seconds) == STAGES
     assert first.figures == second.figures
+    assert first.refresh == second.refresh
     a, b = weights(first), weights(second)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -189,6 +190,8 @@ async def test_progress_names_every_long_step(tmp_path: Path) -> None:
         "encoding histories",
         "fitting the projector",
         "fitting the calibrator",
+        "embedding consecutive abstracts",
+        "learning when to refresh",
     ]
 
 
