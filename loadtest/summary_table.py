@@ -109,9 +109,12 @@ def _operation(system: SystemSection) -> Table:
     table.caption = (
         f"{cloud.calls:,} cloud calls for {cloud.requests:,} requests "
         f"({text.percent(cloud.saved)} saved), "
-        f"{text.number(cloud.refreshes_per_request, 3)} refreshes per request, "
+        f"{text.number(cloud.refreshes_per_request, 3)} refreshes per request"
+        f"{'' if system.budget is None else f' (budget {system.budget:g})'}, "
+        f"{text.number(cloud.answered_per_request, 3)} answered, "
         f"{text.size(cloud.bytes_up)} up, "
-        f"{text.size(cloud.bytes_down)} down, {cloud.refused:,} refused"
+        f"{text.size(cloud.bytes_down)} down, {cloud.refused:,} refused\n"
+        f"per 1,000 requests: {text.cost(cloud.cost)}"
     )
     table.caption_justify = "left"
     return table

@@ -49,7 +49,8 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         breakers: requests by the state of the device's breaker.
         latency_ms, service_ms: of requests, from their scheduled and their actual start.
         age_s, age_events: of the snapshots answers were made from.
-        refreshes: by outcome. calls: HTTP attempts behind them. refresh_ms: of all refreshes that
+        refreshes: by outcome. calls: HTTP attempts behind them. held_back: refreshes that never
+            were sent, because the breaker was open. refresh_ms: of all refreshes that
             asked the cloud.
     """
 
@@ -66,6 +67,7 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
     age_events: Counts = {}
     refreshes: Counts = {}
     calls: int = 0
+    held_back: int = 0
     refresh_ms: LogHistogram = msgspec.field(default_factory=LogHistogram)
 
     def request(self, record: RequestRecord, *, calibrating: bool) -> None:
@@ -89,6 +91,7 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         """Count one refresh that ended."""
         _count(self.refreshes, record.outcome)
         self.calls += record.attempts
+        self.held_back += record.attempts == 0
         if record.attempts:
             self.refresh_ms.add(record.latency_ms)
 
@@ -106,6 +109,7 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         self.up += sign * other.up
         self.down += sign * other.down
         self.calls += sign * other.calls
+        self.held_back += sign * other.held_back
         self.corrected.merge(other.corrected, sign)
         self.face_value.merge(other.face_value, sign)
         self.latency_ms.merge(other.latency_ms, sign)

@@ -12,6 +12,7 @@ from loadtest.dashboard.messages import Facts
 Figures = dict[str, Any]
 WINDOW_S = 10.0
 REFUSED = "refused"
+ANSWERED = ("fresh", "stale")
 
 
 class View:
@@ -127,6 +128,7 @@ def _row(one: Bin) -> Figures:
 def _figures(one: Bin) -> Figures:
     """Figures of a window, or of the whole run."""
     requests, refreshes = one.requests, sum(one.refreshes.values())
+    answered = sum(one.refreshes.get(name, 0) for name in ANSWERED)
     names = ("p50", "p90", "p95", "p99")
     shares = (0.5, 0.9, 0.95, 0.99)
 
@@ -149,8 +151,10 @@ def _figures(one: Bin) -> Figures:
         "outcomes": {name: count for name, count in sorted(one.refreshes.items()) if count},
         "refused": one.refreshes.get(REFUSED, 0),
         "calls": one.calls,
-        "saved": 1.0 - one.calls / requests if requests else None,
+        "held_back": one.held_back,
+        "saved": 1.0 - (one.calls + one.held_back) / requests if requests else None,
         "per_request": refreshes / requests if requests else None,
+        "answered_per_request": answered / requests if requests else None,
     }
 
 

@@ -120,8 +120,18 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     if run.device_figures is not None:
         listed.append(("One device", text.device_figures(run.device_figures)))
     if summary.system is not None:
-        asked = text.number(summary.system.cloud.refreshes_per_request, 3)
-        listed.append(("Refresh policy", f"{summary.system.policy}; {asked} refreshes per request"))
+        cloud = summary.system.cloud
+        asked, got = (
+            text.number(share, 3)
+            for share in (cloud.refreshes_per_request, cloud.answered_per_request)
+        )
+        listed.append(
+            (
+                "Refresh policy",
+                f"{summary.system.policy}; {asked} refreshes per request, {got} answered",
+            )
+        )
+        listed.append(("Cloud work per 1,000 requests", text.cost(cloud.cost)))
         listed.append(("Cloud availability", summary.system.availability))
         listed.append(("Clock", summary.system.clock))
     return listed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtest.profile_figures import ProfileFigures
-from loadtest.summary.model import Estimate, Scope
+from loadtest.summary.model import Cost, Estimate, Scope
 
 NONE = "–"
 MINUS = "−"
@@ -72,6 +72,18 @@ def device_figures(found: ProfileFigures) -> str:
 def number(value: float | None, digits: int = 2) -> str:
     """A plain quantity."""
     return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def cost(spent: Cost | None) -> str:
+    """Calls, tokens and money per 1,000 requests."""
+    if spent is None:
+        return NONE
+    about = "about " if spent.tokens_estimated and spent.tokens else ""
+    gpu = f", {spent.gpu_seconds:,.1f} GPU seconds" if spent.gpu_seconds else ""
+    return (
+        f"{spent.calls:,.1f} abstracts embedded, {about}{spent.tokens:,.0f} tokens{gpu}, "
+        f"{spent.money:,.4g} {spent.currency}"
+    )
 
 
 def milliseconds(value: float | None) -> str:

@@ -12,7 +12,7 @@ from loadtest.summary.model import Summary
 from loadtest.summary.paper_section import paper_section
 from loadtest.summary.system_section import system_section
 from shared.errors import DataError
-from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
+from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
 
 SUMMARY_FILE = "summary.json"
 
@@ -29,13 +29,14 @@ def build_summary(run_dir: Path) -> Summary:
         paper = PaperSettings.model_validate(info.settings["paper"])
         replay = ReplaySettings.model_validate(info.settings["replay"])
         device = DeviceSettings.model_validate(info.settings["device"])
+        prices = CostSettings.model_validate(info.settings.get("cost", {}))  # younger than runs
     except (KeyError, ValidationError) as error:
         raise DataError(f"lacks the settings of the run: {error}", run_dir / RUN_FILE) from error
     summary = Summary(
         run=info,
         paper=paper_section(run_dir, info, paper),
         full=full_section(run_dir, info, paper),
-        system=system_section(run_dir, info, paper, replay, device),
+        system=system_section(run_dir, info, paper, replay, device, prices),
     )
     if summary.paper is None and summary.full is None and summary.system is None:
         raise DataError("holds no records; run `scalrec simulate` to make some", run_dir)

@@ -205,16 +205,37 @@ class Change(_Figures):
     value: str
 
 
+class Cost(_Figures):
+    """What the cloud's work cost per 1,000 requests of devices; prices are settings (``cost``).
+
+    Attributes:
+        calls: abstracts embedded. tokens: of them.
+        tokens_estimated: from the characters sent, because nobody said how many there are.
+        money: in ``currency``.
+    """
+
+    currency: str
+    calls: float
+    tokens: float
+    tokens_estimated: bool
+    gpu_seconds: float
+    money: float
+
+
 class CloudUse(_Figures):
     """What the cloud was asked for during the replay; the warm-up before it is counted apart.
 
     Attributes:
         refreshes: snapshots the policy asked for. calls: HTTP attempts behind them.
-        saved: 1 - calls / requests, against one call per request.
+        saved: 1 - (calls + held_back) / requests, against one call per request: what the policy
+            saved, which an open breaker adds nothing to.
         outcomes: refreshes by outcome. refused: those the cloud turned away (429).
         breaker_open_requests: share of requests made while the device's breaker was not closed.
         breaker_open_s: device seconds with the breaker not closed, sampled at requests.
         warm_up_calls: HTTP attempts before the first request, that gave devices a first snapshot.
+        answered: refreshes that brought a snapshot.
+        held_back: refreshes never sent, because the breaker was open or there was no token.
+        first: refreshes that a device without any snapshot asked for.
     """
 
     requests: int
@@ -228,6 +249,14 @@ class CloudUse(_Figures):
     breaker_open_requests: float
     breaker_open_s: float
     warm_up_calls: int
+    answered: int = 0
+    held_back: int = 0
+    first: int = 0
+    cost: Cost | None = None
+
+    @property
+    def answered_per_request(self) -> float | None:
+        return self.answered / self.requests if self.requests else None
 
     @property
     def refreshes_per_request(self) -> float | None:
@@ -239,6 +268,7 @@ class SystemSection(_Figures):
     """The replay: candidates united with own history as the profile says, real refreshes.
 
     Attributes:
+        budget: refreshes per request that the policy was held to; None if it has no such figure.
         cloud_up: share of the requests that found the cloud there.
         curves: latency of requests from schedule and from start.
         call_rate: HTTP requests to the cloud in every second of the replay; empty if the run kept
@@ -262,6 +292,7 @@ class SystemSection(_Figures):
     curves: tuple[LatencyCurve, ...] = ()
     call_rate: tuple[float, ...] = ()
     changes: tuple[Change, ...] = ()
+    budget: float | None = None
 
 
 class Summary(_Figures):

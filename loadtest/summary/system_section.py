@@ -12,10 +12,10 @@ from loadtest.controls import read_interventions
 from loadtest.history.records import ATTEMPTS
 from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
+from loadtest.summary.cloud_section import cloud_use
 from loadtest.summary.latency import curves, latencies
 from loadtest.summary.model import (
     Change,
-    CloudUse,
     Outage,
     Scope,
     SystemDifference,
@@ -23,7 +23,6 @@ from loadtest.summary.model import (
     SystemSection,
 )
 from loadtest.summary.records import (
-    Float,
     Mask,
     most_per_user,
     numbers,
@@ -33,7 +32,8 @@ from loadtest.summary.records import (
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
 from loadtest.summary.timeline import call_rate, outages, timeline
-from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
+from shared.fleet_settings import BUDGETED
+from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
 
 # Names in the summary, and the column that holds the target's rank.
 SCORERS = {
@@ -53,7 +53,8 @@ REQUEST_COLUMNS = (
     "cloud_up",
 )  # fmt: skip
 REFRESH_COLUMNS = (
-    "user", "started_s", "outcome", "attempts", "request_bytes", "response_bytes", "latency_ms",
+    "user", "step", "started_s", "outcome", "attempts", "request_bytes", "response_bytes",
+    "latency_ms",
 )  # fmt: skip
 
 
@@ -63,6 +64,7 @@ def system_section(
     paper: PaperSettings,
     replay: ReplaySettings,
     device: DeviceSettings,
+    prices: CostSettings,
 ) -> SystemSection | None:
     """All figures of requests.parquet and refreshes.parquet, or None without the former."""
     frame = read_records(run_dir / REQUESTS, REQUEST_COLUMNS)
@@ -104,6 +106,7 @@ def system_section(
         ),
         duration_s=float(numbers(frame, "finished_s").max()),
         policy=policy_text(device),
+        budget=device.budget if device.policy in BUDGETED else None,
         availability=_availability(replay, away),
         clock=replay.clock,
         sources={
@@ -127,7 +130,7 @@ def system_section(
         timeline=moments,
         outages=away,
         latency=latencies(frame, refreshes),
-        cloud=cloud_use(frame, refreshes, warm_up),
+        cloud=cloud_use(frame, refreshes, warm_up, prices=prices, bundle_id=info.bundle_id),
         cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
         curves=curves(frame),
         call_rate=()
@@ -138,36 +141,6 @@ def system_section(
             for change in read_interventions(run_dir)
         ),
     )
-
-
-def cloud_use(frame: pl.DataFrame, refreshes: pl.DataFrame, warm_up: pl.DataFrame) -> CloudUse:
-    """What the cloud was asked for, against one call per request."""
-    calls = int(numbers(refreshes, "attempts").sum())
-    outcomes = refreshes["outcome"].to_list()
-    waiting = frame["breaker"].to_numpy() != "closed"
-    return CloudUse(
-        requests=frame.height,
-        refreshes=refreshes.height,
-        calls=calls,
-        saved=1.0 - calls / frame.height,
-        bytes_up=int(numbers(refreshes, "request_bytes").sum()),
-        bytes_down=int(numbers(refreshes, "response_bytes").sum()),
-        outcomes={name: outcomes.count(name) for name in sorted(set(outcomes))},
-        refused=outcomes.count("refused"),
-        breaker_open_requests=float(waiting.mean()),
-        breaker_open_s=_breaker_seconds(frame, waiting),
-        warm_up_calls=int(numbers(warm_up, "attempts").sum()),
-    )
-
-
-def _breaker_seconds(frame: pl.DataFrame, waiting: Mask) -> float:
-    """Time from each request with the breaker not closed to the same user's next request."""
-    seconds: Float = numbers(frame, "scheduled_s")
-    users = frame["user"].to_numpy()
-    order = np.lexsort((seconds, users))
-    gaps = np.diff(seconds[order])
-    same_user = np.diff(users[order]) == 0
-    return float(gaps[same_user & waiting[order][:-1]].sum())
 
 
 def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:

@@ -39,7 +39,9 @@ def list_scenarios() -> None:
     for name in scenario_names():
         scenario = load_scenario(name)
         policy = " ".join(
-            str(scenario.device[key]) for key in ("policy", "k") if key in scenario.device
+            str(scenario.device[key])
+            for key in ("policy", "k", "ttl_s", "budget", "budget_scope")
+            if key in scenario.device
         )
         table.add_row(
             name,

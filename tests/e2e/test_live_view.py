@@ -134,7 +134,9 @@ def test_the_page_agrees_with_the_records(finished: Finished) -> None:
     assert rows["requests"] == "600"
     calls = int(refreshes["attempts"].sum())
     assert rows["cloud calls, retries included"] == f"{calls:,}"
-    assert rows["cloud calls saved"] == f"{100 * (1 - calls / 600):.1f} %"
+    unsent = int((refreshes["attempts"] == 0).sum())
+    assert rows["refreshes held back by an open breaker"] == str(unsent)
+    assert rows["cloud calls saved"] == f"{100 * (1 - (calls + unsent) / 600):.1f} %"
     assert rows["refreshes per request"] == f"{len(refreshes) / 600:.3f}"
     shown = rows["request latency from schedule, p50 / p95 / p99"].split(" / ")
     exact = np.quantile(

@@ -12,6 +12,7 @@ const score = (v) => (v === null || v === undefined ? NONE : v.toFixed(4));
 const figure = (v) => (v === null ? NONE : v < 9.995 ? v.toFixed(2) : v < 99.95 ? v.toFixed(1) : count(Math.round(v)));
 const ms = (v) => (v === null ? NONE : `${figure(v)} ms`);
 const signed = (v) => (Math.abs(v) < 5e-5 ? "0.0000" : `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(4)}`);
+const ratio = (v) => (v === null ? NONE : v.toFixed(3));
 const say = (id, text) => { const place = $(id); if (place.textContent !== text) place.textContent = text; };
 
 const charts = [
@@ -85,8 +86,8 @@ function show(state) {
   say("refused", count(total.refused));
   const lost = total.refreshes - (total.outcomes.fresh ?? 0) - (total.outcomes.stale ?? 0);
   say("refused-note", `${count(lost)} of ${count(total.refreshes)} refreshes failed; ${count(state.skipped)} skipped`);
-  say("per-request", total.per_request === null ? NONE : total.per_request.toFixed(3));
-  say("policy", `${facts.k === null ? facts.policy : `every-k, k = ${state.wish.k}`}${facts.budget === null ? "" : `; budget ${facts.budget}`}`);
+  say("per-request", ratio(total.per_request) + (facts.budget === null ? "" : ` of ${facts.budget}`));
+  say("policy", `${facts.k === null ? facts.policy : `every-k, k = ${state.wish.k}`}; ${ratio(total.answered_per_request)} answered`);
   for (const chart of charts) chart.update(state);
   ages.update(recent.ages, total.ages);
   showLegend(total.outcomes);
@@ -152,7 +153,9 @@ function showTable({ recent, total, skipped }) {
     ["snapshot age in seconds, p50 / p90", (f) => `${figure(f.age_s.p50)} / ${figure(f.age_s.p90)}`],
     ["requests by state of the breaker", (f) => Object.entries(f.breakers).map(([s, n]) => `${s} ${count(n)}`).join(", ") || NONE],
     ["refreshes by outcome", (f) => Object.entries(f.outcomes).map(([s, n]) => `${s} ${count(n)}`).join(", ") || NONE],
-    ["refreshes per request", (f) => (f.per_request === null ? NONE : f.per_request.toFixed(3))],
+    ["refreshes per request", (f) => ratio(f.per_request)],
+    ["refreshes answered per request", (f) => ratio(f.answered_per_request)],
+    ["refreshes held back by an open breaker", (f) => count(f.held_back)],
     ["cloud calls, retries included", (f) => count(f.calls)],
     ["cloud calls saved", (f) => percent(f.saved)],
   ];

@@ -112,14 +112,36 @@ def cloud_table(system: SystemSection) -> Table:
         (
             "refreshes per request",
             text.number(cloud.refreshes_per_request, 3),
-            "what a budget is held to; retries do not count",
+            "retries do not count"
+            if system.budget is None
+            else f"budget {system.budget:g}; retries do not count",
+        ),
+        (
+            "answered with a snapshot",
+            f"{cloud.answered:,}",
+            f"{text.number(cloud.answered_per_request, 3)} per request",
+        ),
+        (
+            "held back, never sent",
+            f"{cloud.held_back:,}",
+            "the breaker was open; the policy had asked, so they count as asked",
+        ),
+        (
+            "asked by devices without any snapshot",
+            f"{cloud.first:,}",
+            "first snapshots are charged to the budget like any other",
         ),
         (
             "HTTP calls, retries included",
             f"{cloud.calls:,}",
             f"{cloud.warm_up_calls:,} more before the first request",
         ),
-        ("calls saved", text.percent(cloud.saved, 1), "against one call per request"),
+        (
+            "calls saved",
+            text.percent(cloud.saved, 1),
+            "against one call per request, by the policy",
+        ),
+        ("cloud work per 1,000 requests", text.cost(cloud.cost), "without the warm-up"),
         (
             "bytes up",
             text.size(cloud.bytes_up),

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from cloud_service.launch.vllm_server import VllmOptions
 from loadtest.faults.driver import PROXIES
 from loadtest.proxy.toxics import ProxySpec
+from shared.settings import DeviceSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -58,6 +59,24 @@ def test_no_secret_stands_in_the_compose_file() -> None:
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
             assert not re.search("KEY|TOKEN|PASSWORD|SECRET|REDIS_URL", variable), (name, variable)
+
+
+def test_the_fleet_takes_policy_and_budget_from_the_environment() -> None:
+    """Each variable is a device setting, and stands at its default unless somebody sets it."""
+    given = {
+        name: text
+        for name, text in SERVICES["fleet"]["environment"].items()
+        if name.startswith("SCALREC_DEVICE__")
+    }
+    values = {}
+    for name, text in given.items():
+        default = re.fullmatch(rf"\$\{{{name}:-(.+)\}}", text)
+        assert default, text
+        values[name.removeprefix("SCALREC_DEVICE__").lower()] = default[1]
+    assert values.keys() == {"policy", "k", "ttl_s", "budget", "budget_scope"}
+    assert DeviceSettings.model_validate(values) == DeviceSettings()
+    budgeted = DeviceSettings.model_validate(values | {"policy": "expected-gain", "budget": "0.1"})
+    assert (budgeted.policy, budgeted.budget) == ("expected-gain", 0.1)
 
 
 def test_vllm_is_started_as_the_product_starts_it() -> None:

@@ -146,7 +146,19 @@ def test_system_figures_equal_a_recomputation(run_dir: Path, summary: Summary) -
     )
     cloud = system.cloud
     assert cloud.calls == refreshes["attempts"].sum()
-    assert cloud.saved == pytest.approx(1 - refreshes["attempts"].sum() / requests.height)
+    unsent = refreshes.filter(pl.col("attempts") == 0)
+    assert cloud.held_back == unsent.height > 0
+    assert set(unsent["outcome"]) == {"breaker"}
+    # What an open breaker kept back, the policy did not save.
+    assert cloud.saved == pytest.approx(1 - (cloud.calls + unsent.height) / requests.height)
+    assert cloud.answered == refreshes.filter(pl.col("outcome").is_in(["fresh", "stale"])).height
+    local = set(requests.filter(pl.col("source") == "local").select("user", "step").rows())
+    assert cloud.first == sum(row in local for row in refreshes.select("user", "step").rows())
+    fresh = refreshes.filter(pl.col("outcome") == "fresh").height
+    assert cloud.cost is not None
+    assert cloud.cost.calls == pytest.approx(1000 * fresh / requests.height)
+    assert cloud.cost.tokens_estimated
+    assert cloud.cost.money == pytest.approx(cloud.cost.tokens * 0.1e-6)
     assert cloud.bytes_up == refreshes["request_bytes"].sum()
     assert recorded.height == refreshes.height + 1
     assert cloud.warm_up_calls == recorded["attempts"].sum() - cloud.calls
@@ -178,7 +190,9 @@ def test_outages_are_where_requests_found_the_cloud_down(summary: Summary) -> No
 def test_outages_of_a_script_are_told_where_the_settings_know_of_none(run_dir: Path) -> None:
     always = ReplaySettings.model_validate({"availability": {"kind": "always"}})
     info = read_run_info(run_dir)
-    section = system_section(run_dir, info, PaperSettings(bootstrap=200), always, DeviceSettings())
+    section = system_section(
+        run_dir, info, PaperSettings(bootstrap=200), always, DeviceSettings(), CostSettings()
+    )
     assert section is not None
     assert re.fullmatch(r"there, but for (29|30) s \(3 times\)", section.availability)
 
