@@ -13,7 +13,7 @@ from loadtest.summary.resampling import Resampler
 from loadtest.summary.system_section import system_section
 from shared.errors import DataError
 from shared.metrics import bootstrap_interval
-from shared.settings import DeviceSettings, PaperSettings, ReplaySettings
+from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
 from tests.support.runs import invent_run
 
 
