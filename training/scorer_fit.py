@@ -211,12 +211,10 @@ def score_all(model: CandidateScorer, table: ItemTable, rows: Windows) -> Tensor
     return torch.cat(scores, 1)
 
 
-@torch.no_grad()
 def score_candidates(
     model: CandidateScorer, table: ItemTable, rows: Windows, items: Tensor
 ) -> Tensor:
-    """[R, C] scores of each row's own candidates [R, C]."""
-    model.eval()
+    """[R, C] scores of each row's own candidates [R, C]; gradients flow."""
     scores: Tensor = model(history_vectors(table, rows), table(items)) + table.bias[items]
     return scores
 

@@ -1,0 +1,131 @@
+"""The cloud's candidate lists for all requests of the study, as a stage that all SRMs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.lsc4rec_settings import Lsc4recSettings
+from shared.progress import Progress
+from training.background import in_thread
+from training.fingerprint import code_hash_with_cloud
+from training.generative.stage import generative_model, generator_key
+from training.generative.trained import TrainedGenerator
+from training.lsc4rec.asked import Asked, test_requests, training_requests, validation_requests
+from training.pipeline import TrainingRun, events_of
+from training.stages import Saved, load_arrays, save_arrays, stage_key
+
+_CODE = ("training.lsc4rec.asked", "training.generative.candidates")
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """items [R, n] int32 and the cloud's scores [R, n] float32, best first."""
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def first(self, n: int) -> Lists:
+        return Lists(self.items[:, :n], self.scores[:, :n])
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Requests of every kind with their lists, by gap: how late the cloud's history was.
+
+    Training requests have late lists alone: they teach the SRM and set thresholds.
+    """
+
+    training: Asked
+    validation: Asked
+    test: Asked
+    of_training: Lists
+    of_validation: dict[int, Lists]
+    of_test: dict[int, Lists]
+
+
+async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, str]:
+    """The cloud's model, its lists and their stage's key.
+
+    Raises:
+        DataError, EmbedderError, ConfigError: as ``generative_model``.
+    """
+    chosen = run.settings.lsc4rec
+    cloud = run
+    if run.settings.seed != chosen.llm_seed:
+        settings = run.settings.model_copy(update={"seed": chosen.llm_seed})
+        cloud = TrainingRun(settings, run.log, run.embedder, run.cache, run.store, run.progress)
+    generator = await generative_model(cloud)
+    key = stage_key(
+        code=code_hash_with_cloud(_CODE),
+        upstream=[generator_key(cloud)],
+        steps=run.settings.paper.steps,
+        plan=chosen.model_dump(include={"lateness", "training_users", "validation_users"}),
+        longest=chosen.longest,
+    )
+    events = events_of(run.log)
+    training = training_requests(events, run.split, chosen)
+    validation = validation_requests(events, run.split, chosen)
+    test = test_requests(events, run.split, run.settings.paper.steps)
+    wanted = {("training", chosen.lateness): training}
+    for gap in (0, chosen.lateness):
+        wanted |= {("validation", gap): validation, ("test", gap): test}
+    exclude = run.policy == "exclude"
+
+    async def build() -> dict[str, Lists]:
+        return await in_thread(
+            lambda progress: {
+                f"{kind}-{gap}": _written(generator, asked, gap, chosen, exclude, progress)
+                for (kind, gap), asked in wanted.items()
+            },
+            run.progress,
+        )
+
+    found = await run.store.run(f"lists-{run.settings.generative.model}", key, build, LISTS)
+    gaps = (0, chosen.lateness)
+    listed = Listed(
+        training,
+        validation,
+        test,
+        found[f"training-{chosen.lateness}"],
+        {gap: found[f"validation-{gap}"] for gap in gaps},
+        {gap: found[f"test-{gap}"] for gap in gaps},
+    )
+    return generator, listed, key
+
+
+def _written(
+    generator: TrainedGenerator,
+    asked: Asked,
+    gap: int,
+    chosen: Lsc4recSettings,
+    exclude: bool,
+    progress: Progress,
+) -> Lists:
+    items, scores = generator.candidate_lists(
+        asked.known_at(gap), chosen.longest, exclude_seen=exclude, progress=progress
+    )
+    return Lists(items, scores)
+
+
+LISTS: Saved[dict[str, Lists]] = Saved(
+    save=lambda lists, folder: save_arrays(
+        folder,
+        {f"{name}.items": found.items for name, found in lists.items()}
+        | {f"{name}.scores": found.scores for name, found in lists.items()},
+    ),
+    load=lambda folder: _loaded(load_arrays(folder)[0]),
+)
+
+
+def _loaded(arrays: dict[str, NDArray[np.generic]]) -> dict[str, Lists]:
+    names = sorted({name.rpartition(".")[0] for name in arrays})
+    return {
+        name: Lists(
+            np.asarray(arrays[f"{name}.items"], np.int32),
+            np.asarray(arrays[f"{name}.scores"], np.float32),
+        )
+        for name in names
+    }

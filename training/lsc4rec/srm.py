@@ -1,0 +1,136 @@
+"""Srm: a device's small recommendation model as a re-ranker, whichever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.batches import Windows, windows_before
+from training.encoders.base import Encoder
+from training.encoders.candidate_scorer import CandidateScorer
+from training.evaluate import structural_scores
+from training.item_table import ItemTable
+from training.lsc4rec.asked import Asked
+from training.scorer_fit import score_all, score_candidates
+
+ROWS = 256
+
+
+class Srm(Protocol):
+    """Scores items for requests of equal history length (nothing is padded, as on a device)."""
+
+    model: nn.Module
+    table: ItemTable
+    window: int
+
+    def of(self, rows: Windows, items: Tensor) -> Tensor:
+        """[R, C] scores of each row's candidates [R, C]; gradients flow."""
+        ...
+
+    def all(self, rows: Windows) -> Tensor:
+        """[R, I] scores of every item."""
+        ...
+
+
+class EncoderSrm:
+    """SASRec, GRU4Rec, SURGE: one state scores every item."""
+
+    def __init__(self, model: Encoder, table: ItemTable) -> None:
+        self.model, self.table, self.window = model, table, model.config.window
+
+    def encode(self, rows: Windows) -> tuple[Tensor, Tensor]:
+        """e_str [R, d] and copy logits [R, L]."""
+        e_str, copies = self.model(
+            self.table(rows.item), rows.age_h, rows.hour, rows.request_hour
+        )
+        return e_str, copies
+
+    def of(self, rows: Windows, items: Tensor) -> Tensor:
+        e_str, copies = self.encode(rows)
+        base = (self.table(items) @ e_str[..., None])[..., 0] + self.table.bias[items]
+        return base + self.bonus(copies, rows, items)
+
+    def all(self, rows: Windows) -> Tensor:
+        return structural_scores(*self.encode(rows), rows.item, self.table)
+
+    def bonus(self, copies: Tensor, rows: Windows, items: Tensor) -> Tensor:
+        """[R, C] what the return mechanism adds."""
+        if self.model.copy is None:
+            return torch.zeros(items.shape)
+        same = rows.item[:, :, None] == items[:, None, :]  # [R, L, C]
+        return torch.log1p((copies.exp()[:, :, None] * same).sum(1))
+
+
+class ScorerSrm:
+    """DIN: history and candidate meet inside the network."""
+
+    def __init__(self, model: CandidateScorer, table: ItemTable) -> None:
+        self.model, self.table, self.window = model, table, model.config.window
+
+    def of(self, rows: Windows, items: Tensor) -> Tensor:
+        return score_candidates(self.model, self.table, rows, items)
+
+    def all(self, rows: Windows) -> Tensor:
+        return score_all(self.model, self.table, rows)
+
+
+def windows_of(srm: Srm, asked: Asked, gap: int = 0) -> Windows:
+    """What the device sees of each request; with a gap, what it saw so many events before."""
+    rows = asked.row - np.minimum(gap, asked.step - 1)
+    return windows_before(asked.events, rows, srm.window, rows)
+
+
+def equal_lengths(
+    length: Tensor, size: int, rng: np.random.Generator | None = None
+) -> Iterator[Tensor]:
+    """Rows [<= size] of equal length, all rows once; in random order with ``rng``."""
+    shuffled = torch.arange(len(length))
+    if rng is not None:
+        shuffled = torch.from_numpy(rng.permutation(len(length)))
+    order = shuffled[torch.argsort(length[shuffled], stable=True)]
+    _, counts = torch.unique_consecutive(length[order], return_counts=True)
+    batches = [b for group in torch.split(order, counts.tolist()) for b in torch.split(group, size)]
+    places = range(len(batches)) if rng is None else rng.permutation(len(batches))
+    for place in places:
+        yield batches[place]
+
+
+@torch.no_grad()
+def list_scores(srm: Srm, asked: Asked, items: NDArray[np.integer]) -> NDArray[np.float32]:
+    """[R, n] real-time scores of each request's candidates [R, n] (P_rerank, eq. 8)."""
+    srm.model.eval()
+    windows = windows_of(srm, asked)
+    candidates = torch.from_numpy(items.astype(np.int64))
+    scores = torch.empty(items.shape)
+    for index in equal_lengths(windows.length, ROWS):
+        scores[index] = srm.of(windows.rows(index), candidates[index])
+    return scores.numpy()
+
+
+@torch.no_grad()
+def full_ranks(
+    srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0
+) -> NDArray[np.float64]:
+    """[R] expected ranks of the targets among all items that may be recommended.
+
+    Args:
+        gap: events the history lacks; what may be recommended is known in real time.
+    """
+    srm.model.eval()
+    windows, target = windows_of(srm, asked, gap), torch.from_numpy(asked.target)
+    seen = asked.known_at(0)
+    ranks = torch.empty(len(asked), dtype=torch.float64)
+    for index in equal_lengths(windows.length, ROWS):
+        scores = srm.all(windows.rows(index))
+        if exclude_seen:
+            for place, row in enumerate(index.tolist()):
+                scores[place, torch.from_numpy(seen[row].astype(np.int64))] = -torch.inf
+        own = scores.gather(1, target[index][:, None])
+        found = 1.0 + (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2.0
+        ranks[index] = torch.where(own[:, 0].isneginf(), torch.inf, found.double())
+    return ranks.numpy()
