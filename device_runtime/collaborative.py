@@ -30,7 +30,8 @@ def normalised(scores: NDArray[np.floating]) -> Floats:
         raise ValueError("scores of candidates must be finite")
     low = values.min(axis=-1, keepdims=True)
     spread = values.max(axis=-1, keepdims=True) - low
-    return np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0.0)
+    moved: Floats = np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0.0)
+    return moved
 
 
 def fused(

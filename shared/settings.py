@@ -31,6 +31,7 @@ from shared.fleet_settings import (
     ReplaySettings,
 )
 from shared.generative_settings import GenerativeSettings
+from shared.lsc4rec_settings import Lsc4recSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile, preset
 from shared.training_settings import (
@@ -51,6 +52,7 @@ __all__ = [
     "GenerativeSettings",
     "LinkSettings",
     "LogSettings",
+    "Lsc4recSettings",
     "PaperSettings",
     "ReplaySettings",
     "Settings",
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     training: TrainingSettings = TrainingSettings()
     generative: GenerativeSettings = GenerativeSettings()
+    lsc4rec: Lsc4recSettings = Lsc4recSettings()
     cloud: CloudSettings = CloudSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     device: DeviceSettings = DeviceSettings()

@@ -196,7 +196,8 @@ def _loss(
 def history_vectors(table: ItemTable, rows: Windows) -> Tensor:
     """[R, L, d] with zeros in padding."""
     real = torch.arange(rows.item.shape[1]) < rows.length[:, None]
-    return table(rows.item) * real[..., None]
+    vectors: Tensor = table(rows.item) * real[..., None]
+    return vectors
 
 
 @torch.no_grad()

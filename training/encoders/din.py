@@ -72,4 +72,5 @@ class DIN(CandidateScorer):
         of_event = self.of_event(history).transpose(1, 2)[..., None]
         of_candidate = self.of_candidate(candidates).transpose(1, 2)[:, :, None]
         units = self.activation(both + of_event + of_candidate)
-        return self.weigh(units.movedim(1, -1))[..., 0].transpose(1, 2)
+        weights: Tensor = self.weigh(units.movedim(1, -1))[..., 0].transpose(1, 2)
+        return weights

@@ -7,8 +7,8 @@ Shapes: B batch, L events, d inputs, h hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from onnxscript import opset18 as op
@@ -29,8 +29,9 @@ class Recurrence(nn.GRU):
         """[B, L, d] -> the state after every event [B, L, h]."""
         if torch.compiler.is_exporting():
             weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
-            return cast(Tensor, torch.ops.scalrec.recurrence(x, *weights))
-        return cast(Tensor, super().forward(x)[0])
+            states: Tensor = torch.ops.scalrec.recurrence(x, *weights)
+            return states
+        return super().forward(x)[0]
 
 
 @torch.library.custom_op("scalrec::recurrence", mutates_args=())
@@ -67,6 +68,6 @@ def _reordered(gates: Any) -> Any:
     return op.Concat(update, reset, new, axis=0)
 
 
-def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any] | Sequence[Any]]:
+def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """What the exporter must be told of operators that are ours."""
     return {torch.ops.scalrec.recurrence.default: _to_onnx}

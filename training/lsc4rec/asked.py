@@ -57,18 +57,18 @@ class Asked:
         return allowed
 
 
-def test_requests(events: Events, split: Split, steps: int) -> Asked:
+def requests_of_test(events: Events, split: Split, steps: int) -> Asked:
     """Each user's last ``steps`` test steps."""
     return _of(events, split.last_test(steps))
 
 
-def validation_requests(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
+def requests_of_validation(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
     """The last validation step of a sample of users, drawn once for all seeds."""
     step = np.where(split.test_start > split.validation_start, split.test_start - 1, 0)
     return _sample(events, step, settings.validation_users)
 
 
-def training_requests(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
+def requests_of_training(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
     """The last training step of a sample of users."""
     return _sample(events, split.validation_start - 1, settings.training_users)
 

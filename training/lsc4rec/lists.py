@@ -13,7 +13,12 @@ from training.background import in_thread
 from training.fingerprint import code_hash_with_cloud
 from training.generative.stage import generative_model, generator_key
 from training.generative.trained import TrainedGenerator
-from training.lsc4rec.asked import Asked, test_requests, training_requests, validation_requests
+from training.lsc4rec.asked import (
+    Asked,
+    requests_of_test,
+    requests_of_training,
+    requests_of_validation,
+)
 from training.pipeline import TrainingRun, events_of
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
@@ -66,9 +71,9 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         longest=chosen.longest,
     )
     events = events_of(run.log)
-    training = training_requests(events, run.split, chosen)
-    validation = validation_requests(events, run.split, chosen)
-    test = test_requests(events, run.split, run.settings.paper.steps)
+    training = requests_of_training(events, run.split, chosen)
+    validation = requests_of_validation(events, run.split, chosen)
+    test = requests_of_test(events, run.split, run.settings.paper.steps)
     wanted = {("training", chosen.lateness): training}
     for gap in (0, chosen.lateness):
         wanted |= {("validation", gap): validation, ("test", gap): test}

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from shared.split import stale_tau
 from training.batches import Windows, windows_before
 from training.encoders.base import Encoder
 from training.encoders.candidate_scorer import CandidateScorer
@@ -24,9 +25,14 @@ ROWS = 256
 class Srm(Protocol):
     """Scores items for requests of equal history length (nothing is padded, as on a device)."""
 
-    model: nn.Module
-    table: ItemTable
-    window: int
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def table(self) -> ItemTable: ...
+
+    @property
+    def window(self) -> int: ...
 
     def of(self, rows: Windows, items: Tensor) -> Tensor:
         """[R, C] scores of each row's candidates [R, C]; gradients flow."""
@@ -45,14 +51,12 @@ class EncoderSrm:
 
     def encode(self, rows: Windows) -> tuple[Tensor, Tensor]:
         """e_str [R, d] and copy logits [R, L]."""
-        e_str, copies = self.model(
-            self.table(rows.item), rows.age_h, rows.hour, rows.request_hour
-        )
+        e_str, copies = self.model(self.table(rows.item), rows.age_h, rows.hour, rows.request_hour)
         return e_str, copies
 
     def of(self, rows: Windows, items: Tensor) -> Tensor:
         e_str, copies = self.encode(rows)
-        base = (self.table(items) @ e_str[..., None])[..., 0] + self.table.bias[items]
+        base: Tensor = (self.table(items) @ e_str[..., None])[..., 0] + self.table.bias[items]
         return base + self.bonus(copies, rows, items)
 
     def all(self, rows: Windows) -> Tensor:
@@ -81,7 +85,7 @@ class ScorerSrm:
 
 def windows_of(srm: Srm, asked: Asked, gap: int = 0) -> Windows:
     """What the device sees of each request; with a gap, what it saw so many events before."""
-    rows = asked.row - np.minimum(gap, asked.step - 1)
+    rows = asked.events.user_start[asked.user] + stale_tau(asked.step, gap)
     return windows_before(asked.events, rows, srm.window, rows)
 
 
@@ -113,9 +117,7 @@ def list_scores(srm: Srm, asked: Asked, items: NDArray[np.integer]) -> NDArray[n
 
 
 @torch.no_grad()
-def full_ranks(
-    srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0
-) -> NDArray[np.float64]:
+def full_ranks(srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0) -> NDArray[np.float64]:
     """[R] expected ranks of the targets among all items that may be recommended.
 
     Args:

@@ -1,0 +1,176 @@
+"""The whole study on a small log: every table's scores are there and mean what they say."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from experiments.study import CellResult, checked, find_study
+from shared.progress import NullProgress
+from shared.settings import Settings, load_settings
+from tests.support.logs import drifting_log
+from training.embedding_cache import EmbeddingCache
+from training.lsc4rec.adaptive import adaptive_scores, states_of
+from training.lsc4rec.device_model import cooperative_srm, independent_srm
+from training.lsc4rec.lists import candidate_lists
+from training.lsc4rec.srm import EncoderSrm, list_scores
+from training.pipeline import TrainingRun
+from training.stages import StageStore
+
+STUDY = "training.lsc4rec.study:run_cell"
+
+
+def settings_for(folder: Path, srm: str = "backbone", **training: Any) -> Settings:
+    return load_settings(
+        work_dir=folder / "runs",
+        cache=folder / "cache",
+        profile={"window": 6},
+        training={
+            "dim": 8, "epochs": 1, "restart_epochs": 0, "test_steps": 1, "validation_steps": 1,
+            "threads": 1, "return_mechanism": False,
+        } | training,
+        generative={"epochs": 1, "codes": 4, "levels": 2},
+        lsc4rec={
+            "srm": srm, "lists": (3, 6), "similar": 2, "cooperative_epochs": 1,
+            "adaptive_rates": (0.1,), "budgets": (20, 40), "din_epochs": 1,
+        },
+        paper={"steps": 1},
+    )  # fmt: skip
+
+
+def cell(folder: Path, *, returns: bool, srm: str = "backbone", **training: Any) -> CellResult:
+    log = drifting_log(users=16, events=9, returns=returns, has_time=False)
+    study = find_study(STUDY)
+    settings = settings_for(folder, srm, **training)
+    result = study(settings, log, HashingEmbedder(32), progress=NullProgress())
+    return checked(asyncio.run(result))
+
+
+def total(result: CellResult, setting: str, gap: int, scorer: str) -> pl.DataFrame:
+    return result.scores.filter(
+        (pl.col("setting") == setting) & (pl.col("gap") == gap) & (pl.col("scorer") == scorer)
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lsc4rec")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> CellResult:
+    return cell(folder, returns=False, backbone="gru4rec")
+
+
+def test_every_scorer_stands_at_every_place(result: CellResult) -> None:
+    ways = ("independent", "cooperative", "adaptive", "both")
+    scorers = {"llm", "popularity", "lsc4rec", "raw"}
+    scorers |= {f"{what}-{way}" for what in ("rerank", "lsc4rec") for way in ways}
+    for setting in ("list3", "list6"):
+        for gap in (0, 2):
+            here = result.scores.filter((pl.col("setting") == setting) & (pl.col("gap") == gap))
+            assert set(here["scorer"]) == scorers
+            assert (here["n"] == 1).all()
+            assert here.height == 16 * len(scorers)
+    assert total(result, "full", 2, "srm").height == 16
+    assert total(result, "full", 0, "popularity").height == 16
+
+
+def test_no_scorer_finds_what_its_list_does_not_hold(result: CellResult) -> None:
+    for n in (3, 6):
+        for gap in (0, 2):
+            recall = result.extras[f"recall_list{n}_gap{gap}"]
+            here = result.scores.filter((pl.col("setting") == f"list{n}") & (pl.col("gap") == gap))
+            # Lists are shorter than ten: whoever is in them is a hit, for every scorer.
+            hits = here.group_by("scorer").agg(pl.col("hr10").mean())["hr10"]
+            np.testing.assert_allclose(hits.to_numpy(), recall)
+    assert result.extras["recall_list6_gap2"] >= result.extras["recall_list3_gap2"]
+
+
+def test_requests_that_ask_lie_between_never_and_always(result: CellResult) -> None:
+    stale = total(result, "list6", 2, "lsc4rec").sort("user")["ndcg10"].to_numpy()
+    fresh = total(result, "list6", 0, "lsc4rec").sort("user")["ndcg10"].to_numpy()
+    for budget in (20, 40):
+        asks = total(result, f"budget-{budget}", 2, "inconsistency").sort("user")["ndcg10"]
+        assert np.isin(asks.to_numpy() == stale, [True]).sum() + (asks == fresh).sum() >= 16
+        share = result.extras[f"share_inconsistency_{budget}"]
+        chance = total(result, f"budget-{budget}", 2, "random").sort("user")["ndcg10"].to_numpy()
+        np.testing.assert_allclose(chance, (1 - share) * stale + share * fresh)
+        best = total(result, f"budget-{budget}", 2, "oracle")["ndcg10"].mean()
+        assert best >= stale.mean() - 1e-12
+
+
+def test_costs_and_choices_are_named(result: CellResult) -> None:
+    for name in (
+        "srm_parameters", "llm_parameters", "srm_seconds_per_epoch", "llm_seconds_per_epoch",
+        "srm_inference_s", "llm_inference_s", "adaptation_s", "rate_independent",
+        "alpha_both_list6_gap2", "alpha_raw_list3_gap0", "threshold_inconsistency_20",
+    ):  # fmt: skip
+        assert np.isfinite(result.extras[name])
+    assert sum(v for k, v in result.extras.items() if k.startswith("chosen_")) == 1.0
+
+
+def test_a_second_run_reuses_the_stages_and_finds_the_same(
+    result: CellResult, folder: Path
+) -> None:
+    stages = sorted((folder / "runs" / "stages").glob("*-*"))
+    again = cell(folder, returns=False, backbone="gru4rec")
+    assert sorted((folder / "runs" / "stages").glob("*-*")) == stages
+    assert again.scores.equals(result.scores)
+
+
+def test_cooperative_training_leaves_the_independent_model_alone_and_lists_are_shared(
+    folder: Path, result: CellResult
+) -> None:
+    async def parts(seed: int) -> tuple[Any, Any, Any, str]:
+        settings = settings_for(folder, backbone="gru4rec").model_copy(update={"seed": seed})
+        log = drifting_log(users=16, events=9, returns=False, has_time=False)
+        with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+            store = StageStore(settings.work_dir / "stages")
+            run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+            device = await independent_srm(run)
+            before = {k: v.clone() for k, v in device.srm.model.state_dict().items()}
+            generator, listed, key = await candidate_lists(run)
+            coop = await cooperative_srm(run, device, generator, listed, key)
+        for name, value in device.srm.model.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+        return device, coop, listed, key
+
+    device, coop, listed, key = asyncio.run(parts(0))
+    _, _, other, other_key = asyncio.run(parts(1))
+    assert key == other_key  # the cloud's seed is a setting of its own
+    np.testing.assert_array_equal(listed.of_test[2].items, other.of_test[2].items)
+    items = listed.of_test[2].items
+    plain = list_scores(device.srm, listed.test, items)
+    assert not np.allclose(plain, list_scores(coop.srm, listed.test, items))
+    assert isinstance(device.srm, EncoderSrm)
+    states = states_of(device.srm, listed.test, 5)
+    np.testing.assert_array_equal(np.diff(states.first), 5)
+    last = listed.test.events.item[listed.test.row - 1]
+    np.testing.assert_array_equal(states.followed[states.first[:-1]], last)
+    still = adaptive_scores(states, listed.of_test[2], plain, rate=0.1, steps=0)
+    np.testing.assert_allclose(still, plain, atol=1e-6)
+    moved = adaptive_scores(states, listed.of_test[2], plain, rate=0.5, steps=3)
+    assert not np.allclose(moved, plain, atol=1e-4)
+
+
+def test_din_re_ranks_but_is_not_adapted(folder: Path) -> None:
+    found = cell(folder, returns=False, srm="din")
+    scorers = set(found.scores["scorer"])
+    assert {"rerank-cooperative", "lsc4rec-cooperative", "srm"} <= scorers
+    assert not any("adaptive" in name or "both" in name for name in scorers)
+    again = cell(folder, returns=False, srm="din")
+    assert again.scores.equals(found.scores)
+
+
+def test_where_users_return_the_decayed_counter_stands_beside_it(folder: Path) -> None:
+    found = cell(folder, returns=True, backbone="sasrec", return_mechanism=True)
+    assert total(found, "full", 0, "decayed").height == 16
+    assert total(found, "list6", 2, "decayed").height == 16

@@ -1,0 +1,69 @@
+"""Ranks of targets within lists, and their sums per user in the form of a study's scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from shared.metrics import hit_rate, ndcg
+from training.lsc4rec.asked import Asked
+
+Ranks = NDArray[np.float64]
+
+
+def list_ranks(
+    scores: NDArray[np.floating],
+    items: NDArray[np.integer],
+    target: NDArray[np.integer],
+    allowed: NDArray[np.bool_],
+) -> Ranks:
+    """[R] expected rank of each target among the allowed items of its list, else infinity.
+
+    Args:
+        scores: [R, n] of ``items`` [R, n]. target: [R]. allowed: [R, n].
+    """
+    is_target = (items == target[:, None]) & allowed
+    own = np.where(is_target, scores, -np.inf).max(axis=1, initial=-np.inf)
+    above = ((scores > own[:, None]) & allowed).sum(axis=1)
+    ties = ((scores == own[:, None]) & allowed).sum(axis=1)
+    return np.where(is_target.any(axis=1), above + (ties + 1.0) / 2.0, np.inf)
+
+
+def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:
+    """[R] each, by name."""
+    return {
+        "ndcg10": ndcg(ranks, 10),
+        "ndcg5": ndcg(ranks, 5),
+        "hr10": hit_rate(ranks, 10),
+        "hr5": hit_rate(ranks, 5),
+    }
+
+
+class Sums:
+    """Collects metrics [R] by setting, gap and scorer; the requests are the same throughout."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._users, self._place = np.unique(asked.user, return_inverse=True)
+        self._frames: list[pl.DataFrame] = []
+
+    def add(
+        self, setting: str, gap: int, scorer: str, metrics: dict[str, NDArray[np.float64]]
+    ) -> None:
+        count = np.bincount(self._place)
+        sums = {name: np.bincount(self._place, values) for name, values in metrics.items()}
+        frame = pl.DataFrame(
+            {"user": self._users.astype(np.int32), "n": count.astype(np.int32), **sums}
+        )
+        self._frames.append(
+            frame.with_columns(
+                scorer=pl.lit(scorer),
+                setting=pl.lit(setting),
+                gap=pl.lit(gap, dtype=pl.Int32),
+                part=pl.lit("all"),
+                loo=pl.lit(False),
+            )
+        )
+
+    def frame(self) -> pl.DataFrame:
+        return pl.concat(self._frames)

@@ -1,0 +1,207 @@
+"""One cell of the LSC4Rec experiments: an LLM, an SRM, and every way of bringing them together.
+
+Settings are ``list20``, ``list50`` and so on (the cloud's candidates), ``full`` (the whole
+catalogue) and ``budget-5`` and so on (late lists of the longest kind, where the given percentage of
+requests gets a list of the moment). The gap is how many events the cloud's history lacks: 0 is real
+time, ``lsc4rec.lateness`` near real time. The device always knows the user's last event, except
+under ``full`` with a gap. Scorers:
+
+- ``llm``: the cloud's own ranking; ``popularity`` and, where users return, ``decayed``: counters;
+- ``rerank-T``: the SRM within the list, trained in the way T: independent, cooperative (on the
+  cloud's lists), adaptive (re-trained on the device), both;
+- ``lsc4rec-T``: the same, fused with the cloud's scores (eqs. 8-10); ``lsc4rec``: with the T that
+  validation chose; ``raw``: that one without normalisation;
+- ``srm``: the independent SRM over the whole catalogue;
+- ``random``, ``inconsistency``, ``inconsistency-held-out`` (threshold from validation requests
+  instead of training ones) and ``oracle``: which requests ask. Random ones ask as often as
+  inconsistency really did, in expectation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cloud_service.embedding.base import Embedder
+from device_runtime.collaborative import fused
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from training.background import in_thread
+from training.embedding_cache import EmbeddingCache
+from training.generative.trained import TrainedGenerator
+from training.lsc4rec import costs, requesting
+from training.lsc4rec.cooperative import Cooperative
+from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
+from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
+from training.lsc4rec.lists import Listed, candidate_lists
+from training.lsc4rec.ranks import Sums, metrics_of
+from training.lsc4rec.reranking import Choice, Place, Reranker, choose, scores_of, unnormalised
+from training.lsc4rec.srm import full_ranks, list_scores
+from training.pipeline import TrainingRun
+from training.stages import StageStore
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores in the form of ``experiments.study.SCHEMA``, and named scalars."""
+
+    scores: pl.DataFrame
+    extras: dict[str, float] = field(default_factory=dict)
+
+
+async def run_cell(
+    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+) -> Cell:
+    """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
+
+    Raises:
+        DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
+    """
+    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        store = StageStore(settings.work_dir / "stages")
+        await embedder.ready()
+        run = TrainingRun(settings, log, embedder, cache, store, progress)
+        device = await independent_srm(run)
+        generator, listed, key = await candidate_lists(run)
+        cooperative = await cooperative_srm(run, device, generator, listed, key)
+        study = _Study(run, device, generator, listed, cooperative)
+        return await in_thread(study.cell, progress)
+
+
+class _Study:
+    def __init__(
+        self,
+        run: TrainingRun,
+        device: DeviceModel,
+        generator: TrainedGenerator,
+        listed: Listed,
+        cooperative: Cooperative,
+    ) -> None:
+        self.run, self.device, self.generator, self.listed = run, device, generator, listed
+        self.cooperative, self.chosen = cooperative, run.settings.lsc4rec
+        self.exclude = run.policy == "exclude"
+        srms = {"independent": device.srm, "cooperative": cooperative.srm}
+        common = (self.chosen, self.exclude)
+        self.validation = Reranker(srms, listed.validation, listed.of_validation, *common)
+        self.test = Reranker(srms, listed.test, listed.of_test, *common)
+        late, longest = self.chosen.lateness, self.chosen.longest
+        first = (longest, late)
+        others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]
+        self.places: tuple[Place, ...] = (first, *others)
+        self.sums = Sums(listed.test)
+        self.extras: dict[str, float] = {}
+
+    def cell(self, progress: Progress) -> Cell:
+        with progress.task("choosing on validation requests") as task:
+            choice = choose(self.validation, self.places)
+            task.advance()
+        self._note(choice)
+        with progress.task("ranking test requests", len(self.places) + 1) as task:
+            collaborative = {}
+            for place in self.places:
+                collaborative[place] = self._lists(place, choice)
+                task.advance()
+            self._full()
+            task.advance()
+        self._requests(choice, collaborative)
+        self._costs()
+        return Cell(self.sums.frame(), self.extras)
+
+    def _lists(self, place: Place, choice: Choice) -> NDArray[np.float64]:
+        """Adds every scorer at one place; ranks [R] of the chosen collaboration."""
+        test, (n, gap) = self.test, place
+        initial = test.initial(place)
+        items = test.lists[gap].items[:, :n]
+        popularity = self.run.popularity()[items]
+        found = {"llm": test.ranks(initial, place), "popularity": test.ranks(popularity, place)}
+        if not self.exclude:
+            counted = decayed_scores(test.asked, items, self.run.settings.paper.half_life)
+            found["decayed"] = test.ranks(counted, place)
+        scores = scores_of(test, place, choice.rates)
+        for name, rerank in scores.items():
+            found[f"rerank-{name}"] = test.ranks(rerank, place)
+            alpha = choice.alphas[name, place]
+            found[f"lsc4rec-{name}"] = test.ranks(fused(initial, rerank, alpha), place)
+        found["lsc4rec"] = found[f"lsc4rec-{choice.best}"]
+        raw = unnormalised(initial, scores[choice.best], choice.raw[place])
+        found["raw"] = test.ranks(raw, place)
+        for scorer, ranks in found.items():
+            self.sums.add(f"list{n}", gap, scorer, metrics_of(ranks))
+        self.extras[f"recall_list{n}_gap{gap}"] = float(np.isfinite(found["llm"]).mean())
+        return found["lsc4rec"]
+
+    def _full(self) -> None:
+        asked, exclude = self.listed.test, self.exclude
+        for gap in (0, self.chosen.lateness):
+            ranks = full_ranks(self.device.srm, asked, exclude_seen=exclude, gap=gap)
+            self.sums.add("full", gap, "srm", metrics_of(ranks))
+        popular = full_popularity_ranks(asked, self.run.popularity(), exclude_seen=exclude)
+        self.sums.add("full", 0, "popularity", metrics_of(popular))
+        if not exclude:
+            half_life = self.run.settings.paper.half_life
+            counted = decayed_ranks(asked, len(self.run.log.catalogue), half_life)
+            self.sums.add("full", 0, "decayed", metrics_of(counted))
+
+    def _requests(self, choice: Choice, ranks: dict[Place, NDArray[np.float64]]) -> None:
+        n, late = self.chosen.longest, self.chosen.lateness
+        stale, fresh = metrics_of(ranks[n, late]), metrics_of(ranks[n, 0])
+        listed, srm = self.listed, self.test.srms[choice.base]
+        collected = {
+            "": requesting.inconsistencies(
+                listed.of_training,
+                list_scores(srm, listed.training, listed.of_training.items),
+                listed.training.allowed(listed.of_training.items, exclude_seen=self.exclude),
+            ),
+            "-held-out": self._inconsistencies(self.validation, choice.base),
+        }
+        c = self._inconsistencies(self.test, choice.base)
+        for budget in self.chosen.budgets:
+            setting = f"budget-{budget}"
+            for suffix, known in collected.items():
+                at = requesting.threshold(known, budget / 100)
+                asks, scorer = c >= at, f"inconsistency{suffix}"
+                share = float(asks.mean())
+                self.extras |= {
+                    f"threshold_{scorer}_{budget}": at,
+                    f"share_{scorer}_{budget}": share,
+                }
+                self.sums.add(setting, late, scorer, requesting.granted(stale, fresh, asks))
+                by_chance = requesting.at_random(stale, fresh, share)
+                self.sums.add(setting, late, f"random{suffix}", by_chance)
+            best = requesting.best_share(stale, fresh, budget / 100)
+            self.sums.add(setting, late, "oracle", requesting.granted(stale, fresh, best))
+
+    def _inconsistencies(self, of: Reranker, base: str) -> NDArray[np.float64]:
+        late, n = self.chosen.lateness, self.chosen.longest
+        return requesting.inconsistencies(
+            of.lists[late], of.plain(base, (n, late)), of.allowed[late]
+        )
+
+    def _note(self, choice: Choice) -> None:
+        self.extras |= {f"rate_{name}": rate for name, rate in choice.rates.items()}
+        self.extras |= {
+            f"alpha_{name}_list{n}_gap{gap}": alpha
+            for (name, (n, gap)), alpha in choice.alphas.items()
+        }
+        self.extras |= {f"alpha_raw_list{n}_gap{gap}": a for (n, gap), a in choice.raw.items()}
+        self.extras |= {f"validation_{name}": v for name, v in choice.validation.items()}
+        self.extras |= {f"chosen_{name}": float(name == choice.best) for name in choice.validation}
+
+    def _costs(self) -> None:
+        device, generator, asked = self.device, self.generator, self.listed.test
+        n, dim = self.chosen.longest, self.run.settings.training.dim
+        epochs = [epoch.seconds for epoch in self.cooperative.epochs]
+        self.extras |= {
+            "srm_parameters": float(device.parameters),
+            "llm_parameters": float(generator.parameters),
+            "srm_seconds_per_epoch": device.seconds_per_epoch,
+            "cooperative_seconds_per_epoch": float(np.mean(epochs)),
+            "llm_seconds_per_epoch": generator.seconds_per_epoch,
+            "srm_inference_s": costs.srm_inference_s(device.srm, asked, n),
+            "llm_inference_s": costs.llm_inference_s(generator, asked, n),
+            "adaptation_s": costs.adaptation_s(dim, self.chosen),
+        }
