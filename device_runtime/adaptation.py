@@ -5,11 +5,15 @@ up to e_str stays as it was trained; what is learned is the last linear map befo
 
     score(i) = <e_str + R e_str, v_i> + b_i,    R [d, d], 0 at first,
 
-by gradient descent on cross-entropy over the cached candidates and the targets. For one transition
-with softmax p and target y the gradient is (sum_i p_i v_i - v_y) e_str^T: no autograd is needed.
+by gradient descent on cross-entropy over the cached candidates and the targets. For transition n
+with softmax p and target y the gradient by R is (sum_i p_i v_i - v_y) e_n^T: no autograd is needed,
+and as every step adds such products, R = sum_n a_n e_n^T. Only the a_n are kept and moved: with a
+few transitions that is far less than d * d numbers.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +21,43 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 
-def loss_and_gradient(
-    residual: Floats, states: Floats, vectors: Floats, bias: Floats, target: NDArray[np.integer]
+@dataclass(frozen=True, slots=True, eq=False)
+class Residual:
+    """R = sum_n a_n e_n^T.
+
+    Attributes:
+        pulls: [N, d] the a_n.
+        states: [N, d] e_str before each transition.
+    """
+
+    pulls: NDArray[np.float64]
+    states: NDArray[np.float64]
+
+    def moved(self, e_str: Floats) -> NDArray[np.float32]:
+        """e_str + R e_str, for [d] or [M, d]."""
+        state: NDArray[np.float32] = (e_str + (e_str @ self.states.T) @ self.pulls).astype(
+            np.float32
+        )
+        return state
+
+
+def loss_and_pull(
+    asked: Floats, vectors: Floats, bias: Floats, target: NDArray[np.integer]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Mean cross-entropy of transitions in nats, and its gradient [d, d] by the residual.
+    """Mean cross-entropy in nats, and sum_i p_i v_i - v_y [N, d] of every transition.
 
     Args:
-        residual: [d, d] R.
-        states: [N, d] e_str before each transition.
+        asked: [N, d] states that score, residual included.
         vectors: [C, d] item vectors. bias: [C].
         target: [N] place within ``vectors`` of the item that followed.
     """
-    asked = states + states @ residual.T
     logits = asked @ vectors.T + bias
     logits = logits - logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)
     total = weights.sum(axis=1, keepdims=True)
-    rows = np.arange(len(states))
-    loss = float((np.log(total[:, 0]) - logits[rows, target]).mean())
-    pull = weights @ vectors / total - vectors[target]  # [N, d]
-    return loss, pull.T @ states / len(states)
+    own = logits[np.arange(len(asked)), target]
+    loss = float((np.log(total[:, 0]) - own).mean())
+    return loss, weights @ vectors / total - vectors[target]
 
 
 def adapted(
@@ -48,10 +69,11 @@ def adapted(
     rate: float,
     decay: float = 0.0,
     steps: int = 5,
-) -> NDArray[np.float64]:
-    """The residual [d, d] after ``steps`` of gradient descent from 0; arguments as above.
+) -> Residual:
+    """The residual after ``steps`` of gradient descent from 0.
 
     Args:
+        states: [N, d] e_str before each transition; others as in ``loss_and_pull``.
         rate: step size in units of 1 / mean |e_str|^2, so that it means the same for every model.
         decay: weight decay of the residual, per step and rate.
 
@@ -63,15 +85,10 @@ def adapted(
     if target.min() < 0 or target.max() >= len(vectors):
         raise ValueError("a transition's target is not among the candidates")
     states, vectors = states.astype(np.float64), vectors.astype(np.float64)
-    residual = np.zeros((states.shape[1],) * 2)
-    step = rate / max(float((states**2).sum(axis=1).mean()), 1e-12)
+    alike = states @ states.T
+    step = rate / max(float(np.trace(alike)), 1e-12)  # rate / (N mean |e|^2)
+    pulls = np.zeros_like(states)
     for _ in range(steps):
-        _, gradient = loss_and_gradient(residual, states, vectors, bias, target)
-        residual -= step * gradient + rate * decay * residual
-    return residual
-
-
-def moved(residual: NDArray[np.float64], e_str: Floats) -> NDArray[np.float32]:
-    """e_str + R e_str, [d] or [N, d]."""
-    state: NDArray[np.float32] = (e_str + e_str @ residual.T).astype(np.float32)
-    return state
+        _, pull = loss_and_pull(states + alike @ pulls, vectors, bias, target)
+        pulls -= step * pull + rate * decay * pulls
+    return Residual(pulls, states)

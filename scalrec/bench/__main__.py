@@ -17,6 +17,7 @@ from rich.table import Table
 
 from device_runtime.abstract import TemplateAbstract
 from loadtest.run_info import git_revision
+from scalrec.bench.adaptation import compare_adaptation
 from scalrec.bench.cached import compare_cached
 from scalrec.bench.cloud import REQUESTS, ROUNDS, compare_cloud
 from scalrec.bench.codec import compare_codec
@@ -78,6 +79,7 @@ async def _bench(settings: Settings, console: Console) -> None:
                 results += await compare_cached(cloud, bundle.id, logs=logs)
     # After the servers are gone: their cores would be in the way.
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
+    results += await asyncio.to_thread(compare_adaptation, settings.training.dim, settings.lsc4rec)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)
     results += await asyncio.to_thread(compare_memory, settings, log, bundle)
     results += await asyncio.to_thread(

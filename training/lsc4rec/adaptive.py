@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from device_runtime.adaptation import adapted, moved
+from device_runtime.adaptation import adapted
 from training.batches import windows_before
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.lists import Lists
@@ -74,7 +74,7 @@ def adaptive_scores(
             steps=steps,
         )
         e_str = states.e_str[row]
-        scores[row] += vectors[items] @ (moved(residual, e_str) - e_str)
+        scores[row] += vectors[items] @ (residual.moved(e_str) - e_str)
     return scores
 
 

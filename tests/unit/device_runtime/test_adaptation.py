@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from device_runtime.adaptation import adapted, loss_and_gradient, moved
+from device_runtime.adaptation import Residual, adapted, loss_and_pull
 
 D, C, N = 6, 9, 4
 
@@ -15,6 +15,10 @@ def problem(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     states, vectors = rng.normal(size=(N, D)), rng.normal(size=(C, D))
     return states, vectors, rng.normal(size=C), rng.integers(0, C, N)
+
+
+def matrix(residual: Residual) -> np.ndarray:
+    return residual.pulls.T @ residual.states
 
 
 def torch_loss(residual: torch.Tensor, given: tuple[np.ndarray, ...]) -> torch.Tensor:
@@ -30,10 +34,11 @@ def test_loss_and_gradient_are_those_of_torch(seed: int) -> None:
     residual = torch.from_numpy(start).requires_grad_()
     expected = torch_loss(residual, given)
     expected.backward()
-    loss, gradient = loss_and_gradient(start, *given)
+    states, *rest = given
+    loss, pull = loss_and_pull(states + states @ start.T, *rest)
     assert loss == pytest.approx(float(expected.detach()), abs=1e-12)
     assert residual.grad is not None
-    np.testing.assert_allclose(gradient, residual.grad.numpy(), atol=1e-12)
+    np.testing.assert_allclose(pull.T @ states / N, residual.grad.numpy(), atol=1e-12)
 
 
 def test_the_steps_are_those_of_torch_with_decay() -> None:
@@ -46,30 +51,32 @@ def test_the_steps_are_those_of_torch_with_decay() -> None:
         step = 0.3 / scale * gradient + 0.3 * 0.1 * residual
         residual = (residual - step).detach().requires_grad_()
     found = adapted(*given, rate=0.3, decay=0.1, steps=3)
-    np.testing.assert_allclose(found, residual.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(matrix(found), residual.detach().numpy(), atol=1e-12)
 
 
 def test_it_moves_the_state_towards_what_the_user_did() -> None:
     given = problem(3)
-    before, _ = loss_and_gradient(np.zeros((D, D)), *given)
+    states, *rest = given
+    before, _ = loss_and_pull(states, *rest)
     residual = adapted(*given, rate=0.2, steps=10)
-    after, _ = loss_and_gradient(residual, *given)
+    moved = residual.moved(states)
+    after, _ = loss_and_pull(moved, *rest)
     assert after < 0.9 * before
-    states = given[0].astype(np.float32)
-    assert moved(residual, states).dtype == np.float32
-    np.testing.assert_allclose(moved(residual, states)[1], moved(residual, states[1]), rtol=1e-6)
+    assert moved.dtype == np.float32
+    np.testing.assert_allclose(moved, states + states @ matrix(residual).T, rtol=1e-5)
+    np.testing.assert_allclose(moved[1], residual.moved(states[1]), rtol=1e-6)
 
 
 def test_no_step_and_no_rate_leave_everything_as_it_was() -> None:
     given = problem()
     for residual in (adapted(*given, rate=0.5, steps=0), adapted(*given, rate=0.0)):
-        np.testing.assert_array_equal(moved(residual, given[0]), given[0].astype(np.float32))
+        np.testing.assert_array_equal(residual.moved(given[0]), given[0].astype(np.float32))
 
 
 def test_large_scores_do_not_overflow() -> None:
     states, vectors, bias, target = problem()
     residual = adapted(1e3 * states, 1e3 * vectors, bias, target, rate=0.1)
-    assert np.isfinite(residual).all()
+    assert np.isfinite(residual.pulls).all()
 
 
 def test_nonsense_is_refused() -> None:
