@@ -84,11 +84,11 @@ def adapted(
         raise ValueError("nothing to adapt to: no transition")
     if target.min() < 0 or target.max() >= len(vectors):
         raise ValueError("a transition's target is not among the candidates")
-    states, vectors = states.astype(np.float64), vectors.astype(np.float64)
-    alike = states @ states.T
+    own, among = states.astype(np.float64), vectors.astype(np.float64)
+    alike = own @ own.T
     step = rate / max(float(np.trace(alike)), 1e-12)  # rate / (N mean |e|^2)
-    pulls = np.zeros_like(states)
+    pulls = np.zeros_like(own)
     for _ in range(steps):
-        _, pull = loss_and_pull(states + alike @ pulls, vectors, bias, target)
+        _, pull = loss_and_pull(own + alike @ pulls, among, bias, target)
         pulls -= step * pull + rate * decay * pulls
-    return Residual(pulls, states)
+    return Residual(pulls, own)
