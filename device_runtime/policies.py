@@ -7,6 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
+from device_runtime.accumulated import Accumulated
 from device_runtime.budget import Budget
 from device_runtime.call_budget import CallBudget
 from device_runtime.gain import GainModel
@@ -68,13 +69,18 @@ def make_policy(
             return Budgeted(unreliability_score, budget)
         case "inconsistency":
             return Budgeted(inconsistency_score, budget, compares_rankings=True)
-        case "expected-gain":
+        case "accumulated-drift":
+            return Budgeted(Accumulated(drift_score), budget)
+        case "expected-gain" | "accumulated-gain":
             if gain is None:
                 raise ConfigError(
-                    "device.policy=expected-gain needs a bundle that holds a gain model, and this "
-                    "one has none; train and export it again, or choose another policy"
+                    f"device.policy={settings.policy} needs a bundle that holds a gain model, and "
+                    "this one has none; train and export it again, or choose another policy"
                 )
-            return Budgeted(gain.expected_gain, budget, compares_rankings=True)
+            score = gain.expected_gain
+            if settings.policy == "accumulated-gain":
+                score = Accumulated(score)
+            return Budgeted(score, budget, compares_rankings=True)
         case _:
             assert_never(settings.policy)
 
@@ -108,8 +114,6 @@ def policy_text(settings: DeviceSettings) -> str:
             return settings.policy
         case "time-to-live":
             return f"time-to-live, {settings.ttl_s:g} s"
-        case "random" | "drift" | "reliability" | "inconsistency" | "expected-gain":
+        case _:
             shared = " of the fleet's requests" if settings.budget_scope == "fleet" else ""
             return f"{settings.policy}, budget = {settings.budget:g}{shared}"
-        case _:
-            assert_never(settings.policy)

@@ -66,6 +66,7 @@ def aggregate(
         estimates=found.estimates,
         differences=found.differences,
         ratios=found.ratios,
+        frontiers=found.frontiers,
         extras=_extras(experiment, ordered),
     )
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from experiments.cells import PlannedCell
 from experiments.record import CellRun
-from experiments.study import SCHEMA, CellResult
+from experiments.study import CellResult, in_schema
 from shared.errors import ConfigError, DataError
 
 SCORES, ABOUT = "scores.parquet", "cell.json"
@@ -49,7 +49,7 @@ class FinishedCell:
         """Rows of SCHEMA; raises DataError naming the file."""
         path = self.folder / SCORES
         try:
-            return pl.read_parquet(path).select(list(SCHEMA)).cast(SCHEMA)
+            return in_schema(pl.read_parquet(path))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(f"not a cell's scores ({error}); delete its folder", path) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from experiments.frontier_chart import frontier_panels, frontier_words
 from experiments.record import Record
 from experiments.selection import MEAN_GAP, Place, read_key
 from experiments.spec import Chart, Experiment
@@ -25,11 +26,12 @@ _METRICS = {"ndcg10": "NDCG@10", "ndcg5": "NDCG@5", "hr10": "HR@10", "hr5": "HR@
 
 def chart_svg(experiment: Experiment, chart: Chart, record: Record) -> str | None:
     """The chart of one log as SVG; None where there is nothing to draw."""
-    rows = _rows(experiment, chart, record)
-    if not rows:
+    if chart.along == "calls":
+        panels = frontier_panels(experiment, chart, record)
+    else:
+        panels = _panels(experiment, chart, record)
+    if panels is None:
         return None
-    names = [name for name in chart.names if any(row["name"] == name for row in rows)]
-    panels = _panels(chart, rows, names)
     spec = (
         panels.configure(background="transparent", font=_FONT, padding=4)
         .configure_view(stroke=None)
@@ -71,7 +73,11 @@ def _rows(experiment: Experiment, chart: Chart, record: Record) -> list[dict[str
     return rows
 
 
-def _panels(chart: Chart, rows: list[dict[str, Any]], names: list[str]) -> alt.FacetChart:
+def _panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetChart | None:
+    rows = _rows(experiment, chart, record)
+    if not rows:
+        return None
+    names = [name for name in chart.names if any(row["name"] == name for row in rows)]
     along = list(dict.fromkeys(row["x"] for row in rows))
     x: alt.X
     if chart.along == "gap":
@@ -123,6 +129,8 @@ def _cycled(values: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def alt_text(experiment: Experiment, chart: Chart, record: Record) -> str:
     """The chart in words, for readers who do not see it."""
+    if chart.along == "calls":
+        return frontier_words(chart, record)
     places = []
     for profile in record.profiles:
         for name in chart.names:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from experiments.frontiers import compare
 from experiments.panel import Panel
 from experiments.record import Figure
 from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector
@@ -23,6 +24,7 @@ class Estimates:
     estimates: dict[str, Figure]
     differences: dict[str, Figure]
     ratios: dict[str, Figure]
+    frontiers: dict[str, Figure]
     unequal: int
 
 
@@ -68,7 +70,18 @@ class _Estimation:
             for name, ratio in self.experiment.ratios.items()
             for place in self._places(ratio)
         ]
-        return Estimates(_read(estimates), _read(differences), _read(ratios), self._unequal)
+        curves = [
+            reader
+            for name, frontier in self.experiment.frontiers.items()
+            for reader in compare(name, frontier, self.panel, self._resampler)
+        ]
+        return Estimates(
+            _read(estimates),
+            _read(differences),
+            _read(ratios),
+            {key: figure for reader in curves for key, figure in reader().items()},
+            self._unequal,
+        )
 
     def _all_selectors(self) -> Iterator[Selector]:
         for scores in self.experiment.estimates:

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.selection import MEAN_GAP, METRICS, Selector, gap_order
+from experiments.selection import COUNTS, MEAN_GAP, METRICS, Selector, gap_order
 
 Float = NDArray[np.float64]
+_VALUES = (*METRICS, *COUNTS)
 
 
 class Group(NamedTuple):
@@ -36,7 +37,7 @@ class Panel:
     """
 
     users: int
-    _blocks: dict[Group, dict[int, Float]] = field(default_factory=dict)  # [users, 1 + metrics]
+    _blocks: dict[Group, dict[int, Float]] = field(default_factory=dict)  # [users, 1 + values]
     _means: dict[tuple[Group, tuple[int, ...]], Float] = field(default_factory=dict)
 
     def add(self, profile: str, variant: str, seed: int, scores: pl.DataFrame) -> None:
@@ -46,8 +47,10 @@ class Panel:
         for (scorer, setting, gap, part, loo), rows in parts.items():
             steps = "loo" if loo else "last"
             group = Group(profile, variant, scorer, setting, str(gap), part, steps)
-            block = np.zeros((self.users, 1 + len(METRICS)))
-            block[rows["user"].to_numpy()] = rows.select("n", *METRICS).to_numpy()
+            block = np.zeros((self.users, 1 + len(_VALUES)))
+            there = [name for name in _VALUES if name in rows.columns]
+            places = [0, *(1 + _VALUES.index(name) for name in there)]
+            block[np.ix_(rows["user"].to_numpy(), places)] = rows.select("n", *there).to_numpy()
             self._blocks.setdefault(group, {})[seed] = block
 
     def pool_gaps(self) -> None:
@@ -79,7 +82,7 @@ class Panel:
             blocks = self._blocks[key[0]]
             self._means[key] = np.mean([blocks[seed] for seed in seeds], axis=0)
         mean = self._means[key]
-        return mean[:, 1 + METRICS.index(selector.metric)], mean[:, 0]
+        return mean[:, 1 + _VALUES.index(selector.metric)], mean[:, 0]
 
     def value(self, selector: Selector, seeds: Sequence[int]) -> float | None:
         """The metric over all users; None without a step."""

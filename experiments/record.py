@@ -72,6 +72,7 @@ class Record(BaseModel):
         settings: what all cells agree on.
         variants: settings of each variant over those.
         estimates, differences, ratios: by ``Place.key``.
+        frontiers: by ``experiments.frontiers.key``.
         extras: by "profile/variant", then by name.
     """
 
@@ -91,6 +92,7 @@ class Record(BaseModel):
     estimates: dict[str, Figure] = {}
     differences: dict[str, Figure] = {}
     ratios: dict[str, Figure] = {}
+    frontiers: dict[str, Figure] = {}
     extras: dict[str, dict[str, Extra]] = {}
 
     @property

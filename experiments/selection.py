@@ -9,11 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 PARTS = ("all", "return", "discovery")
 STEPS = ("last", "loo")
 METRICS = ("ndcg10", "ndcg5", "hr10", "hr5")
+COUNTS = ("calls", "served")  # of a request: attempts to refresh, and those that succeeded
 MEAN_GAP = "mean"  # the average over all gaps above 0
 
 Part = Literal["all", "return", "discovery"]
 Steps = Literal["last", "loo"]
-Metric = Literal["ndcg10", "ndcg5", "hr10", "hr5"]
+Metric = Literal["ndcg10", "ndcg5", "hr10", "hr5", "calls", "served"]
 # A gap is a number of events in the scores and in YAML, and text wherever it is a key.
 Gap = Annotated[str, BeforeValidator(str), Field(pattern=r"^(\d+|mean)$")]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from experiments.frontiers import Frontier
 from experiments.gates import Gate
 from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps, Strict
 from experiments.study import STUDY
@@ -36,11 +37,12 @@ class Table(Strict):
         columns: the dimension spread over the columns; "name" is the scorer or quantity.
         together: one table over all logs instead of one for each.
         interval: print intervals beside values.
+        frontier: which one, of a table that shows one.
     """
 
     title: str
     note: str = ""
-    show: Literal["estimates", "differences", "ratios", "extras", "gates", "gate-grid"] = (
+    show: Literal["estimates", "differences", "ratios", "frontier", "extras", "gates", "gate-grid"] = (
         "estimates"
     )
     names: tuple[str, ...] | None = None
@@ -48,6 +50,7 @@ class Table(Strict):
     columns: Dimension = "name"
     together: bool = False
     interval: bool = False
+    frontier: str | None = None
     profiles: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
     settings: tuple[str, ...] | None = None
@@ -60,6 +63,8 @@ class Table(Strict):
     def _one_place_per_dimension(self) -> Table:
         if self.columns in self.rows:
             raise ValueError(f"{self.columns} is in the rows and in the columns")
+        if (self.show == "frontier") != (self.frontier is not None):
+            raise ValueError("name a frontier in a table that shows one, and in no other")
         return self
 
 
@@ -73,7 +78,7 @@ class Chart(Strict):
     """
 
     title: str
-    along: Literal["gap", "variant"] = "gap"
+    along: Literal["gap", "variant", "calls"] = "gap"
     names: tuple[str, ...]
     variants: tuple[str, ...] | None = None
     settings: tuple[str, ...] = ("S1", "S2")
@@ -152,6 +157,7 @@ class Experiment(Strict):
     estimates: tuple[Scores, ...] = (Scores(),)
     differences: dict[str, Difference] = Field(default_factory=dict)
     ratios: dict[str, Ratio] = Field(default_factory=dict)
+    frontiers: dict[str, Frontier] = Field(default_factory=dict)
     extras: tuple[str, ...] = ()
     gates: dict[str, Gate] = Field(default_factory=dict)
     tables: dict[str, Table]
@@ -167,7 +173,9 @@ class Experiment(Strict):
         if bad := [name for name in self.sections if name not in Settings.model_fields]:
             raise ValueError(f"the settings have no section {bad[0]!r}")
         # Names become parts of keys and folders.
-        for name in (*self.variants, *self.differences, *self.ratios, *self.charts):
+        for name in (
+            *self.variants, *self.differences, *self.ratios, *self.frontiers, *self.charts
+        ):  # fmt: skip
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.=-]*", name):
                 raise ValueError(f"{name!r} is no name: letters, digits and . _ = - only")
         self._check_gates()
@@ -185,6 +193,9 @@ class Experiment(Strict):
             seen.append(name)
 
     def _check_scopes(self) -> None:
+        for name, table in self.tables.items():
+            if table.frontier is not None and table.frontier not in self.frontiers:
+                raise ValueError(f"table {name}: no frontier is called {table.frontier!r}")
         scopes: list[tuple[str, Scope | Table]] = [
             *(("estimates", scores) for scores in self.estimates),
             *self.differences.items(),

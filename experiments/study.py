@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import polars as pl
 
 from cloud_service.embedding.base import Embedder
-from experiments.selection import METRICS, PARTS
+from experiments.selection import COUNTS, METRICS, PARTS
 from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
@@ -30,6 +30,8 @@ SCHEMA = pl.Schema(
         **{metric: pl.Float64() for metric in METRICS},
     }
 )
+# Columns that a study may add.
+MORE = pl.Schema({name: pl.Float64() for name in COUNTS})
 KEYS = ("user", "scorer", "setting", "gap", "part", "loo")
 
 
@@ -68,6 +70,12 @@ def find_study(name: str = STUDY) -> Study:
         raise ConfigError(f"nothing computes cells: {name} is not there ({error})") from error
 
 
+def in_schema(scores: pl.DataFrame) -> pl.DataFrame:
+    """SCHEMA's columns, and those of MORE that are there, in order and type."""
+    there = pl.Schema({**SCHEMA, **{k: v for k, v in MORE.items() if k in scores.columns}})
+    return scores.select(list(there)).cast(dict(there))
+
+
 def checked(result: Scored) -> CellResult:
     """The result in SCHEMA's order and types.
 
@@ -77,7 +85,7 @@ def checked(result: Scored) -> CellResult:
     missing = [name for name in SCHEMA if name not in result.scores.columns]
     if missing:
         raise DataError(f"a cell's scores lack {', '.join(missing)}")
-    scores = result.scores.select(list(SCHEMA)).cast(SCHEMA)
+    scores = in_schema(result.scores)
     if scores.is_empty():
         raise DataError("a cell has no scores")
     if scores.null_count().sum_horizontal().item():
@@ -91,7 +99,9 @@ def checked(result: Scored) -> CellResult:
         raise DataError("a cell's scores hold two rows for one user and place")
     # Each metric of a step lies between 0 and 1; rounding of the sums is allowed for.
     impossible = pl.any_horizontal(
-        ~pl.col(metric).is_between(-1e-9, pl.col("n") + 1e-6) for metric in METRICS
+        ~pl.col(name).is_between(-1e-9, pl.col("n") + 1e-6)
+        for name in (*METRICS, *COUNTS)
+        if name in scores.columns
     )
     if scores.filter(impossible | (pl.col("n") < 0)).height:
         raise DataError("a cell's scores hold sums that n steps cannot have")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
 
+from experiments.frontier_tables import frontier_note, frontier_table
 from experiments.gates import Verdict, judge
 from experiments.markdown import NOTHING, markdown, plain, scalar, share, signed
 from experiments.record import Figure, Record
@@ -12,7 +13,14 @@ from experiments.selection import Place, gap_order, read_key
 from experiments.spec import Experiment, Published, Table
 
 _HEADS = {"name": "scorer", "metric": "measure"}
-_METRICS = {"ndcg10": "NDCG@10", "ndcg5": "NDCG@5", "hr10": "HR@10", "hr5": "HR@5"}
+_METRICS = {
+    "ndcg10": "NDCG@10",
+    "ndcg5": "NDCG@5",
+    "hr10": "HR@10",
+    "hr5": "HR@5",
+    "calls": "calls per request",
+    "served": "snapshots per request",
+}
 _PARTS = {"all": "all", "return": "returns", "discovery": "discoveries"}
 _MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NOTHING}
 _STEPS = {"last": "last steps", "loo": "leave-one-out"}
@@ -30,9 +38,11 @@ def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) 
         text = _gate_grid(experiment, records)
     elif table.show == "extras":
         text = _extras(table, records)
+    elif table.show == "frontier":
+        text = frontier_table(experiment, table, records)
     else:
         text = _pivot(experiment, table, records)
-    note = f"\n{_caption(table, records)}\n" if text else "Not run yet.\n"
+    note = f"\n{_caption(experiment, table, records)}\n" if text else "Not run yet.\n"
     return text + note
 
 
@@ -196,8 +206,10 @@ def _steps(steps: str, records: Sequence[Record]) -> str:
     return "last steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
 
 
-def _caption(table: Table, records: Sequence[Record]) -> str:
+def _caption(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
     """What a reader must know that the rows do not say."""
+    if table.show == "frontier":
+        return " ".join(text for text in (frontier_note(experiment, table), table.note) if text)
     said = {*table.rows, table.columns}
     facts = []
     if table.show not in ("gates", "gate-grid", "extras"):

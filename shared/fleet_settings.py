@@ -10,7 +10,15 @@ from pydantic import Field, SecretStr
 from shared.settings_section import Section
 
 # Refresh policies that are held to a share of the requests.
-BUDGETED = ("random", "drift", "reliability", "inconsistency", "expected-gain")
+BUDGETED = (
+    "random",
+    "drift",
+    "reliability",
+    "inconsistency",
+    "expected-gain",
+    "accumulated-drift",
+    "accumulated-gain",
+)
 
 
 class LinkSettings(Section):
@@ -41,13 +49,16 @@ class DeviceSettings(Section):
         "reliability",
         "inconsistency",
         "expected-gain",
+        "accumulated-drift",
+        "accumulated-gain",
     ] = Field(
         default="every-k",
         description="when a device asks the cloud: by count (every-k: see k), by age "
         "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "
         "those where the user drifted most, the snapshot's estimated reliability is lowest, the "
         "device's ranking is most inconsistent with the cloud's, or a model in the bundle expects "
-        "a fresh snapshot to gain most (expected-gain)",
+        "a fresh snapshot to gain most (expected-gain), or where drift or expected gain, added up "
+        "since the last attempt, are most (accumulated-drift, accumulated-gain)",
     )
     k: int = Field(default=5, ge=1, description="every-k: refresh after every k requests")
     ttl_s: float = Field(
@@ -60,8 +71,8 @@ class DeviceSettings(Section):
         default=0.2,
         gt=0,
         le=1,
-        description="random, drift, reliability, inconsistency, expected-gain: share of the "
-        "requests that may ask the cloud",
+        description="random, drift, reliability, inconsistency, expected-gain, accumulated-drift, "
+        "accumulated-gain: share of the requests that may ask the cloud",
     )
     budget_scope: Literal["device", "fleet"] = Field(
         default="device",

@@ -30,6 +30,7 @@ from shared.fleet_settings import (
     LinkSettings,
     ReplaySettings,
 )
+from shared.frontier_settings import FrontierSettings
 from shared.generative_settings import GenerativeSettings
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.paths import default_cache_dir
@@ -49,6 +50,7 @@ __all__ = [
     "DashboardSettings",
     "DeviceSettings",
     "EmbedderSettings",
+    "FrontierSettings",
     "GenerativeSettings",
     "LinkSettings",
     "LogSettings",
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     replay: ReplaySettings = ReplaySettings()
     paper: PaperSettings = PaperSettings()
     cost: CostSettings = CostSettings()
+    frontier: FrontierSettings = FrontierSettings()
     dashboard: DashboardSettings = DashboardSettings()
 
     @field_validator("profile", mode="before")

@@ -1,0 +1,112 @@
+"""The chart of a frontier: NDCG@10 against realised calls per request, one panel per family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from experiments.record import Figure, Record
+from experiments.selection import read_key
+from experiments.spec import Chart, Experiment
+
+ALONE = "alone"  # the scorer without any cloud: a level, not a curve
+BOUND = "oracle"  # scorers that begin so are dashed: nobody can run them
+COLOURS = (
+    "#848d97", "#2f81f7", "#d9730d", "#2da44e", "#a371f7", "#e5534b", "#1b9aaa", "#b8860b",
+    "#bf3989", "#57ab5a", "#6e7781", "#0969da",
+)  # fmt: skip
+_WIDTH, _HEIGHT = 330, 250
+
+
+def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetChart | None:
+    """Lines for ``chart.names``, a band around the first; None where there is nothing to draw."""
+    rows = _rows(chart, record)
+    lines = [row for row in rows if row["calls"] > 0 and row["name"] != ALONE]
+    if not lines:
+        return None
+    names = [name for name in chart.names if any(row["name"] == name for row in rows)]
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    colour = alt.Color(
+        "name:N", title=None, sort=names, scale=alt.Scale(domain=names, range=colours),
+        legend=alt.Legend(columns=4, symbolType="stroke", symbolStrokeWidth=3),
+    )  # fmt: skip
+    dash = alt.condition(
+        f"indexof(datum.name, '{BOUND}') == 0", alt.value([5, 4]), alt.value([1, 0])
+    )
+    scale = alt.Scale(type="log", domain=[0.01, 1.0], clamp=True)
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0]
+    x = alt.X(
+        "calls:Q", title="cloud calls per request, realised", scale=scale,
+        axis=alt.Axis(values=ticks, format="~%", grid=False),
+    )  # fmt: skip
+    y = alt.Y("value:Q", title="NDCG@10", scale=alt.Scale(zero=False, nice=True))
+    base = alt.Chart().encode(x=x, color=colour)
+    curves = base.transform_filter(f"datum.calls > 0 && datum.name != '{ALONE}'")
+    first = chart.names[0]
+    band = curves.transform_filter(f"datum.name == '{first}'").mark_area(opacity=0.14)
+    band = band.encode(y=alt.Y("low:Q", title="NDCG@10"), y2="high:Q")
+    line = curves.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash, order="calls:Q")
+    points = curves.mark_point(filled=True, size=22, opacity=1).encode(y=y)
+    level = (
+        alt.Chart()
+        .transform_filter(f"datum.name == '{ALONE}'")
+        .mark_rule(strokeWidth=1.5, strokeDash=[2, 2])
+        .encode(y=y, color=colour)
+    )
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    panels: alt.FacetChart = (
+        alt.layer(band, line, points, level)
+        .properties(width=_WIDTH, height=_HEIGHT)
+        .facet(
+            facet=alt.Facet("panel:N", title=None, sort=order),
+            columns=max(1, len(chart.settings)),
+            data=alt.Data(values=rows),
+        )
+        .resolve_scale(y="independent")
+    )
+    return panels
+
+
+def frontier_words(chart: Chart, record: Record) -> str:
+    """The chart in words: what each line reaches at the budget nearest to 10 %."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in _rows(chart, record):
+        place = (row["panel"], row["name"])
+        if place not in best or abs(row["calls"] - 0.1) < abs(best[place]["calls"] - 0.1):
+            best[place] = row
+    parts = [
+        f"{panel} {name} {row['value']:.4f} at {100 * row['calls']:.1f} %"
+        for (panel, name), row in best.items()
+    ]
+    return f"{chart.title}, {record.log}; NDCG@10 near 10 % calls: " + ", ".join(parts)
+
+
+def _rows(chart: Chart, record: Record) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str, str, str], dict[str, Figure]] = {}
+    for key, figure in record.estimates.items():
+        at = read_key(key)
+        if (at["part"], at["steps"]) == (chart.part, chart.steps) and at["name"] in chart.names:
+            place = (at["profile"], at["variant"], at["setting"], at["name"])
+            found.setdefault(place, {})[at["metric"]] = figure
+    rows = []
+    for (profile, _, setting, name), by in found.items():
+        family, _, _ = setting.rpartition("-")
+        if family not in chart.settings or chart.metric not in by or "calls" not in by:
+            continue
+        figure, calls = by[chart.metric], by["calls"].value
+        rows.append(
+            {
+                "name": name,
+                "panel": f"{profile}, {family}",
+                "family": family,
+                "calls": 0.0 if calls is None else round(calls, 5),
+                "value": figure.value,
+                "low": figure.low,
+                "high": figure.high,
+            }
+        )
+    rows.sort(key=lambda row: (record.profiles.index(row["panel"].partition(",")[0]),
+                               chart.settings.index(row["family"]), chart.names.index(row["name"]),
+                               row["calls"]))  # fmt: skip
+    return rows

@@ -1,0 +1,1 @@
+"""The frontier between cloud calls and ranking quality: what each refresh policy buys."""

@@ -1,0 +1,102 @@
+"""Refresh policies, as they run on devices, over evidence: who asks when, and what is then held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.cues import CUES
+from device_runtime.refresh import RefreshPolicy, RefreshState
+from training.frontier.evidence import Evidence
+from training.frontier.windows import Windows
+
+DRIFT, OMEGA = CUES.index("drift"), CUES.index("omega")
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What came of a policy; request 0 of every window is where the free first snapshot is from.
+
+    Attributes:
+        held: [U, T] int64 the request whose moment the snapshot that answered j is of.
+        asked: [U, T] bool attempts after request j.
+        served: [U, T] bool attempts that brought a snapshot: it answers from request j + 1 on.
+    """
+
+    held: NDArray[np.int64]
+    asked: NDArray[np.bool_]
+    served: NDArray[np.bool_]
+
+    def outcome(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[U, T - 1] of a matrix [U, T, T] what the requests after the first one met."""
+        users = np.arange(len(matrix))[:, None]
+        return matrix[users, np.arange(1, matrix.shape[1]), self.held[:, 1:]]
+
+
+def drive(
+    policies: Sequence[RefreshPolicy],
+    evidence: Evidence,
+    windows: Windows,
+    up: NDArray[np.bool_] | None = None,
+) -> Course:
+    """Let every device make its requests, all of them interleaved as in the log.
+
+    A refresh takes effect at the next request, as in the fleet. A policy is shown what its device
+    knows at that moment and nothing of later ones.
+
+    Args:
+        policies: [U] each user's own.
+        up: [U, T] whether the cloud answers an attempt after request j; None: always.
+    """
+    users, length = evidence.alone.shape
+    devices = [_Device(policy) for policy in policies]
+    held = np.zeros((users, length), dtype=np.int64)
+    asked, served = np.zeros_like(held, dtype=np.bool_), np.zeros_like(held, dtype=np.bool_)
+    time = windows.time_s.tolist()
+    for place in windows.order.tolist():
+        user, now = divmod(place, length)
+        if now == 0:
+            continue
+        device = devices[user]
+        held[user, now] = device.held
+        if device.policy.wants_refresh(_state(evidence, time[user], user, now, device)):
+            asked[user, now] = True
+            device.attempted = now
+            if up is None or up[user, now]:
+                served[user, now] = True
+                device.held = now
+    return Course(held, asked, served)
+
+
+@dataclass
+class _Device:
+    """Held is the request its snapshot is of; attempted the last one after which it asked."""
+
+    policy: RefreshPolicy
+    held: int = 0
+    attempted: int = 0
+
+
+def _state(
+    evidence: Evidence, time: list[float], user: int, now: int, device: _Device
+) -> RefreshState:
+    at = (user, now, device.held)
+    cues = evidence.cues[at]
+    r = float(evidence.r[at])
+    return RefreshState(
+        requests_since_attempt=now - device.attempted,
+        has_snapshot=True,
+        in_flight=False,
+        delta=now - device.held,
+        omega=float(cues[OMEGA]),
+        drift=float(cues[DRIFT]),
+        r=r,
+        age_s=time[now] - time[device.held],
+        since_attempt_s=time[now] - time[device.attempted],
+        inconsistency=float(evidence.inconsistency[at]),
+        alpha=1.0 - r,
+        cues=cues,
+    )
