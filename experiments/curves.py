@@ -54,7 +54,8 @@ class Curves:
     def area(self) -> Float:
         """[D] mean quality over a logarithmic axis of calls from LEAST to MOST."""
         values = [np.interp(_GRID, x, y) for x, y in zip(self.calls, self.quality, strict=True)]
-        return np.trapezoid(values, np.linspace(0.0, 1.0, len(_GRID)), axis=1)
+        area: Float = np.trapezoid(values, np.linspace(0.0, 1.0, len(_GRID)), axis=1)
+        return area
 
 
 def _first(calls: Float, quality: Float, level: float) -> float:

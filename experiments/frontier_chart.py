@@ -89,7 +89,7 @@ def _rows(chart: Chart, record: Record) -> list[dict[str, Any]]:
         if (at["part"], at["steps"]) == (chart.part, chart.steps) and at["name"] in chart.names:
             place = (at["profile"], at["variant"], at["setting"], at["name"])
             found.setdefault(place, {})[at["metric"]] = figure
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (profile, _, setting, name), by in found.items():
         family, _, _ = setting.rpartition("-")
         if family not in chart.settings or chart.metric not in by or "calls" not in by:
@@ -106,7 +106,14 @@ def _rows(chart: Chart, record: Record) -> list[dict[str, Any]]:
                 "high": figure.high,
             }
         )
-    rows.sort(key=lambda row: (record.profiles.index(row["panel"].partition(",")[0]),
-                               chart.settings.index(row["family"]), chart.names.index(row["name"]),
-                               row["calls"]))  # fmt: skip
-    return rows
+    return sorted(rows, key=lambda row: _place(chart, record, row))
+
+
+def _place(chart: Chart, record: Record, row: dict[str, Any]) -> tuple[int, int, int, float]:
+    profile = record.profiles.index(row["panel"].partition(",")[0])
+    return (
+        profile,
+        chart.settings.index(row["family"]),
+        chart.names.index(row["name"]),
+        row["calls"],
+    )

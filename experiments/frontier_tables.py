@@ -54,7 +54,9 @@ def _figures(record: Record, place: tuple[str, str, str, str]) -> dict[str, Figu
 
 def _scorers(record: Record, profile: str, variant: str, frontier: str) -> list[str]:
     start = key(profile, variant, frontier, "", "").removesuffix("/").removesuffix("/") + "/"
-    names = (k.removeprefix(start).partition("/")[0] for k in record.frontiers if k.startswith(start))
+    names = (
+        k.removeprefix(start).partition("/")[0] for k in record.frontiers if k.startswith(start)
+    )
     return list(dict.fromkeys(names))
 
 

@@ -135,10 +135,9 @@ def _points(
     found: dict[str, list[Selector]] = {}
     for group in panel.groups():
         here = (group.profile, group.variant) == (profile, variant)
-        if here and group.part == "all" and group.steps == "last":
-            if pattern.fullmatch(group.setting):
-                selector = Selector(**group._asdict())
-                found.setdefault(group.scorer, []).append(selector)
+        counts = group.part == "all" and group.steps == "last"
+        if here and counts and pattern.fullmatch(group.setting):
+            found.setdefault(group.scorer, []).append(Selector(**group._asdict()))
     return {name: _registered(panel, resampler, name, all_) for name, all_ in found.items()}
 
 

@@ -49,8 +49,9 @@ class Panel:
             group = Group(profile, variant, scorer, setting, str(gap), part, steps)
             block = np.zeros((self.users, 1 + len(_VALUES)))
             there = [name for name in _VALUES if name in rows.columns]
-            places = [0, *(1 + _VALUES.index(name) for name in there)]
-            block[np.ix_(rows["user"].to_numpy(), places)] = rows.select("n", *there).to_numpy()
+            places = np.array([0, *(1 + _VALUES.index(name) for name in there)])
+            users = rows["user"].to_numpy()
+            block[users[:, None], places] = rows.select("n", *there).to_numpy()
             self._blocks.setdefault(group, {})[seed] = block
 
     def pool_gaps(self) -> None:

@@ -42,9 +42,9 @@ class Table(Strict):
 
     title: str
     note: str = ""
-    show: Literal["estimates", "differences", "ratios", "frontier", "extras", "gates", "gate-grid"] = (
-        "estimates"
-    )
+    show: Literal[
+        "estimates", "differences", "ratios", "frontier", "extras", "gates", "gate-grid"
+    ] = "estimates"
     names: tuple[str, ...] | None = None
     rows: tuple[Dimension, ...] = ("profile", "setting", "gap")
     columns: Dimension = "name"

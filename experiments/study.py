@@ -72,8 +72,8 @@ def find_study(name: str = STUDY) -> Study:
 
 def in_schema(scores: pl.DataFrame) -> pl.DataFrame:
     """SCHEMA's columns, and those of MORE that are there, in order and type."""
-    there = pl.Schema({**SCHEMA, **{k: v for k, v in MORE.items() if k in scores.columns}})
-    return scores.select(list(there)).cast(dict(there))
+    there = pl.Schema([*SCHEMA.items(), *((k, v) for k, v in MORE.items() if k in scores.columns)])
+    return scores.select(list(there)).cast(there)
 
 
 def checked(result: Scored) -> CellResult:

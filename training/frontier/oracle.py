@@ -1,4 +1,4 @@
-"""Upper bounds: the best refreshes for those who know every outcome in advance, targets included."""
+"""Upper bounds: the best refreshes for those who know every outcome in advance."""
 
 from __future__ import annotations
 

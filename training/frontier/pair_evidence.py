@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def _chunks(pairs: Pairs) -> Iterator[Pairs]:
     bounds = [*first[::ROWS].tolist(), len(pairs)]
     if len(requests) and np.any(np.diff(pairs.fresh) < 0):
         raise ValueError("pairs must be sorted by request")
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         yield pairs[np.arange(start, stop)]
 
 

@@ -73,7 +73,9 @@ async def run_cell(
         trained = await run.all()
         learned = (await learn_refreshes(run, trained)).knowledge
         texts = _texts(run, windows)
-        evidence = await store.run("evidence", _key(run), lambda: _build(run, trained, windows), FORM)
+        evidence = await store.run(
+            "evidence", _key(run), lambda: _build(run, trained, windows), FORM
+        )
         contest = Contest(
             evidence=evidence,
             windows=windows,
@@ -159,8 +161,10 @@ def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
     with progress.task("driving policies") as task:
         for outages in (False, True):
             for entry in contest.entries(up if outages else None):
-                for mode in MODES:  # no policy decides by what calibration makes of the answer
-                    frames.append(score_rows(entry, users, evidence, mode, outages=outages))
+                # No policy decides by what calibration makes of the answer.
+                frames += [
+                    score_rows(entry, users, evidence, mode, outages=outages) for mode in MODES
+                ]
                 task.advance(note=f"{entry.name} at {entry.budget:.0%}")
         for mode, calibrated in MODES.items():
             for entry in contest.bounds(calibrated=calibrated):

@@ -1,0 +1,105 @@
+"""A whole cell of the frontier, small: trained, judged, driven, and found again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from experiments.study import checked
+from shared.errors import DataError
+from shared.progress import NullProgress
+from shared.settings import Settings, load_settings
+from tests.support.logs import drifting_log
+from training.frontier.study import Cell, run_cell
+
+USERS, STEPS = 10, 12
+LOG = drifting_log(users=16, events=40)
+
+
+def settings_for(folder: Path, **frontier: object) -> Settings:
+    return load_settings(
+        work_dir=folder / "runs",
+        cache=folder / "cache",
+        profile={"window": 8},
+        embedder={"backend": "hashing", "model": "hashing-32", "batch_size": 16},
+        cloud={"candidates": 10},
+        training={
+            "dim": 16, "layers": 1, "epochs": 1, "restart_epochs": 1, "test_steps": STEPS,
+            "validation_steps": 2, "calibration_steps": 3, "abstracts_per_user": 6,
+            "semantic_epochs": 2, "calibration_epochs": 2, "top_l": 5, "threads": 1,
+        },
+        frontier={"steps": STEPS, "users": USERS, "history": 10, "budgets": (0.1, 0.5, 1.0),
+                  "intervals": (3,)} | frontier,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
+    settings = settings_for(tmp_path_factory.mktemp("frontier"))
+    return asyncio.run(run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress()))
+
+
+def rate(cell: Cell, scorer: str, setting: str, column: str = "calls") -> float:
+    rows = cell.scores.filter((pl.col("scorer") == scorer) & (pl.col("setting") == setting))
+    return float(rows[column].sum() / rows["n"].sum())
+
+
+def test_every_policy_is_scored_as_experiments_want_it(cell: Cell) -> None:
+    scores = checked(cell).scores
+    assert scores["n"].unique().to_list() == [STEPS - 1]
+    assert scores["user"].n_unique() == USERS
+    named = set(scores["scorer"])
+    assert {"every-k", "time-to-live", "drift", "drift-fleet", "accumulated-gain-fleet"} <= named
+    assert {"never", "always", "alone", "oracle", "oracle-fleet"} <= named
+    assert {s.rpartition("-")[0] for s in scores["setting"]} == {
+        "plain", "calibrated", "plain-outages", "calibrated-outages",
+    }  # fmt: skip
+    assert cell.extras["tokens_per_call"] > 10
+
+
+def test_realised_calls_are_those_of_the_policy(cell: Cell) -> None:
+    assert rate(cell, "always", "plain-100") == 1.0
+    assert rate(cell, "never", "plain-000") == 0.0
+    # Of the requests 1 .. 11, every third asks: 3, 6 and 9.
+    assert rate(cell, "every-k", "plain-033") == pytest.approx(3 / 11)
+    assert rate(cell, "every-k", "calibrated-010") == pytest.approx(1 / 11)
+    assert rate(cell, "random-fleet", "plain-050") == pytest.approx(0.5, abs=0.06)
+
+
+def test_outages_refuse_some_of_what_is_asked(cell: Cell) -> None:
+    asked, served = (rate(cell, "always", "plain-outages-100", c) for c in ("calls", "served"))
+    assert asked == 1.0
+    assert 0.4 < served < 0.95
+
+
+def test_nobody_beats_the_oracle_at_its_calls(cell: Cell) -> None:
+    for mode in ("plain", "calibrated"):
+        most = rate(cell, "oracle-fleet", f"{mode}-100", "ndcg10")
+        for scorer in ("every-k", "always", "drift-fleet"):
+            assert rate(cell, scorer, f"{mode}-100", "ndcg10") <= most + 1e-9
+
+
+async def test_a_second_run_reuses_the_evidence(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    first = await run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress())
+    kept = list((tmp_path / "runs" / "stages").glob("evidence-*/stage.json"))
+    assert len(kept) == 1
+    before = kept[0].stat().st_mtime_ns
+    other = settings_for(tmp_path, budgets=(0.2,))
+    again = await run_cell(other, LOG, HashingEmbedder(32), progress=NullProgress())
+    assert kept[0].stat().st_mtime_ns == before
+    never = pl.col("scorer") == "never"
+    columns = ["user", "setting", "ndcg10"]
+    assert first.scores.filter(never)[columns].equals(again.scores.filter(never)[columns])
+
+
+async def test_a_window_no_user_fills_is_refused(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, steps=STEPS + 1)
+    with pytest.raises(DataError, match="frontier.steps"):
+        await run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress())
+    assert not np.any(list((tmp_path / "runs").glob("stages/*")))
