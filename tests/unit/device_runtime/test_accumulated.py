@@ -1,0 +1,33 @@
+"""Scores that add up over the requests a snapshot has answered."""
+
+from __future__ import annotations
+
+import math
+
+from device_runtime.accumulated import Accumulated
+from device_runtime.refresh import RefreshState
+from device_runtime.refresh_budget import drift_score
+
+
+def state(since_attempt: int, drift: float) -> RefreshState:
+    return RefreshState(since_attempt, True, False, since_attempt, 0.0, drift, 0.5)
+
+
+def test_scores_add_up_until_the_next_attempt() -> None:
+    score = Accumulated(drift_score)
+    assert [score(state(n, 0.5)) for n in (1, 2, 3)] == [0.5, 1.0, 1.5]
+    assert score(state(1, 0.25)) == 0.25  # an attempt came in between
+
+
+def test_an_unknown_score_counts_for_nothing() -> None:
+    score = Accumulated(drift_score)
+    assert score(state(1, 2.0)) == 2.0
+    assert score(state(2, math.nan)) == 2.0
+    assert score(state(3, 1.0)) == 3.0
+
+
+def test_a_refused_attempt_begins_anew() -> None:
+    score = Accumulated(drift_score)
+    score(state(1, 4.0))
+    # The snapshot is as old as before, the attempt is not.
+    assert score(RefreshState(1, True, False, 9, 0.0, 4.0, 0.5)) == 4.0
