@@ -100,6 +100,6 @@ async def test_a_second_run_reuses_the_evidence(tmp_path: Path) -> None:
 
 async def test_a_window_no_user_fills_is_refused(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, steps=STEPS + 1)
-    with pytest.raises(DataError, match="frontier.steps"):
+    with pytest.raises(DataError, match=r"frontier\.steps"):
         await run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress())
     assert not np.any(list((tmp_path / "runs").glob("stages/*")))
