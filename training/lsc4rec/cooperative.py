@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,7 +64,7 @@ class Cooperative:
 def augmented(
     items: NDArray[np.integer],
     target: NDArray[np.integer],
-    tokens: ItemTokens,
+    alike: Sequence[NDArray[np.integer]],
     similar: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
@@ -71,11 +72,12 @@ def augmented(
 
     Args:
         items: [R, n] the cloud's lists. target: [R].
-        similar: at most so many items that differ from one of the list in their last code alone.
+        alike: of every item in the catalogue, those that differ from it in their last code alone.
+        similar: at most so many of them are added.
     """
     found = np.full((len(items), items.shape[1] + similar + 1), -1, dtype=np.int64)
     for place, row in enumerate(items):
-        others = np.concatenate([np.empty(0, np.int64), *tokens.similar(row)]) if similar else row
+        others = np.concatenate([alike[item] for item in row]) if similar else row
         new = np.setdiff1d(others, np.append(row, target[place]))
         new = rng.permutation(new)[:similar]
         listed = row[row != target[place]]
@@ -109,6 +111,7 @@ def cooperate(
     )
     rng = np.random.default_rng(seed)
     windows = windows_of(srm, training)
+    alike = tokens.similar(np.arange(len(tokens)))
     allowed = validation.allowed(validation_lists.items, exclude_seen=options.exclude_seen)
     epochs: list[CooperativeEpoch] = []
     best, best_state = -math.inf, (srm.model.state_dict(), srm.table.state_dict())
@@ -119,7 +122,7 @@ def cooperate(
     ):
         for _ in range(options.epochs):
             started, total = time.perf_counter(), 0.0
-            drawn = augmented(lists.items, training.target, tokens, options.similar, rng)
+            drawn = augmented(lists.items, training.target, alike, options.similar, rng)
             candidates = torch.from_numpy(drawn)
             srm.model.train()
             for index in equal_lengths(windows.length, options.batch, rng):

@@ -76,7 +76,7 @@ def test_sums_per_user_follow_the_form_of_a_study() -> None:
 
 def test_lists_are_augmented_with_what_the_cloud_confuses_and_the_target() -> None:
     codes = np.array([[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [2, 0]], np.int32)
-    tokens = ItemTokens(codes, (3, 3))
+    tokens = ItemTokens(codes, (3, 3)).similar(np.arange(6))
     items, target = np.array([[0, 5], [3, 1]]), np.array([4, 3])
     found = augmented(items, target, tokens, 3, np.random.default_rng(0))
     assert found.shape == (2, 6)
