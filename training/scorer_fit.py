@@ -29,7 +29,7 @@ from training.item_table import ItemTable
 
 ROWS_PER_BATCH = 64
 ITEMS_PER_BATCH = 1024
-VALIDATION_ROWS = 1024
+VALIDATION_ROWS = 512
 
 
 class ScorerOptions(BaseModel):
@@ -78,7 +78,7 @@ def train_scorer(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> TrainedScorer:
-    """Fit the scorer; keep the epoch with the best NDCG@10 of at most 1,024 validation targets.
+    """Fit the scorer; keep the epoch with the best NDCG@10 of at most 512 validation targets.
 
     Args:
         events: the whole log; events from ``test_start`` on are cut away before anything else.

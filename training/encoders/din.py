@@ -68,9 +68,11 @@ class DIN(CandidateScorer):
     def weights(self, history: Tensor, candidates: Tensor) -> Tensor:
         """What each event counts for each candidate, [B, C, L]."""
         scaled = history[:, None] * self.of_both[:, None]  # [B, h, L, d]
-        both = scaled @ candidates.transpose(1, 2)[:, None]  # [B, h, L, C]
+        both = scaled.flatten(1, 2) @ candidates.transpose(1, 2)  # one product per request
+        both = torch.unflatten(both, 1, (scaled.shape[1], -1))  # [B, h, L, C]
         of_event = self.of_event(history).transpose(1, 2)[..., None]
         of_candidate = self.of_candidate(candidates).transpose(1, 2)[:, :, None]
         units = self.activation(both + of_event + of_candidate)
-        weights: Tensor = self.weigh(units.movedim(1, -1))[..., 0].transpose(1, 2)
-        return weights
+        weights = self.weigh.weight @ units.flatten(2) + self.weigh.bias  # [B, 1, L * C]
+        by_event = torch.unflatten(weights[:, 0], 1, units.shape[2:])
+        return by_event.transpose(1, 2)

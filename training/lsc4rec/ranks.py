@@ -40,6 +40,14 @@ def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:
     }
 
 
+def sample(asked: Asked, count: int) -> Asked:
+    """At most ``count`` of the requests, drawn once."""
+    if len(asked) <= count:
+        return asked
+    rows = np.sort(np.random.default_rng(0).choice(len(asked), count, replace=False))
+    return Asked(asked.events, asked.user[rows], asked.step[rows])
+
+
 class Sums:
     """Collects metrics [R] by setting, gap and scorer; the requests are the same throughout."""
 

@@ -11,7 +11,7 @@ under ``full`` with a gap. Scorers:
   cloud's lists), adaptive (re-trained on the device), both;
 - ``lsc4rec-T``: the same, fused with the cloud's scores (eqs. 8-10); ``lsc4rec``: with the T that
   validation chose; ``raw``: that one without normalisation;
-- ``srm``: the independent SRM over the whole catalogue;
+- ``srm``: the independent SRM over the whole catalogue (DIN on a sample of users);
 - ``random``, ``inconsistency``, ``inconsistency-held-out`` (threshold from validation requests
   instead of training ones) and ``oracle``: which requests ask. Random ones ask as often as
   inconsistency really did, in expectation.
@@ -38,11 +38,13 @@ from training.lsc4rec.cooperative import Cooperative
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
 from training.lsc4rec.lists import Listed, candidate_lists
-from training.lsc4rec.ranks import Sums, metrics_of
+from training.lsc4rec.ranks import Sums, metrics_of, sample
 from training.lsc4rec.reranking import Choice, Place, Reranker, choose, scores_of, unnormalised
-from training.lsc4rec.srm import full_ranks, list_scores
+from training.lsc4rec.srm import ScorerSrm, full_ranks, list_scores
 from training.pipeline import TrainingRun
 from training.stages import StageStore
+
+SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class _Study:
         others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]
         self.places: tuple[Place, ...] = (first, *others)
         self.sums = Sums(listed.test)
+        self.sampled: Sums | None = None
         self.extras: dict[str, float] = {}
 
     def cell(self, progress: Progress) -> Cell:
@@ -109,7 +112,8 @@ class _Study:
             task.advance()
         self._requests(choice, collaborative)
         self._costs()
-        return Cell(self.sums.frame(), self.extras)
+        frames = [sums.frame() for sums in (self.sums, self.sampled) if sums is not None]
+        return Cell(pl.concat(frames), self.extras)
 
     def _lists(self, place: Place, choice: Choice) -> NDArray[np.float64]:
         """Adds every scorer at one place; ranks [R] of the chosen collaboration."""
@@ -136,9 +140,13 @@ class _Study:
 
     def _full(self) -> None:
         asked, exclude = self.listed.test, self.exclude
+        some, sums = asked, self.sums
+        if isinstance(self.device.srm, ScorerSrm):
+            some = sample(asked, SCORER_USERS)
+            sums = self.sampled = Sums(some)
         for gap in (0, self.chosen.lateness):
-            ranks = full_ranks(self.device.srm, asked, exclude_seen=exclude, gap=gap)
-            self.sums.add("full", gap, "srm", metrics_of(ranks))
+            ranks = full_ranks(self.device.srm, some, exclude_seen=exclude, gap=gap)
+            sums.add("full", gap, "srm", metrics_of(ranks))
         popular = full_popularity_ranks(asked, self.run.popularity(), exclude_seen=exclude)
         self.sums.add("full", 0, "popularity", metrics_of(popular))
         if not exclude:

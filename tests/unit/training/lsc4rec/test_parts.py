@@ -15,7 +15,7 @@ from training.lsc4rec import requesting
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.lists import Lists
-from training.lsc4rec.ranks import Sums, list_ranks, metrics_of
+from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
 from training.pipeline import events_of
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)
@@ -41,7 +41,12 @@ def test_samples_are_drawn_once_and_short_histories_keep_two_events() -> None:
     first, again = (asking.requests_of_validation(EVENTS, SPLIT, few) for _ in range(2))
     assert len(first) == 3
     np.testing.assert_array_equal(first.user, again.user)
-    assert len(asking.requests_of_test(EVENTS, SPLIT, 1).known_at(6)[0]) == 2
+    test = asking.requests_of_test(EVENTS, SPLIT, 1)
+    assert len(test.known_at(6)[0]) == 2
+    some = sample(test, 4)
+    assert len(some) == 4
+    assert some.user.tolist() == sample(test, 4).user.tolist()
+    assert sample(test, 6) is test
 
 
 def test_seen_items_may_not_be_recommended_unless_users_return() -> None:

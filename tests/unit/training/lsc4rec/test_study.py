@@ -166,6 +166,8 @@ def test_din_re_ranks_but_is_not_adapted(folder: Path) -> None:
     scorers = set(found.scores["scorer"])
     assert {"rerank-cooperative", "lsc4rec-cooperative", "srm"} <= scorers
     assert not any("adaptive" in name or "both" in name for name in scorers)
+    full = total(found, "full", 2, "srm")
+    assert full.height == 16
     again = cell(folder, returns=False, srm="din")
     assert again.scores.equals(found.scores)
 
