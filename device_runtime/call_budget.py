@@ -88,7 +88,7 @@ class CallBudget:
         Little at first: of ten requests at a share of .1 one is to ask, give or take not three.
         """
         earned = self._share * self._requests
-        return max(min(SLACK, EARLY_SLACK + earned), self._tolerance * earned)
+        return max(min(SLACK, EARLY_SLACK + earned / 4.0), self._tolerance * earned)
 
     def _rank(self, score: float) -> float:
         """In [0, 1]: share of the latest scores below this one, which then joins them."""

@@ -177,6 +177,7 @@ def _evidence(
         window=profile.window,
         top_l=settings.training.top_l,
         unite_history=profile.unite_history,
+        whole_history=profile.retain != "window",
         whole_table=profile.table != "none" and profile.local_candidates > 0,
         exclude_seen=run.policy == "exclude",
     )
