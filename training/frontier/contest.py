@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from shared.call_rates import CallRates
 from shared.fleet_settings import BUDGETED, DeviceSettings
 from shared.frontier_settings import FrontierSettings
 from shared.metrics import ndcg
-from training.frontier.drive import Course, drive
+from training.frontier.drive import Course, Shown, drive
 from training.frontier.evidence import Evidence
 from training.frontier.oracle import best_of_fleet, best_with_calls
 from training.frontier.windows import Windows
@@ -97,6 +98,10 @@ class Contest:
             calls = int(budget * users * (length - 1))
             yield Entry("oracle" + FLEET, budget, best_of_fleet(values, calls))
 
+    @cached_property
+    def _shown(self) -> Shown:
+        return Shown.of(self.evidence)
+
     def _entry(
         self, name: str, budget: float, settings: DeviceSettings, up: NDArray[np.bool_] | None
     ) -> Entry:
@@ -114,4 +119,4 @@ class Contest:
             )
             for user in range(users)
         ]
-        return Entry(name, budget, drive(policies, self.evidence, self.windows, up))
+        return Entry(name, budget, drive(policies, self._shown, self.windows, up))
