@@ -32,8 +32,13 @@ class Shown:
     @staticmethod
     def of(evidence: Evidence) -> Shown:
         cues = evidence.cues
-        columns = (evidence.r, evidence.inconsistency, cues[..., OMEGA], cues[..., DRIFT])
-        return Shown(*(c.ravel().tolist() for c in columns), cues.reshape(-1, cues.shape[-1]))
+        return Shown(
+            r=evidence.r.ravel().tolist(),
+            inconsistency=evidence.inconsistency.ravel().tolist(),
+            omega=cues[..., OMEGA].ravel().tolist(),
+            drift=cues[..., DRIFT].ravel().tolist(),
+            cues=cues.reshape(-1, cues.shape[-1]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
