@@ -17,6 +17,7 @@ from shared.frontier_settings import FrontierSettings
 from shared.metrics import ndcg
 from training.frontier.drive import Course, Shown, drive
 from training.frontier.evidence import Evidence
+from training.frontier.interleaving import interleaved
 from training.frontier.oracle import best_of_fleet, best_with_calls
 from training.frontier.windows import Windows
 
@@ -102,6 +103,10 @@ class Contest:
     def _shown(self) -> Shown:
         return Shown.of(self.evidence)
 
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return interleaved(self.windows, self.settings.align)
+
     def _entry(
         self, name: str, budget: float, settings: DeviceSettings, up: NDArray[np.bool_] | None
     ) -> Entry:
@@ -119,4 +124,4 @@ class Contest:
             )
             for user in range(users)
         ]
-        return Entry(name, budget, drive(policies, self._shown, self.windows, up))
+        return Entry(name, budget, drive(policies, self._shown, self.windows, self._order, up))

@@ -65,15 +65,17 @@ def drive(
     policies: Sequence[RefreshPolicy],
     shown: Shown,
     windows: Windows,
+    order: NDArray[np.int64],
     up: NDArray[np.bool_] | None = None,
 ) -> Course:
-    """Let every device make its requests, all of them interleaved as in the log.
+    """Let every device make its requests, all of them interleaved.
 
     A refresh takes effect at the next request, as in the fleet. A policy is shown what its device
     knows at that moment and nothing of later ones.
 
     Args:
         policies: [U] each user's own.
+        order: [U * T] flat places of the requests as they come in (see ``interleaved``).
         up: [U, T] whether the cloud answers an attempt after request j; None: always.
     """
     users, length = windows.time_s.shape
@@ -81,7 +83,7 @@ def drive(
     held = np.zeros((users, length), dtype=np.int64)
     asked, served = np.zeros_like(held, dtype=np.bool_), np.zeros_like(held, dtype=np.bool_)
     time = windows.time_s.tolist()
-    for place in windows.order.tolist():
+    for place in order.tolist():
         user, now = divmod(place, length)
         if now == 0:
             continue
