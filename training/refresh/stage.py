@@ -38,6 +38,8 @@ STAGE = "refresh"
 VALIDATION_AGES = (1, 2, 5, 10, 20)
 MAX_PAIRS = 30_000  # that the gain is fitted on; more would only take longer
 WALKERS, WALK = 100, 32  # users who refresh by thresholds, and training steps of each
+# Policies whose score is the sum of another's over the requests since a snapshot.
+_ACCUMULATED = {"drift": "accumulated-drift", "expected-gain": "accumulated-gain"}
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 _FILE = "refresh.json"
@@ -257,6 +259,10 @@ def _walked_scores(
         square = np.full((len(users), WALK, WALK), np.nan)
         square[walker[fresh], step[fresh], step[stale]] = values
         yield policy, square
+        if policy in _ACCUMULATED:
+            # Of one snapshot, step after step: as device_runtime.accumulated adds up.
+            sums = np.cumsum(np.nan_to_num(square), axis=1)
+            yield _ACCUMULATED[policy], np.where(np.isfinite(square), sums, np.nan)
 
 
 def _save(learned: LearnedRefreshes, folder: Path) -> None:
