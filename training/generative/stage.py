@@ -5,7 +5,7 @@ While it trains, its last finished epoch lies under ``stages/.unfinished``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,8 +27,10 @@ from training.generative.fit import GeneratorOptions, Validation, train_generato
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.objective import RepeatPolicy
-from training.pipeline import TrainingRun
 from training.stages import stage_key
+
+if TYPE_CHECKING:
+    from training.pipeline import TrainingRun
 
 _SIZES = {
     "cpu": {"d_model": 64, "d_ff": 256, "d_kv": 16, "heads": 4, "layers": 2},
