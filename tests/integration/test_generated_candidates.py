@@ -19,6 +19,7 @@ from cloud_service.launch.redis_server import RedisServer
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.cloud_link import CloudLink
 from device_runtime.transport import AsgiTransport
+from loadtest.recorder import REFRESHES, REQUESTS
 from scalrec.training import export_if_changed
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
@@ -30,6 +31,7 @@ from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe
 from tests.support.generators import small_generator, with_generator
 from tests.support.logs import drifting_log
+from tests.support.replays import records, replay_settings, replay_tiny
 from training.generative.export import generator_spec
 from training.generative.trained import TrainedGenerator
 from training.pipeline import train
@@ -150,6 +152,23 @@ async def test_a_cloud_that_retrieves_pays_tokens_no_attention(bundle: Bundle) -
         ]
     one, two = (answer.json()["items"] for answer in answers)
     assert one == two
+
+
+def test_a_fleet_replays_over_generated_candidates_the_same_way_twice(tmp_path: Path) -> None:
+    plain = make_bundle(tmp_path / "plain")
+    bundle = with_generator(plain, tmp_path / "bundle", small_generator(plain, tmp_path))
+    usual = replay_settings(bundle, device={"k": 3}, duration_s=60.0)
+    cloud = usual.cloud.model_copy(update={"candidates_from": "generative"})
+    generated = usual.model_copy(update={"cloud": cloud})
+    for name, settings in (("one", generated), ("two", generated), ("retrieved", usual)):
+        replay_tiny(tmp_path / name, bundle, settings)
+    for table in (REQUESTS, REFRESHES):
+        one, two = ((tmp_path / name / table).read_bytes() for name in ("one", "two"))
+        assert one == two
+    requests, refreshes = records(tmp_path / "one")
+    others, _ = records(tmp_path / "retrieved")
+    assert "fresh" in set(refreshes["outcome"])
+    assert not requests.equals(others)  # other candidates, other answers
 
 
 def test_asking_for_what_the_bundle_lacks_is_said_at_the_start(plain: Bundle) -> None:
