@@ -12,6 +12,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from shared.errors import ConfigError
 from shared.generator_config import GeneratorConfig
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
@@ -140,15 +141,21 @@ def _fit(
 ) -> TrainedGenerator:
     settings = run.settings
     tokens = item_tokens(run.log.catalogue, text, settings)
-    network, epochs = train_generator(
-        run.events.keep_first(run.split.calibration_start),
-        held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
-        tokens,
-        generator_config(settings, tokens.sizes),
-        generator_options(settings, run.policy),
-        checkpoint=checkpoint,
-        seed=settings.seed,
-        threads=settings.generative.threads,
-        progress=progress,
-    )
+    try:
+        network, epochs = train_generator(
+            run.events.keep_first(run.split.calibration_start),
+            held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
+            tokens,
+            generator_config(settings, tokens.sizes),
+            generator_options(settings, run.policy),
+            checkpoint=checkpoint,
+            seed=settings.seed,
+            threads=settings.generative.threads,
+            progress=progress,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep the unfinished generator {checkpoint.path}: {error}; make room there or "
+            "set SCALREC_WORK_DIR to another folder"
+        ) from error
     return TrainedGenerator(network, tokens, epochs)
