@@ -48,6 +48,28 @@ def test_devices_download_the_tokens_only_where_they_tell_them(
     assert bundle.id != plain.id
 
 
+@pytest.mark.parametrize("change", ["told", "shape", "gone", "added"])
+def test_an_altered_manifest_is_noticed(
+    plain: Bundle, trained: TrainedGenerator, tmp_path: Path, change: str
+) -> None:
+    """Above all, nobody can make devices tell more than their bundle allows."""
+    whole = with_generator(plain, tmp_path / "b", trained, told=False)
+    path = tmp_path / "b" / MANIFEST
+    manifest = json.loads(path.read_text())
+    if change == "told":
+        manifest["generator"]["devices_send_tokens"] = True
+    elif change == "shape":
+        manifest["generator"]["config"]["history"] += 1
+    elif change == "gone":
+        manifest["generator"] = None
+    else:
+        spec = manifest["generator"]
+        manifest = json.loads((plain.path / MANIFEST).read_text()) | {"generator": spec}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="was altered"):
+        load_bundle(whole.path)
+
+
 @pytest.mark.parametrize("name", [GENERATOR_FILE, TOKENS_FILE])
 def test_altered_files_are_refused(
     plain: Bundle, trained: TrainedGenerator, tmp_path: Path, name: str
