@@ -14,6 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from cloud_service.audit import AuditLog
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
+from cloud_service.generation.base import Generator
+from cloud_service.generation.t5 import T5Generator
+from cloud_service.generation.told_items import ToldItems
 from cloud_service.limits import DeviceRates, Limiter
 from cloud_service.middleware import RequestEnvelope, SizeLimits
 from cloud_service.problems import ProblemAnswers, install_problems
@@ -63,7 +66,8 @@ def create_app(
         now: Unix seconds; a replay under a virtual clock brings its own.
 
     Raises:
-        ConfigError: the settings lack what a part needs, a key to check tokens with for example.
+        ConfigError: the settings lack what a part needs, a key to check tokens with for example,
+            or ask for generated candidates of a bundle without a generator.
     """
     cloud = settings.cloud
     _require_room(bundle, cloud.candidates)
@@ -82,6 +86,10 @@ def create_app(
         tracing = NoTracing()
     else:
         embedder, store = TracedEmbedder(embedder, tracing), TracedStore(store, tracing)
+    generator: T5Generator | None = None
+    if cloud.candidates_from == "generative":
+        generator = T5Generator(bundle, n=cloud.candidates)
+        owned.push_async_callback(generator.aclose)
     user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
     # Half of the deadline for waiting at most, so that whoever gets a slot has time to use it.
     limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s / 2)
@@ -96,6 +104,7 @@ def create_app(
         telemetry,
         candidates=cloud.candidates,
         deadline_s=settings.embedder.deadline_s,
+        generator=generator,
         now=now,
     )
 
@@ -104,7 +113,7 @@ def create_app(
         async with owned:
             telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
             # In the background: a model may take long to load, and may come up after us.
-            warm_up = asyncio.create_task(_warm_up(user_model, telemetry))
+            warm_up = asyncio.create_task(_warm_up(user_model, generator, telemetry))
             try:
                 yield
             finally:
@@ -121,10 +130,13 @@ def create_app(
         openapi_url=None,
     )
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
+    if generator is not None:
+        checks["generator"] = generator.ready
+    told = None if generator is None else ToldItems(generator.tokens)
     gate = Gate(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.
     app.router.routes.extend(
-        snapshot_routes(service, gate, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s)
+        snapshot_routes(service, gate, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s, told=told)
     )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
@@ -180,11 +192,17 @@ def _require_window(settings: Settings) -> None:
         )
 
 
-async def _warm_up(user_model: UserModel, telemetry: Telemetry) -> None:
-    try:
-        await user_model.check()
-    except ScalrecError as error:
-        telemetry.log.warning("embedder is not ready yet", reason=str(error))
+async def _warm_up(
+    user_model: UserModel, generator: Generator | None, telemetry: Telemetry
+) -> None:
+    parts = {"embedder": user_model.check}
+    if generator is not None:
+        parts["generator"] = generator.ready
+    for name, ready in parts.items():
+        try:
+            await ready()
+        except ScalrecError as error:
+            telemetry.log.warning(f"{name} is not ready yet", reason=str(error))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

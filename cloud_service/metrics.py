@@ -72,6 +72,16 @@ class Metrics:
             "http_request_seconds", "Time to answer an HTTP request", "route"
         )
         self.embed_seconds = self._histogram("embed_seconds", "Time from an abstract to e_sem")
+        self.generate_seconds = self._histogram(
+            "generate_seconds", "Time from item tokens to generated candidates"
+        )
+        self.candidates = self._counter(
+            "candidates",
+            "snapshots",
+            "Snapshots computed, by where their candidates come from: semantic (as set), "
+            "generative, or semantic because of no_tokens or generator_failed",
+            "source",
+        )
         self.snapshots = self._counter(
             "snapshots",
             "snapshots",

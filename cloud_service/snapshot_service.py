@@ -9,7 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud_service.candidate_choice import CandidateChoice
 from cloud_service.coalescing import Coalescer
+from cloud_service.generation.base import Generator
 from cloud_service.limits import Limiter
 from cloud_service.retrieval import CandidateIndex
 from cloud_service.snapshot_store import SnapshotStore
@@ -56,6 +61,7 @@ class SnapshotService:
         deadline_s: for one computation, waiting for its turn included.
         telemetry: where failures and outcomes are counted.
         candidates: N of SCaLRec eq. 7.
+        generator: writes candidates where a device tells its items; None retrieves them always.
         now: Unix seconds; a replay under a virtual clock brings its own.
     """
 
@@ -70,36 +76,42 @@ class SnapshotService:
         *,
         candidates: int,
         deadline_s: float,
+        generator: Generator | None = None,
         now: Callable[[], float] = time.time,
     ):
         self._bundle = bundle
         self._packed = _packed_items(bundle)
         self._user_model = user_model
-        self._index = index
+        self._choice = CandidateChoice(index, generator, telemetry, n=candidates)
         self._store = store
         self._limiter = limiter
         self._metrics = telemetry.metrics
         self._log = telemetry.log
-        self._candidates = candidates
         self._deadline_s = deadline_s
         self._now = now
         self._flights: Coalescer[tuple[str, int, bytes], Served] = Coalescer()
 
-    async def refresh(self, user: str, abstract: str, step: int) -> Served:
+    async def refresh(
+        self, user: str, abstract: str, step: int, history: NDArray[np.int64] | None = None
+    ) -> Served:
         """A snapshot of ``user`` at ``step``, computed now unless the same one is under way.
 
         Falls back on the stored snapshot when the embedder fails (stale-if-error, RFC 5861), and
         answers without storing when the store fails.
 
+        Args:
+            history: [L] latest items of the user, oldest first, if the device told them.
+
         Raises:
             EmbedderUnavailable, EmbedderMismatch: the embedder failed and nothing is stored.
             Overloaded: too many computations are under way.
         """
-        flight = (user, step, hashlib.sha256(abstract.encode()).digest())
+        told = b"" if history is None else history.tobytes()
+        flight = (user, step, hashlib.sha256(abstract.encode() + b"\0" + told).digest())
         if self._flights.has(flight):
             self._metrics.coalesced.inc()
         return self._counted(
-            await self._flights.run(flight, lambda: self._refresh(user, abstract, step))
+            await self._flights.run(flight, lambda: self._refresh(user, abstract, step, history))
         )
 
     async def cached(self, user: str) -> Served | None:
@@ -111,9 +123,11 @@ class SnapshotService:
         """Seconds since it was computed."""
         return max(0.0, self._now() - snapshot.created_ms / 1000)
 
-    async def _refresh(self, user: str, abstract: str, step: int) -> Served:
+    async def _refresh(
+        self, user: str, abstract: str, step: int, history: NDArray[np.int64] | None
+    ) -> Served:
         try:
-            snapshot = await self._compute(user, abstract, step)
+            snapshot = await self._compute(user, abstract, step, history)
         except EmbedderError as error:
             self._metrics.embedder_failures.labels(type(error).__name__).inc()
             self._log.warning("embedder failed", reason=str(error))
@@ -126,7 +140,9 @@ class SnapshotService:
             return Served(*last, outcome="stale")
         return await self._keep(snapshot)
 
-    async def _compute(self, user: str, abstract: str, step: int) -> Snapshot:
+    async def _compute(
+        self, user: str, abstract: str, step: int, history: NDArray[np.int64] | None
+    ) -> Snapshot:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._deadline_s
         async with self._limiter.slot():
@@ -134,16 +150,18 @@ class SnapshotService:
             remaining_s = max(0.0, deadline - clock())
             with self._metrics.embed_seconds.time():
                 e_sem = await self._user_model.e_sem([abstract], deadline_s=remaining_s)  # [1, d]
-        items, scores = self._index.search(e_sem, self._candidates)  # [1, N] each
+            items, scores = await self._choice.choose(
+                e_sem[0], history, deadline_s=max(0.0, deadline - clock())
+            )
         return Snapshot(
             user=user,
             tau=step,
             created_ms=int(self._now() * 1000),
             bundle_id=self._bundle.id,
             e_sem=e_sem[0],
-            items=items[0],
-            scores=scores[0],
-            vectors=None if self._packed is None else self._packed.take(items[0]),
+            items=items,
+            scores=scores,
+            vectors=None if self._packed is None else self._packed.take(items),
         )
 
     async def _keep(self, snapshot: Snapshot) -> Served:

@@ -12,6 +12,7 @@ WINDOW = 128  # past scores a new one is ranked among
 PRIOR = 10.0  # scores that an empty window is taken to hold, of unknown rank
 TRAINED = 64.0  # the same, if ranks among training scores are known
 SLACK = 3.0  # calls the account may be ahead or behind at most
+START = (-0.65, 0.35)  # where an account begins; it rests a little below zero, not at it
 EARLY_SLACK = 1.0  # the same before anything was earned
 
 
@@ -30,7 +31,7 @@ class CallBudget:
 
     Args:
         share: wanted calls per request, in (0, 1].
-        rng: breaks ties; also draws where the account starts, within half a call of zero, so that
+        rng: breaks ties; also draws where the account starts, in START, so that
             devices started together do not run in step.
         known: of scores like these on training data: new scores are first ranked among those, and
             less so as the window fills. A few requests then come near the share.
@@ -55,7 +56,7 @@ class CallBudget:
             raise ValueError(f"the share must be in (0, 1], not {share}")
         self._share = share
         self._rng = rng
-        self._credit = float(rng.uniform(-0.5, 0.5))
+        self._credit = float(rng.uniform(*START))
         self._known = known
         self._tolerance = tolerance
         self._scores = np.full(window, np.nan)
@@ -88,7 +89,7 @@ class CallBudget:
         Little at first: of ten requests at a share of .1 one is to ask, give or take not three.
         """
         earned = self._share * self._requests
-        return max(min(SLACK, EARLY_SLACK + earned), self._tolerance * earned)
+        return max(min(SLACK, EARLY_SLACK + earned / 4.0), self._tolerance * earned)
 
     def _rank(self, score: float) -> float:
         """In [0, 1]: share of the latest scores below this one, which then joins them."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NoReturn
@@ -139,7 +139,14 @@ class CloudLink:
         """Close the transport."""
         await self._transport.aclose()
 
-    async def refresh(self, user: str, abstract: str, step: int, bundle_id: str) -> RefreshResult:
+    async def refresh(
+        self,
+        user: str,
+        abstract: str,
+        step: int,
+        bundle_id: str,
+        item_tokens: Sequence[Sequence[int]] | None = None,
+    ) -> RefreshResult:
         """Ask the cloud for a snapshot of ``user`` as of ``step``.
 
         Args:
@@ -147,6 +154,7 @@ class CloudLink:
             abstract: the words of the device's AbstractWriter.
             step: events the abstract has seen (tau).
             bundle_id: the only bundle whose snapshot is of use.
+            item_tokens: of the latest items, oldest first; None tells nothing but the abstract.
 
         Raises:
             RefreshFailed: (a CloudUnavailable) no snapshot within the deadline, with the reason.
@@ -157,7 +165,7 @@ class CloudLink:
             "refresh", kind="client", attributes={"scalrec.refresh_id": tally.refresh_id}
         ) as span:
             try:
-                result = await self._refresh(tally, abstract, step, bundle_id)
+                result = await self._refresh(tally, abstract, step, bundle_id, item_tokens)
             except RefreshFailed as failure:
                 logger.info(
                     "refresh %s failed after %d attempts: %s: %s",
@@ -172,13 +180,21 @@ class CloudLink:
             return result
 
     async def _refresh(
-        self, tally: _Tally, abstract: str, step: int, bundle_id: str
+        self,
+        tally: _Tally,
+        abstract: str,
+        step: int,
+        bundle_id: str,
+        item_tokens: Sequence[Sequence[int]] | None,
     ) -> RefreshResult:
+        told = None if item_tokens is None else [list(codes) for codes in item_tokens]
         try:
-            body = SnapshotRequest(abstract=abstract, step=step, bundle_id=bundle_id)
+            body = SnapshotRequest(
+                abstract=abstract, step=step, bundle_id=bundle_id, item_tokens=told
+            )
         except ValidationError as error:
             tally.fail("rejected", f"the request is not one the cloud accepts: {error}")
-        content = body.model_dump_json().encode()
+        content = body.model_dump_json(exclude_none=True).encode()
         path = f"/v1/users/{quote(tally.user, safe='')}/snapshot"
         self._budget.first_attempt()
         deadline = asyncio.get_running_loop().time() + self._settings.deadline_s

@@ -251,7 +251,13 @@ class Device:
             abstract = self._writer.write(self._history.events, context)
             self._remember_attempt(context)
             try:
-                result = await link.refresh(self.user, abstract, self.step, self._models.bundle_id)
+                result = await link.refresh(
+                    self.user,
+                    abstract,
+                    self.step,
+                    self._models.bundle_id,
+                    self._models.item_tokens(self._history.items),
+                )
             except RefreshFailed as failure:
                 return failure.result
             return await self._accept(result)

@@ -21,6 +21,7 @@ from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table
 from shared.profile import DeviceProfile
 from shared.refresh_file import read_refresh
+from shared.token_files import read_tokens
 
 Floats = NDArray[np.float32]
 
@@ -62,6 +63,9 @@ class DeviceModels:
             popularity = read_array(bundle, "item_popularity.npy", (self.manifest.n_items,))
             self.popular = by_popularity(popularity)
             self.popular_count = popularity[self.popular]
+        generator = bundle.manifest.generator
+        tells = generator is not None and generator.devices_send_tokens
+        self._tokens = read_tokens(bundle) if tells else None
         self._encoder = _session(bundle, "encoder.onnx")
         # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
         reads = {i.name for i in self._encoder.get_inputs()}
@@ -136,6 +140,15 @@ class DeviceModels:
         if self.table is not None:
             return self.table
         return MetVectors(self.profile.met_items, self.dim, self.starter)
+
+    def item_tokens(self, items: NDArray[np.int32]) -> list[list[int]] | None:
+        """Tokens of the latest of ``items`` [n], oldest first, as many as the cloud's generator
+        reads; None where the bundle does not let devices tell them."""
+        generator = self.manifest.generator
+        if self._tokens is None or generator is None:
+            return None
+        codes: list[list[int]] = self._tokens.codes[items[-generator.config.history :]].tolist()
+        return codes
 
     def encode(self, vectors: Floats, times: TimeFeatures) -> tuple[Floats, Floats]:
         """f_str (SCaLRec eq. 8) over the events of a window, oldest first.

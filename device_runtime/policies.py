@@ -19,6 +19,7 @@ from device_runtime.refresh_budget import (
     no_score,
     unreliability_score,
 )
+from device_runtime.refresh_index import RefreshIndex
 from device_runtime.refresh_ttl import TimeToLive
 from shared.call_rates import CallRates
 from shared.errors import ConfigError
@@ -71,6 +72,8 @@ def make_policy(
             return Budgeted(inconsistency_score, budget, compares_rankings=True)
         case "accumulated-drift":
             return Budgeted(Accumulated(drift_score), budget)
+        case "indexed-drift":
+            return Budgeted(RefreshIndex(drift_score), budget)
         case "expected-gain" | "accumulated-gain":
             if gain is None:
                 raise ConfigError(

@@ -37,9 +37,10 @@ class Budgeted:
     """The requests with the highest score ask, as many as the device's budget allows.
 
     LSC4Rec (arXiv 2501.05647, eq. 12) compares the score with its quantile on training data; here
-    the quantile is found and kept online. Without a snapshot a request outranks all that have
-    one, within the budget and charged like any other: a device that cannot reach the cloud does
-    not ask at every request.
+    the quantile is found and kept online. Without a snapshot a request asks
+    as soon as the budget is not overdrawn, and is charged like any other: a device of its own
+    budget at its first request, one of a fleet in its turn, and neither at every request while
+    the cloud cannot be reached.
 
     Attributes:
         score: of a request, from the device's state; NaN where it is unknown.

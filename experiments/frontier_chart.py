@@ -13,8 +13,8 @@ from experiments.spec import Chart, Experiment
 ALONE = "alone"  # the scorer without any cloud: a level, not a curve
 BOUND = "oracle"  # scorers that begin so are dashed: nobody can run them
 COLOURS = (
-    "#848d97", "#2f81f7", "#d9730d", "#2da44e", "#a371f7", "#e5534b", "#1b9aaa", "#b8860b",
-    "#bf3989", "#57ab5a", "#6e7781", "#0969da",
+    "#848d97", "#1b9aaa", "#a371f7", "#2da44e", "#e5534b", "#bf3989", "#2f81f7", "#b8860b",
+    "#d9730d", "#7c5cff", "#57ab5a", "#768390",
 )  # fmt: skip
 _WIDTH, _HEIGHT = 330, 250
 
@@ -28,9 +28,12 @@ def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt
     names = [name for name in chart.names if any(row["name"] == name for row in rows)]
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
     colour = alt.Color(
-        "name:N", title=None, sort=names, scale=alt.Scale(domain=names, range=colours),
-        legend=alt.Legend(columns=4, symbolType="stroke", symbolStrokeWidth=3),
-    )  # fmt: skip
+        "name:N",
+        title=None,
+        sort=names,
+        scale=alt.Scale(domain=names, range=colours),
+        legend=alt.Legend(columns=4, symbolType="circle", symbolOpacity=1, symbolSize=70),
+    )
     dash = alt.condition(
         f"indexof(datum.name, '{BOUND}') == 0", alt.value([5, 4]), alt.value([1, 0])
     )
@@ -44,9 +47,10 @@ def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt
     base = alt.Chart().encode(x=x, color=colour)
     curves = base.transform_filter(f"datum.calls > 0 && datum.name != '{ALONE}'")
     first = chart.names[0]
-    band = curves.transform_filter(f"datum.name == '{first}'").mark_area(opacity=0.14)
+    band = curves.transform_filter(f"datum.name == '{first}'").mark_area(opacity=0.16)
     band = band.encode(y=alt.Y("low:Q", title="NDCG@10"), y2="high:Q")
-    line = curves.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash, order="calls:Q")
+    width = alt.condition(f"datum.name == '{first}'", alt.value(3.5), alt.value(1.7))
+    line = curves.mark_line().encode(y=y, strokeDash=dash, strokeWidth=width, order="calls:Q")
     points = curves.mark_point(filled=True, size=22, opacity=1).encode(y=y)
     level = (
         alt.Chart()

@@ -92,6 +92,8 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     if table.columns == "name" and table.names is not None:
         order = {_word(table, experiment, "name", n): i for i, n in enumerate(table.names)}
         columns.sort(key=lambda column: order.get(column, len(order)))
+    if table.columns == "setting" and table.settings is not None:
+        columns.sort(key=table.settings.index)
     if table.columns == "gap":
         columns.sort(key=lambda column: gap_order(column.removeprefix("gap ").split()[0]))
     head = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +49,17 @@ def export_if_changed(
     return bundle, False
 
 
+def _generated(trained: TrainedModel, settings: Settings) -> dict[str, object]:
+    """What else goes into a bundle with a generator; the others' recipes stay as they are."""
+    if trained.generator is None:
+        return {}
+    return {
+        "generative": settings.generative.model_dump(),
+        "item_tokens": settings.abstract.item_tokens,
+        "generator": [asdict(epoch) for epoch in trained.generator.epochs],
+    }
+
+
 def _recipe(trained: TrainedModel, settings: Settings) -> str:
     keys = stage_keys(settings, trained.log, trained.embedder, trained.repeat_policy)
     return stage_key(
@@ -59,4 +71,5 @@ def _recipe(trained: TrainedModel, settings: Settings) -> str:
         top_l=settings.training.top_l,
         terms=trained.log.terms,
         refresh=None if trained.refresh is None else trained.refresh.model_dump(mode="json"),
+        **_generated(trained, settings),
     )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
+from shared.generator_spec import GeneratorSpec
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile, Table
 
@@ -28,6 +29,8 @@ CATALOGUE_FILE = "catalogue.msgpack"
 TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_files
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
 REFRESH_FILE = "refresh.json"  # may be missing, see shared.refresh_file
+GENERATOR_FILE = "generator.safetensors"  # weights of the generative recommender, if any
+TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.token_files
 _DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
 _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
     # A device without a table has an item's words and vector from the item's page.
@@ -123,6 +126,9 @@ class Manifest(BaseModel):
     fusion_weight: float = Field(description="weight of <e_sem, v_i> beside the structural score")
     candidates: int = Field(ge=1, description="N of eq. 7")
     calibration: CalibrationSpec
+    generator: GeneratorSpec | None = Field(
+        default=None, description="of the generative recommender; None: there is none"
+    )
     training: dict[str, float | int | str] = {}
     files: dict[str, FileEntry] = {}
 
@@ -133,7 +139,9 @@ class Manifest(BaseModel):
 
     def identity(self) -> str:
         """Hash over everything but the id itself; 16 hex digits."""
-        payload = self.model_copy(update={"bundle_id": ""}).model_dump_json()
+        # Left out where there is none, so that bundles made before generators keep their ids.
+        absent = {"generator"} if self.generator is None else None
+        payload = self.model_copy(update={"bundle_id": ""}).model_dump_json(exclude=absent)
         return hashlib.sha256(payload.encode()).hexdigest()[:16]
 
 
@@ -169,9 +177,11 @@ class Bundle:
             raise BundleError(f"{path} is not a catalogue: {error}") from error
 
 
-def device_files(profile: DeviceProfile) -> tuple[str, ...]:
+def device_files(profile: DeviceProfile, generator: GeneratorSpec | None = None) -> tuple[str, ...]:
     """Names of the files a device of this profile cannot do without."""
-    return (*_DEVICE_GRAPHS, *_DEVICE_TABLES[profile.table])
+    tells_tokens = generator is not None and generator.devices_send_tokens
+    tokens = (TOKENS_FILE,) if tells_tokens else ()
+    return (*_DEVICE_GRAPHS, *_DEVICE_TABLES[profile.table], *tokens)
 
 
 def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
@@ -185,7 +195,7 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
     Raises:
         BundleError: the folder cannot be written, with the reason.
     """
-    downloaded = (*device_files(manifest.profile), REFRESH_FILE)
+    downloaded = (*device_files(manifest.profile, manifest.generator), REFRESH_FILE)
     entries = {
         name: FileEntry(
             bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), device=name in downloaded
@@ -243,8 +253,9 @@ def load_bundle(path: Path, *, device: bool = False) -> Bundle:
         raise BundleError(f"{manifest_path} is not a bundle manifest: {error}") from error
     if manifest.identity() != manifest.bundle_id:
         raise BundleError(f"{manifest_path} was altered: its content does not match its bundle_id")
-    needed = device_files(manifest.profile)
-    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *needed):
+    needed = device_files(manifest.profile, manifest.generator)
+    generator = () if manifest.generator is None else (GENERATOR_FILE, TOKENS_FILE)
+    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *generator, *needed):
         if name not in manifest.files:
             raise BundleError(f"{manifest_path} does not list {name}")
     if set(manifest.device_files) - {REFRESH_FILE} != set(needed):

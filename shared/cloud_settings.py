@@ -19,6 +19,12 @@ class CloudSettings(Section):
         default=None, description="unset: a redis-server is started as a child"
     )
     candidates: int = Field(default=100, ge=1, description="N of SCaLRec eq. 7")
+    candidates_from: Literal["semantic", "generative"] = Field(
+        default="semantic",
+        description="semantic: the items nearest to e_sem; generative: those that the bundle's "
+        "generator writes after the item tokens a device sends (abstract.item_tokens), semantic "
+        "for a device that sends none",
+    )
     snapshot_ttl_s: float = Field(default=7 * 86400.0, gt=0)
     auth: Literal["required", "off"] = Field(
         default="required",

@@ -10,6 +10,7 @@ ScalrecError
   EmbedderError
     EmbedderUnavailable  the embedding server does not answer, or not in time
     EmbedderMismatch     it answers with vectors of another shape, or not finite ones
+  GeneratorUnavailable the generative recommender cannot be loaded or does not answer
   TokenRefused         a device token opens nothing (missing, altered, expired, foreign key)
   StoreUnavailable     the snapshot store (Redis) cannot be reached
   CloudUnavailable     the device could not get a snapshot (deadline, refusal, breaker open)
@@ -73,6 +74,10 @@ class EmbedderUnavailable(EmbedderError):
 
 class EmbedderMismatch(EmbedderError):
     """The embedding server answers with vectors of another shape, or not finite ones."""
+
+
+class GeneratorUnavailable(ScalrecError):
+    """The generative recommender cannot be loaded, or does not answer within the deadline."""
 
 
 class TokenRefused(ScalrecError):

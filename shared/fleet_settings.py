@@ -18,6 +18,7 @@ BUDGETED = (
     "expected-gain",
     "accumulated-drift",
     "accumulated-gain",
+    "indexed-drift",
 )
 
 
@@ -51,6 +52,7 @@ class DeviceSettings(Section):
         "expected-gain",
         "accumulated-drift",
         "accumulated-gain",
+        "indexed-drift",
     ] = Field(
         default="every-k",
         description="when a device asks the cloud: by count (every-k: see k), by age "
@@ -58,7 +60,8 @@ class DeviceSettings(Section):
         "those where the user drifted most, the snapshot's estimated reliability is lowest, the "
         "device's ranking is most inconsistent with the cloud's, or a model in the bundle expects "
         "a fresh snapshot to gain most (expected-gain), or where drift or expected gain, added up "
-        "since the last attempt, are most (accumulated-drift, accumulated-gain)",
+        "since the last attempt, are most (accumulated-drift, accumulated-gain), or where drift is "
+        "most above what it was since then (indexed-drift)",
     )
     k: int = Field(default=5, ge=1, description="every-k: refresh after every k requests")
     ttl_s: float = Field(
@@ -72,7 +75,7 @@ class DeviceSettings(Section):
         gt=0,
         le=1,
         description="random, drift, reliability, inconsistency, expected-gain, accumulated-drift, "
-        "accumulated-gain: share of the requests that may ask the cloud",
+        "accumulated-gain, indexed-drift: share of the requests that may ask the cloud",
     )
     budget_scope: Literal["device", "fleet"] = Field(
         default="device",

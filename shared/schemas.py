@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,11 @@ from shared.snapshot import Snapshot
 
 MAX_ABSTRACT_CHARS = 8_000
 MAX_STEP = (1 << 22) - 1
-MAX_BODY_BYTES = 12 * MAX_ABSTRACT_CHARS + 1024  # an abstract fits however JSON spells it
+MAX_TOLD_ITEMS = 200
+MAX_ITEM_CODES = 8
+MAX_ITEM_CODE = 65_535
+# An abstract fits however JSON spells it, and so do all the item tokens.
+MAX_BODY_BYTES = 12 * MAX_ABSTRACT_CHARS + MAX_TOLD_ITEMS * (8 * MAX_ITEM_CODES + 4) + 1024
 MAX_HEADER_BYTES = 16 * 1024
 USER_PATTERN = r"^[A-Za-z0-9._~@-]{1,128}$"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -22,6 +27,12 @@ STORED_HEADER = "Scalrec-Stored"  # "false" when the cloud could not keep the sn
 REQUEST_ID_HEADER = "X-Request-ID"
 REFRESH_HEADER = "Scalrec-Refresh"  # one id for all attempts of a device's refresh
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"  # of both ids; others are replaced, or left out
+
+
+ItemCodes = Annotated[
+    list[Annotated[int, Field(ge=0, le=MAX_ITEM_CODE)]],
+    Field(min_length=1, max_length=MAX_ITEM_CODES),
+]
 
 
 class SnapshotRequest(BaseModel):
@@ -45,6 +56,12 @@ class SnapshotRequest(BaseModel):
     step: int = Field(ge=0, le=MAX_STEP, description="events of the user the abstract has seen")
     bundle_id: str | None = Field(
         default=None, max_length=64, description="refuse (409) unless the cloud serves this bundle"
+    )
+    item_tokens: list[ItemCodes] | None = Field(
+        default=None,
+        max_length=MAX_TOLD_ITEMS,
+        description="tokens of the user's latest items, oldest first, as the bundle names them; "
+        "only read by a cloud whose candidates are generated",
     )
 
 

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import TomlConfigSettingsSource
 
-from shared.abstract_form import AbstractForm
+from shared.abstract_settings import AbstractSettings
 from shared.cloud_settings import CloudSettings, TelemetrySettings
 from shared.cost_settings import CostSettings
 from shared.errors import ConfigError
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         default=DeviceProfile(),
         description="tiny, small or full; or a table with all limits of a device of your own",
     )
-    abstract: AbstractForm = AbstractForm()
+    abstract: AbstractSettings = AbstractSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     training: TrainingSettings = TrainingSettings()
     generative: GenerativeSettings = GenerativeSettings()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime.cues import CUES
+from shared.abstract_form import AbstractForm
 from shared.bundle import (
     CATALOGUE_FILE,
     REFRESH_FILE,
@@ -28,6 +29,7 @@ from training import onnx_graphs
 from training.age_rules import UNRULED
 from training.calibration import N_CUES
 from training.calibration_fit import FittedCalibration
+from training.generative.export import generator_files, generator_spec
 from training.parity import check_parity, packed_agreement
 from training.trained import TrainedModel
 
@@ -69,6 +71,7 @@ def export_bundle(
     files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
     if trained.refresh is not None:
         files[REFRESH_FILE] = encode_refresh(trained.refresh)
+    files |= generator_files(trained.generator)
     manifest = Manifest(
         scalrec=version,
         created=created,
@@ -77,7 +80,7 @@ def export_bundle(
         n_items=len(trained.log.catalogue),
         dim=trained.backbone.model.config.dim,
         profile=settings.profile,
-        abstract=settings.abstract,
+        abstract=AbstractForm(**settings.abstract.model_dump(exclude={"item_tokens"})),
         embedder=trained.embedder,
         backbone=trained.backbone.model.config.backbone,
         has_time=trained.log.time is not None,
@@ -90,6 +93,7 @@ def export_bundle(
             cues=CUES,
             rules=_age_rules(trained.calibration),
         ),
+        generator=generator_spec(trained.generator, settings),
         training={
             **trained.figures,
             **parity.figures(),

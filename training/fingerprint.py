@@ -131,7 +131,7 @@ def stage_keys(
         split=split,
         per_user=options.abstracts_per_user,
         profile=settings.profile.model_dump(include={"window", "retain"}),
-        abstract=settings.abstract.model_dump(),
+        abstract=settings.abstract.model_dump(exclude={"item_tokens"}),
     )
     projector = stage_key(
         code=code["projector"],

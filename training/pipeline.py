@@ -28,6 +28,7 @@ from training.calibration_fit import (
 from training.datasets.registry import repeat_policy
 from training.embedding_cache import EmbeddingCache
 from training.fingerprint import stage_keys
+from training.generative.stage import generative_model
 from training.options import (
     backbone_options,
     calibration_options,
@@ -123,6 +124,8 @@ class TrainingRun:
             lambda: self.fit_calibration(backbone, projector, text, options),
             stage_forms.CALIBRATION,
         )
+        generates = self.settings.cloud.candidates_from == "generative"
+        generator = await generative_model(self) if generates else None
         aside = self.cache.set_aside
         return TrainedModel(
             log=self.log,
@@ -137,6 +140,7 @@ class TrainingRun:
             stage_seconds=dict(self.store.seconds),
             reused=tuple(self.store.reused),
             notes=() if aside is None else (f"a damaged embedding cache was moved to {aside}",),
+            generator=generator,
         )
 
     async def backbone(self) -> TrainedBackbone:

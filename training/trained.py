@@ -15,6 +15,7 @@ from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
 from training.backbone import TrainedBackbone
 from training.calibration_fit import FittedCalibration
+from training.generative.trained import TrainedGenerator
 from training.projector import FittedProjector
 
 
@@ -29,6 +30,7 @@ class TrainedModel:
         reused: stages read from an earlier run.
         refresh: when a refresh pays; None if that was not learned.
         notes: what the user should know, e.g. that a damaged cache was set aside.
+        generator: where the cloud's candidates are to be generated.
     """
 
     log: InteractionLog
@@ -44,6 +46,7 @@ class TrainedModel:
     reused: tuple[str, ...]
     refresh: RefreshKnowledge | None = None
     notes: tuple[str, ...] = ()
+    generator: TrainedGenerator | None = None
 
 
 def validation_figures(

@@ -20,7 +20,7 @@ from shared.item_tokens import ItemTokens
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """What may be written at one place: codes [N, M], token ids [N, M], where they lead [N, M]."""
+    """What may be written at one place: what must not [N, M], token ids [N, M], where they lead."""
 
     forbidden: Tensor
     token: Tensor

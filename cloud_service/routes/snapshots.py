@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from cloud_service.generation.told_items import ToldItems
 from cloud_service.problems import ProblemError, documented
 from cloud_service.security import Gate
 from cloud_service.snapshot_service import Served, SnapshotService
@@ -71,9 +72,18 @@ _GATE = (ProblemType.UNAUTHENTICATED, ProblemType.FORBIDDEN, ProblemType.RATE_LI
 
 
 def snapshot_routes(
-    service: SnapshotService, gate: Gate, *, bundle_id: str, keep_s: float
+    service: SnapshotService,
+    gate: Gate,
+    *,
+    bundle_id: str,
+    keep_s: float,
+    told: ToldItems | None = None,
 ) -> list[BaseRoute]:
-    """Routes over ``service`` behind ``gate``; the store keeps a snapshot ``keep_s`` seconds."""
+    """Routes over ``service`` behind ``gate``; the store keeps a snapshot ``keep_s`` seconds.
+
+    Args:
+        told: reads the item tokens of requests; None pays them no attention.
+    """
     common: dict[str, Any] = {
         "prefix": "/v1/users/{user}",
         "tags": ["snapshots"],
@@ -134,7 +144,13 @@ def snapshot_routes(
                 f"the cloud serves bundle {bundle_id}, not {body.bundle_id}; update the device",
                 bundle_id=bundle_id,
             )
-        served = await service.refresh(user, body.abstract, body.step)
+        history = None
+        if told is not None and body.item_tokens is not None:
+            try:
+                history = told.read(body.item_tokens)
+            except ValueError as error:
+                raise ProblemError(ProblemType.INVALID_REQUEST, str(error)) from error
+        served = await service.refresh(user, body.abstract, body.step, history)
         return answer(request, served, "no-store")
 
     @often.get(

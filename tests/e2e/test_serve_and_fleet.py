@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cloud_service.launch.ports import free_port
+from loadtest.summary.build import read_summary
 from tests.support.bundles import make_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
@@ -54,9 +55,16 @@ def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path:
     cloud_url = f"http://127.0.0.1:{port}"
     small = ["--users", "10", "--duration", "4"]
     fleet = CliRun(["fleet", "--cloud", cloud_url, *own, *small, *use], tmp_path / "fleet")
+    asks = ["policy=expected-gain", "budget=0.5", "budget_scope=fleet"]
+    sets = [part for setting in asks for part in ("--set", f"device.{setting}")]
+    sparing = CliRun(
+        ["fleet", "--cloud", cloud_url, *own, *small, *use, *sets, "--set", "cost.currency=EUR"],
+        tmp_path / "sparing",
+    )
     with serve.started() as cloud:
         serve.wait_for("API at /docs", cloud, timeout_s=60)
         fleet.finish(timeout_s=120)
+        shown = " ".join(sparing.finish(timeout_s=120).split())
         metrics = httpx.get(f"http://127.0.0.1:{admin_port}/metrics", trust_env=False).text
         assert 'scalrec_snapshots_total{outcome="fresh"}' in metrics
         assert httpx.get(f"{cloud_url}/metrics", trust_env=False).status_code == 404
@@ -68,6 +76,15 @@ def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path:
     assert serve.left_over() == []
     records = tmp_path / "fleet" / "latest"
     assert pl.read_parquet(records / "requests.parquet").height == 10 * 4
+    # What training learned of refreshes came with the bundle.
+    system = read_summary(tmp_path / "sparing" / "latest").system
+    assert system is not None
+    assert system.policy == "expected-gain, budget = 0.5 of the fleet's requests"
+    assert system.cloud.refreshes == pytest.approx(0.5 * 40, abs=4)
+    assert f"{system.cloud.refreshes_per_request:.3f} refreshes per request (budget 0.5)" in shown
+    assert system.cloud.cost is not None
+    assert system.cloud.cost.money > 0
+    assert "EUR" in shown
     outcomes = pl.read_parquet(records / "refreshes.parquet")["outcome"].to_list()
     assert outcomes.count("fresh") == len(outcomes) > 0
     assert (records / "report.html").stat().st_size > 10_000
@@ -78,10 +95,12 @@ def test_the_report_is_made_anew_from_the_records(
 ) -> None:
     folder, own = exported
     small = ["--users", "8", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
+    small += ["--set", "device.policy=expected-gain", "--set", "device.budget=0.3"]
     run = CliRun(["simulate", *own, *QUICK, *small, "--clock", "virtual"], folder / "runs")
     run.finish(timeout_s=240)
     latest = folder / "runs" / "latest"
     before = (latest / "summary.json").read_bytes()
+    assert b'"policy": "expected-gain, budget = 0.3"' in before
     (latest / "summary.json").unlink()
     (latest / "report.html").unlink()
     CliRun(["report"], folder / "runs").finish(timeout_s=60)

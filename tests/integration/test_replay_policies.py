@@ -11,20 +11,23 @@ from device_runtime.policies import policy_text
 from loadtest.replay import ReplayResult
 from loadtest.summary.records import numbers
 from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.fleet_settings import BUDGETED
 from shared.interactions import InteractionLog
+from shared.refresh_file import RefreshKnowledge
 from shared.settings import Settings
-from tests.support.bundles import make_bundle
+from tests.support.bundles import make_bundle, random_gain
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.staleness import make_log
 
 USERS, STEPS = 12, 120
-BUDGETED = ("random", "drift", "reliability", "inconsistency")
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+    known = RefreshKnowledge(gain=random_gain())
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "bundle", refresh=known)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,49 @@ def test_the_budget_holds_through_outages(
     _, requests, refreshes = run(tmp_path / "run", bundle, log, settings)
     assert {"fresh", "network"} <= set(refreshes["outcome"])
     assert len(refreshes) / len(requests) == pytest.approx(0.2, rel=0.1)
+
+
+@pytest.mark.parametrize("name", BUDGETED)
+def test_a_fleet_keeps_its_common_budget_in_ten_requests_per_device(
+    tmp_path: Path, bundle: Bundle, name: str
+) -> None:
+    many = make_log(users=60, events=30)
+    device = {"policy": name, "budget": 0.1, "budget_scope": "fleet"}
+    settings = settings_of(bundle, device, steps=10, duration_s=120.0, users=60)
+    outcomes = []
+    for run_name in ("one", "two"):
+        replay_tiny(tmp_path / run_name, bundle, settings, log=many, test_steps=10)
+        requests, refreshes = records(tmp_path / run_name)
+        outcomes.append(refreshes.filter(pl.col("started_s") >= 0))
+    assert len(requests) == 600
+    assert len(outcomes[0]) / 600 == pytest.approx(0.1, rel=0.1)
+    assert outcomes[0].equals(outcomes[1])
+    # It is the fleet's: some devices ask more than once, others not at all.
+    per_device = outcomes[0]["user"].value_counts()["count"]
+    assert len(per_device) < 60
+    assert per_device.max() > 1
+
+
+def test_a_cold_fleet_gets_its_first_snapshots_within_the_budget(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    many = make_log(users=40, events=30)
+    device = {"policy": "drift", "budget": 0.2, "budget_scope": "fleet"}
+    settings = settings_of(bundle, device, steps=10, duration_s=120.0, users=40, warm_start=False)
+    replay_tiny(tmp_path / "run", bundle, settings, log=many, test_steps=10)
+    requests, refreshes = records(tmp_path / "run")
+    assert len(refreshes) / len(requests) == pytest.approx(0.2, rel=0.1)
+    first = refreshes.sort("started_s").head(40)
+    assert first["user"].n_unique() > 0.7 * 40  # most of them are first snapshots
+
+
+def test_expected_gain_is_refused_where_the_bundle_cannot_say(
+    tmp_path: Path, log: InteractionLog
+) -> None:
+    without = make_bundle(tmp_path / "bundle")
+    settings = settings_of(without, {"policy": "expected-gain"})
+    with pytest.raises(ConfigError, match="holds a gain model"):
+        replay_tiny(tmp_path / "run", without, settings, log=log, test_steps=STEPS)
 
 
 def test_always_asks_at_every_request(tmp_path: Path, bundle: Bundle, log: InteractionLog) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.launch.redis_server import RedisServer
+from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.snapshot_store import RedisSnapshotStore
 from device_runtime.transport import HttpTransport
 from loadtest.clock import WallClock
@@ -18,8 +19,9 @@ from loadtest.recorder import Recorder
 from loadtest.replay import ReplayResult, replay
 from loadtest.summary.records import numbers
 from shared.progress import NullProgress
+from shared.refresh_file import RefreshKnowledge
 from shared.split import split_log
-from tests.support.bundles import make_bundle
+from tests.support.bundles import make_bundle, random_gain
 from tests.support.cloud import quiet
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings
@@ -107,6 +109,48 @@ async def test_every_request_is_answered_through_outages(tmp_path: Path) -> None
         assert (requests["latency_service_ms"] > 0).all()
         late = numbers(requests, "started_s") - numbers(requests, "scheduled_s")
         assert late.min() >= 0
+
+
+@pytest.mark.parametrize("scope", ["device", "fleet"])
+async def test_a_budget_is_kept_on_the_wall_clock(tmp_path: Path, scope: str) -> None:
+    bundle = make_bundle(tmp_path / "bundle", refresh=RefreshKnowledge(gain=random_gain()))
+    settings = replay_settings(
+        bundle,
+        device={"policy": "expected-gain", "budget": 0.2, "budget_scope": scope},
+        clock="wall",
+        duration_s=5.0,
+        users=40,
+        steps=20,
+        availability={"kind": "periodic", "period_s": 2.5, "outage_s": 0.8},
+    )
+    log = make_log(users=40, events=40)
+    app = create_app(
+        settings,
+        bundle=bundle,
+        embedder=HashingEmbedder(bundle.manifest.embedder.dim),
+        store=MemorySnapshotStore(),
+        telemetry=quiet()[0],
+    )
+    async with serving(app) as url:
+        with Recorder(tmp_path / "run") as recorder:
+            await replay(
+                log,
+                split_log(log, test_steps=20),
+                bundle,
+                settings,
+                lambda: HttpTransport(url),
+                clock=WallClock(),
+                recorder=recorder,
+                progress=NullProgress(),
+            )
+    requests, refreshes = records(tmp_path / "run")
+    asked = refreshes.filter(refreshes["started_s"] >= 0)
+    assert len(requests) == 800
+    assert {"fresh", "network"} <= set(asked["outcome"])
+    share = len(asked) / 800
+    # A device's own account may be calls behind after 20 requests, the more so when refreshes
+    # take longer than the pause between two requests.
+    assert share == pytest.approx(0.2, rel=0.1) if scope == "fleet" else 0.12 < share < 0.24
 
 
 @pytest.mark.parametrize("moment", ["warm-up", "window"])

@@ -12,9 +12,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from device_runtime.quadratic_gain import FEATURES
 from shared.bundle import (
     ARRAY_FILES,
     CATALOGUE_FILE,
+    REFRESH_FILE,
     AgeRule,
     Bundle,
     CalibrationSpec,
@@ -27,6 +29,7 @@ from shared.bundle import (
 from shared.interactions import Catalogue
 from shared.item_files import device_tables
 from shared.profile import DeviceProfile
+from shared.refresh_file import GainCoefficients, RefreshKnowledge, encode_refresh
 
 Float32 = NDArray[np.float32]
 N_CUES = 8
@@ -46,6 +49,7 @@ def make_bundle(
     profile: DeviceProfile | None = None,
     calibrator_inputs: Sequence[str] = CALIBRATOR_INPUTS,
     rules: tuple[AgeRule, ...] = (AgeRule(from_delta=0),),
+    refresh: RefreshKnowledge | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -71,6 +75,8 @@ def make_bundle(
         ),
         CATALOGUE_FILE: encode_catalogue(make_catalogue(n_items)),
     }
+    if refresh is not None:
+        files[REFRESH_FILE] = encode_refresh(refresh)
     files |= device_tables(profile, *(decode_array(files[name]) for name in ARRAY_FILES))
     manifest = Manifest(
         scalrec="0.1.0",
@@ -90,6 +96,20 @@ def make_bundle(
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
     )
     return write_bundle(path, manifest, files)
+
+
+def random_gain(seed: int = 0) -> GainCoefficients:
+    """A gain model that heeds every feature, to no purpose."""
+    count = len(FEATURES)
+    weights = np.random.default_rng(seed).standard_normal(1 + count + count * (count + 1) // 2)
+    return GainCoefficients(
+        features=FEATURES,
+        low=(-50.0,) * count,
+        high=(50.0,) * count,
+        mean=(0.5,) * count,
+        scale=(0.2,) * count,
+        weights=tuple(weights.tolist()),
+    )
 
 
 def decode_array(data: bytes) -> Float32:

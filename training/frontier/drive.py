@@ -17,6 +17,31 @@ DRIFT, OMEGA = CUES.index("drift"), CUES.index("omega")
 
 
 @dataclass(frozen=True, eq=False)
+class Shown:
+    """What devices see of evidence: of every (user, request, snapshot), flat, as plain numbers.
+
+    A drive reads them one by one, and many drives the same ones.
+    """
+
+    r: list[float]
+    inconsistency: list[float]
+    omega: list[float]
+    drift: list[float]
+    cues: NDArray[np.float32]
+
+    @staticmethod
+    def of(evidence: Evidence) -> Shown:
+        cues = evidence.cues
+        return Shown(
+            r=evidence.r.ravel().tolist(),
+            inconsistency=evidence.inconsistency.ravel().tolist(),
+            omega=cues[..., OMEGA].ravel().tolist(),
+            drift=cues[..., DRIFT].ravel().tolist(),
+            cues=cues.reshape(-1, cues.shape[-1]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Course:
     """What came of a policy; request 0 of every window is where the free first snapshot is from.
 
@@ -38,31 +63,33 @@ class Course:
 
 def drive(
     policies: Sequence[RefreshPolicy],
-    evidence: Evidence,
+    shown: Shown,
     windows: Windows,
+    order: NDArray[np.int64],
     up: NDArray[np.bool_] | None = None,
 ) -> Course:
-    """Let every device make its requests, all of them interleaved as in the log.
+    """Let every device make its requests, all of them interleaved.
 
     A refresh takes effect at the next request, as in the fleet. A policy is shown what its device
     knows at that moment and nothing of later ones.
 
     Args:
         policies: [U] each user's own.
+        order: [U * T] flat places of the requests as they come in (see ``interleaved``).
         up: [U, T] whether the cloud answers an attempt after request j; None: always.
     """
-    users, length = evidence.alone.shape
+    users, length = windows.time_s.shape
     devices = [_Device(policy) for policy in policies]
     held = np.zeros((users, length), dtype=np.int64)
     asked, served = np.zeros_like(held, dtype=np.bool_), np.zeros_like(held, dtype=np.bool_)
     time = windows.time_s.tolist()
-    for place in windows.order.tolist():
+    for place in order.tolist():
         user, now = divmod(place, length)
         if now == 0:
             continue
         device = devices[user]
         held[user, now] = device.held
-        if device.policy.wants_refresh(_state(evidence, time[user], user, now, device)):
+        if device.policy.wants_refresh(_state(shown, length, time[user], user, now, device)):
             asked[user, now] = True
             device.attempted = now
             if up is None or up[user, now]:
@@ -81,22 +108,20 @@ class _Device:
 
 
 def _state(
-    evidence: Evidence, time: list[float], user: int, now: int, device: _Device
+    shown: Shown, length: int, time: list[float], user: int, now: int, device: _Device
 ) -> RefreshState:
-    at = (user, now, device.held)
-    cues = evidence.cues[at]
-    r = float(evidence.r[at])
+    at = (user * length + now) * length + device.held
     return RefreshState(
         requests_since_attempt=now - device.attempted,
         has_snapshot=True,
         in_flight=False,
         delta=now - device.held,
-        omega=float(cues[OMEGA]),
-        drift=float(cues[DRIFT]),
-        r=r,
+        omega=shown.omega[at],
+        drift=shown.drift[at],
+        r=shown.r[at],
         age_s=time[now] - time[device.held],
         since_attempt_s=time[now] - time[device.attempted],
-        inconsistency=float(evidence.inconsistency[at]),
-        alpha=1.0 - r,
-        cues=cues,
+        inconsistency=shown.inconsistency[at],
+        alpha=1.0 - shown.r[at],
+        cues=shown.cues[at],
     )

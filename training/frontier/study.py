@@ -111,32 +111,32 @@ def _key(run: TrainingRun) -> str:
 
 
 async def _build(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Evidence:
-    text = await run.embed(_texts(run, windows), "embedding abstracts of the window")
+    judged = await judged_windows(run, trained, windows)
     return await in_thread(
-        lambda progress: _collected(run, trained, windows, torch.from_numpy(text), progress),
-        run.progress,
+        lambda progress: collect(judged, windows, trained.popularity, progress), run.progress
     )
 
 
-def _collected(
-    run: TrainingRun,
-    trained: TrainedModel,
-    windows: Windows,
-    text: torch.Tensor,
-    progress: Progress,
-) -> Evidence:
+async def judged_windows(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Judged:
+    """Every request of the windows as the frozen models see it."""
     backbone, settings = trained.backbone, run.settings
-    requests = make_requests(
-        backbone.model,
-        backbone.table,
-        events_of(run.log),
-        stale_anchors(windows.steps(), ()),
-        progress,
-        sessions_of(run.log),
+    text = torch.from_numpy(
+        await run.embed(_texts(run, windows), "embedding abstracts of the window")
+    )
+    requests = await in_thread(
+        lambda progress: make_requests(
+            backbone.model,
+            backbone.table,
+            events_of(run.log),
+            stale_anchors(windows.steps(), ()),
+            progress,
+            sessions_of(run.log),
+        ),
+        run.progress,
     )
     with torch.no_grad():
         e_sem = trained.projector.projector(text)
-    judged = Judged(
+    return Judged(
         requests=requests,
         e_sem=e_sem,
         candidates=top_candidates(e_sem, requests.table.vectors, settings.cloud.candidates),
@@ -146,7 +146,6 @@ def _collected(
         top_l=settings.training.top_l,
         exclude_seen=trained.repeat_policy == "exclude",
     )
-    return collect(judged, windows, trained.popularity, progress)
 
 
 def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:

@@ -5,13 +5,14 @@ While it trains, its last finished epoch lies under ``stages/.unfinished``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
 
+from shared.errors import ConfigError
 from shared.generator_config import GeneratorConfig
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
@@ -27,8 +28,10 @@ from training.generative.fit import GeneratorOptions, Validation, train_generato
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.objective import RepeatPolicy
-from training.pipeline import TrainingRun
 from training.stages import stage_key
+
+if TYPE_CHECKING:
+    from training.pipeline import TrainingRun
 
 _SIZES = {
     "cpu": {"d_model": 64, "d_ff": 256, "d_kv": 16, "heads": 4, "layers": 2},
@@ -138,15 +141,21 @@ def _fit(
 ) -> TrainedGenerator:
     settings = run.settings
     tokens = item_tokens(run.log.catalogue, text, settings)
-    network, epochs = train_generator(
-        run.events.keep_first(run.split.calibration_start),
-        held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
-        tokens,
-        generator_config(settings, tokens.sizes),
-        generator_options(settings, run.policy),
-        checkpoint=checkpoint,
-        seed=settings.seed,
-        threads=settings.generative.threads,
-        progress=progress,
-    )
+    try:
+        network, epochs = train_generator(
+            run.events.keep_first(run.split.calibration_start),
+            held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
+            tokens,
+            generator_config(settings, tokens.sizes),
+            generator_options(settings, run.policy),
+            checkpoint=checkpoint,
+            seed=settings.seed,
+            threads=settings.generative.threads,
+            progress=progress,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep the unfinished generator {checkpoint.path}: {error}; make room there or "
+            "set SCALREC_WORK_DIR to another folder"
+        ) from error
     return TrainedGenerator(network, tokens, epochs)

@@ -32,7 +32,8 @@ class Ranker:
     Attributes:
         fusion_weight: of the semantic channel.
         window, top_l: as for ``training.pairs.pair_cues``.
-        unite_history: own items are ranked beside the candidates.
+        unite_history: own items are ranked beside the candidates: those of the window, or with
+            ``whole_history`` all that the user ever had.
         whole_table: the device re-retrieves from a table of all items.
         exclude_seen: items a user had may not be recommended.
     """
@@ -41,6 +42,7 @@ class Ranker:
     window: int
     top_l: int
     unite_history: bool
+    whole_history: bool
     whole_table: bool
     exclude_seen: bool
 
@@ -148,7 +150,7 @@ class RefreshEvidence:
         else:
             lists = [self._candidates[torch.from_numpy(snapshots)]]
             if ranker.unite_history and not ranker.exclude_seen:
-                lists.append(requests.history[rows])
+                lists.append(self._own(rows))
         items, valid = united(requests, rows, lists, exclude_seen=ranker.exclude_seen)
         if ranker.whole_table:
             scores = torch.addmm(
@@ -163,6 +165,18 @@ class RefreshEvidence:
         ties = ((scores == own) & valid).sum(1).double()
         rank = above + (ties + 1.0) / 2.0
         return rank.masked_fill(~hit.any(1), torch.inf).numpy()
+
+    def _own(self, rows: Tensor) -> Tensor:
+        """[B, L] own items that the device remembers; short rows repeat an item."""
+        requests = self._requests
+        if not self._ranker.whole_history:
+            return requests.history[rows]
+        place, item = requests.seen(rows)
+        count = torch.bincount(place, minlength=len(rows))
+        column = torch.arange(len(place)) - (count.cumsum(0) - count)[place]
+        own = requests.history[rows][:, :1].repeat(1, int(count.max()))
+        own[place, column] = item
+        return own
 
 
 def _chunks(count: int) -> list[NDArray[np.int64]]:

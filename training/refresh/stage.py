@@ -25,6 +25,7 @@ from training.pairs import Pairs, block_pairs, pairs_at_gap, top_candidates, tra
 from training.refresh.closed_loop import measure_call_rates
 from training.refresh.evidence import Ranker, RefreshEvidence
 from training.refresh.gain_fit import fit_gain
+from training.refresh.sequences import accumulated, indexed
 from training.requests import Requests, make_requests
 from training.sources import SourceTree
 from training.stages import Saved, stage_key
@@ -38,6 +39,11 @@ STAGE = "refresh"
 VALIDATION_AGES = (1, 2, 5, 10, 20)
 MAX_PAIRS = 30_000  # that the gain is fitted on; more would only take longer
 WALKERS, WALK = 100, 32  # users who refresh by thresholds, and training steps of each
+# Policies whose score is made from another's, request after request.
+_BUILT_UP = {
+    "drift": {"accumulated-drift": accumulated, "indexed-drift": indexed},
+    "expected-gain": {"accumulated-gain": accumulated},
+}
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 _FILE = "refresh.json"
@@ -177,6 +183,7 @@ def _evidence(
         window=profile.window,
         top_l=settings.training.top_l,
         unite_history=profile.unite_history,
+        whole_history=profile.retain != "window",
         whole_table=profile.table != "none" and profile.local_candidates > 0,
         exclude_seen=run.policy == "exclude",
     )
@@ -256,6 +263,8 @@ def _walked_scores(
         square = np.full((len(users), WALK, WALK), np.nan)
         square[walker[fresh], step[fresh], step[stale]] = values
         yield policy, square
+        for name, built_up in _BUILT_UP.get(policy, {}).items():
+            yield name, built_up(square)
 
 
 def _save(learned: LearnedRefreshes, folder: Path) -> None:

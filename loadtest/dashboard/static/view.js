@@ -87,7 +87,8 @@ function show(state) {
   const lost = total.refreshes - (total.outcomes.fresh ?? 0) - (total.outcomes.stale ?? 0);
   say("refused-note", `${count(lost)} of ${count(total.refreshes)} refreshes failed; ${count(state.skipped)} skipped`);
   say("per-request", ratio(total.per_request) + (facts.budget === null ? "" : ` of ${facts.budget}`));
-  say("policy", `${facts.k === null ? facts.policy : `every-k, k = ${state.wish.k}`}; ${ratio(total.answered_per_request)} answered`);
+  say("policy", `${facts.k === null ? facts.policy : `every-k, k = ${state.wish.k}`}`);
+  say("asked-note", `${ratio(total.answered_per_request)} answered, ${count(total.held_back)} held back by breakers`);
   for (const chart of charts) chart.update(state);
   ages.update(recent.ages, total.ages);
   showLegend(total.outcomes);

@@ -7,6 +7,7 @@ import math
 from device_runtime.accumulated import Accumulated
 from device_runtime.refresh import RefreshState
 from device_runtime.refresh_budget import drift_score
+from device_runtime.refresh_index import RefreshIndex
 
 
 def state(since_attempt: int, drift: float) -> RefreshState:
@@ -31,3 +32,13 @@ def test_a_refused_attempt_begins_anew() -> None:
     score(state(1, 4.0))
     # The snapshot is as old as before, the attempt is not.
     assert score(RefreshState(1, True, False, 9, 0.0, 4.0, 0.5)) == 4.0
+
+
+def test_the_index_is_what_the_cost_rose_above_its_mean() -> None:
+    index = RefreshIndex(drift_score)
+    # Costs of age 0, 1, 2, .. are 0, 1, 2, ..: n (n + 1) - n (n + 1) / 2.
+    assert [index(state(n, float(n))) for n in (1, 2, 3, 4)] == [1.0, 3.0, 6.0, 10.0]
+    assert index(state(1, 1.0)) == 1.0
+    # A cost that is high at once and then stays does not press any further.
+    assert [index(state(n, 2.0)) for n in (1, 2, 3)] == [2.0, 2.0, 2.0]
+    assert math.isnan(index(state(4, math.nan)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,13 +17,23 @@ from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenar
 from loadtest.scenarios.variation import varied
 from loadtest.schedule import Schedule
 from shared.errors import ConfigError, DataError
-from shared.settings import Settings
+from shared.settings import DeviceSettings, Settings
 
 REQUIRED = {
     "steady", "every-k-1", "every-k-5", "every-k-10", "every-k-20", "periodic-outage",
     "random-on-off-99", "random-on-off-50", "brown-out", "slow-start", "redis-restart",
     "replica-killed", "network-cut", "flash-crowd", "thundering-return", "trace", "freeze",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", get_args(DeviceSettings.model_fields["policy"].annotation))
+def test_a_scenario_may_use_any_policy_within_a_budget(policy: str, tmp_path: Path) -> None:
+    device = {"policy": policy, "budget": 0.1, "budget_scope": "fleet"}
+    path = tmp_path / "sparing.yaml"
+    path.write_text(load_scenario("steady").changed(name="sparing", device=device).as_yaml())
+    applied = read_scenario(path).applied_to(Settings(), virtual=True).device
+    assert applied.policy == policy
+    assert (applied.budget, applied.budget_scope) == (0.1, "fleet")
 
 
 def test_every_scenario_states_what_it_needs_and_can_be_applied() -> None:

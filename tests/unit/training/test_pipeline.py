@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from shared.errors import DataError, EmbedderUnavailable
+from shared.fleet_settings import BUDGETED
 from shared.progress import NullProgress, NullTask, Task
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
@@ -59,6 +60,9 @@ async def test_second_run_reuses_every_stage_and_gives_the_same_model(tmp_path: 
     assert list(first.stage_seconds) == STAGES
     assert first.figures == second.figures
     assert first.refresh == second.refresh
+    assert first.refresh is not None
+    scored = set(BUDGETED) - {"random"}
+    assert first.refresh.call_rates.keys() == scored
     a, b = weights(first), weights(second)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -9,8 +9,9 @@ from device_runtime.call_budget import CallBudget
 from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState
 from device_runtime.refresh_budget import Budgeted, drift_score, inconsistency_score
 from device_runtime.refresh_ttl import TimeToLive
-from training.frontier.drive import drive
+from training.frontier.drive import Shown, drive
 from training.frontier.evidence import Evidence
+from training.frontier.interleaving import interleaved
 from training.frontier.reach import on_and_off
 from training.frontier.windows import Windows
 
@@ -31,14 +32,21 @@ def evidence(seed: int = 0, users: int = USERS) -> Evidence:
     )
 
 
+def shown(users: int = USERS) -> Shown:
+    return Shown.of(evidence(users=users))
+
+
 def windows(users: int = USERS) -> Windows:
     """Users take turns: one request each, then the next of each."""
     time = 100.0 * np.arange(LENGTH) + np.arange(users)[:, None]
     return Windows(np.arange(users), np.full(users, 5), LENGTH, time)
 
 
+ORDER = windows().order
+
+
 def test_every_k_asks_when_counted_by_hand() -> None:
-    course = drive([EveryK(4) for _ in range(USERS)], evidence(), windows())
+    course = drive([EveryK(4) for _ in range(USERS)], shown(), windows(), ORDER)
     assert np.flatnonzero(course.asked[0]).tolist() == [4, 8]
     # A refresh takes effect at the next request.
     assert course.held[0].tolist() == [0, 0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8]
@@ -46,8 +54,8 @@ def test_every_k_asks_when_counted_by_hand() -> None:
 
 
 def test_the_ends_are_never_and_always() -> None:
-    never = drive([Never()] * USERS, evidence(), windows())
-    always = drive([Always()] * USERS, evidence(), windows())
+    never = drive([Never()] * USERS, shown(), windows(), ORDER)
+    always = drive([Always()] * USERS, shown(), windows(), ORDER)
     assert not never.asked.any()
     assert not never.held.any()
     assert always.asked[:, 1:].all()
@@ -56,7 +64,7 @@ def test_the_ends_are_never_and_always() -> None:
 
 def test_an_outcome_is_what_the_held_snapshot_gave() -> None:
     found = evidence()
-    course = drive([EveryK(4) for _ in range(USERS)], found, windows())
+    course = drive([EveryK(4) for _ in range(USERS)], Shown.of(found), windows(), ORDER)
     outcome = course.outcome(found.stale)
     assert outcome.shape == (USERS, LENGTH - 1)
     assert outcome[2, 5] == found.stale[2, 6, 4]  # request 6, the snapshot of request 4
@@ -65,14 +73,14 @@ def test_an_outcome_is_what_the_held_snapshot_gave() -> None:
 def test_refused_attempts_leave_the_snapshot_and_count() -> None:
     up = np.ones((USERS, LENGTH), np.bool_)
     up[:, 4] = False
-    course = drive([EveryK(4) for _ in range(USERS)], evidence(), windows(), up)
+    course = drive([EveryK(4) for _ in range(USERS)], shown(), windows(), ORDER, up)
     assert np.flatnonzero(course.asked[0]).tolist() == [4, 8]
     assert np.flatnonzero(course.served[0]).tolist() == [8]
     assert course.held[0].tolist() == [0] * 9 + [8] * 3
 
 
 def test_time_to_live_reads_the_logs_clock() -> None:
-    course = drive([TimeToLive(250.0) for _ in range(USERS)], evidence(), windows())
+    course = drive([TimeToLive(250.0) for _ in range(USERS)], shown(), windows(), ORDER)
     assert np.flatnonzero(course.asked[0]).tolist() == [3, 6, 9]
 
 
@@ -80,8 +88,20 @@ def test_a_budget_is_met() -> None:
     users = 300
     shared = CallBudget(0.2, np.random.default_rng(0), window=1024, tolerance=0.05)
     policies = [Budgeted(drift_score, shared) for _ in range(users)]
-    course = drive(policies, evidence(users=users), windows(users))
+    course = drive(policies, shown(users=users), windows(users), windows(users).order)
     assert course.asked[:, 1:].mean() == pytest.approx(0.2, rel=0.1)
+
+
+def test_aligned_users_keep_their_own_order() -> None:
+    order = interleaved(windows(), "users")
+    assert sorted(order.tolist()) == list(range(USERS * LENGTH))
+    user, step = np.divmod(order, LENGTH)
+    for one in range(USERS):
+        assert step[user == one].tolist() == list(range(LENGTH))
+    # All users make their j-th request before any makes the one after the next.
+    assert np.diff(step).min() >= -1
+    by_clock = interleaved(windows(), "none")
+    assert np.all(np.diff(windows().time_s.ravel()[by_clock]) >= 0)
 
 
 class Watching:
@@ -111,7 +131,7 @@ def test_what_comes_later_changes_no_decision(cut: int) -> None:
     def driven(found: Evidence) -> tuple[np.ndarray, list[list[RefreshState]]]:
         watching: list[Watching] = [Watching() for _ in range(USERS)]
         policies: list[RefreshPolicy] = list(watching)
-        return drive(policies, found, windows()).asked, [w.shown for w in watching]
+        return drive(policies, Shown.of(found), windows(), ORDER).asked, [w.shown for w in watching]
 
     (asked, shown), (again, shown_again) = driven(first), driven(later)
     assert np.array_equal(asked[:, :cut], again[:, :cut])

@@ -45,7 +45,7 @@ def options(**changes: object) -> GeneratorOptions:
         "epochs": 4,
         "patience": 4,
         "batch_size": 4,
-        "learning_rate": 1e-2,
+        "learning_rate": 3e-3,
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
         "validation_users": 20,
@@ -57,7 +57,15 @@ def options(**changes: object) -> GeneratorOptions:
 
 def config(tokens: ItemTokens, model: Generative = "p5") -> GeneratorConfig:
     return GeneratorConfig(
-        model=model, levels=tokens.sizes, history=6, d_model=32, d_ff=64, d_kv=8, heads=4, layers=1
+        model=model,
+        levels=tokens.sizes,
+        history=6,
+        d_model=32,
+        d_ff=64,
+        d_kv=8,
+        heads=4,
+        layers=1,
+        dropout=0.0,
     )
 
 
@@ -73,7 +81,7 @@ def test_it_learns_what_follows_what(tokens: ItemTokens, tmp_path: Path, model: 
         checkpoint=checkpoint,
     )
     assert epochs[-1].train_loss < 0.6 * epochs[0].train_loss
-    assert max(epoch.validation_ndcg10 for epoch in epochs) > 0.5  # by chance .08
+    assert max(epoch.validation_ndcg10 for epoch in epochs) > 0.8  # by chance .23
     assert not network.training
 
 

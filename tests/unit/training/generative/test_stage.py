@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
@@ -87,6 +87,15 @@ def test_the_device_profile_is_no_part_of_the_key(tmp_path: Path) -> None:
     assert generator_key(usual) == generator_key(other)
     usual.cache.close()
     other.cache.close()
+
+
+async def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
+    run = run_for(settings_for(tmp_path, tokens="random"), tmp_path)
+    run.store.root.mkdir(parents=True)
+    (run.store.root / ".unfinished").write_text("a file where a folder should be")
+    with pytest.raises(ConfigError, match="cannot keep the unfinished generator"):
+        await generative_model(run)
+    run.cache.close()
 
 
 async def test_a_damaged_stage_is_refused(tmp_path: Path) -> None:

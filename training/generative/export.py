@@ -1,0 +1,28 @@
+"""What a bundle holds of a trained generator."""
+
+from __future__ import annotations
+
+from cloud_service.generation.weights import encode_weights
+from shared.bundle import GENERATOR_FILE, TOKENS_FILE
+from shared.generator_spec import GeneratorSpec
+from shared.settings import Settings
+from shared.token_files import encode_tokens
+from training.generative.trained import TrainedGenerator
+
+
+def generator_files(trained: TrainedGenerator | None) -> dict[str, bytes]:
+    """Name -> content; nothing without a generator."""
+    if trained is None:
+        return {}
+    return {
+        GENERATOR_FILE: encode_weights(trained.network),
+        TOKENS_FILE: encode_tokens(trained.tokens),
+    }
+
+
+def generator_spec(trained: TrainedGenerator | None, settings: Settings) -> GeneratorSpec | None:
+    if trained is None:
+        return None
+    return GeneratorSpec(
+        config=trained.network.config, devices_send_tokens=settings.abstract.item_tokens
+    )
