@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
+from typing import Any
 
 from experiments.frontier_tables import frontier_note, frontier_table
 from experiments.gates import Verdict, judge
@@ -200,12 +201,20 @@ def _evidence(experiment: Experiment, key: str, figure: Figure) -> str:
 
 def _steps(steps: str, records: Sequence[Record]) -> str:
     """Which steps of each user were scored, as the records' settings have it."""
-    counts = {r.log: r.settings.get("paper", {}).get("steps") for r in records}
+    counts = {r.log: _scored(r.settings) for r in records}
     if steps != "last" or None in counts.values():
         return _STEPS[steps]
     if len(set(counts.values())) == 1:
         return f"last {next(iter(counts.values()))} steps"
     return "last steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
+
+
+def _scored(settings: dict[str, Any]) -> int | None:
+    """Last steps of each user that were scored; the first of a frontier's window is not."""
+    if (window := settings.get("frontier", {}).get("steps")) is not None:
+        return int(window) - 1
+    steps: int | None = settings.get("paper", {}).get("steps")
+    return steps
 
 
 def _caption(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
