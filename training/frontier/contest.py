@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from device_runtime.gain import GainModel
 from device_runtime.policies import make_fleet_budget, make_policy
+from device_runtime.refresh import RefreshState
 from shared.call_rates import CallRates
 from shared.fleet_settings import BUDGETED, DeviceSettings
 from shared.frontier_settings import FrontierSettings
@@ -38,6 +39,22 @@ class Entry:
     name: str
     budget: float
     course: Course
+
+
+class Remembered:
+    """A gain model that is asked once for every state: many drives come by the same ones."""
+
+    def __init__(self, gain: GainModel) -> None:
+        self._gain = gain
+        self._known: dict[tuple[bytes, float, float], float] = {}
+
+    def expected_gain(self, state: RefreshState) -> float:
+        cues = b"" if state.cues is None else state.cues.tobytes()
+        key = (cues, state.r, state.inconsistency)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._gain.expected_gain(state)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +94,8 @@ class Contest:
             if self.gain is None and policy.endswith("gain"):
                 continue
             for budget in budgets:
-                for scope in ("device", "fleet"):
+                # What outages do to a device's own budget they do to a fleet's as well.
+                for scope in ("device", "fleet") if up is None else ("fleet",):
                     settings = DeviceSettings.model_validate(
                         {"policy": policy, "budget": budget, "budget_scope": scope}
                     )
@@ -100,6 +118,10 @@ class Contest:
             yield Entry("oracle" + FLEET, budget, best_of_fleet(values, calls))
 
     @cached_property
+    def _gain(self) -> GainModel | None:
+        return None if self.gain is None else Remembered(self.gain)
+
+    @cached_property
     def _shown(self) -> Shown:
         return Shown.of(self.evidence)
 
@@ -118,7 +140,7 @@ class Contest:
             make_policy(
                 settings,
                 np.random.default_rng([self.seed, _DEVICES, user]),
-                gain=self.gain,
+                gain=self._gain,
                 known=self.known,
                 fleet=shared,
             )
