@@ -109,17 +109,32 @@ def _reader(
 ) -> Callable[[], dict[str, Figure]]:
     def read() -> dict[str, Figure]:
         ours, theirs = points.curves(resampler), base.curves(resampler)
+        worthless: set[str] = set()
         found = {AREA: ours.area(), AREA_GAIN: ours.area() - theirs.area()}
         for level in frontier.levels:
             reached = theirs.quality_at(level)
             found[at_level(GAIN, level)] = ours.quality_at(level) - reached
             found[at_level(NEEDED, level)] = ours.calls_for(reached) / level
+            if _buys_nothing(reached - theirs.quality_at(0.0)):
+                worthless.add(at_level(NEEDED, level))
         return {
-            key(*place, name, points.scorer, quantity): _figure(values, points.steps)
+            key(*place, name, points.scorer, quantity): (
+                Figure(None, None, None, points.steps)
+                if quantity in worthless
+                else _figure(values, points.steps)
+            )
             for quantity, values in found.items()
         }
 
     return read
+
+
+def _buys_nothing(bought: Float) -> bool:
+    """Whether the baseline's calls are not sure to buy anything: then a share of them says nothing.
+
+    A fitted curve never falls, so the resamples' differences are never below zero.
+    """
+    return float(np.quantile(bought[1:], 0.025)) <= 0.0
 
 
 def _figure(values: Float, steps: int) -> Figure:

@@ -19,6 +19,7 @@ from tests.support.cells import store_cell
 from tests.support.logs import drifting_log
 
 USERS, STEPS = 60, 20
+FLAT = "calibrated-outages"  # calls buy nothing there
 BUDGETS = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 
 
@@ -60,6 +61,8 @@ def invented(seed: int, thrift: float) -> pl.DataFrame:
     points += [("oracle", b, 0.6) for b in BUDGETS]
     for family in ("plain", "calibrated", "plain-outages", "calibrated-outages"):
         for place, (name, calls, value) in enumerate(points):
+            if family == FLAT:
+                value = 0.4
             found = np.clip(value + level + rng.normal(0, 0.002, USERS), 0, 1) * STEPS
             tables.append(
                 pl.DataFrame(
@@ -115,6 +118,12 @@ def test_the_baseline_gains_nothing_over_itself(record: Record) -> None:
     assert figure(record, "every-k", "area-gain") == (0.0, 0.0, 0.0)
     assert figure(record, "every-k", "gain-010") == (0.0, 0.0, 0.0)
     assert figure(record, "every-k", "calls-needed-010")[0] == pytest.approx(1.0)
+
+
+def test_where_calls_buy_nothing_none_are_saved(record: Record) -> None:
+    found = record.frontiers[key("tiny", "base", FLAT, "thrifty", "calls-needed-010")]
+    assert found.value is None
+    assert record.frontiers[key("tiny", "base", FLAT, "thrifty", "gain-010")].value is not None
 
 
 def test_calls_are_estimated_like_scores(record: Record) -> None:
