@@ -32,7 +32,7 @@ from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
 from training.pairs import Pairs, top_candidates
-from training.pipeline import TrainingRun
+from training.pipeline import TrainingRun, train
 from training.refresh.evidence import Ranker, RefreshEvidence
 from training.refresh.stage import with_refreshes
 from training.requests import make_requests
@@ -163,3 +163,26 @@ async def test_features_and_gains_are_the_devices(
     # Scores a rounding apart may change places.
     assert differ <= 0.05 * len(pairs)
     assert np.count_nonzero(gains) > 0.1 * len(gains), "the comparison would see a difference"
+
+
+async def test_a_log_too_short_to_learn_gains_from_trains_all_the_same(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    log = drifting_log(users=20, events=14)
+    settings = load_settings(
+        work_dir=tmp_path / "runs",
+        cache=tmp_path / "cache",
+        profile={"window": 8},
+        cloud={"candidates": 15},
+        training={
+            "dim": 16, "layers": 1, "epochs": 1, "restart_epochs": 0, "semantic_epochs": 1,
+            "calibration_epochs": 1, "top_l": 8, "threads": 1,
+        },
+    )  # fmt: skip
+    trained = await train(settings, log, HashingEmbedder(32))
+    assert trained.refresh is not None
+    assert trained.refresh.gain is None
+    assert "expected-gain" not in trained.refresh.call_rates
+    bundle = await asyncio.to_thread(
+        export_bundle, trained, tmp_path / "bundle", settings, created="2024", version="1"
+    )
+    assert DeviceModels.load(bundle).gain is None

@@ -24,7 +24,7 @@ from training.determinism import reproducible
 from training.pairs import Pairs, block_pairs, pairs_at_gap, top_candidates, training_pairs
 from training.refresh.closed_loop import measure_call_rates
 from training.refresh.evidence import Ranker, RefreshEvidence
-from training.refresh.gain_fit import fit_gain
+from training.refresh.gain_fit import FittedGain, fit_gain
 from training.refresh.sequences import accumulated, indexed
 from training.requests import Requests, make_requests
 from training.sources import SourceTree
@@ -146,18 +146,26 @@ def _learn(
         requests = run.requests(trained.backbone, progress)
         evidence = _evidence(run, trained, requests, text)
         pairs, held = fitting_pairs(run, requests), validation_pairs(run)
-        fitted = fit_gain(
-            evidence.features(pairs, task),
-            evidence.gains(pairs, task),
-            (evidence.features(held, task), evidence.gains(held, task)),
-        )
+        fitted = None  # a log of few events may have no request with an older snapshot
+        if len(pairs):
+            fitted = fit_gain(
+                evidence.features(pairs, task),
+                evidence.gains(pairs, task),
+                (evidence.features(held, task), evidence.gains(held, task)),
+            )
+        gain = None if fitted is None else fitted.coefficients
         rates = {}
-        for policy, scores in _walked_scores(
-            run, trained, walks, requests.session, fitted.coefficients, task
-        ):
+        for policy, scores in _walked_scores(run, trained, walks, requests.session, gain, task):
             measured = measure_call_rates(scores)
             if measured is not None:
                 rates[policy] = measured
+    return LearnedRefreshes(
+        knowledge=RefreshKnowledge(gain=gain, call_rates=rates),
+        figures={} if fitted is None else _figures(fitted),
+    )
+
+
+def _figures(fitted: FittedGain) -> dict[str, float]:
     figures = {
         "gain_penalty": fitted.penalty,
         "gain_validation_error": fitted.error,
@@ -165,10 +173,7 @@ def _learn(
         "gain_validation_top_tenth": fitted.top_tenth,
         "gain_validation_mean": fitted.mean,
     }
-    return LearnedRefreshes(
-        knowledge=RefreshKnowledge(gain=fitted.coefficients, call_rates=rates),
-        figures={name: value for name, value in figures.items() if np.isfinite(value)},
-    )
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
 def _evidence(
@@ -231,7 +236,7 @@ def _walked_scores(
     trained: TrainedModel,
     walks: _Walks,
     sessions: NDArray[np.int64],
-    gain: GainCoefficients,
+    gain: GainCoefficients | None,
     task: Task,
 ) -> Iterator[tuple[str, Floats]]:
     """(policy, [U, S, S] scores of every step with every earlier snapshot)."""
@@ -257,8 +262,9 @@ def _walked_scores(
         "drift": features[:, FEATURES.index("drift")],
         "reliability": 1.0 - features[:, FEATURES.index("r")],
         "inconsistency": features[:, FEATURES.index("inconsistency")],
-        "expected-gain": QuadraticGain(gain).of(features),
     }
+    if gain is not None:
+        scores["expected-gain"] = QuadraticGain(gain).of(features)
     for policy, values in scores.items():
         square = np.full((len(users), WALK, WALK), np.nan)
         square[walker[fresh], step[fresh], step[stale]] = values
