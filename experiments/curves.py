@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 Float = NDArray[np.float64]
 LEAST, MOST = 0.01, 1.0  # calls per request between which the area is taken
@@ -31,6 +30,9 @@ class Curves:
     @staticmethod
     def fitted(calls: Float, quality: Float) -> Curves:
         """From points [D, P] in any order; the first row decides their order along the axis."""
+        # Imported here: the containers' runtime reads this module and has no scipy.
+        from scipy.optimize import isotonic_regression
+
         order = np.argsort(calls[0], kind="stable")
         ascending = np.maximum.accumulate(calls[:, order], axis=1)
         fitted = np.stack([isotonic_regression(row).x for row in quality[:, order]])
