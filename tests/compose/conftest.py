@@ -68,6 +68,9 @@ def env(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> dict
         "SCALREC_DASHBOARD_PORT": str(ports["dashboard"]),
         "SCALREC_REPLAY__USERS": "10",
         "SCALREC_REPLAY__DURATION_S": "30",
+        "SCALREC_DEVICE__POLICY": "accumulated-drift",
+        "SCALREC_DEVICE__BUDGET": "0.3",
+        "SCALREC_DEVICE__BUDGET_SCOPE": "fleet",
     }
 
 

@@ -127,13 +127,12 @@ def test_a_scenario_is_answered_in_full_and_seen_on_the_page(
     assert_answered(hashing_stack)
     state = httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).json()
     assert "periodic-outage" in json.dumps(state), output[-2000:]
-    # The fleet has its turn again.
+    # The fleet has its turn again, under the policy that the environment names.
     deadline = time.monotonic() + 90
-    while (
-        "fleet-"
-        not in httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).text
+    while "accumulated-drift, budget = 0.3" not in (
+        text := httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).text
     ):
-        assert time.monotonic() < deadline, "the fleet does not replay any more"
+        assert time.monotonic() < deadline, f"the fleet does not replay any more: {text[:2000]}"
         time.sleep(1)
 
 
