@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
 from shared.settings_section import Section
 
 # Refresh policies that are held to a share of the requests.
-BUDGETED = (
+BudgetedPolicy = Literal[
     "random",
     "drift",
     "reliability",
@@ -19,7 +19,8 @@ BUDGETED = (
     "accumulated-drift",
     "accumulated-gain",
     "indexed-drift",
-)
+]
+BUDGETED: tuple[str, ...] = get_args(BudgetedPolicy)
 
 
 class LinkSettings(Section):
@@ -40,20 +41,7 @@ class LinkSettings(Section):
 class DeviceSettings(Section):
     """The device runtime."""
 
-    policy: Literal[
-        "every-k",
-        "always",
-        "never",
-        "time-to-live",
-        "random",
-        "drift",
-        "reliability",
-        "inconsistency",
-        "expected-gain",
-        "accumulated-drift",
-        "accumulated-gain",
-        "indexed-drift",
-    ] = Field(
+    policy: Literal["every-k", "always", "never", "time-to-live", BudgetedPolicy] = Field(
         default="every-k",
         description="when a device asks the cloud: by count (every-k: see k), by age "
         "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "

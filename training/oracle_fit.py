@@ -25,13 +25,11 @@ from training.age_rules import apply_rule, rule_at
 from training.background import in_thread
 from training.calibration_fit import FittedCalibration, fit_calibration
 from training.calibration_inputs import Inputs, make_inputs
-from training.embedding_cache import EmbeddingCache
+from training.cell import Cell
 from training.options import calibration_options
 from training.pairs import Pairs, pairs_at_gap, top_candidates
-from training.pipeline import TrainingRun
+from training.pipeline import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
-from training.stages import StageStore
-from training.study import Cell
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
 
@@ -46,10 +44,7 @@ async def run_cell(
     Raises:
         DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
     """
-    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        store = StageStore(settings.work_dir / "stages")
-        await embedder.ready()
-        run = TrainingRun(settings, log, embedder, cache, store, progress)
+    async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
         scored = await encode_scored(run, trained)
         bounds = _Bounds(settings, trained, scored, run.split.n_events)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -70,11 +71,27 @@ async def train(
         EmbedderError: the embedder does not answer or answers unusable vectors.
         ConfigError: the work or cache folder cannot be written.
     """
+    async with opened_run(settings, log, embedder, progress or NullProgress(), force=force) as run:
+        return await with_refreshes(run, await run.all())
+
+
+@asynccontextmanager
+async def opened_run(
+    settings: Settings,
+    log: InteractionLog,
+    embedder: Embedder,
+    progress: Progress,
+    *,
+    force: bool = False,
+) -> AsyncIterator[TrainingRun]:
+    """A run over the stages under ``work_dir`` and the embeddings under ``cache``.
+
+    Args and errors as for ``train``; the cache is closed at the end.
+    """
     await embedder.ready()
     store = StageStore(settings.work_dir / "stages", force=force)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        run = TrainingRun(settings, log, embedder, cache, store, progress or NullProgress())
-        return await with_refreshes(run, await run.all())
+        yield TrainingRun(settings, log, embedder, cache, store, progress)
 
 
 class TrainingRun:

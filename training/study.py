@@ -14,10 +14,9 @@ every scorer ranks all items, and a setting says which of them may be recommende
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -33,12 +32,11 @@ from training.anchors import stale_anchors
 from training.backbone import TrainedBackbone
 from training.calibration_fit import FittedCalibration
 from training.calibration_inputs import Inputs, make_inputs
-from training.embedding_cache import EmbeddingCache
+from training.cell import Cell
 from training.pairs import Pairs, pairs_at_gap, top_candidates
-from training.pipeline import TrainingRun
+from training.pipeline import TrainingRun, opened_run
 from training.requests import Requests, make_requests
 from training.scored_requests import encode_scored
-from training.stages import StageStore
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
@@ -46,14 +44,6 @@ from training.trained import TrainedModel
 ROWS = 256
 SPECIAL_GAP = 5
 SHARES = (0, 25, 50, 75, 100)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Scores (see ``study_scores.aggregate``) and named scalars."""
-
-    scores: pl.DataFrame
-    extras: dict[str, float] = field(default_factory=dict)
 
 
 async def run_cell(
@@ -64,10 +54,7 @@ async def run_cell(
     Raises:
         DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
     """
-    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        store = StageStore(settings.work_dir / "stages")
-        await embedder.ready()
-        run = TrainingRun(settings, log, embedder, cache, store, progress)
+    async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
         gate = await run.gate(trained)
         second = await _partner(run).backbone()
@@ -80,7 +67,7 @@ async def run_cell(
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
         extras = (
-            measured(study.reports, trained, store.seconds, scored.texts)
+            measured(study.reports, trained, run.store.seconds, scored.texts)
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
             | recalls(ranks)
         )

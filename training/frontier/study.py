@@ -8,7 +8,6 @@ scored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from shared.progress import Progress
 from shared.settings import Settings
 from training.anchors import stale_anchors, write_abstracts
 from training.background import in_thread
-from training.embedding_cache import EmbeddingCache
+from training.cell import Cell
 from training.frontier.contest import Contest
 from training.frontier.evidence import FORM, Evidence, collect
 from training.frontier.pair_evidence import Judged
@@ -33,24 +32,16 @@ from training.frontier.scores import MODES, alone_rows, score_rows
 from training.frontier.ttl import tuned_ttl
 from training.frontier.windows import Windows, draw_windows
 from training.pairs import top_candidates
-from training.pipeline import TrainingRun, events_of, sessions_of
+from training.pipeline import TrainingRun, events_of, opened_run, sessions_of
 from training.refresh.stage import learn_refreshes
 from training.requests import make_requests
 from training.sources import SourceTree
-from training.stages import StageStore, stage_key
+from training.stages import stage_key
 from training.trained import TrainedModel
 
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 _OUTAGES = 3  # stream of the seed
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Scores (see ``scores.score_rows``) and named scalars."""
-
-    scores: pl.DataFrame
-    extras: dict[str, float] = field(default_factory=dict)
 
 
 async def run_cell(
@@ -62,10 +53,7 @@ async def run_cell(
         DataError: as ``training.pipeline.train``, or no user has enough events.
         EmbedderError, ConfigError: as ``training.pipeline.train``.
     """
-    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        store = StageStore(settings.work_dir / "stages")
-        await embedder.ready()
-        run = TrainingRun(settings, log, embedder, cache, store, progress)
+    async with opened_run(settings, log, embedder, progress) as run:
         options = settings.frontier
         windows = draw_windows(
             log, run.split, length=options.steps, users=options.users, history=options.history
@@ -73,7 +61,7 @@ async def run_cell(
         trained = await run.all()
         learned = (await learn_refreshes(run, trained)).knowledge
         texts = _texts(run, windows)
-        evidence = await store.run(
+        evidence = await run.store.run(
             "evidence", _key(run), lambda: _build(run, trained, windows), FORM
         )
         contest = Contest(

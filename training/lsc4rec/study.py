@@ -19,8 +19,6 @@ under ``full`` with a gap. Scorers:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 from training.background import in_thread
-from training.embedding_cache import EmbeddingCache
+from training.cell import Cell
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec import costs, requesting
 from training.lsc4rec.cooperative import Cooperative
@@ -41,18 +39,9 @@ from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.ranks import Sums, metrics_of, sample
 from training.lsc4rec.reranking import Choice, Place, Reranker, choose, scores_of, unnormalised
 from training.lsc4rec.srm import ScorerSrm, full_ranks, list_scores
-from training.pipeline import TrainingRun
-from training.stages import StageStore
+from training.pipeline import TrainingRun, opened_run
 
 SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Scores in the form of ``experiments.study.SCHEMA``, and named scalars."""
-
-    scores: pl.DataFrame
-    extras: dict[str, float] = field(default_factory=dict)
 
 
 async def run_cell(
@@ -63,10 +52,7 @@ async def run_cell(
     Raises:
         DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
     """
-    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        store = StageStore(settings.work_dir / "stages")
-        await embedder.ready()
-        run = TrainingRun(settings, log, embedder, cache, store, progress)
+    async with opened_run(settings, log, embedder, progress) as run:
         device = await independent_srm(run)
         generator, listed, key = await candidate_lists(run)
         cooperative = await cooperative_srm(run, device, generator, listed, key)
