@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from experiments.facets import faceted
 from experiments.frontier_chart import frontier_panels, frontier_words
 from experiments.record import Record
 from experiments.selection import MEAN_GAP, Place, read_key
@@ -109,18 +110,9 @@ def _panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetCh
         band = base.mark_rule(opacity=0.5).encode(y=low, y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)
     points = base.mark_point(filled=True, size=42, opacity=1).encode(y=y, shape=shape)
-    order = list(dict.fromkeys(row["panel"] for row in rows))
-    panels: alt.FacetChart = (
-        alt.layer(band, line, points)
-        .properties(width=_WIDTH, height=_HEIGHT)
-        .facet(
-            facet=alt.Facet("panel:N", title=None, sort=order),
-            columns=max(1, len(chart.settings)),
-            data=alt.Data(values=rows),
-        )
-        .resolve_scale(y="independent")
+    return faceted(
+        band, line, points, rows=rows, columns=len(chart.settings), width=_WIDTH, height=_HEIGHT
     )
-    return panels
 
 
 def _cycled(values: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from experiments.facets import faceted
 from experiments.record import Figure, Record
 from experiments.selection import read_key
 from experiments.spec import Chart, Experiment
@@ -58,18 +59,10 @@ def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt
         .mark_rule(strokeWidth=1.5, strokeDash=[2, 2])
         .encode(y=y, color=colour)
     )
-    order = list(dict.fromkeys(row["panel"] for row in rows))
-    panels: alt.FacetChart = (
-        alt.layer(band, line, points, level)
-        .properties(width=_WIDTH, height=_HEIGHT)
-        .facet(
-            facet=alt.Facet("panel:N", title=None, sort=order),
-            columns=max(1, len(chart.settings)),
-            data=alt.Data(values=rows),
-        )
-        .resolve_scale(y="independent")
-    )
-    return panels
+    return faceted(
+        band, line, points, level,
+        rows=rows, columns=len(chart.settings), width=_WIDTH, height=_HEIGHT,
+    )  # fmt: skip
 
 
 def frontier_words(chart: Chart, record: Record) -> str:

@@ -71,18 +71,32 @@ def target_ranks(
     """
     windows = windows_before(events, target, model.config.window, target)
     e_str, copy_logit = encode_requests(model, table, windows)
-    user = np.searchsorted(events.user_start, target, side="right") - 1
     ranks = np.empty(len(target))
     for index in torch.split(torch.arange(len(target)), ROWS_PER_BATCH):
         scores = structural_scores(e_str[index], copy_logit[index], windows.item[index], table)
-        if exclude_seen:
-            for place, row in enumerate(index.tolist()):
-                seen = events.item[events.user_start[user[row]] : target[row]]
-                scores[place, torch.from_numpy(seen.astype(np.int64))] = -torch.inf
-        goal = torch.from_numpy(events.item[target[index.numpy()]].astype(np.int64))
-        own = scores.gather(1, goal[:, None])
-        above = (scores > own).sum(1)
-        ties = (scores == own).sum(1) - 1
-        rank = (1.0 + above + ties / 2.0).double()
-        ranks[index.numpy()] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
+        ranks[index.numpy()] = dense_ranks(
+            scores, events, target[index.numpy()], exclude_seen=exclude_seen
+        )
+    return ranks
+
+
+def dense_ranks(
+    scores: Tensor, events: Events, target: NDArray[np.int64], *, exclude_seen: bool
+) -> NDArray[np.float64]:
+    """Expected rank [B] of each target event under scores [B, I] of all items.
+
+    Args and ranks as for ``target_ranks``. With ``exclude_seen`` the scores of items that cannot
+    be recommended become -infinity, in place.
+    """
+    if exclude_seen:
+        user = np.searchsorted(events.user_start, target, side="right") - 1
+        for place, (start, stop) in enumerate(zip(events.user_start[user], target, strict=True)):
+            seen = events.item[start:stop]
+            scores[place, torch.from_numpy(seen.astype(np.int64))] = -torch.inf
+    goal = torch.from_numpy(events.item[target].astype(np.int64))
+    own = scores.gather(1, goal[:, None])
+    above = (scores > own).sum(1)
+    ties = (scores == own).sum(1) - 1
+    rank = (1.0 + above + ties / 2.0).double()
+    ranks: NDArray[np.float64] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
     return ranks

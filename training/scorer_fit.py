@@ -25,6 +25,7 @@ from shared.progress import NullProgress, Progress
 from training.batches import Events, Windows, windows_before
 from training.determinism import reproducible
 from training.encoders.candidate_scorer import CandidateScorer, ScorerConfig
+from training.evaluate import dense_ranks
 from training.item_table import ItemTable
 
 ROWS_PER_BATCH = 64
@@ -230,18 +231,12 @@ def scorer_ranks(
 ) -> NDArray[np.float64]:
     """Expected rank [R] of each target event among all items (see `evaluate.target_ranks`)."""
     windows = windows_before(events, target, model.config.window, target)
-    user = np.searchsorted(events.user_start, target, side="right") - 1
     ranks = np.empty(len(target))
     # Rows of equal length go together: nothing is padded.
     order = torch.argsort(windows.length, stable=True)
     for index in torch.split(order, ROWS_PER_BATCH):
         scores = score_all(model, table, windows.rows(index))
-        if exclude_seen:
-            for place, row in enumerate(index.tolist()):
-                seen = events.item[events.user_start[user[row]] : target[row]]
-                scores[place, torch.from_numpy(seen.astype(np.int64))] = -torch.inf
-        goal = torch.from_numpy(events.item[target[index.numpy()]].astype(np.int64))
-        own = scores.gather(1, goal[:, None])
-        rank = (1.0 + (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2.0).double()
-        ranks[index.numpy()] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
+        ranks[index.numpy()] = dense_ranks(
+            scores, events, target[index.numpy()], exclude_seen=exclude_seen
+        )
     return ranks
