@@ -1,7 +1,9 @@
-"""Small encoders of either backbone with weights that matter, and requests to them."""
+"""Small encoders of every backbone with weights that matter, and requests to them."""
 
 from __future__ import annotations
 
+import numpy as np
+import onnxruntime
 import torch
 
 from training.encoders.base import Encoder
@@ -26,3 +28,16 @@ def make_request(batch: int, length: int) -> tuple[torch.Tensor, ...]:
     age = torch.rand(batch, length, generator=rng).mul(300.0).sort(1, descending=True).values
     hour = torch.rand(batch, length, generator=rng) * 168.0
     return vectors, age, hour, torch.rand(batch, generator=rng) * 168.0
+
+
+def assert_graph_agrees(
+    session: onnxruntime.InferenceSession, model: Encoder, request: tuple[torch.Tensor, ...]
+) -> None:
+    """The exported graph answers what the model does."""
+    with torch.no_grad():
+        expected = model(*request)
+    names = [i.name for i in session.get_inputs()]
+    every = ("item_vectors", "age_hours", "event_hour", "request_hour")
+    feeds = {n: t.numpy() for n, t in zip(every, request, strict=True) if n in names}
+    for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)

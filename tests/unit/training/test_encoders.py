@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
+from cloud_service.embedding.hashing import HashingEmbedder
+from shared.bundle import load_bundle
+from shared.settings import load_settings
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
+from tests.support.logs import drifting_log
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
+from training.export import export_bundle
+from training.pipeline import train
 
 BOTH = pytest.mark.parametrize("backbone", CONFIGS)
 
@@ -78,3 +88,30 @@ def test_padding_on_the_right_changes_nothing(backbone: str) -> None:
         e_single, copy_single = model(*request)
         torch.testing.assert_close(e_str[row, n - 1], e_single[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", [name for name in CONFIGS if name != "sasrec"])
+def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path) -> None:
+    settings = load_settings(
+        work_dir=tmp_path / "runs",
+        cache=tmp_path / "cache",
+        profile={"window": 6},
+        cloud={"candidates": 10},
+        training={
+            "backbone": backbone,
+            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
+            "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
+            "threads": 1,
+        },
+    )  # fmt: skip
+    trained = asyncio.run(train(settings, drifting_log(), HashingEmbedder(32)))
+    residual = trained.calibration.calibrator.residual
+    assert residual is not None
+    with torch.no_grad():  # a radius that binds: parity must cover the correction
+        residual.weight.normal_(generator=torch.Generator().manual_seed(0))
+    trained = replace(trained, calibration=replace(trained.calibration, gamma_max=2.0))
+    bundle = export_bundle(trained, tmp_path / "bundle", settings, created="now", version="1")
+    manifest = load_bundle(bundle.path).manifest
+    assert manifest.backbone == backbone
+    assert manifest.training["parity_lengths"] == 6
+    assert 0 <= manifest.training["parity_max_score_difference"] <= 1e-5

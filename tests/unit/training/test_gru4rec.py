@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,16 @@ import onnxruntime
 import pytest
 import torch
 
-from cloud_service.embedding.hashing import HashingEmbedder
-from shared.bundle import load_bundle
 from shared.settings import load_settings
-from tests.support.encoders import WINDOW, make_encoder, make_request
-from tests.support.logs import drifting_log
+from tests.support.encoders import WINDOW, assert_graph_agrees, make_encoder, make_request
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
 from training.backbone import Cycle
 from training.checkpoint import load_backbone, save_backbone
 from training.encoders.gru4rec import GRU4Rec, GRU4RecConfig
 from training.evaluate import target_ranks
-from training.export import export_bundle
 from training.fingerprint import code_hashes
 from training.onnx_graphs import export_encoder
 from training.options import encoder_config
-from training.pipeline import train as train_all
 
 LONGER = QUICK.model_copy(update={"cycles": (Cycle(epochs=12, learning_rate=5e-3),)})
 
@@ -51,16 +45,9 @@ def test_the_exported_graph_agrees_at_every_length(
 ) -> None:
     model = make_encoder("gru4rec", window=window, has_time=has_time, return_mechanism=returns)
     session = onnxruntime.InferenceSession(export_encoder(model))
-    names = [i.name for i in session.get_inputs()]
-    every = ("item_vectors", "age_hours", "event_hour", "request_hour")
     for length in range(1, window + 1):
         for batch in (1, 3):
-            request = make_request(batch, length)
-            with torch.no_grad():
-                expected = model(*request)
-            feeds = {n: t.numpy() for n, t in zip(every, request, strict=True) if n in names}
-            for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
-                np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+            assert_graph_agrees(session, model, make_request(batch, length))
 
 
 @pytest.mark.parametrize("returns", [True, False])
@@ -86,24 +73,3 @@ def test_the_setting_chooses_it_and_only_the_backbone_stage_has_other_code() -> 
     assert type(encoder_config(settings, has_time=True)) is GRU4RecConfig
     ours, theirs = code_hashes("gru4rec"), code_hashes("sasrec")
     assert {stage for stage in ours if ours[stage] != theirs[stage]} == {"backbone"}
-
-
-def test_a_bundle_carries_it_and_its_graphs_agree(tmp_path: Path) -> None:
-    settings = load_settings(
-        work_dir=tmp_path / "runs",
-        cache=tmp_path / "cache",
-        profile={"window": 6},
-        cloud={"candidates": 10},
-        training={
-            "backbone": "gru4rec",
-            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
-            "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
-            "threads": 1,
-        },
-    )  # fmt: skip
-    trained = asyncio.run(train_all(settings, drifting_log(), HashingEmbedder(32)))
-    bundle = export_bundle(trained, tmp_path / "bundle", settings, created="now", version="1")
-    manifest = load_bundle(bundle.path).manifest
-    assert manifest.backbone == "gru4rec"
-    assert manifest.training["parity_lengths"] == 6
-    assert 0 <= manifest.training["parity_max_score_difference"] <= 1e-5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,14 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from shared.bundle import load_bundle
 from shared.settings import Settings, load_settings
-from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
+from tests.support.encoders import (
+    DIM,
+    WINDOW,
+    assert_graph_agrees,
+    make_encoder,
+    make_request,
+)
 from tests.support.logs import drifting_log
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
 from training.backbone import Cycle
@@ -24,11 +27,9 @@ from training.encoders.sasrec import SASRecConfig
 from training.encoders.strongest import strongest
 from training.encoders.surge import InterestEvolution, Surge, SurgeConfig
 from training.evaluate import target_ranks
-from training.export import export_bundle
 from training.fingerprint import code_hashes, stage_keys
 from training.onnx_graphs import export_encoder
 from training.options import encoder_config
-from training.pipeline import train as train_all
 
 LONGER = QUICK.model_copy(update={"cycles": (Cycle(epochs=12, learning_rate=5e-3),)})
 
@@ -86,13 +87,7 @@ def test_the_exported_graph_agrees_at_every_length(
         for batch in (1, 3):
             request = make_request(batch, length)
             request[0][:, length // 2 :] = request[0][:, :1]  # repeats: similarities that tie
-            with torch.no_grad():
-                expected = model(*request)
-            names = [i.name for i in session.get_inputs()]
-            every = ("item_vectors", "age_hours", "event_hour", "request_hour")
-            feeds = {n: t.numpy() for n, t in zip(every, request, strict=True) if n in names}
-            for ours, theirs in zip(session.run(None, feeds), expected, strict=True):
-                np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+            assert_graph_agrees(session, model, request)
 
 
 @pytest.mark.parametrize("returns", [True, False])
@@ -127,29 +122,3 @@ def test_the_setting_chooses_the_encoder_and_the_stages_that_follow() -> None:
     keys = [stage_keys(s, drifting_log(), identity, "allow") for s in (Settings(), settings)]
     changed = {stage for stage in keys[0] if keys[0][stage] != keys[1][stage]}
     assert changed == {"backbone", "projector", "calibration", "gate"}
-
-
-def test_a_bundle_carries_it_and_its_graphs_agree(tmp_path: Path) -> None:
-    settings = load_settings(
-        work_dir=tmp_path / "runs",
-        cache=tmp_path / "cache",
-        profile={"window": 6},
-        cloud={"candidates": 10},
-        training={
-            "backbone": "surge",
-            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
-            "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
-            "threads": 1,
-        },
-    )  # fmt: skip
-    trained = asyncio.run(train_all(settings, drifting_log(), HashingEmbedder(32)))
-    residual = trained.calibration.calibrator.residual
-    assert residual is not None
-    with torch.no_grad():  # a radius that binds: parity must cover the correction
-        residual.weight.normal_(generator=torch.Generator().manual_seed(0))
-    trained = replace(trained, calibration=replace(trained.calibration, gamma_max=2.0))
-    bundle = export_bundle(trained, tmp_path / "bundle", settings, created="now", version="1")
-    manifest = load_bundle(bundle.path).manifest
-    assert manifest.backbone == "surge"
-    assert manifest.training["parity_lengths"] == 6
-    assert 0 <= manifest.training["parity_max_score_difference"] <= 1e-5
