@@ -65,7 +65,7 @@ class HttpTransport:
 
     Args:
         base_url: of the cloud, e.g. http://127.0.0.1:8080.
-        max_connections: size of the pool; further requests wait within their own timeout.
+        max_connections: requests under way at once; further ones wait within their own timeout.
         trust_env: whether HTTP_PROXY and its like apply; None: they do unless the host is this
             machine, which no proxy can reach.
 
@@ -87,9 +87,10 @@ class HttpTransport:
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
         self._base_url = base_url
-        self._limits = httpx.Limits(
-            max_connections=max_connections, max_keepalive_connections=max_connections
-        )
+        # Who waits, waits here and never inside the pool: a request cancelled there at the moment
+        # it is given a connection takes that place with it for ever (encode/httpcore #1093).
+        self._places = asyncio.Semaphore(max_connections)
+        self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_connections)
         self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
         # Reading the root certificates takes tens of milliseconds: done once, not at every
         # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
@@ -117,27 +118,37 @@ class HttpTransport:
         content: bytes,
         timeout_s: float,
     ) -> TransportResponse:
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with self._client.stream(
-                method, path, headers=headers, content=content, timeout=timeout_s
-            ) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BLOB_BYTES:
-                        raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
+            async with asyncio.timeout_at(deadline):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise TransportError(f"no free connection within {timeout_s:g} s") from error
+        try:
+            left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+            return await self._exchange(method, path, headers, content, left_s)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
             raise TransportError(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._places.release()
+
+    async def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes, timeout_s: float
+    ) -> TransportResponse:
+        async with self._client.stream(
+            method, path, headers=headers, content=content, timeout=timeout_s
+        ) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BLOB_BYTES:
+                    raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
         lowered = {name.lower(): value for name, value in response.headers.items()}
         return TransportResponse(response.status_code, lowered, bytes(body))
 
     async def rebuild(self) -> None:
-        """New pool first, then close the old one.
-
-        A cancelled connect can leak a pool slot for ever (encode/httpcore #1093); after an outage
-        full of timeouts the old pool may have none left.
-        """
+        """New pool first, then close the old one, whose connections an outage may have broken."""
         old, self._client = self._client, self._new_client()
         # Closing broken connections may fail; nothing depends on it.
         with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):

@@ -256,12 +256,16 @@ async def test_many_cancelled_refreshes_do_not_use_up_the_pool():
     app = Starlette(routes=[Route("/v1/users/{user}/snapshot", snapshot, methods=["POST"])])
     async with serving(app) as url:
         link = CloudLink(HttpTransport(url, max_connections=2), LinkSettings(deadline_s=5.0))
-        for i in range(40):
-            task = asyncio.create_task(refresh(link))
-            await asyncio.sleep(0.001 * (i % 7))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+        # Cancelled at every suspension on the way, alone and while others wait for a connection.
+        for others in (0, 3):
+            for suspensions in range(60):
+                tasks = [asyncio.create_task(refresh(link)) for _ in range(1 + others)]
+                for _ in range(suspensions):
+                    await asyncio.sleep(0)
+                for task in tasks:
+                    task.cancel()
+                ended = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(end, asyncio.CancelledError) for end in ended)
         slow.set()
         results = await asyncio.gather(*(refresh(link) for _ in range(6)))
         assert [r.outcome for r in results] == ["fresh"] * 6
