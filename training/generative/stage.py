@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _SIZES = {
     "cpu": {"d_model": 64, "d_ff": 256, "d_kv": 16, "heads": 4, "layers": 2},
+    "medium": {"d_model": 256, "d_ff": 1024, "d_kv": 64, "heads": 4, "layers": 2},
     # T5-small, the backbone of P5-small and of POD.
     "paper": {"d_model": 512, "d_ff": 2048, "d_kv": 64, "heads": 8, "layers": 6},
 }
