@@ -127,6 +127,12 @@ class TrainingSettings(Section):
         default=True,
         description="choose on validation, by age of the snapshot, how far it is trusted",
     )
+    rule_margin: float = Field(
+        default=0.0,
+        ge=0,
+        description="standard errors an age rule must be ahead by before a plainer one gives way; "
+        "0: the best on validation is taken",
+    )
     calibration_epochs: int = Field(default=30, ge=1)
     threads: int = Field(default=2, ge=1)
 

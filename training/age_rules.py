@@ -52,8 +52,12 @@ class JudgesRules(Protocol):
 
     def moved(self, gap: int) -> NDArray[np.bool_]: ...
 
+    def users(self, gap: int) -> NDArray[np.int64]: ...
 
-def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[AgeRule, ...]:
+
+def choose_rules(
+    judge: JudgesRules, corrected: Mapping[int, Tensor], *, margin: float = 0.0
+) -> tuple[AgeRule, ...]:
     """The best of corrected or not, at each weight of SCALES, for every validation gap.
 
     Requests in the snapshot's own session and later ones choose apart. Leaving the method alone
@@ -63,8 +67,13 @@ def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[A
 
     Args:
         corrected: gap -> [P, d] corrected embeddings of the gap's validation pairs.
+        margin: what the best must be ahead by, in standard errors of the paired difference, users
+            being the clusters. Below it the plainest choice is taken: the one of both kinds of
+            request together, then structure alone, then fusion as it is, then the correction. At 0
+            the best is taken, however little it is ahead by.
     """
     choices = [(scale, True) for scale in SCALES] + [(scale, False) for scale in SCALES if scale]
+    plain = sorted(range(len(choices)), key=lambda c: _plainness(*choices[c]))
     gaps = sorted(corrected)
     rules = []
     for gap in gaps:
@@ -73,14 +82,37 @@ def choose_rules(judge: JudgesRules, corrected: Mapping[int, Tensor]) -> tuple[A
             continue
         embedding = {True: corrected[gap], False: judge.stale_embedding(gap)}
         found = np.stack([judge.scores(gap, embedding[c], scale) for scale, c in choices])
-        moved = judge.moved(gap)
-        overall = int(found.mean(1).argmax())
+        moved, users = judge.moved(gap), judge.users(gap)
+        overall = _pick(found, users, plain, margin)
         picks = []
         for kind in (~moved, moved):
             few = np.count_nonzero(kind) < MIN_REQUESTS
-            picks.append(choices[overall if few else int(found[:, kind].mean(1).argmax())])
+            own = _pick(found[:, kind], users[kind], [overall, *plain], margin)
+            picks.append(choices[overall if few else own])
         rules.append(AgeRule(_starts(gap, gaps), *picks[0], *picks[1]))
     return tuple(rules)
+
+
+def _plainness(scale: float, correct: bool) -> tuple[bool, float]:
+    """Sorts structure alone first, fusion as it is next, the correction last."""
+    return correct and scale > 0, scale
+
+
+def _pick(
+    found: NDArray[np.float64], users: NDArray[np.int64], plain: Sequence[int], margin: float
+) -> int:
+    """Row of ``found`` [C, P] with the best mean, or the first of ``plain`` that is level."""
+    best = int(found.mean(1).argmax()) if found.shape[1] else plain[0]
+    if not margin or not found.shape[1]:
+        return best
+    return next(c for c in plain if _level(found[best] - found[c], users, margin))
+
+
+def _level(behind: NDArray[np.float64], users: NDArray[np.int64], margin: float) -> bool:
+    """Whether the mean of ``behind`` [P] is within ``margin`` standard errors of zero."""
+    mean = behind.mean()
+    spread = np.bincount(np.unique(users, return_inverse=True)[1], weights=behind - mean)
+    return bool(mean <= margin * np.sqrt((spread**2).sum()) / len(behind))
 
 
 def choose_discount(judge: JudgesRules, gaps: Sequence[int]) -> tuple[AgeRule, ...]:

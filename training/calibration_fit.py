@@ -70,6 +70,7 @@ class CalibrationOptions(BaseModel):
     )
     ignored_cues: tuple[str, ...] = ()
     age_rules: bool = True
+    rule_margin: float = 0.0
     epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=64, ge=1)
@@ -156,7 +157,9 @@ def fit_calibration(
         fit.load(best_state)
         helped = best_epoch > 0
         after = corrected() if helped else {gap: i.stale for gap, i in held.items()}
-        rules = choose_rules(judge, after) if options.age_rules else (UNRULED,)
+        rules = (UNRULED,)
+        if options.age_rules:
+            rules = choose_rules(judge, after, margin=options.rule_margin)
         return FittedCalibration(
             estimator=fit.estimator,
             calibrator=fit.calibrator,

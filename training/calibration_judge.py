@@ -65,6 +65,10 @@ class Judge:
         differs: NDArray[np.bool_] = now != session[first + anchors.tau[pairs.stale]]
         return differs
 
+    def users(self, gap: int) -> NDArray[np.int64]:
+        """[P] whose request it is."""
+        return self.requests.anchors.user[self.pairs[gap].fresh]
+
     def stale_embedding(self, gap: int) -> Tensor:
         return self.e_sem[torch.from_numpy(self.pairs[gap].stale)]
 

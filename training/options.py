@@ -70,6 +70,7 @@ def calibration_options(settings: Settings, policy: RepeatPolicy) -> Calibration
         label_weight=options.label_weight,
         ignored_cues=options.ignored_cues,
         age_rules=options.age_rules,
+        rule_margin=options.rule_margin,
         epochs=options.calibration_epochs,
         batch_size=options.batch_size,
         dropout=options.dropout,
