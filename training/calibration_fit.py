@@ -157,7 +157,7 @@ def fit_calibration(
         fit.load(best_state)
         helped = best_epoch > 0
         after = corrected() if helped else {gap: i.stale for gap, i in held.items()}
-        rules = (UNRULED,)
+        rules: tuple[AgeRule, ...] = (UNRULED,)
         if options.age_rules:
             rules = choose_rules(judge, after, margin=options.rule_margin)
         return FittedCalibration(
