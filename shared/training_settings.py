@@ -65,6 +65,11 @@ class TrainingSettings(Section):
         "gru4rec: a recurrence",
     )
     dim: int = Field(default=64, ge=8)
+    item_start: Literal["text", "random"] = Field(
+        default="text",
+        description="what item vectors are trained from; text: embeddings of the items' texts; "
+        "random: no text, ids alone",
+    )
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)

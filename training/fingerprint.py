@@ -80,6 +80,11 @@ def fingerprint(log: InteractionLog) -> str:
     return digest.hexdigest()
 
 
+def items_read(settings: Settings, items: str, log: InteractionLog) -> str:
+    """What a device model learns from: key of the ``items`` stage, or of the log without it."""
+    return items if settings.training.item_start == "text" else fingerprint(log)
+
+
 def code_hashes(backbone: str = "sasrec", root: Path | None = None) -> dict[str, str]:
     """Hash over the code that decides what a stage computes, by stage.
 
@@ -119,7 +124,7 @@ def stage_keys(
     backbone = stage_key(
         code=code["backbone"],
         **fit,
-        upstream=[items],
+        upstream=[items_read(settings, items, log)],
         split=split,
         config=encoder_config(settings, has_time=log.time is not None).model_dump(),
         options=backbone_options(settings, policy, len(log.catalogue)).model_dump(mode="json"),

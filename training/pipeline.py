@@ -35,13 +35,14 @@ from training.options import (
     calibration_options,
     encoder_config,
     gate_options,
+    item_start,
     projector_options,
 )
 from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.projector import FittedProjector, fit_projector
 from training.refresh.stage import with_refreshes
 from training.requests import Requests, make_requests
-from training.semantics import embed_texts, reduce_vectors
+from training.semantics import embed_texts
 from training.stages import Saved, StageStore
 from training.trained import TrainedModel, validation_figures
 
@@ -219,7 +220,7 @@ class TrainingRun:
                 calibration_start=self.split.calibration_start,
                 validation_start=self.split.validation_start,
                 test_start=self.split.test_start,
-                item_init=reduce_vectors(items, settings.training.dim, settings.seed),
+                item_init=item_start(settings, items),
                 seed=settings.seed,
                 threads=settings.training.threads,
                 progress=progress,

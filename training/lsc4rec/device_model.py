@@ -16,7 +16,7 @@ from shared.progress import Progress
 from training import stage_forms
 from training.background import in_thread
 from training.encoders.din import DINConfig
-from training.fingerprint import code_hash_with_cloud
+from training.fingerprint import code_hash_with_cloud, items_read
 from training.generative.trained import TrainedGenerator
 from training.item_table import ItemTable
 from training.lsc4rec.cooperative import (
@@ -27,9 +27,9 @@ from training.lsc4rec.cooperative import (
 )
 from training.lsc4rec.lists import Listed
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
+from training.options import item_start
 from training.pipeline import TrainingRun, events_of
 from training.scorer_fit import ScorerEpoch, ScorerOptions, TrainedScorer, train_scorer
-from training.semantics import reduce_vectors
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
 _DIN_CODE = ("training.scorer_fit", "training.encoders.din", "training.semantics", "shared.split")
@@ -65,7 +65,7 @@ async def independent_srm(run: TrainingRun) -> DeviceModel:
         torch=torch.__version__,
         seed=settings.seed,
         threads=settings.training.threads,
-        upstream=[run.keys["items"]],
+        upstream=[items_read(settings, run.keys["items"], run.log)],
         split=settings.training.model_dump(
             include={"test_steps", "validation_steps", "calibration_steps"}
         ),
@@ -83,7 +83,7 @@ async def independent_srm(run: TrainingRun) -> DeviceModel:
                 n_items=len(run.log.catalogue),
                 validation_start=run.split.calibration_start,
                 test_start=run.split.test_start,
-                item_init=reduce_vectors(items, config.dim, settings.seed),
+                item_init=item_start(settings, items),
                 seed=settings.seed,
                 threads=settings.training.threads,
                 progress=progress,

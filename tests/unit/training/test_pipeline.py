@@ -72,6 +72,20 @@ async def test_second_run_reuses_every_stage_and_gives_the_same_model(tmp_path: 
     assert first.popularity.sum() == (LOG.counts() - 3).sum()  # two test steps, one validation
 
 
+async def test_a_backbone_of_ids_alone_reads_no_text(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, item_start="random")
+    first = await train(settings, LOG, HashingEmbedder(32))
+    other_text = await train(settings, LOG, HashingEmbedder(24))
+    assert "backbone" in other_text.reused
+    assert "items" not in other_text.reused
+    other_log = await train(settings, drifting_log(seed=1), HashingEmbedder(32))
+    assert "backbone" not in other_log.reused
+    with_text = await train(settings_for(tmp_path), LOG, HashingEmbedder(32))
+    assert "backbone" not in with_text.reused
+    ours, theirs = (trained.backbone.table.state_dict() for trained in (first, with_text))
+    assert not torch.equal(ours["vectors"], theirs["vectors"])
+
+
 async def test_same_seed_gives_the_same_weights_from_scratch(tmp_path: Path) -> None:
     one = weights(await train(settings_for(tmp_path / "a"), LOG, HashingEmbedder(32)))
     two = weights(await train(settings_for(tmp_path / "b"), LOG, HashingEmbedder(32)))
