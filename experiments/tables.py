@@ -193,15 +193,18 @@ def gate_numbers(experiment: Experiment, verdict: Verdict) -> str:
 def _evidence(experiment: Experiment, key: str, figure: Figure) -> str:
     at = read_key(key)
     text = share(figure) if at["name"] in experiment.ratios else signed(figure)
+    return f"{experiment.label(at['name'])} ({place_words(at)}): {text}"
+
+
+def place_words(at: dict[str, str]) -> str:
+    """Where a figure of a gate stands: setting, gap, and variant unless it is the base."""
     where = f"{at['setting']}, gap {at['gap']}"
-    if at["variant"] != "base":
-        where += f", {at['variant']}"
-    return f"{experiment.label(at['name'])} ({where}): {text}"
+    return where if at["variant"] == "base" else f"{where}, {at['variant']}"
 
 
 def _steps(steps: str, records: Sequence[Record]) -> str:
     """Which steps of each user were scored, as the records' settings have it."""
-    counts = {r.log: _scored(r.settings) for r in records}
+    counts = {r.log: scored_steps(r.settings) for r in records}
     if steps != "last" or None in counts.values():
         return _STEPS[steps]
     if len(set(counts.values())) == 1:
@@ -209,7 +212,7 @@ def _steps(steps: str, records: Sequence[Record]) -> str:
     return "last steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
 
 
-def _scored(settings: dict[str, Any]) -> int | None:
+def scored_steps(settings: dict[str, Any]) -> int | None:
     """Last steps of each user that were scored; the first of a frontier's window is not."""
     if (window := settings.get("frontier", {}).get("steps")) is not None:
         return int(window) - 1

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.history.page import PAGE
-from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
@@ -24,6 +23,7 @@ from scalrec.live_view import live_view
 from scalrec.prepared import prepared
 from scalrec.readme import RECORDS, regenerate
 from scalrec.replaying import embed_beforehand
+from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.scenario_run import ScenarioRun
 from shared.bundle import Bundle, load_bundle
@@ -177,7 +177,7 @@ async def _run_one(
             )
             run = replace(run, feed=feed)
         verdict = await stage.run(run)
-        report = build_report(run_dir)
+        report = report_run(run_dir)
         if live is not None:
             live.end()
     point_latest(settings.work_dir, run_dir)

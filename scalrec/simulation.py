@@ -15,7 +15,6 @@ from rich.console import Console
 from cloud_service.embedding.base import Embedder
 from loadtest.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay import ReplayResult
-from loadtest.report.build import build_report
 from loadtest.run_info import Stage, describe_run, write_run_info
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
@@ -27,6 +26,7 @@ from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
 from scalrec.live_view import Live
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
+from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import export_if_changed
 from shared.bundle import Bundle
@@ -192,7 +192,7 @@ class Simulation:
     ) -> None:
         self._describe(log, bundle, served, run_dir)
         with self.times.stage("summary and report"):
-            path = build_report(run_dir)
+            path = report_run(run_dir)
             summary = read_summary(run_dir)
         if self.live is not None:
             self.live.end()

@@ -12,15 +12,20 @@ import jinja2
 import vl_convert
 
 from loadtest.report import cards, charts, tables, text, verdict
+from loadtest.report import gates as gate_words
 from loadtest.report.charts import Chart, Spec
+from loadtest.report.gates import GateRecord, NoGateRecord
 from loadtest.summary import Summary, write_summary
 
 REPORT_FILE = "report.html"
 FALLBACK_WIDTH = 720
 
 
-def build_report(run_dir: Path) -> Path:
+def build_report(run_dir: Path, gates: GateRecord | NoGateRecord | None = None) -> Path:
     """Compute summary.json from the records and draw report.html beside it; returns its path.
+
+    Args:
+        gates: what is known of the log by device profile; None leaves that section out.
 
     Raises:
         DataError: the folder holds no run, or records that cannot be read.
@@ -28,15 +33,17 @@ def build_report(run_dir: Path) -> Path:
     summary = write_summary(run_dir)
     path = run_dir / REPORT_FILE
     partial = path.with_suffix(".partial")
-    partial.write_text(render(summary), encoding="utf-8")
+    partial.write_text(render(summary, gates), encoding="utf-8")
     return partial.replace(path)
 
 
-def render(summary: Summary) -> str:
-    """The page; the same summary gives the same bytes."""
+def render(summary: Summary, gates: GateRecord | NoGateRecord | None = None) -> str:
+    """The page; the same summary and gates give the same bytes."""
     environment, assets = environment_of_page()
     page = environment.get_template("report.html.j2")
     paper, full, system = summary.paper, summary.full, summary.system
+    record = gates if isinstance(gates, GateRecord) else None
+    device = record.device(summary.run.profile.name) if record else None
     return page.render(
         summary=summary,
         run=summary.run,
@@ -46,6 +53,11 @@ def render(summary: Summary) -> str:
         sentences=verdict.sentences(summary),
         facts=cards.facts(summary),
         paper_charts=charts.paper_charts(paper, full) if paper else [],
+        gates=record,
+        gates_missing=gates if isinstance(gates, NoGateRecord) else None,
+        gate_words=gate_words,
+        device_gates=device,
+        gate_charts=charts.gate_charts(device) if device else [],
         replay_charts=charts.replay_charts(system) if system else [],
         call_rate_chart=charts.call_rate_chart(system) if system else None,
         degradation_chart=charts.degradation_chart(system) if system else None,

@@ -11,7 +11,6 @@ import httpx
 import typer
 from rich.console import Console
 
-from loadtest.report.build import build_report
 from loadtest.run_info import describe_run, write_run_info
 from loadtest.shards.outcome import failure_notes
 from loadtest.summary.build import read_summary
@@ -34,6 +33,7 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.replaying import replay_notes, replay_over_http
+from scalrec.reporting import report_run
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
 from shared.bundle import Manifest, load_bundle
@@ -179,7 +179,7 @@ async def _fleet(
         console.print(f"[red]failed[/] {failure}", soft_wrap=True)
     for note in replay_notes(result):
         console.print(f"[yellow]note[/] {note}")
-    report = build_report(run_dir)
+    report = report_run(run_dir)
     if live is not None:
         live.end()
     summary = read_summary(run_dir)

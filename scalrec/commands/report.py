@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from loadtest.recorder import recover
-from loadtest.report.build import build_report
 from loadtest.report.comparison import COMPARISON_FILE, build_comparison
 from loadtest.summary.build import read_summary
 from loadtest.summary_table import print_summary
 from scalrec.console import make_console
 from scalrec.options import WorkDirOption, settings_from
 from scalrec.readme import update_documents
+from scalrec.reporting import report_run
 from scalrec.runs import latest_run
 from shared.errors import ConfigError
 
@@ -51,7 +51,7 @@ def report(
         console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
         return
     [run_dir] = run_dirs
-    path = build_report(run_dir)
+    path = report_run(run_dir)
     summary = read_summary(run_dir)
     print_summary(summary, console)
     console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from loadtest.report.charts.calls import call_rate_chart
 from loadtest.report.charts.degradation import degradation_chart
 from loadtest.report.charts.frame import Chart, Spec
+from loadtest.report.charts.gates import gate_charts
 from loadtest.report.charts.latency import latency_cdf_chart, latency_chart
 from loadtest.report.charts.paper import paper_charts
 from loadtest.report.charts.replay import replay_charts
@@ -13,6 +14,7 @@ __all__ = [
     "Spec",
     "call_rate_chart",
     "degradation_chart",
+    "gate_charts",
     "latency_cdf_chart",
     "latency_chart",
     "paper_charts",

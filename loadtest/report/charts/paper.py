@@ -8,14 +8,16 @@ from loadtest.report.charts.frame import Chart, Record, Spec, finish, padded, po
 from loadtest.report.tables.table import name_of
 from loadtest.summary.model import FullSection, PaperSection
 
+SHOWN = ("calibrated", "uncalibrated", "structure")
+_NARROW = 0.01  # of a scale whose ticks need another decimal to differ
+
 
 def paper_charts(paper: PaperSection, full: FullSection | None) -> list[Chart]:
     """NDCG@10 by gap, one chart per setting on one common scale."""
-    shown = ("calibrated", "uncalibrated", "structure")
     rows = [
         {"setting": r.setting, "gap": r.gap, "scorer": r.scorer, **point(r.metrics["ndcg@10"])}
         for r in paper.scores
-        if r.part == "all" and r.scorer in shown
+        if r.part == "all" and r.scorer in SHOWN
     ]
     values = [v for r in rows for v in (r["low"], r["high"], r["value"]) if v is not None]
     lowest, highest = min(values), max(values)
@@ -41,30 +43,37 @@ def paper_charts(paper: PaperSection, full: FullSection | None) -> list[Chart]:
             id=f"paper-{setting}",
             title=f"{setting}: NDCG@10 by snapshot age in events",
             note=note,
-            spec=_gap_chart(setting, [r for r in rows if r["setting"] == setting], near, domain),
-            legend=tuple((f"s-{s}", name_of(s)) for s in shown)
+            spec=gap_chart(setting, [r for r in rows if r["setting"] == setting], near, domain),
+            legend=tuple((f"s-{s}", name_of(s)) for s in SHOWN)
             + ((("s-counter", "counters"),) if near else ()),
         )
         for setting in sorted({r["setting"] for r in rows})
     ]
 
 
-def _gap_chart(
-    setting: str, rows: list[Record], counters: list[Record], domain: tuple[float, float]
+def gap_chart(
+    setting: str,
+    rows: list[Record],
+    counters: list[Record],
+    domain: tuple[float, float],
+    *,
+    bands: bool = True,
 ) -> Spec:
+    """One line per scorer over the gaps with its band, counters as dotted rules."""
     gaps = sorted({r["gap"] for r in rows})
-    x = alt.X("gap:Q", title="gap, events", axis=alt.Axis(values=gaps, grid=False, format="d"))
-    y = y_axis("value:Q", domain, ".3f")
-    color = _series(("calibrated", "uncalibrated", "structure"))
+    x = gap_axis(gaps)
+    form = ".3f" if domain[1] - domain[0] > _NARROW else ".4f"
+    y = y_axis("value:Q", domain, form)
+    color = _series(SHOWN)
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     band = base.mark_area(opacity=0.14).encode(
-        y=y_axis("low:Q", domain, ".3f"), y2="high:Q", color=color
+        y=y_axis("low:Q", domain, form), y2="high:Q", color=color
     )
     line = base.mark_line(strokeWidth=2).encode(y=y, color=color)
     points = base.mark_point(filled=True, size=46, opacity=1).encode(
-        y=y, color=color, tooltip=_tooltip(("scorer:N", "scorer"), ("gap:Q", "gap"))
+        y=y, color=color, tooltip=gap_tooltip(("scorer:N", "scorer"), ("gap:Q", "gap"))
     )
-    layers: list[alt.Chart] = [band, line, points]
+    layers: list[alt.Chart] = [band, line, points] if bands else [line, points]
     if counters:
         lines = alt.Chart(alt.Data(values=counters))
         layers.insert(
@@ -94,6 +103,16 @@ def _gap_chart(
     return finish(alt.layer(*layers), f"NDCG at 10 by gap in setting {setting}: {words}.", 260)
 
 
+def gap_axis(gaps: list[int]) -> alt.X:
+    """Ticks at the gaps alone; points at either end stay clear of the labels."""
+    return alt.X(
+        "gap:Q",
+        title="gap, events",
+        scale=alt.Scale(nice=False, padding=8),
+        axis=alt.Axis(values=gaps, grid=False, format="d"),
+    )
+
+
 def _place_labels(counters: list[Record], room: float) -> None:
     """Labels stand above their lines, but below where the next line up is too close."""
     above: Record | None = None
@@ -111,7 +130,7 @@ def _series(scorers: tuple[str, ...]) -> alt.Color:
     )
 
 
-def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
+def gap_tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
     return [
         *(alt.Tooltip(field, title=title) for field, title in fields),
         alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),

@@ -1,6 +1,13 @@
 """The report's tables as plain rows; the template only draws them."""
 
 from loadtest.report.tables.full import full_difference_table, full_parts_table, full_table
+from loadtest.report.tables.gates import (
+    decided_by,
+    device_table,
+    evidence_table,
+    gate_table,
+    payoff_table,
+)
 from loadtest.report.tables.paper import (
     cue_table,
     paper_difference_table,
@@ -23,13 +30,18 @@ __all__ = [
     "Table",
     "cloud_table",
     "cue_table",
+    "decided_by",
+    "device_table",
+    "evidence_table",
     "full_difference_table",
     "full_parts_table",
     "full_table",
+    "gate_table",
     "latency_table",
     "paper_difference_table",
     "paper_parts_table",
     "paper_table",
+    "payoff_table",
     "staleness_table",
     "system_difference_table",
     "system_group_table",

@@ -41,13 +41,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A caption that says all a reader needs to interpret the rows; heads and rows."""
+    """A caption that says all a reader needs to interpret the rows; heads and rows.
+
+    Attributes:
+        marked: index of the column that the reader looks for first.
+    """
 
     title: str
     caption: str
     heads: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    marked: int | None = None
 
 
 def name_of(scorer: str) -> str:
