@@ -14,9 +14,11 @@ from loadtest.report import text
 from loadtest.report.verdict import HEADLINE_GAP
 from loadtest.run_info import RunInfo
 from loadtest.summary.model import Estimate, PaperSection
+from shared.profile import DeviceProfile
 
 Status = Literal["holds", "fails", "not applicable"]
 _STALE = {"S1": "its embedding is stale", "S2": "its embedding and candidates are stale"}
+_RE_RETRIEVAL = "G5"  # the one gate about something a device may or may not do
 _COUNTS = ("users", "items", "interactions")
 
 
@@ -160,6 +162,21 @@ def payoffs(device: DeviceGates) -> list[str]:
         f"NDCG@10 and calibration buys back {_told_apart(found.bought_back)}."
         for found in device.headline
     ]
+
+
+def unused(device: DeviceGates, profile: DeviceProfile) -> str:
+    """What the run’s device leaves out though its gate holds, as a sentence; "" if nothing."""
+    if profile.table == "none" or profile.local_candidates:
+        return ""
+    found = next((v for v in device.verdicts if v.gate == _RE_RETRIEVAL), None)
+    if found is None or found.status != "holds" or found.decisive is None:
+        return ""
+    gain = _told_apart(found.decisive.estimate)
+    return (
+        f"{found.gate} holds, but this run’s device re-retrieves nothing from its own table: "
+        f"profile.local_candidates, as of the full device, adds at least {gain} of NDCG@10 at the gaps it was "
+        "judged at, where candidates are stale."
+    )
 
 
 def failures(record: GateRecord, profile: str) -> list[GateVerdict]:

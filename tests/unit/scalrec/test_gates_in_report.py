@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments.publish import record_path
-from loadtest.report import text
+from loadtest.report import gates, text
 from loadtest.report.gates import GateRecord, NoGateRecord
 from loadtest.run_info import read_run_info, write_run_info
 from scalrec import reporting
@@ -75,6 +75,7 @@ def test_a_log_with_a_record_shows_every_verdict_and_marks_its_device(tmp_path: 
                 estimate = verdict.decisive.estimate
                 assert cell.endswith(text.interval(estimate, with_sign=True))
     assert set(page.specs) >= CHARTS
+    assert "Left unused. G5 holds" in words(page)
     small = record.device("small")
     assert small is not None
     for verdict in small.verdicts:
@@ -90,6 +91,31 @@ def test_what_differs_between_record_and_run_is_said(tmp_path: Path) -> None:
     assert "this run’s log has 40, 1,700 and 2,000" in said
     assert "judged with the text model minilm, this run used all-MiniLM-L6-v2" in said
     assert "under the repeat policy exclude, this run followed allow" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "altered", "said"),
+    [
+        ("small", {}, True),
+        ("small", {"local_candidates": 50}, False),
+        ("full", {}, False),
+        ("tiny", {}, False),  # it has no table to retrieve from
+    ],
+)
+def test_a_device_that_leaves_out_what_pays_is_told(
+    tmp_path: Path, name: str, altered: dict[str, int], said: bool
+) -> None:
+    record = gates_of(read_run_info(a_run(tmp_path / "run")))
+    assert isinstance(record, GateRecord)
+    device = record.device(name)
+    assert device is not None
+    sentence = gates.unused(device, PRESETS[name].model_copy(update=altered))
+    assert bool(sentence) is said
+    if said:
+        [local] = [v for v in device.verdicts if v.gate == "G5"]
+        assert local.decisive is not None
+        assert text.signed(local.decisive.estimate.value) in sentence
+        assert "profile.local_candidates, as of the full device" in sentence
 
 
 def test_a_device_of_ones_own_gets_the_grid_and_is_told(tmp_path: Path) -> None:
