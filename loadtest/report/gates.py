@@ -174,8 +174,8 @@ def unused(device: DeviceGates, profile: DeviceProfile) -> str:
     gain = _told_apart(found.decisive.estimate)
     return (
         f"{found.gate} holds, but this run’s device re-retrieves nothing from its own table: "
-        f"profile.local_candidates, as of the full device, adds at least {gain} of NDCG@10 at the gaps it was "
-        "judged at, where candidates are stale."
+        f"profile.local_candidates, as of the full device, adds at least {gain} of NDCG@10 at the "
+        "gaps it was judged at, where candidates are stale."
     )
 
 
