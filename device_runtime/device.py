@@ -14,12 +14,14 @@ from device_runtime.cached_snapshot import CachedSnapshot, CacheKey, check_entry
 from device_runtime.candidates import Pool, build_pool
 from device_runtime.clock import Clock, UnixClock
 from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
+from device_runtime.collaborative_ranking import rank_collaboratively
+from device_runtime.encoded import encode
 from device_runtime.history import History, RequestContext
 from device_runtime.inconsistency import inconsistency
 from device_runtime.item_vectors import ItemPage
 from device_runtime.lapse import SessionCount, lapse_since
 from device_runtime.models import DeviceModels
-from device_runtime.ranking import encode, rank_locally, rank_with_snapshot
+from device_runtime.ranking import rank_locally, rank_with_snapshot
 from device_runtime.refresh import Never, RefreshPolicy, RefreshState
 from device_runtime.reranker import top_k
 from device_runtime.response import Diagnostics, Response
@@ -60,9 +62,15 @@ class Device:
         policy: when to refresh, this device's own instance; never by default.
         clock: of snapshot ages; Unix time by default.
         calibrate: False takes the stale snapshot at face value.
+        initial_share: ranks a snapshot's candidates by collaborative inference (LSC4Rec) with this
+            share of the cloud's scores, its alpha; ``calibrate`` then changes nothing. None ranks
+            by both channels (SCaLRec).
 
     Attributes:
         policy, calibrate: as above; may be changed between requests.
+
+    Raises:
+        ValueError: ``initial_share`` lies outside [0, 1].
     """
 
     def __init__(
@@ -75,7 +83,10 @@ class Device:
         policy: RefreshPolicy | None = None,
         clock: Clock | None = None,
         calibrate: bool = True,
+        initial_share: float | None = None,
     ) -> None:
+        if initial_share is not None and not 0.0 <= initial_share <= 1.0:
+            raise ValueError(f"initial_share is {initial_share}, expected a share of 0 to 1")
         self.user = user
         self.unknown_items = 0
         self._models = models
@@ -84,6 +95,7 @@ class Device:
         self.policy = policy or Never()
         self._clock = clock or UnixClock()
         self.calibrate = calibrate
+        self._initial_share = initial_share
         self._history = History(models.profile.window, models.profile.retain)
         self._sessions = SessionCount()
         self._vectors = models.item_vectors()
@@ -170,16 +182,12 @@ class Device:
                 context,
                 has_time=models.manifest.has_time,
             )
-            ranking = rank_with_snapshot(
-                models,
-                self._vectors,
-                pool,
-                encoded,
-                seen,
-                lapse=lapse,
-                k=k,
-                calibrate=self.calibrate,
-            )
+            known = (models, self._vectors, pool, encoded, seen)
+            if self._initial_share is None:
+                ranking = rank_with_snapshot(*known, lapse=lapse, k=k, calibrate=self.calibrate)
+            else:
+                share = self._initial_share
+                ranking = rank_collaboratively(*known, lapse=lapse, k=k, initial_share=share)
             diagnostics = Diagnostics(
                 lapse.delta,
                 ranking.drift,

@@ -21,9 +21,10 @@ class Diagnostics:
         drift, omega: cues (shared.bundle.CalibrationSpec); NaN without a snapshot or history.
         r: reliability of the snapshot in (0, 1); NaN if it was not estimated.
         alpha: strength 1 - r of the correction.
-        de_norm: |de|, length of the correction; 0 if calibration is off.
+        de_norm: |de|, length of the correction; 0 if calibration is off, or the ranking
+            collaborative.
         trust: factor on the fusion weight that the age rule in force sets; 1 if calibration is
-            off.
+            off, or the ranking collaborative.
         snapshot_version: 0 without a snapshot.
         snapshot_tau: -1 without a snapshot.
         snapshot_age_s: seconds since the cloud computed it; NaN without a snapshot.
@@ -54,7 +55,8 @@ class Response:
         source: whether a snapshot was used.
         candidates: [n] int32 items that were ranked, ascending.
         scores: [n] float32, by which ``items`` was chosen.
-        uncalibrated: [n] float32, the stale snapshot taken at face value.
+        uncalibrated: [n] float32, the stale snapshot taken at face value; ``scores`` themselves
+            where the ranking is collaborative.
         structural: [n] float32, the device alone.
         diagnostics: cues, correction and the snapshot they belong to.
     """

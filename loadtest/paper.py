@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.candidates import build_pool
+from device_runtime.encoded import Encoded
 from device_runtime.lapse import Lapse
-from device_runtime.ranking import Encoded, rank_with_snapshot
+from device_runtime.ranking import rank_with_snapshot
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PAPER, PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user

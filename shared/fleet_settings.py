@@ -71,7 +71,25 @@ class DeviceSettings(Section):
         "of all devices of a process, so that those ask whose need is greatest",
     )
     top_k: int = Field(default=10, ge=1)
-    calibrate: bool = True
+    ranking: Literal["semantic", "collaborative"] = Field(
+        default="semantic",
+        description="how a device ranks a snapshot's candidates; semantic: by its own scores and "
+        "<e_sem, v>, corrected where calibrate says so (SCaLRec); collaborative: by its own scores "
+        "and those that came with the candidates, both normalised over the list (LSC4Rec eqs. "
+        "8-10; see initial_share), as suits cloud.candidates_from=generative",
+    )
+    initial_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="collaborative: share of the cloud's initial scores, alpha of LSC4Rec eq. 10; "
+        "0: the device's scores alone, 1: the cloud's. The LSC4Rec experiments choose theirs on "
+        "validation requests and state it (alpha_*)",
+    )
+    calibrate: bool = Field(
+        default=True,
+        description="semantic: correct a stale snapshot; false takes it at face value",
+    )
     cache_dir: Path | None = Field(default=None, description="snapshots kept across restarts")
     link: LinkSettings = LinkSettings()
 

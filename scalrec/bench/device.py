@@ -13,11 +13,12 @@ from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.candidates import build_pool
 from device_runtime.cues import CUES
 from device_runtime.device import Device
+from device_runtime.encoded import encode
 from device_runtime.features import TimeFeatures
 from device_runtime.history import History, RequestContext
 from device_runtime.lapse import SessionCount, lapse_since
 from device_runtime.models import DeviceModels
-from device_runtime.ranking import encode, rank_with_snapshot
+from device_runtime.ranking import rank_with_snapshot
 from device_runtime.reranker import copy_bonus, fuse, structural_scores
 from loadtest.item_pages import ItemPages
 from loadtest.profile_figures import cache_holding, plausible_snapshot

@@ -1,0 +1,113 @@
+"""Ranking of one request by collaborative inference (LSC4Rec): two ranked lists become one.
+
+The cloud's list S came with scores P_init; the device scores the same items now, P_rerank. Both are
+normalised over S and fused by equations 8-10 of arXiv 2501.05647. e_sem takes no part, so whatever
+made the list, a generator or retrieval, ranks by its own scores.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.calibration import correction_strength
+from device_runtime.candidates import Pool
+from device_runtime.collaborative import fused
+from device_runtime.encoded import Encoded
+from device_runtime.item_vectors import ItemVectors
+from device_runtime.lapse import Lapse
+from device_runtime.models import DeviceModels
+from device_runtime.ranking import Ranking
+from device_runtime.scoring import barred_items, extra_items, score
+from device_runtime.snapshot_cues import snapshot_cues
+
+Items = NDArray[np.int32]
+
+
+def rank_collaboratively(
+    models: DeviceModels,
+    vectors: ItemVectors,
+    pool: Pool,
+    encoded: Encoded | None,
+    seen: Items,
+    *,
+    lapse: Lapse,
+    k: int,
+    initial_share: float,
+) -> Ranking:
+    """P = alpha * P_init + (1 - alpha) * P_rerank of the snapshot's candidates, and of all beside.
+
+    What is ranked is what ``rank_with_snapshot`` ranks: the candidates; own history, where the
+    profile unites them (returns are then ranked too); items of the local table, where it
+    re-retrieves; and the device's own knowledge where candidates are too few for ``k``. Items that
+    a repeat policy bars are left out, after they have counted for the normalisation. See
+    ``unlisted`` for the score of what is not on the cloud's list; re-retrieval is by structural
+    score, which orders such items as P does.
+
+    There is nothing to calibrate in these scores: ``uncalibrated`` equals ``scores``. Cues and r
+    are reported all the same, because refresh policies go by them.
+
+    Args:
+        vectors: what the device knows of items.
+        pool: candidates of a snapshot, from ``build_pool``.
+        encoded: None without history: the items' biases then stand for the device's scores.
+        seen: [m] int32 distinct own items, ascending.
+        lapse: since the snapshot's moment.
+        k: items wanted.
+        initial_share: alpha, share of the cloud's scores, from 0 (the device alone) to 1.
+
+    Raises:
+        ValueError: the pool has no snapshot, or ``initial_share`` lies outside [0, 1].
+    """
+    if pool.cached is None:
+        raise ValueError("the pool was built without a snapshot")
+    snapshot = pool.cached.snapshot
+    scored = score(vectors, pool.items, encoded)
+    told = snapshot_cues(models, pool, encoded, scored, lapse)
+    # An item that a list repeats counts once, where it stands best.
+    listed, first = np.unique(snapshot.items, return_index=True)
+    initial = snapshot.scores[first]
+    rerank = scored.structural[np.searchsorted(pool.items, listed)]
+    if pool.keep is not None:
+        scored = scored.kept(pool.keep)
+    extra = extra_items(models, scored, encoded, None, barred_items(models, seen), k)
+    if len(extra):
+        scored = score(vectors, np.union1d(scored.items, extra), encoded)
+    on_list = np.isin(scored.items, listed)
+    scores = np.empty(len(scored.items), np.float32)
+    if on_list.any():
+        place = np.searchsorted(listed, scored.items[on_list])
+        scores[on_list] = fused(initial, rerank, initial_share)[place]
+    scores[~on_list] = unlisted(scored.structural[~on_list], rerank, initial_share)
+    known = encoded is not None
+    return Ranking(
+        scored.items,
+        scores,
+        scores,
+        scored.structural,
+        told.drift,
+        told.omega,
+        told.r,
+        correction_strength(told.r) if known else math.nan,
+        0.0 if known else math.nan,
+        1.0,
+        told.vector,
+    )
+
+
+def unlisted(
+    scores: NDArray[np.floating], rerank: NDArray[np.floating], alpha: float
+) -> NDArray[np.float64]:
+    """P [m] of items that the cloud did not list: its part 0, as of the last item on its list.
+
+    The device's part is on the scale of the list: scores [m] are moved as the list's own P_rerank
+    [n] are (eq. 9), and so lie above 1 or below 0 where they are better or worse than all of
+    these. What is listed therefore scores the same whatever is ranked beside it. Distances count
+    as they are where the list gives no scale, being empty or all equal.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    low = float(rerank.min()) if len(rerank) else 0.0
+    spread = float(rerank.max()) - low if len(rerank) else 0.0
+    return (1.0 - alpha) * (values - low) / (spread or 1.0)

@@ -1,0 +1,132 @@
+"""What a device ranks collaboratively is what the LSC4Rec study scores, request by request.
+
+The study fuses a generator's lists with the encoder's scores in torch; the device gets these lists
+as snapshots and encodes through the ONNX file of an exported bundle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from device_runtime.abstract import TemplateAbstract
+from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.collaborative import fused
+from device_runtime.device import Device
+from device_runtime.history import RequestContext
+from device_runtime.inconsistency import inconsistency
+from device_runtime.models import DeviceModels
+from device_runtime.response import Response
+from device_runtime.snapshot_cache import MemorySnapshotCache
+from loadtest.target_rank import target_rank
+from shared.interactions import InteractionLog
+from shared.progress import NullProgress
+from shared.settings import Settings, load_settings
+from shared.snapshot import Snapshot
+from tests.support.logs import drifting_log
+from training.embedding_cache import EmbeddingCache
+from training.export import export_bundle
+from training.lsc4rec.device_model import independent_srm
+from training.lsc4rec.lists import Listed, candidate_lists
+from training.lsc4rec.requesting import inconsistencies
+from training.lsc4rec.reranking import Reranker
+from training.pipeline import TrainingRun, train
+from training.stages import StageStore
+
+LENGTH, LATE = 12, 2
+SHARES = (0.0, 0.2, 0.65, 1.0)
+
+
+def settings_of(folder: Path, window: int) -> Settings:
+    return load_settings(
+        work_dir=folder / "runs",
+        cache=folder / "cache",
+        # The list alone, as in the study.
+        profile={"window": window, "unite_history": False},
+        cloud={"candidates": LENGTH},
+        generative={"epochs": 2, "codes": 4, "levels": 3, "history": 6},
+        lsc4rec={"lists": (6, LENGTH), "lateness": LATE, "similar": 2},
+        paper={"steps": 3},
+        training={
+            "dim": 16, "layers": 1, "epochs": 2, "restart_epochs": 0, "test_steps": 3,
+            "validation_steps": 1, "abstracts_per_user": 4, "semantic_epochs": 1,
+            "calibration_epochs": 1, "top_l": 5, "threads": 1,
+        },
+    )  # fmt: skip
+
+
+async def study_of(settings: Settings, log: InteractionLog) -> tuple[Reranker, Listed]:
+    """The study's re-ranker on its test requests."""
+    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        store = StageStore(settings.work_dir / "stages")
+        run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+        device = await independent_srm(run)
+        _, listed, _ = await candidate_lists(run)
+        srms = {"independent": device.srm}
+        exclude = run.policy == "exclude"
+        chosen = settings.lsc4rec
+        return Reranker(srms, listed.test, listed.of_test, chosen, exclude), listed
+
+
+def asked_device(
+    log: InteractionLog, models: DeviceModels, user: int, step: int, held: Snapshot, share: float
+) -> Response:
+    """What a device that met the user's first ``step`` events answers at the next one's moment."""
+    cache = MemorySnapshotCache()
+    cache._entries[str(user), models.bundle_id] = CachedSnapshot(held, None)
+    writer = TemplateAbstract(log.catalogue)
+    device = Device(str(user), models, writer, cache=cache, initial_share=share)
+    hours, start = log.local_hour_of_week(), int(log.user_start[user])
+    times = [None] * len(log) if log.time is None else log.time.astype(float).tolist()
+    for row in range(start, start + step):
+        device.observe(int(log.item[row]), times[row], float(hours[row]))
+    context = RequestContext(times[start + step], float(hours[start + step]))
+    return device.request(context, k=0)  # too few candidates are not filled up from elsewhere
+
+
+@pytest.mark.parametrize("returns", [True, False], ids=["repeats allowed", "repeats excluded"])
+def test_scores_ranks_and_inconsistency_are_the_studys(returns: bool, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    log = drifting_log(users=16, events=16, items=40, returns=returns)
+    settings = settings_of(tmp_path, window=8)
+    study, listed = asyncio.run(study_of(settings, log))
+    assert study.exclude_seen is not returns
+    trained = asyncio.run(train(settings, log, HashingEmbedder(32)))
+    bundle = export_bundle(trained, tmp_path / "bundle", settings, created="2024", version="1")
+    models, asked = DeviceModels.load(bundle), listed.test
+    e_sem = np.ones(models.dim, np.float32)  # takes no part
+    ranked = differ = swapped = 0
+    for place, share in itertools.product(((LENGTH, LATE), (6, LATE), (LENGTH, 0)), SHARES):
+        n, gap = place
+        lists, rerank = listed.of_test[gap].first(n), study.plain("independent", place)
+        allowed = study.allowed[gap][:, :n]
+        scores = fused(study.initial(place), rerank, share, allowed)
+        ranks = study.ranks(scores, place)
+        moved = inconsistencies(lists, rerank, allowed)
+        for row in range(len(asked)):
+            user, step, items = int(asked.user[row]), int(asked.step[row]), lists.items[row]
+            tau = max(1, step - gap)
+            held = Snapshot(str(user), tau, 0, bundle.id, e_sem, items, lists.scores[row])
+            response = asked_device(log, models, user, step, held, share)
+            order = np.argsort(items)
+            at = order[allowed[row][order]]  # of the study's list, in the device's order
+            np.testing.assert_array_equal(response.candidates, items[at])
+            np.testing.assert_allclose(response.scores, scores[row, at], atol=2e-4)
+            c = inconsistency(items, response.candidates, response.structural)
+            swapped += abs(c - moved[row]) > 1e-9
+            rank = target_rank(response.candidates, response.scores, int(asked.target[row]))
+            if np.isinf(ranks[row]):
+                assert np.isinf(rank)
+                continue
+            ranked += 1
+            differ += rank != ranks[row]
+            assert abs(rank - ranks[row]) <= 1  # scores a rounding apart may change places
+    assert ranked > 50
+    assert differ <= 0.02 * ranked
+    assert swapped <= 0.02 * len(SHARES) * 3 * len(asked)
