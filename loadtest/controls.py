@@ -26,7 +26,10 @@ class Controls(Protocol):
         """Change k; raises ConfigError if the refresh policy has none."""
 
     def calibrate(self, on: bool) -> None:
-        """Correct stale snapshots, or take them at face value."""
+        """Correct stale snapshots, or take them at face value.
+
+        Raises ConfigError if devices rank in a way that corrects nothing.
+        """
 
 
 class Intervention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +79,10 @@ class ReplayControls:
             self._note("k", str(k))
 
     def calibrate(self, on: bool) -> None:
+        if self._device.ranking != "semantic":
+            raise ConfigError(
+                f"the ranking is {self._device.ranking}, which has nothing to calibrate"
+            )
         if on != self._device.calibrate:
             self._device = self._device.model_copy(update={"calibrate": on})
             self._fleet.calibrate(on)

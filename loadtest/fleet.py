@@ -16,6 +16,7 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.policies import make_fleet_budget, make_policy
+from device_runtime.ranking_choice import initial_share
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.tokens import TokenSource
@@ -234,6 +235,7 @@ class Fleet:
                 ),
                 clock=UnixTime(self._time.clock),
                 calibrate=settings.device.calibrate,
+                initial_share=initial_share(settings.device),
             )
             yield user, _Member(device, link)
 

@@ -79,7 +79,10 @@ def _paper(paper: PaperSection) -> Table:
 
 
 def _system(system: SystemSection) -> Table:
-    table = _table(f"The replay ({system.policy}; cloud {system.availability})", system.scope)
+    said = [system.policy, f"cloud {system.availability}"]
+    if system.collaborative:
+        said.insert(1, f"ranking {system.ranking}")
+    table = _table(f"The replay ({'; '.join(said)})", system.scope)
     table.add_column("NDCG@10")
     _figures(table, "requests", "answered", "95 %", "uncalibrated", "structure", "decayed")
     scores = {(r.by, r.group, r.scorer): r.metrics["ndcg@10"] for r in system.scores}

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 
 from device_runtime.policies import policy_text
+from device_runtime.ranking_choice import ranking_text
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed, Sink
@@ -160,7 +161,8 @@ def facts_of(
         clock=replay.clock,
         window_s=window_s,
         width_s=bin_width_s(window_s),
-        calibrate=device.calibrate,
+        calibrate=device.calibrate if device.ranking == "semantic" else None,
+        ranking=ranking_text(device),
         controllable=replay.clock == "wall",
         k=device.k if device.policy == "every-k" else None,
         budget=device.budget if device.policy in BUDGETED else None,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime.policies import policy_text
+from device_runtime.ranking_choice import ranking_text
 from device_runtime.transport import CloudTransport, HttpTransport
 from loadtest.clock import ReplayTime, WallClock
 from loadtest.crowd import with_crowd
@@ -217,6 +218,9 @@ class ScenarioRun:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
         violations = check(history, expected)
+        policy = policy_text(settings.device)
+        if settings.device.ranking != "semantic":
+            policy += f"; ranking {ranking_text(settings.device)}"
         if violations:
             write_page(self.run_dir, self.scenario, self.script, history, violations)
         verdict = judge(
@@ -226,7 +230,7 @@ class ScenarioRun:
             expected,
             violations,
             place=place,
-            policy=policy_text(settings.device),
+            policy=policy,
             k=settings.device.k,
             state_kib=result.state_kib,
         )

@@ -41,7 +41,7 @@ class Feed:
         self._facts = facts
         self._shard = shard
         self._sink = sink
-        self._calibrating = facts.calibrate
+        self._calibrating = bool(facts.calibrate)
         self._bins: dict[int, Bin] = {}
         self._changed: set[int] = set()
         self._controls: Controls | None = None
@@ -113,8 +113,11 @@ class Feed:
             except ConfigError as error:
                 logger.warning("asked for k = %d: %s", wish.k, error)
         if wish.calibrate is not None:
-            controls.calibrate(wish.calibrate)
-            self._calibrating = wish.calibrate
+            try:
+                controls.calibrate(wish.calibrate)
+                self._calibrating = wish.calibrate
+            except ConfigError as error:
+                logger.warning("asked for calibration: %s", error)
 
     def _bin(self, replay_s: float) -> Bin:
         number = max(0, int(replay_s / self._facts.width_s))

@@ -139,6 +139,10 @@ class Hub:
                 raise ConfigError("a replay under the virtual clock cannot be changed by hand")
             if k is not None and run.facts.k is None:
                 raise ConfigError(f"the refresh policy is {run.facts.policy}, which has no k")
+            if calibrate is not None and run.facts.calibrate is None:
+                raise ConfigError(
+                    f"the ranking is {run.facts.ranking}, which has nothing to calibrate"
+                )
             old = run.wish
             run.wish = Wish(
                 old.revision + 1,

@@ -30,6 +30,8 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width_s: seconds per bin.
         budget: refreshes per request the policy is held to; None if it has no such figure.
         k: of the every-k policy, None for others.
+        calibrate: whether stale snapshots are corrected; None where the ranking has no such choice.
+        ranking: how devices rank, in words.
         controllable: whether it can be changed by hand.
     """
 
@@ -42,8 +44,9 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: Literal["wall", "virtual"]
     window_s: Seconds
     width_s: Annotated[float, Meta(ge=0.1, le=1e7)]
-    calibrate: bool
+    calibrate: bool | None
     controllable: bool
+    ranking: Text = ""
     k: Annotated[int, Meta(ge=1)] | None = None
     budget: float | None = None
 

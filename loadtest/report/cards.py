@@ -131,6 +131,8 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
                 f"{summary.system.policy}; {asked} refreshes per request, {got} answered",
             )
         )
+        if summary.system.ranking:
+            listed.append(("Ranking in the replay", summary.system.ranking))
         listed.append(("Cloud work per 1,000 requests", text.cost(cloud.cost)))
         listed.append(("Cloud availability", summary.system.availability))
         listed.append(("Clock", summary.system.clock))

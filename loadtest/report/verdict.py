@@ -23,10 +23,12 @@ def sentences(summary: Summary) -> list[str]:
     """One sentence per setting, and one about the replay."""
     said = [_staleness(row) for row in headline_rows(summary).values()]
     if summary.system is not None:
+        collaborative = summary.system.collaborative
+        against, judge = ("structure", _fused) if collaborative else ("uncalibrated", _replay)
         said.extend(
-            _replay(difference.metrics["ndcg@10"])
+            judge(difference.metrics["ndcg@10"])
             for difference in summary.system.differences
-            if (difference.by, difference.subtrahend) == ("all", "uncalibrated")
+            if (difference.by, difference.subtrahend) == ("all", against)
         )
     return said
 
@@ -82,6 +84,20 @@ def _replay(gain: Estimate) -> str:
     word = "gained" if gain.sign > 0 else "lost"
     size = gain if gain.sign > 0 else _negated(gain)
     return f"Over the whole replay, calibration {word} {_size(size)} of NDCG@10."
+
+
+def _fused(gain: Estimate) -> str:
+    if gain.sign == 0:
+        return (
+            "Over the whole replay, collaborative inference cannot be told apart from the device's "
+            f"own channel alone ({_figure(gain)})."
+        )
+    word = "gained" if gain.sign > 0 else "lost"
+    size = gain if gain.sign > 0 else _negated(gain)
+    return (
+        f"Over the whole replay, collaborative inference {word} {_size(size)} of NDCG@10 over the "
+        "device's own channel alone."
+    )
 
 
 def _figure(estimate: Estimate) -> str:

@@ -269,6 +269,9 @@ class SystemSection(_Figures):
 
     Attributes:
         budget: refreshes per request that the policy was held to; None if it has no such figure.
+        ranking: how devices ranked, in words; "" in records that do not say.
+        collaborative: whether by collaborative inference; nothing is then calibrated, and
+            "uncalibrated" is the answer itself.
         cloud_up: share of the requests that found the cloud there.
         curves: latency of requests from schedule and from start.
         call_rate: HTTP requests to the cloud in every second of the replay; empty if the run kept
@@ -293,6 +296,8 @@ class SystemSection(_Figures):
     call_rate: tuple[float, ...] = ()
     changes: tuple[Change, ...] = ()
     budget: float | None = None
+    ranking: str = ""
+    collaborative: bool = False
 
 
 class Summary(_Figures):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from device_runtime.policies import policy_text
+from device_runtime.ranking_choice import ranking_text
 from loadtest.controls import read_interventions
 from loadtest.history.records import ATTEMPTS
 from loadtest.recorder import REFRESHES, REQUESTS
@@ -107,6 +108,8 @@ def system_section(
         duration_s=float(numbers(frame, "finished_s").max()),
         policy=policy_text(device),
         budget=device.budget if device.policy in BUDGETED else None,
+        ranking=ranking_text(device),
+        collaborative=device.ranking == "collaborative",
         availability=_availability(replay, away),
         clock=replay.clock,
         sources={

@@ -60,7 +60,7 @@ function show(state) {
   if (state.status === "waiting") return;
   const { recent, total, facts } = state;
   for (const place of document.querySelectorAll(".window")) place.textContent = `last ${state.window_s} s`;
-  say("facts", [facts.log, `${count(state.devices)} devices`, facts.profile, facts.availability, `${facts.clock} clock`,
+  say("facts", [facts.log, `${count(state.devices)} devices`, facts.profile, facts.ranking && `ranking ${facts.ranking}`, facts.availability, `${facts.clock} clock`,
     state.processes > 1 ? `${state.processes} processes` : "", state.silent ? `${state.silent} not heard of lately` : "", facts.run].filter(Boolean).join(" · "));
   $("progress").value = Math.min(1, state.replay_s / Math.max(facts.window_s, 1e-9));
   const down = state.processes - state.cloud_up;
@@ -115,12 +115,12 @@ function showControls(state) {
   const running = state.status === "running";
   const can = running && state.facts.controllable;
   $("cloud-control").disabled = !can;
-  $("calibrate-control").disabled = !can;
+  $("calibrate-control").disabled = !can || state.facts.calibrate === null;
   $("k-control").disabled = !can || state.facts.k === null;
   if (!state.wish) return;
   document.querySelector(`input[name=cloud][value=${state.wish.cloud}]`).checked = true;
   $("calibrate").checked = state.wish.calibrate;
-  say("calibrate-text", state.wish.calibrate ? "on" : "off");
+  say("calibrate-text", state.wish.calibrate === null ? NONE : state.wish.calibrate ? "on" : "off");
   if (document.activeElement !== $("k")) $("k").value = state.wish.k ?? "";
   if (running && !can) say("note", "A replay under the virtual clock cannot be changed by hand.");
   if (!running) say("note", "");

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from loadtest.report.charts.frame import AXIS, Chart, Record, Spec, finish, padded, point, y_axis
-from loadtest.report.tables.table import name_of
+from loadtest.report.tables.table import name_of, replay_name
 from loadtest.summary.model import SystemSection
 
 FAILURES = ("deadline", "refused", "network", "server", "rejected", "breaker")
@@ -45,7 +45,10 @@ def replay_charts(system: SystemSection) -> list[Chart]:
             "NDCG@10 of the answers over replayed time",
             f"Mean per bin of {text_bin(bins)}; band: 95 % interval of the answered. {shaded}",
             _quality_chart(bins, down, end),
-            (("s-calibrated", name_of("answered")), ("s-structure", name_of("structure"))),
+            (
+                ("s-calibrated", replay_name("answered", collaborative=system.collaborative)),
+                ("s-structure", name_of("structure")),
+            ),
         ),
         Chart(
             "replay-age",

@@ -12,7 +12,7 @@ from loadtest.report.tables.table import (
     difference_cells,
     metric_cells,
     metric_heads,
-    name_of,
+    replay_name,
 )
 from loadtest.summary.model import Estimate, SystemSection
 
@@ -25,7 +25,10 @@ def system_table(system: SystemSection) -> Table:
         ("Scorer",),
         metric_heads(),
         tuple(
-            Row((name_of(row.scorer),), metric_cells(row.metrics))
+            Row(
+                (replay_name(row.scorer, collaborative=system.collaborative),),
+                metric_cells(row.metrics),
+            )
             for row in system.scores
             if row.by == "all"
         ),

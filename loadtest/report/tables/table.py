@@ -19,6 +19,10 @@ NAMES = {
     "frequency": "personal frequency",
     "decayed": "decayed frequency",
 }
+COLLABORATIVE_NAMES = {
+    "answered": "answered (collaborative)",
+    "uncalibrated": "the same, as nothing is calibrated",
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,13 @@ class Table:
 def name_of(scorer: str) -> str:
     """The scorer's name as tables and legends print it."""
     return NAMES.get(scorer, scorer)
+
+
+def replay_name(scorer: str, *, collaborative: bool) -> str:
+    """As ``name_of``, for the replay: what the answer is depends on how its devices ranked."""
+    if collaborative:
+        return COLLABORATIVE_NAMES.get(scorer, name_of(scorer))
+    return name_of(scorer)
 
 
 def metric_heads() -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def test_no_secret_stands_in_the_compose_file() -> None:
             assert not re.search("KEY|TOKEN|PASSWORD|SECRET|REDIS_URL", variable), (name, variable)
 
 
-def test_the_fleet_takes_policy_and_budget_from_the_environment() -> None:
+def test_the_fleet_takes_policy_budget_and_ranking_from_the_environment() -> None:
     """Each variable is a device setting, and stands at its default unless somebody sets it."""
     given = {
         name: text
@@ -73,10 +73,13 @@ def test_the_fleet_takes_policy_and_budget_from_the_environment() -> None:
         default = re.fullmatch(rf"\$\{{{name}:-(.+)\}}", text)
         assert default, text
         values[name.removeprefix("SCALREC_DEVICE__").lower()] = default[1]
-    assert values.keys() == {"policy", "k", "ttl_s", "budget", "budget_scope"}
+    assert values.keys() == {
+        "policy", "k", "ttl_s", "budget", "budget_scope", "ranking", "initial_share"
+    }  # fmt: skip
     assert DeviceSettings.model_validate(values) == DeviceSettings()
     budgeted = DeviceSettings.model_validate(values | {"policy": "expected-gain", "budget": "0.1"})
     assert (budgeted.policy, budgeted.budget) == ("expected-gain", 0.1)
+    DeviceSettings.model_validate(values | {"ranking": "collaborative", "initial_share": "0.5"})
 
 
 def test_vllm_is_started_as_the_product_starts_it() -> None:

@@ -92,6 +92,20 @@ def test_k_belongs_to_one_policy(tmp_path: Path, bundle: Bundle) -> None:
     assert not (tmp_path / INTERVENTIONS).exists()
 
 
+def test_calibration_belongs_to_one_ranking(tmp_path: Path, bundle: Bundle) -> None:
+    complaints: list[str] = []
+
+    def start(controls: Controls) -> None:
+        with pytest.raises(ConfigError) as error:
+            controls.calibrate(False)
+        complaints.append(str(error.value))
+
+    settings = replay_settings(bundle, device={"ranking": "collaborative"})
+    replay_tiny(tmp_path, bundle, settings, on_start=start)
+    assert complaints == ["the ranking is collaborative, which has nothing to calibrate"]
+    assert not (tmp_path / INTERVENTIONS).exists()
+
+
 def test_an_unreadable_line_is_named(tmp_path: Path) -> None:
     (tmp_path / INTERVENTIONS).write_text('{"replay_s":1,"what":"k","value":"2"}\n{"replay_s":\n')
     with pytest.raises(DataError, match="line 2"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.dashboard.messages import Update
-from scalrec.live_view import Live
+from scalrec.live_view import Live, facts_of
 from shared.bundle import load_bundle
 from shared.settings import load_settings
 from shared.split import split_log
@@ -51,3 +51,20 @@ def test_a_scenario_is_named_in_place_of_the_settings_outages(
     feed.tick(tick(1.0))
     live.stopped()
     assert {update.facts.availability for update in sink.updates} == {words}
+
+
+@pytest.mark.parametrize(
+    ("device", "ranking", "calibrate"),
+    [
+        ({}, "semantic, calibrated", True),
+        ({"calibrate": False}, "semantic, uncalibrated", False),
+        ({"ranking": "collaborative"}, "collaborative, alpha = 0.1", None),
+    ],
+)
+def test_how_devices_rank_is_named(
+    tmp_path: Path, device: dict[str, object], ranking: str, calibrate: bool | None
+) -> None:
+    log, manifest = make_log(), make_bundle(tmp_path / "bundle").manifest
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    facts = facts_of(load_settings(device=device), log, split_log(log), manifest, "run", started)
+    assert (facts.ranking, facts.calibrate) == (ranking, calibrate)

@@ -28,9 +28,9 @@ class Sink:
 
 
 class Controls:
-    def __init__(self, *, has_k: bool = True) -> None:
+    def __init__(self, *, has_k: bool = True, calibrates: bool = True) -> None:
         self.did: list[object] = []
-        self._has_k = has_k
+        self._has_k, self._calibrates = has_k, calibrates
 
     def cloud(self, mode: Mode) -> None:
         self.did.append(mode)
@@ -41,6 +41,8 @@ class Controls:
         self.did.append(k)
 
     def calibrate(self, on: bool) -> None:
+        if not self._calibrates:
+            raise ConfigError("nothing to calibrate")
         self.did.append(on)
 
 
@@ -102,6 +104,20 @@ def test_does_what_was_asked_once_and_scores_accordingly() -> None:
     feed.request(request(finished_s=0.4))
     feed.tick(tick(0.5))
     assert sink.updates[-1].bins[0].face_value.requests == 1
+
+
+def test_a_process_that_calibrates_nothing_goes_on() -> None:
+    sink, controls = Sink(), Controls(calibrates=False)
+    feed = Feed(facts(calibrate=None), "one", sink)
+    feed.start(controls)
+    feed.request(request(finished_s=0.1))
+    sink.reply = Reply(Wish(1, "up", calibrate=True))
+    feed.tick(tick(0.2))
+    feed.request(request(finished_s=0.3))
+    feed.tick(tick(0.4))
+    assert controls.did == ["up"]
+    scores = sink.updates[-1].bins[0]
+    assert (scores.face_value.requests, scores.corrected.requests) == (2, 0)
 
 
 def test_a_process_without_k_goes_on() -> None:

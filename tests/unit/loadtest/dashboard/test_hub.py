@@ -97,6 +97,11 @@ def test_what_cannot_be_changed_is_refused() -> None:
     hub.offer(update(status="finished"))
     with pytest.raises(ConfigError, match="no run is going on"):
         hub.ask(cloud="down")
+    hub.offer(update(facts=facts("fused", calibrate=None, ranking="collaborative, alpha = 0.2")))
+    assert drawn(hub)["wish"]["calibrate"] is None
+    with pytest.raises(ConfigError, match=r"alpha = 0\.2, which has nothing to calibrate"):
+        hub.ask(calibrate=True)
+    hub.offer(update(facts=facts("fused"), status="finished"))
     hub.offer(update(facts=facts("virtual", controllable=False)))
     with pytest.raises(ConfigError, match="virtual clock"):
         hub.ask(cloud="down")
