@@ -75,12 +75,11 @@ def rank_collaboratively(
     extra = extra_items(models, scored, encoded, None, barred_items(models, seen), k)
     if len(extra):
         scored = score(vectors, np.union1d(scored.items, extra), encoded)
-    on_list = np.isin(scored.items, listed)
-    scores = np.empty(len(scored.items), np.float32)
-    if on_list.any():
-        place = np.searchsorted(listed, scored.items[on_list])
-        scores[on_list] = fused(initial, rerank, initial_share)[place]
-    scores[~on_list] = unlisted(scored.structural[~on_list], rerank, initial_share)
+    scores = unlisted(scored.structural, rerank, initial_share).astype(np.float32)
+    if len(listed):
+        place = np.minimum(np.searchsorted(listed, scored.items), len(listed) - 1)
+        on_list = listed[place] == scored.items
+        scores[on_list] = fused(initial, rerank, initial_share)[place[on_list]]
     known = encoded is not None
     return Ranking(
         scored.items,

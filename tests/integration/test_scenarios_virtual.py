@@ -40,6 +40,17 @@ def test_the_same_scenario_gives_the_same_bytes(tmp_path: Path) -> None:
         assert one == two, file
 
 
+def test_devices_that_rank_collaboratively_live_through_an_outage(tmp_path: Path) -> None:
+    device = {"policy": "inconsistency", "budget": 0.3, "ranking": "collaborative"}
+    scenario = load_scenario("network-cut").changed(users=USERS, device=device)
+    verdict = run_virtually(tmp_path, scenario)
+    assert verdict.passed
+    assert verdict.policy == "inconsistency, budget = 0.3; ranking collaborative, alpha = 0.1"
+    requests = read_history(tmp_path / "run").requests
+    assert (requests["rank"] == requests["rank_uncalibrated"]).all()
+    assert (requests["rank"] != requests["rank_structure"]).any()
+
+
 def test_devices_return_from_a_long_outage_without_a_stampede(tmp_path: Path) -> None:
     usual = run_virtually(tmp_path / "usual", load_scenario("thundering-return").changed(
         users=200, faults=[]))  # fmt: skip
