@@ -66,8 +66,9 @@ def evidence_table(record: GateRecord, profile: str) -> Table:
     """Every check of every gate that was asked, with the figure that decides it."""
     return Table(
         "The figure that decides each check",
-        "Of the figures a check looks at, the one nearest to failing it. “No harm” (G4b, G4c) "
-        f"means that the interval does not lie wholly below zero. {scope(record)}",
+        "Of the figures a check looks at, the one nearest to failing it; where any one suffices, "
+        "the best. A gate of no harm or no cost asks only that the interval does not lie wholly "
+        f"below zero. {scope(record)}",
         ("Device", "Gate", "Comparison"),
         ("Where", "Figure", "Relative", "Met"),
         tuple(
