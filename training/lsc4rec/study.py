@@ -10,7 +10,8 @@ under ``full`` with a gap. Scorers:
 - ``rerank-T``: the SRM within the list, trained in the way T: independent, cooperative (on the
   cloud's lists), adaptive (re-trained on the device), both;
 - ``lsc4rec-T``: the same, fused with the cloud's scores (eqs. 8-10); ``lsc4rec``: with the T that
-  validation chose; ``raw``: that one without normalisation;
+  validation chose; ``raw``: that one without normalisation; ``learned``: that one fused by weights
+  fitted on validation lists, a bound of what fusion can give;
 - ``srm``: the independent SRM over the whole catalogue (DIN on a sample of users);
 - ``random``, ``inconsistency``, ``inconsistency-held-out`` (threshold from validation requests
   instead of training ones) and ``oracle``: which requests ask. Random ones ask as often as
@@ -35,6 +36,7 @@ from training.lsc4rec import costs, requesting
 from training.lsc4rec.cooperative import Cooperative
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
+from training.lsc4rec.learned_fusion import fit_fusion, list_features
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.ranks import Sums, metrics_of, sample
 from training.lsc4rec.reranking import Choice, Place, Reranker, choose, scores_of, unnormalised
@@ -119,10 +121,27 @@ class _Study:
         found["lsc4rec"] = found[f"lsc4rec-{choice.best}"]
         raw = unnormalised(initial, scores[choice.best], choice.raw[place])
         found["raw"] = test.ranks(raw, place)
+        found["learned"] = self._learned(place, choice, scores[choice.best])
         for scorer, ranks in found.items():
             self.sums.add(f"list{n}", gap, scorer, metrics_of(ranks))
         self.extras[f"recall_list{n}_gap{gap}"] = float(np.isfinite(found["llm"]).mean())
         return found["lsc4rec"]
+
+    def _learned(
+        self, place: Place, choice: Choice, rerank: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Ranks [R] by the fusion that validation lists teach."""
+        held, (n, gap) = self.validation, place
+        popularity = self.run.popularity()
+
+        def features(of: Reranker, rerank: NDArray[np.floating]) -> NDArray[np.float64]:
+            counts = popularity[of.lists[gap].items[:, :n]]
+            return list_features(of.initial(place), rerank, counts)
+
+        is_target = held.lists[gap].items[:, :n] == held.asked.target[:, None]
+        known = scores_of(held, place, choice.rates)[choice.best]
+        fusion = fit_fusion(features(held, known), is_target, held.allowed[gap][:, :n])
+        return self.test.ranks(fusion.scores(features(self.test, rerank)), place)
 
     def _full(self) -> None:
         asked, exclude = self.listed.test, self.exclude

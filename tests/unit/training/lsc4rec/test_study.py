@@ -71,7 +71,7 @@ def result(folder: Path) -> CellResult:
 
 def test_every_scorer_stands_at_every_place(result: CellResult) -> None:
     ways = ("independent", "cooperative", "adaptive", "both")
-    scorers = {"llm", "popularity", "lsc4rec", "raw"}
+    scorers = {"llm", "popularity", "lsc4rec", "raw", "learned"}
     scorers |= {f"{what}-{way}" for what in ("rerank", "lsc4rec") for way in ways}
     for setting in ("list3", "list6"):
         for gap in (0, 2):
