@@ -23,7 +23,10 @@ _NO_PART = {
     "log": ("path", "columns", "items"),
 }  # fmt: skip
 # Settings younger than results: at the value that was then the only one, keys stay as they were.
-_YOUNGER = {"training": {"backbone": "sasrec"}}
+_YOUNGER: dict[str, dict[str, Any]] = {
+    "training": {"backbone": "sasrec"},
+    "embedder": {"lora": None},
+}
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16
 
@@ -70,11 +73,12 @@ def expand(
     *,
     profiles: Sequence[str] | None = None,
     seeds: int | None = None,
+    variants: Sequence[str] | None = None,
 ) -> Iterator[Cell]:
     """Cells in the order of running: every variant of a lane, one seed of all, then the next."""
     for seed in range(experiment.seeds if seeds is None else seeds):
         for profile in experiment.profiles if profiles is None else profiles:
-            for variant in experiment.variants:
+            for variant in experiment.variants if variants is None else variants:
                 yield Cell(log, profile, variant, seed)
 
 

@@ -1,9 +1,9 @@
 """What the runner and a cell's process tell each other, as files in a folder of their own.
 
 ``job.json`` is what to do, ``progress.json`` how far it is. When a text has to be embedded and no
-server is known, the process writes ``embedder-wanted`` and waits for ``embedder.json`` with the
-address of one that the runner started: so two processes share a server, and none is started when
-every text is in the cache.
+server is known, the process writes ``embedder-wanted`` with the model's name and waits for
+``embedder.json`` with the address of one that the runner started: so two processes share a server,
+and none is started when every text is in the cache.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ class Stage(_Message):
     label: str
     done: int = 0
     total: int | None = None
+
+
+class Wanted(_Message):
+    """The model that texts are to be embedded with: a name, or the folder of a tuned one."""
+
+    model: str
 
 
 class Served(_Message):

@@ -123,15 +123,20 @@ class Runner:
             stage = jobs.receive(folder, jobs.PROGRESS, jobs.Stage)
             if stage is not None:
                 self.overview.stage(planned.cell, stage)
-            if not served and (folder / jobs.WANTED).exists():
+            wanted = None if served else jobs.receive(folder, jobs.WANTED, jobs.Wanted)
+            if wanted is not None:
                 served = True
                 self.overview.stage(planned.cell, jobs.Stage(label="starting the text model"))
-                jobs.send(folder, jobs.SERVED, await self._serve(planned))
+                jobs.send(folder, jobs.SERVED, await self._serve(planned, wanted))
             await asyncio.sleep(POLL_S)
 
-    async def _serve(self, planned: PlannedCell) -> jobs.Served:
+    async def _serve(self, planned: PlannedCell, wanted: jobs.Wanted) -> jobs.Served:
+        embedder = planned.settings.embedder.model_copy(
+            update={"model": wanted.model, "lora": None}
+        )
+        settings = planned.settings.model_copy(update={"embedder": embedder})
         try:
-            return jobs.Served(url=await self.servers.url(planned.settings, planned.cell))
+            return jobs.Served(url=await self.servers.url(settings, planned.cell))
         except ScalrecError as error:
             return jobs.Served(error=str(error))
 

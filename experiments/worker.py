@@ -83,10 +83,12 @@ async def compute(folder: Path) -> None:
     # Imported here: they load torch, which must find its thread settings in the environment.
     from training.background import in_thread
     from training.datasets.registry import load_log
+    from training.tuning.stage import with_tuned_model
 
     log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
+    settings = await with_tuned_model(settings, log, progress)
     async with aclosing(_embedder(settings, folder)) as embedder:
         result = checked(await study(settings, log, embedder, progress=progress))
     run = CellRun(
@@ -105,7 +107,7 @@ async def compute(folder: Path) -> None:
         experiment=job.experiment,
         key=job.key,
         run=run,
-        settings=relevant(settings, job.sections),
+        settings=relevant(planned.settings, job.sections),
         extras=finite(result.extras),
     )
     CellStore(job.store).write(planned, info, result)
@@ -120,7 +122,7 @@ def _embedder(settings: Settings, folder: Path) -> Embedder:
     async def start() -> Embedder:
         if wanted.backend == "transformers":
             return create_embedder(wanted, model_dir=model_dir, threads=threads)
-        jobs.send(folder, jobs.WANTED)
+        jobs.send(folder, jobs.WANTED, jobs.Wanted(model=wanted.model))
         served = await jobs.await_message(folder, jobs.SERVED, jobs.Served)
         if served.url is None:
             raise EmbedderUnavailable(served.error)

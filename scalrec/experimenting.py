@@ -38,7 +38,7 @@ class Request:
 
     Attributes:
         log: name of the log, as the experiment and its records call it.
-        profiles, seeds: fewer than the experiment has; None for all.
+        profiles, seeds, variants: fewer than the experiment has; None for all.
         quick: tiny training and one seed, for a first look; leaves the committed results alone.
         allow_dirty: run although the code differs from the commit; the record says so.
         keep_outdated: keep finished cells that other code computed; the record says so.
@@ -48,6 +48,7 @@ class Request:
     log: str
     profiles: tuple[str, ...] | None = None
     seeds: int | None = None
+    variants: tuple[str, ...] | None = None
     processes: int = 1
     quick: bool = False
     allow_dirty: bool = False
@@ -104,7 +105,15 @@ async def run_experiment(
     print_log(console, loaded)
     everything = _plan(experiment, request, resolve, loaded)
     seeds = 1 if request.quick else request.seeds
-    asked = set(expand(experiment, request.log, profiles=request.profiles, seeds=seeds))
+    asked = set(
+        expand(
+            experiment,
+            request.log,
+            profiles=request.profiles,
+            seeds=seeds,
+            variants=request.variants,
+        )
+    )
     store = CellStore(settings.work_dir / "experiments")
     code = provenance.code_hash(request.study)
     finished = {p.cell: found for p in everything if (found := store.find(p)) is not None}

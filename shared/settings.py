@@ -32,6 +32,7 @@ from shared.fleet_settings import (
 )
 from shared.frontier_settings import FrontierSettings
 from shared.generative_settings import GenerativeSettings
+from shared.lora_settings import LoraSettings
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile, preset
@@ -54,6 +55,7 @@ __all__ = [
     "GenerativeSettings",
     "LinkSettings",
     "LogSettings",
+    "LoraSettings",
     "Lsc4recSettings",
     "PaperSettings",
     "ReplaySettings",

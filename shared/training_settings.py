@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from shared.lora_settings import LoraSettings
 from shared.settings_section import Section
 
 
@@ -39,6 +40,11 @@ class EmbedderSettings(Section):
     backend: Literal["vllm", "transformers", "hashing"] = "vllm"
     model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
     pooling: Literal["MEAN", "LAST"] = "MEAN"
+    lora: LoraSettings | None = Field(
+        default=None,
+        description="tune the model to the log's training requests before it is used, for commands "
+        "that train; unset: the model as it is",
+    )
     url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
     api_key: SecretStr | None = None
     python: Path | None = Field(default=None, description="python of the vLLM environment")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,7 @@ def run(
     profiles: Annotated[
         str | None, typer.Option(help="Only these, comma between: tiny,small,full.")
     ] = None,
+    variants: Annotated[str | None, typer.Option(help="Only these, comma between.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 only.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cells computed at the same time.")] = 1,
     quick: Annotated[
@@ -110,7 +112,8 @@ def run(
     log_name, path = _log(log)
     request = Request(
         log=log_name,
-        profiles=_profiles(profiles),
+        profiles=_among(PRESETS, "profile", profiles),
+        variants=_among(experiment.variants, "variant", variants),
         seeds=seeds,
         processes=jobs,
         quick=quick,
@@ -222,10 +225,11 @@ def _log(text: str) -> tuple[str, str | None]:
     return name, path
 
 
-def _profiles(text: str | None) -> tuple[str, ...] | None:
+def _among(known: Collection[str], kind: str, text: str | None) -> tuple[str, ...] | None:
+    """The names in ``text``, each of them known."""
     if text is None:
         return None
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if unknown := [name for name in names if name not in PRESETS]:
-        raise ConfigError(f"no profile {unknown[0]!r}: one of {', '.join(PRESETS)}")
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"no {kind} {unknown[0]!r}: one of {', '.join(known)}")
     return names

@@ -1,0 +1,211 @@
+"""The tuned text model as a training stage: a model folder, found again when nothing changed.
+
+The folder's name holds the stage's key, and a model goes by its folder's name in bundles and in
+the embedding cache: vectors of two tunings can never be taken for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from cloud_service.embedding.base import model_name
+from cloud_service.launch.model_files import resolve_model
+from device_runtime.abstract import TemplateAbstract
+from shared.errors import ConfigError
+from shared.interactions import InteractionLog
+from shared.lora_settings import LoraSettings
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.split import split_log
+from training.anchors import Anchors, write_abstracts
+from training.background import in_thread
+from training.determinism import reproducible
+from training.fingerprint import code_hash_with_cloud, fingerprint
+from training.stages import Saved, StageStore, stage_key
+from training.tuning.adapters import AdaptedEncoder, save_merged
+from training.tuning.checkpoint import Checkpoint, TuningEpoch
+from training.tuning.fit import best_epoch, tune
+from training.tuning.pairs import judging_pairs, tuning_pairs
+
+HISTORY = "tuning.json"
+_CODE = (
+    "training.tuning.fit",
+    "training.tuning.pairs",
+    "training.tuning.adapters",
+    "training.tuning.stage:_fit",
+    "training.anchors",
+    "device_runtime.abstract",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TunedModel:
+    """What tuning came to.
+
+    Attributes:
+        folder: the tuned model in Hugging Face form; None where no epoch was better than the model
+            as it came.
+        epochs: the first is that of the model as it came.
+    """
+
+    folder: Path | None
+    epochs: tuple[TuningEpoch, ...]
+
+
+async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Progress) -> Settings:
+    """The settings with the tuned model in the place of the one to be tuned, if they ask for that.
+
+    Where tuning did not help on validation, the model stays the one it was.
+    Raises what ``tuned_model`` does.
+    """
+    wanted = settings.embedder
+    if wanted.lora is None:
+        return settings
+    tuned = await tuned_model(settings, log, wanted.lora, progress=progress)
+    model = wanted.model if tuned.folder is None else str(tuned.folder)
+    embedder = wanted.model_copy(update={"model": model, "lora": None})
+    return settings.model_copy(update={"embedder": embedder})
+
+
+async def tuned_model(
+    settings: Settings,
+    log: InteractionLog,
+    lora: LoraSettings,
+    *,
+    progress: Progress,
+    force: bool = False,
+) -> TunedModel:
+    """Tune ``settings.embedder.model`` on the log's training requests, or find it tuned.
+
+    Args:
+        force: tune anew although a finished model is there.
+
+    Raises:
+        ConfigError: there is no such model, the back end has none, or the work folder cannot be
+            written.
+        DataError: the log is too small, the model's files are damaged, or training diverged.
+    """
+    wanted = settings.embedder
+    if wanted.backend == "hashing" or wanted.url is not None:
+        raise ConfigError(
+            "embedder.lora tunes a model of this machine: set embedder.backend to vllm or "
+            "transformers, and no embedder.url"
+        )
+    source = resolve_model(wanted.model, cache=settings.cache)
+    store = StageStore((settings.work_dir / "stages").absolute(), force=force)
+    name = f"{model_name(wanted.model)}-lora"
+    key = _key(settings, log, lora, source)
+    folder = store.root / f"{name}-{key}"
+    checkpoint = Checkpoint(store.root / ".unfinished" / f"{folder.name}.safetensors")
+    if force:
+        checkpoint.remove()
+    form: Saved[_Fitted] = Saved(
+        save=lambda fitted, target: _save(fitted, source, target),
+        load=lambda found: _Fitted(_history(found), None),
+    )
+    fitted = await store.run(
+        name,
+        key,
+        lambda: in_thread(
+            lambda stoppable: _fit(settings, log, lora, source, checkpoint, stoppable), progress
+        ),
+        form,
+    )
+    checkpoint.remove()
+    return TunedModel(folder if best_epoch(fitted.epochs) else None, fitted.epochs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    epochs: tuple[TuningEpoch, ...]
+    encoder: AdaptedEncoder | None  # None when it lies on disk
+
+
+def _fit(
+    settings: Settings,
+    log: InteractionLog,
+    lora: LoraSettings,
+    source: Path,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> _Fitted:
+    options, wanted = settings.training, settings.embedder
+    split = split_log(
+        log,
+        test_steps=options.test_steps,
+        validation_steps=options.validation_steps,
+        calibration_steps=options.calibration_steps,
+    )
+    writer = TemplateAbstract(log.catalogue, settings.abstract)
+
+    def write(anchors: Anchors) -> list[str]:
+        return write_abstracts(log, anchors, writer, settings.profile)
+
+    seed = settings.seed
+    with progress.task("writing abstracts to tune with"):
+        training = tuning_pairs(log, split, options.abstracts_per_user, lora.abstracts, write, seed)
+        validation = judging_pairs(log, split, lora.validation_requests, write, seed)
+    with reproducible(seed, lora.threads):  # the adapters' first factors are random
+        encoder = AdaptedEncoder(source, lora, pooling=wanted.pooling, max_tokens=wanted.max_tokens)
+    try:
+        epochs = tune(
+            encoder,
+            log.catalogue.texts,
+            training,
+            validation,
+            lora,
+            checkpoint=checkpoint,
+            seed=seed,
+            progress=progress,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep the unfinished adapters {checkpoint.path}: {error}; make room there or "
+            "set SCALREC_WORK_DIR to another folder"
+        ) from error
+    return _Fitted(epochs, encoder)
+
+
+def _save(fitted: _Fitted, source: Path, target: Path) -> None:
+    if best_epoch(fitted.epochs) and fitted.encoder is not None:
+        save_merged(fitted.encoder.merged(), source, target)
+    text = json.dumps([asdict(epoch) for epoch in fitted.epochs], indent=1)
+    (target / HISTORY).write_text(text + "\n")
+
+
+def _history(folder: Path) -> tuple[TuningEpoch, ...]:
+    return tuple(TuningEpoch(**one) for one in json.loads((folder / HISTORY).read_text()))
+
+
+def _key(settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path) -> str:
+    options, wanted = settings.training, settings.embedder
+    return stage_key(
+        code=code_hash_with_cloud(_CODE),
+        torch=torch.__version__,
+        peft=importlib.metadata.version("peft"),
+        transformers=importlib.metadata.version("transformers"),
+        seed=settings.seed,
+        data=fingerprint(log),
+        model=_files_hash([p for p in source.iterdir() if p.is_file()]),
+        embedder=wanted.model_dump(include={"pooling", "max_tokens"}),
+        split=[options.test_steps, options.validation_steps, options.calibration_steps],
+        per_user=options.abstracts_per_user,
+        profile=settings.profile.model_dump(include={"window", "retain"}),
+        abstract=settings.abstract.model_dump(exclude={"item_tokens"}),
+        lora=lora.model_dump(),
+    )
+
+
+def _files_hash(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
