@@ -26,6 +26,7 @@ from scalrec.commands import (
     simulate,
     token,
     train,
+    tune_embedder,
 )
 from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
@@ -43,6 +44,7 @@ def build_app() -> typer.Typer:
     app.add_typer(data.app, name="data")
     app.add_typer(token.app, name="token")
     app.command("train")(train.train)
+    app.command("tune-embedder")(tune_embedder.tune_embedder)
     app.command("export")(export.export)
     app.command("serve")(serve.serve)
     app.command("fleet")(fleet.fleet)

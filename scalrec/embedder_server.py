@@ -15,6 +15,7 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.launch.environments import EnvironmentMissing, find_vllm_python
 from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from shared.errors import ConfigError
 from shared.progress import Progress
 from shared.settings import EmbedderSettings, Settings
 from shared.tracing import Tracing
@@ -62,9 +63,14 @@ async def served_embedder(
     Raises:
         EnvironmentMissing: vLLM is not installed and there is no fallback.
         LaunchError: it did not start; carries the tail of its log.
-        ConfigError: the model cannot be had.
+        ConfigError: the model cannot be had, or is still to be tuned.
     """
     wanted = settings.embedder
+    if wanted.lora is not None:
+        raise ConfigError(
+            "embedder.lora is for commands that train on a log; here, name the folder of the tuned "
+            "model with --model (`scalrec tune-embedder` makes it)"
+        )
     if wanted.backend == "hashing" or wanted.url is not None:
         yield ServedEmbedder(wanted, None)
         return

@@ -54,6 +54,11 @@ async def prepared(
     log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
+    if settings.embedder.lora is not None:
+        # Here, not above: torch is loaded for training only.
+        from training.tuning.stage import with_tuned_model
+
+        settings = await with_tuned_model(settings, log, progress)
     async with (
         served_embedder(
             settings, logs=logs, progress=progress, console=console, allow_fallback=allow_fallback

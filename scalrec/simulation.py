@@ -37,6 +37,7 @@ from training import pipeline
 from training.background import in_thread
 from training.datasets.registry import load_log
 from training.trained import TrainedModel
+from training.tuning.stage import with_tuned_model
 
 SETUP_VARIABLE = "SCALREC_STARTED_AT"  # set by `make demo`: when the whole command began
 
@@ -72,6 +73,9 @@ class Simulation:
                 self.progress,
             )
         print_log(self.console, log)
+        if settings.embedder.lora is not None:
+            with self.times.stage("tuning the text model"):
+                settings = self.settings = await with_tuned_model(settings, log, self.progress)
         run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(

@@ -66,6 +66,7 @@ async def train_and_export(
     # Here, not above: torch is loaded for training only, and images that serve do without it.
     from scalrec.training import export_if_changed
     from training import pipeline
+    from training.tuning.stage import with_tuned_model
 
     print_settings(console, settings)
     progress, times = ConsoleProgress(console), StageTimes()
@@ -73,6 +74,7 @@ async def train_and_export(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
     print_log(console, loaded)
+    settings = await with_tuned_model(settings, loaded, progress)
     async with served_embedder(
         settings,
         logs=settings.work_dir / "serve",

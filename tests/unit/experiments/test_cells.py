@@ -49,6 +49,7 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
         {"work_dir": "elsewhere"},
         {"training": {"threads": 1}},
         {"training": {"backbone": "sasrec"}},
+        {"embedder": {"lora": None}},
         {"embedder": {"backend": "transformers", "batch_size": 3}},
         {"replay": {"users": 5}},
     ]
@@ -58,6 +59,8 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
         {"training": {"gamma_max": 0.5}},
         {"training": {"backbone": "surge"}},
         {"embedder": {"pooling": "LAST"}},
+        {"embedder": {"lora": {"rank": 8}}},
+        {"embedder": {"lora": {"rank": 4}}},
         {"cloud": {"candidates": 200}},
         {"abstract": {"level": "categories"}},
         {"profile": "tiny"},
