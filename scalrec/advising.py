@@ -23,7 +23,6 @@ from scalrec.runs import new_run_dir
 from shared.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log, repeat_policy
-from training.tuning.stage import with_tuned_model
 
 FIGURES, PAGE = "advice.json", "advice.html"
 
@@ -53,7 +52,11 @@ async def advise(
     print_settings(console, settings)
     print_log(console, log)
     compute = find_study(study)
-    settings = await with_tuned_model(settings, log, progress)
+    if settings.embedder.lora is not None:
+        # Here, not above: it loads torch, which other commands do without.
+        from training.tuning.stage import with_tuned_model
+
+        settings = await with_tuned_model(settings, log, progress)
     async with lazily_served(
         settings, logs=settings.work_dir / "serve", progress=progress, console=console
     ) as embedder:

@@ -41,6 +41,8 @@ def test_wrong_options_say_what_is_right(tmp_path: Path) -> None:
     assert "no such file" in complaint("gates", "--log", "redial=/nowhere.csv")
     huge = complaint("gates", "--log", "redial", "--profiles", "huge", "--allow-dirty")
     assert "no profile 'huge': one of tiny, small, full" in huge
+    odd = complaint("embedders", "--log", "redial", "--variants", "minilm", "--allow-dirty")
+    assert "no variant 'minilm': one of minilm-mean, minilm-last, minilm-lora" in odd
 
 
 def test_changed_code_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

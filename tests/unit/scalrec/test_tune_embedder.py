@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ FAST = ["embedder.lora.abstracts=64", "embedder.lora.validation_requests=30",
 
 def settings_over_a_file(folder: Path, *assignments: str) -> Settings:
     log, items = small_log(folder)
-    words = {word for line in items.read_text().splitlines() for word in line.split()}
-    model = tiny_model(folder / "tiny", sorted(words | {",", ".", "Mostly"}))
+    words = set(re.findall(r"[a-z]+", items.read_text()))
+    model = tiny_model(folder / "tiny", sorted(words | {",", ".", "Mostly", "Recently"}))
     return settings_from(
         log=str(log),
         columns="user=who,item=what,time=when",
@@ -36,22 +37,18 @@ def settings_over_a_file(folder: Path, *assignments: str) -> Settings:
     )
 
 
-async def test_it_leaves_a_model_or_says_that_it_did_not_help(tmp_path: Path) -> None:
+async def test_it_leaves_a_model(tmp_path: Path) -> None:
     settings = settings_over_a_file(
         tmp_path, "embedder.lora.epochs=2", "embedder.lora.learning_rate=0.01"
     )
     console = Console(width=140, record=True)
-    try:
-        await _tune(settings, console, tmp_path / "models", force=False)
-    except DataError as error:
-        assert "nothing is written" in str(error)
-        assert not (tmp_path / "models").exists()
-    else:
-        (folder,) = (tmp_path / "models").iterdir()
-        assert folder.name.startswith("tiny-lora-")
-        assert (folder / "config.json").exists()
-        assert f"--model {folder}" in console.export_text(clear=False)
-    assert "as it came" in console.export_text()
+    await _tune(settings, console, tmp_path / "models", force=False)
+    (folder,) = (tmp_path / "models").iterdir()
+    assert folder.name.startswith("tiny-lora-")
+    assert (folder / "config.json").exists()
+    shown = console.export_text()
+    assert f"--model {folder}" in shown
+    assert "as it came" in shown
 
 
 async def test_a_rate_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
