@@ -125,7 +125,7 @@ def _payoffs(record: Record, profile: str, variant: str) -> tuple[Payoff, ...]:
             Payoff(
                 setting=setting,
                 gap=gap,
-                loss=_negated(_estimate(named.get(place.key("staleness")))),
+                loss=_estimate(named.get(place.key("staleness"))).negated(),
                 bought_back=_estimate(named.get(place.key("calibration"))),
                 recovered=_estimate(named.get(place.key("recovered"))),
                 over_structure=_estimate(named.get(place.key("calibrated-over-structure"))),
@@ -158,15 +158,3 @@ def _scores(record: Record, profile: str, variant: str) -> tuple[GapScore, ...]:
 def _estimate(figure: Figure | None) -> Estimate:
     value, low, high, steps = (figure or _NOTHING)[:4]
     return Estimate(value=value, low=low, high=high, count=steps)
-
-
-def _negated(estimate: Estimate) -> Estimate:
-    def minus(value: float | None) -> float | None:
-        return None if value is None else -value
-
-    return Estimate(
-        value=minus(estimate.value),
-        low=minus(estimate.high),
-        high=minus(estimate.low),
-        count=estimate.count,
-    )

@@ -24,7 +24,7 @@ def sentences(summary: Summary) -> list[str]:
     said = [_staleness(row) for row in headline_rows(summary).values()]
     if summary.system is not None:
         collaborative = summary.system.collaborative
-        against, judge = ("structure", _fused) if collaborative else ("uncalibrated", _replay)
+        against, judge = ("structure", _fused) if collaborative else ("uncalibrated", _calibrated)
         said.extend(
             judge(difference.metrics["ndcg@10"])
             for difference in summary.system.differences
@@ -44,11 +44,11 @@ def _staleness(row: Staleness) -> str:
 def _loss(loss: Estimate) -> str:
     if loss.sign == 0:
         return (
-            f"staleness changed NDCG@10 by {_figure(_negated(loss))}, which cannot be told apart "
+            f"staleness changed NDCG@10 by {_figure(loss.negated())}, which cannot be told apart "
             "from nothing"
         )
     if loss.sign < 0:
-        return f"the stale answer scored higher than the fresh one, by {_figure(_negated(loss))}"
+        return f"the stale answer scored higher than the fresh one, by {_figure(loss.negated())}"
     return f"staleness cost {_size(loss)} of NDCG@10"
 
 
@@ -57,7 +57,7 @@ def _gain(row: Staleness) -> str:
     if gain.sign == 0:
         return f"what calibration changed, {_figure(gain)}, cannot be told apart from nothing"
     if gain.sign < 0:
-        return f"calibration made it worse, by {_size(_negated(gain))}"
+        return f"calibration made it worse, by {_unsigned(gain)}"
     share = row.recovered.value
     if share is None:
         return f"calibration added {_size(gain)}"
@@ -71,33 +71,25 @@ def _alone(over: Estimate) -> str:
             f"({_figure(over)})"
         )
     word = "above" if over.sign > 0 else "below"
-    size = over if over.sign > 0 else _negated(over)
-    return f"the calibrated answer is {_size(size)} {word} the device's own channel alone"
+    return f"the calibrated answer is {_unsigned(over)} {word} the device's own channel alone"
 
 
-def _replay(gain: Estimate) -> str:
-    if gain.sign == 0:
-        return (
-            "Over the whole replay, calibrated and uncalibrated answers cannot be told apart "
-            f"({_figure(gain)})."
-        )
-    word = "gained" if gain.sign > 0 else "lost"
-    size = gain if gain.sign > 0 else _negated(gain)
-    return f"Over the whole replay, calibration {word} {_size(size)} of NDCG@10."
+def _calibrated(gain: Estimate) -> str:
+    level = "calibrated and uncalibrated answers cannot be told apart"
+    return _replay(gain, level, "calibration", "")
 
 
 def _fused(gain: Estimate) -> str:
+    who, alone = "collaborative inference", "the device's own channel alone"
+    return _replay(gain, f"{who} cannot be told apart from {alone}", who, f" over {alone}")
+
+
+def _replay(gain: Estimate, level: str, who: str, over: str) -> str:
+    """Args: level: what is said where the gain is not told apart from zero."""
     if gain.sign == 0:
-        return (
-            "Over the whole replay, collaborative inference cannot be told apart from the device's "
-            f"own channel alone ({_figure(gain)})."
-        )
+        return f"Over the whole replay, {level} ({_figure(gain)})."
     word = "gained" if gain.sign > 0 else "lost"
-    size = gain if gain.sign > 0 else _negated(gain)
-    return (
-        f"Over the whole replay, collaborative inference {word} {_size(size)} of NDCG@10 over the "
-        "device's own channel alone."
-    )
+    return f"Over the whole replay, {who} {word} {_unsigned(gain)} of NDCG@10{over}."
 
 
 def _figure(estimate: Estimate) -> str:
@@ -108,13 +100,6 @@ def _size(estimate: Estimate) -> str:
     return f"{text.score(estimate.value)} {text.interval(estimate)}".strip()
 
 
-def _negated(estimate: Estimate) -> Estimate:
-    def minus(value: float | None) -> float | None:
-        return None if value is None else -value
-
-    return Estimate(
-        value=minus(estimate.value),
-        low=minus(estimate.high),
-        high=minus(estimate.low),
-        count=estimate.count,
-    )
+def _unsigned(estimate: Estimate) -> str:
+    """Size of what is told apart from zero, whichever way."""
+    return _size(estimate if estimate.sign > 0 else estimate.negated())

@@ -31,6 +31,16 @@ class Estimate(_Figures):
             return 0
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
+    def negated(self) -> Estimate:
+        """Of the difference the other way round."""
+
+        def minus(value: float | None) -> float | None:
+            return None if value is None else -value
+
+        return Estimate(
+            value=minus(self.value), low=minus(self.high), high=minus(self.low), count=self.count
+        )
+
 
 Metrics = dict[str, Estimate]  # keyed by METRICS
 
