@@ -20,8 +20,9 @@ from device_runtime.item_vectors import ItemVectors
 from device_runtime.lapse import Lapse
 from device_runtime.models import DeviceModels
 from device_runtime.ranking import Ranking
-from device_runtime.scoring import barred_items, extra_items, score
+from device_runtime.scoring import Scored, barred_items, extra_items, score
 from device_runtime.snapshot_cues import snapshot_cues
+from device_runtime.transitions import Transitions
 
 Items = NDArray[np.int32]
 
@@ -35,7 +36,7 @@ def rank_collaboratively(
     *,
     lapse: Lapse,
     k: int,
-    initial_share: float,
+    transitions: Transitions,
 ) -> Ranking:
     """P = alpha * P_init + (1 - alpha) * P_rerank of the snapshot's candidates, and of all beside.
 
@@ -46,8 +47,9 @@ def rank_collaboratively(
     ``unlisted`` for the score of what is not on the cloud's list; re-retrieval is by structural
     score, which orders such items as P does.
 
-    There is nothing to calibrate in these scores: ``uncalibrated`` equals ``scores``. Cues and r
-    are reported all the same, because refresh policies go by them.
+    There is nothing to calibrate in these scores: ``uncalibrated`` equals ``scores``. Cues, r and
+    ``structural`` are of the model as it was trained, because refresh policies go by them: what
+    the device taught itself (eq. 7) moves P_rerank alone.
 
     Args:
         vectors: what the device knows of items.
@@ -56,10 +58,10 @@ def rank_collaboratively(
         seen: [m] int32 distinct own items, ascending.
         lapse: since the snapshot's moment.
         k: items wanted.
-        initial_share: alpha, share of the cloud's scores, from 0 (the device alone) to 1.
+        transitions: the device's real-time data, with alpha and the rate of re-training.
 
     Raises:
-        ValueError: the pool has no snapshot, or ``initial_share`` lies outside [0, 1].
+        ValueError: the pool has no snapshot.
     """
     if pool.cached is None:
         raise ValueError("the pool was built without a snapshot")
@@ -68,18 +70,21 @@ def rank_collaboratively(
     told = snapshot_cues(models, pool, encoded, scored, lapse)
     # An item that a list repeats counts once, where it stands best.
     listed, first = np.unique(snapshot.items, return_index=True)
-    initial = snapshot.scores[first]
-    rerank = scored.structural[np.searchsorted(pool.items, listed)]
+    initial, alpha = snapshot.scores[first], transitions.spec.initial_share
+    shift = None
+    if encoded is not None:
+        shift = transitions.shift(encoded.e_str, vectors, listed)
+    rerank = _moved(scored, shift)[np.searchsorted(pool.items, listed)]
     if pool.keep is not None:
         scored = scored.kept(pool.keep)
     extra = extra_items(models, scored, encoded, None, barred_items(models, seen), k)
     if len(extra):
         scored = score(vectors, np.union1d(scored.items, extra), encoded)
-    scores = unlisted(scored.structural, rerank, initial_share).astype(np.float32)
+    scores = unlisted(_moved(scored, shift), rerank, alpha).astype(np.float32)
     if len(listed):
         place = np.minimum(np.searchsorted(listed, scored.items), len(listed) - 1)
         on_list = listed[place] == scored.items
-        scores[on_list] = fused(initial, rerank, initial_share)[place[on_list]]
+        scores[on_list] = fused(initial, rerank, alpha)[place[on_list]]
     known = encoded is not None
     return Ranking(
         scored.items,
@@ -94,6 +99,11 @@ def rank_collaboratively(
         1.0,
         told.vector,
     )
+
+
+def _moved(scored: Scored, shift: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """[n] structural scores with ``shift`` [d] added to e_str."""
+    return scored.structural if shift is None else scored.structural + scored.vectors @ shift
 
 
 def unlisted(

@@ -26,6 +26,8 @@ from device_runtime.refresh import Never, RefreshPolicy, RefreshState
 from device_runtime.reranker import top_k
 from device_runtime.response import Diagnostics, Response
 from device_runtime.snapshot_cache import MemorySnapshotCache, SnapshotCache
+from device_runtime.transitions import Transitions
+from shared.collaboration import CollaborationSpec
 from shared.errors import SnapshotError, SnapshotRejected
 from shared.snapshot import decode
 
@@ -62,15 +64,12 @@ class Device:
         policy: when to refresh, this device's own instance; never by default.
         clock: of snapshot ages; Unix time by default.
         calibrate: False takes the stale snapshot at face value.
-        initial_share: ranks a snapshot's candidates by collaborative inference (LSC4Rec) with this
-            share of the cloud's scores, its alpha; ``calibrate`` then changes nothing. None ranks
-            by both channels (SCaLRec).
+        collaboration: ranks a snapshot's candidates by collaborative inference (LSC4Rec), adapting
+            to the user's latest events where it has a rate for that; ``calibrate`` then changes
+            nothing. None ranks by both channels (SCaLRec).
 
     Attributes:
         policy, calibrate: as above; may be changed between requests.
-
-    Raises:
-        ValueError: ``initial_share`` lies outside [0, 1].
     """
 
     def __init__(
@@ -83,10 +82,8 @@ class Device:
         policy: RefreshPolicy | None = None,
         clock: Clock | None = None,
         calibrate: bool = True,
-        initial_share: float | None = None,
+        collaboration: CollaborationSpec | None = None,
     ) -> None:
-        if initial_share is not None and not 0.0 <= initial_share <= 1.0:
-            raise ValueError(f"initial_share is {initial_share}, expected a share of 0 to 1")
         self.user = user
         self.unknown_items = 0
         self._models = models
@@ -95,7 +92,7 @@ class Device:
         self.policy = policy or Never()
         self._clock = clock or UnixClock()
         self.calibrate = calibrate
-        self._initial_share = initial_share
+        self._transitions = None if collaboration is None else Transitions(collaboration)
         self._history = History(models.profile.window, models.profile.retain)
         self._sessions = SessionCount()
         self._vectors = models.item_vectors()
@@ -150,10 +147,14 @@ class Device:
         if not 0 <= item < self._models.n_items:
             self._history.skip()
             self.unknown_items += 1
+            if self._transitions is not None:
+                self._transitions.observe(None)
             return
         self._history.append(item, time, hour_of_week)
         if self._vectors.meet(item, page):
             self._pool = None
+        if self._transitions is not None:
+            self._transitions.observe(item)
         forgets = self._models.profile.retain == "window"
         if self._seen is not None and (forgets or not _contains(self._seen, item)):
             self._seen = None
@@ -183,11 +184,11 @@ class Device:
                 has_time=models.manifest.has_time,
             )
             known = (models, self._vectors, pool, encoded, seen)
-            if self._initial_share is None:
+            if self._transitions is None:
                 ranking = rank_with_snapshot(*known, lapse=lapse, k=k, calibrate=self.calibrate)
             else:
-                share = self._initial_share
-                ranking = rank_collaboratively(*known, lapse=lapse, k=k, initial_share=share)
+                own = self._transitions
+                ranking = rank_collaboratively(*known, lapse=lapse, k=k, transitions=own)
             diagnostics = Diagnostics(
                 lapse.delta,
                 ranking.drift,
@@ -204,6 +205,8 @@ class Device:
                 self._inconsistency = inconsistency(
                     snapshot.items, ranking.items, ranking.structural
                 )
+        if self._transitions is not None:
+            self._transitions.asked(None if encoded is None else encoded.e_str)
         self._last, self._cues = diagnostics, ranking.cues
         self._requests_since_attempt += 1
         return Response(

@@ -16,7 +16,7 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.policies import make_fleet_budget, make_policy
-from device_runtime.ranking_choice import initial_share
+from device_runtime.ranking_choice import collaboration
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.tokens import TokenSource
@@ -235,7 +235,7 @@ class Fleet:
                 ),
                 clock=UnixTime(self._time.clock),
                 calibrate=settings.device.calibrate,
-                initial_share=initial_share(settings.device),
+                collaboration=collaboration(settings.device, models.manifest.collaboration),
             )
             yield user, _Member(device, link)
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from loadtest.profile_figures import ProfileFigures
 from shared.bundle import EmbedderIdentity, Manifest
+from shared.collaboration import CollaborationSpec
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
@@ -42,6 +43,7 @@ class RunInfo(BaseModel):
         log: the log in words (InteractionLog.describe).
         requested_backend: the embedder back end that was asked for.
         fallback_reason: why another one was used; "" when it was not.
+        collaboration: what the bundle says of it, if anything.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
         run_notes: what went wrong with the run itself, in sentences.
@@ -62,6 +64,7 @@ class RunInfo(BaseModel):
     repeat_policy: Literal["allow", "exclude"]
     candidates: int
     fusion_weight: float
+    collaboration: CollaborationSpec | None = None
     training: dict[str, float | int | str] = {}
     settings: dict[str, Any]
     stages: tuple[Stage, ...] = ()
@@ -111,6 +114,7 @@ def describe_run(
         repeat_policy=manifest.repeat_policy,
         candidates=manifest.candidates,
         fusion_weight=manifest.fusion_weight,
+        collaboration=manifest.collaboration,
         training=manifest.training,
         settings=printable(settings),
         stages=tuple(stages),

@@ -162,7 +162,7 @@ def facts_of(
         window_s=window_s,
         width_s=bin_width_s(window_s),
         calibrate=device.calibrate if device.ranking == "semantic" else None,
-        ranking=ranking_text(device),
+        ranking=ranking_text(device, manifest.collaboration),
         controllable=replay.clock == "wall",
         k=device.k if device.policy == "every-k" else None,
         budget=device.budget if device.policy in BUDGETED else None,

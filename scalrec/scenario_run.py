@@ -220,7 +220,8 @@ class ScenarioRun:
         violations = check(history, expected)
         policy = policy_text(settings.device)
         if settings.device.ranking != "semantic":
-            policy += f"; ranking {ranking_text(settings.device)}"
+            ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)
+            policy += f"; ranking {ranking}"
         if violations:
             write_page(self.run_dir, self.scenario, self.script, history, violations)
         verdict = judge(

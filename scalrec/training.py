@@ -53,7 +53,9 @@ def _generated(trained: TrainedModel, settings: Settings) -> dict[str, object]:
     """What else goes into a bundle with a generator; the others' recipes stay as they are."""
     if trained.generator is None:
         return {}
+    chosen = trained.collaboration
     return {
+        "collaboration": None if chosen is None else chosen.model_dump(),
         "generative": settings.generative.model_dump(),
         "item_tokens": settings.abstract.item_tokens,
         "generator": [asdict(epoch) for epoch in trained.generator.epochs],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shared.abstract_form import AbstractForm
+from shared.collaboration import CollaborationSpec
 from shared.errors import BundleError, DataError
 from shared.generator_spec import GeneratorSpec
 from shared.interactions import Catalogue
@@ -129,6 +130,9 @@ class Manifest(BaseModel):
     generator: GeneratorSpec | None = Field(
         default=None, description="of the generative recommender; None: there is none"
     )
+    collaboration: CollaborationSpec | None = Field(
+        default=None, description="of a device with the generator; None: nothing was chosen"
+    )
     training: dict[str, float | int | str] = {}
     files: dict[str, FileEntry] = {}
 
@@ -140,7 +144,7 @@ class Manifest(BaseModel):
     def identity(self) -> str:
         """Hash over everything but the id itself; 16 hex digits."""
         # Left out where there is none, so that bundles made before generators keep their ids.
-        absent = {"generator"} if self.generator is None else None
+        absent = {name for name in ("generator", "collaboration") if getattr(self, name) is None}
         payload = self.model_copy(update={"bundle_id": ""}).model_dump_json(exclude=absent)
         return hashlib.sha256(payload.encode()).hexdigest()[:16]
 

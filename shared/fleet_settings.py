@@ -78,13 +78,20 @@ class DeviceSettings(Section):
         "and those that came with the candidates, both normalised over the list (LSC4Rec eqs. "
         "8-10; see initial_share), as suits cloud.candidates_from=generative",
     )
-    initial_share: float = Field(
-        default=0.1,
+    initial_share: float | None = Field(
+        default=None,
         ge=0,
         le=1,
         description="collaborative: share of the cloud's initial scores, alpha of LSC4Rec eq. 10; "
-        "0: the device's scores alone, 1: the cloud's. The LSC4Rec experiments choose theirs on "
-        "validation requests and state it (alpha_*)",
+        "0: the device's scores alone, 1: the cloud's; unset: the bundle's, chosen on validation "
+        "requests where it has a generator, else 0.1",
+    )
+    adaptation_rate: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="collaborative: step size of the device's own re-training on its latest "
+        "events, LSC4Rec eq. 7; 0: none; unset: the bundle's, chosen likewise, else none",
     )
     calibrate: bool = Field(
         default=True,

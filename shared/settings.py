@@ -75,7 +75,12 @@ class Settings(BaseSettings):
     """All settings. Precedence: arguments, then SCALREC_* environment, then scalrec.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SCALREC_", env_nested_delimiter="__", extra="forbid", validate_default=True
+        env_prefix="SCALREC_",
+        env_nested_delimiter="__",
+        # A container's environment has every variable that Compose names, set by somebody or not.
+        env_ignore_empty=True,
+        extra="forbid",
+        validate_default=True,
     )
 
     work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")

@@ -94,6 +94,7 @@ def export_bundle(
             rules=_age_rules(trained.calibration),
         ),
         generator=generator_spec(trained.generator, settings),
+        collaboration=trained.collaboration,
         training={
             **trained.figures,
             **parity.figures(),

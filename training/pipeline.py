@@ -30,6 +30,7 @@ from training.datasets.registry import repeat_policy
 from training.embedding_cache import EmbeddingCache
 from training.fingerprint import stage_keys
 from training.generative.stage import generative_model
+from training.lsc4rec.collaboration import with_collaboration
 from training.options import (
     backbone_options,
     calibration_options,
@@ -73,7 +74,8 @@ async def train(
         ConfigError: the work or cache folder cannot be written.
     """
     async with opened_run(settings, log, embedder, progress or NullProgress(), force=force) as run:
-        return await with_refreshes(run, await run.all())
+        trained = await with_refreshes(run, await run.all())
+        return await with_collaboration(run, trained)
 
 
 @asynccontextmanager

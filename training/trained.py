@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bundle import EmbedderIdentity
+from shared.collaboration import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
@@ -31,6 +32,7 @@ class TrainedModel:
         refresh: when a refresh pays; None if that was not learned.
         notes: what the user should know, e.g. that a damaged cache was set aside.
         generator: where the cloud's candidates are to be generated.
+        collaboration: how devices bring its lists and their own scores together.
     """
 
     log: InteractionLog
@@ -47,6 +49,7 @@ class TrainedModel:
     refresh: RefreshKnowledge | None = None
     notes: tuple[str, ...] = ()
     generator: TrainedGenerator | None = None
+    collaboration: CollaborationSpec | None = None
 
 
 def validation_figures(

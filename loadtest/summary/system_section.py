@@ -108,7 +108,7 @@ def system_section(
         duration_s=float(numbers(frame, "finished_s").max()),
         policy=policy_text(device),
         budget=device.budget if device.policy in BUDGETED else None,
-        ranking=ranking_text(device),
+        ranking=ranking_text(device, info.collaboration),
         collaborative=device.ranking == "collaborative",
         availability=_availability(replay, away),
         clock=replay.clock,

@@ -25,6 +25,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.target_rank import target_rank
+from shared.collaboration import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
@@ -75,23 +76,38 @@ async def study_of(settings: Settings, log: InteractionLog) -> tuple[Reranker, L
 
 
 def asked_device(
-    log: InteractionLog, models: DeviceModels, user: int, step: int, held: Snapshot, share: float
+    log: InteractionLog,
+    models: DeviceModels,
+    user: int,
+    step: int,
+    held: Snapshot,
+    spec: CollaborationSpec,
 ) -> Response:
-    """What a device that met the user's first ``step`` events answers at the next one's moment."""
+    """What a device that met the user's first ``step`` events, asked before each of the latest,
+    answers at the next one's moment."""
     cache = MemorySnapshotCache()
     cache._entries[str(user), models.bundle_id] = CachedSnapshot(held, None)
     writer = TemplateAbstract(log.catalogue)
-    device = Device(str(user), models, writer, cache=cache, initial_share=share)
+    device = Device(str(user), models, writer, cache=cache, collaboration=spec)
     hours, start = log.local_hour_of_week(), int(log.user_start[user])
     times = [None] * len(log) if log.time is None else log.time.astype(float).tolist()
+
+    def ask(row: int) -> Response:
+        # k = 0: too few candidates are not filled up from elsewhere.
+        return device.request(RequestContext(times[row], float(hours[row])), k=0)
+
     for row in range(start, start + step):
+        if spec.adaptation_rate and row >= start + step - spec.adaptation_transitions:
+            ask(row)
         device.observe(int(log.item[row]), times[row], float(hours[row]))
-    context = RequestContext(times[start + step], float(hours[start + step]))
-    return device.request(context, k=0)  # too few candidates are not filled up from elsewhere
+    return ask(start + step)
 
 
 @pytest.mark.parametrize("returns", [True, False], ids=["repeats allowed", "repeats excluded"])
-def test_scores_ranks_and_inconsistency_are_the_studys(returns: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.3], ids=["as trained", "adapting"])
+def test_scores_ranks_and_inconsistency_are_the_studys(
+    returns: bool, rate: float, tmp_path: Path
+) -> None:
     torch.set_num_threads(1)
     log = drifting_log(users=16, events=16, items=40, returns=returns)
     settings = settings_of(tmp_path, window=8)
@@ -104,16 +120,24 @@ def test_scores_ranks_and_inconsistency_are_the_studys(returns: bool, tmp_path: 
     ranked = differ = swapped = 0
     for place, share in itertools.product(((LENGTH, LATE), (6, LATE), (LENGTH, 0)), SHARES):
         n, gap = place
-        lists, rerank = listed.of_test[gap].first(n), study.plain("independent", place)
+        lists, plain = listed.of_test[gap].first(n), study.plain("independent", place)
+        rerank = study.adapted("independent", place, rate) if rate else plain
+        assert rate == 0.0 or np.abs(rerank - plain).max() > 0.01
         allowed = study.allowed[gap][:, :n]
+        spec = CollaborationSpec(
+            initial_share=share,
+            adaptation_rate=rate,
+            adaptation_steps=settings.lsc4rec.adaptive_steps,
+            adaptation_transitions=settings.lsc4rec.adaptive_transitions,
+        )
         scores = fused(study.initial(place), rerank, share, allowed)
         ranks = study.ranks(scores, place)
-        moved = inconsistencies(lists, rerank, allowed)
+        moved = inconsistencies(lists, plain, allowed)
         for row in range(len(asked)):
             user, step, items = int(asked.user[row]), int(asked.step[row]), lists.items[row]
             tau = max(1, step - gap)
             held = Snapshot(str(user), tau, 0, bundle.id, e_sem, items, lists.scores[row])
-            response = asked_device(log, models, user, step, held, share)
+            response = asked_device(log, models, user, step, held, spec)
             order = np.argsort(items)
             at = order[allowed[row][order]]  # of the study's list, in the device's order
             np.testing.assert_array_equal(response.candidates, items[at])

@@ -104,6 +104,7 @@ def test_when_a_fleet_asks_does_not_depend_on_how_it_ranks(tmp_path: Path, bundl
         "one": COLLABORATIVE,
         "two": COLLABORATIVE,
         "cloud alone": COLLABORATIVE | {"initial_share": 1.0},
+        "adapting": COLLABORATIVE | {"adaptation_rate": 1.0},
         "semantic": {},
     }
     for name, device in runs.items():
@@ -116,10 +117,10 @@ def test_when_a_fleet_asks_does_not_depend_on_how_it_ranks(tmp_path: Path, bundl
     answers_were_fused(requests)
     assert {"fresh", "network"} <= set(refreshes["outcome"])
     assert 0.25 < len(refreshes.filter(pl.col("started_s") >= 0)) / len(requests) < 0.35
-    for name in ("two", "cloud alone", "semantic"):
+    for name in ("two", "cloud alone", "adapting", "semantic"):
         assert found[name][1].equals(refreshes), name
     cues = ["user", "step", "source", "delta", "drift", "omega", "r", "alpha", "rank_structure"]
-    for name in ("cloud alone", "semantic"):
+    for name in ("cloud alone", "adapting", "semantic"):
         others = found[name][0]
         assert others.select(cues).equals(requests.select(cues))
         assert (others["rank"] != requests["rank"]).mean() > 0.05, name

@@ -24,7 +24,7 @@ from shared.metrics import ndcg
 from shared.progress import NullProgress, Progress
 from training.determinism import reproducible
 from training.lsc4rec.asked import Asked
-from training.lsc4rec.lists import Lists
+from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import Srm, equal_lengths, list_scores, windows_of
 

@@ -19,21 +19,11 @@ from training.lsc4rec.asked import (
     requests_of_training,
     requests_of_validation,
 )
+from training.lsc4rec.cloud_lists import Lists
 from training.pipeline import TrainingRun, events_of
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
 _CODE = ("training.lsc4rec.asked", "training.generative.candidates")
-
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """items [R, n] int32 and the cloud's scores [R, n] float32, best first."""
-
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
-
-    def first(self, n: int) -> Lists:
-        return Lists(self.items[:, :n], self.scores[:, :n])
 
 
 @dataclass(frozen=True, eq=False)

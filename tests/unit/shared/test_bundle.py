@@ -117,8 +117,9 @@ def edit(path, change):
 
 
 def fields():
-    # A generator is optional: tests/unit/shared/test_generator_bundle.py alters it.
-    return sorted(set(Manifest.model_fields) - {"format", "repeat_policy", "generator"})
+    # A generator is optional, and what goes with it: test_generator_bundle.py alters them.
+    optional = {"generator", "collaboration"}
+    return sorted(set(Manifest.model_fields) - {"format", "repeat_policy"} - optional)
 
 
 @pytest.mark.parametrize("field", fields())

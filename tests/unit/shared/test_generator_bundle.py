@@ -32,6 +32,7 @@ def test_a_bundle_made_before_generators_is_as_good_as_ever(plain: Bundle, tmp_p
         (tmp_path / name).write_bytes(plain.file(name).read_bytes())
     manifest = json.loads((plain.path / MANIFEST).read_text())
     assert manifest.pop("generator") is None
+    assert manifest.pop("collaboration") is None
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert load_bundle(tmp_path).id == plain.id
 
@@ -48,7 +49,7 @@ def test_devices_download_the_tokens_only_where_they_tell_them(
     assert bundle.id != plain.id
 
 
-@pytest.mark.parametrize("change", ["told", "shape", "gone", "added"])
+@pytest.mark.parametrize("change", ["told", "shape", "gone", "added", "share"])
 def test_an_altered_manifest_is_noticed(
     plain: Bundle, trained: TrainedGenerator, tmp_path: Path, change: str
 ) -> None:
@@ -62,6 +63,8 @@ def test_an_altered_manifest_is_noticed(
         manifest["generator"]["config"]["history"] += 1
     elif change == "gone":
         manifest["generator"] = None
+    elif change == "share":
+        manifest["collaboration"] = {"initial_share": 0.9}
     else:
         spec = manifest["generator"]
         manifest = json.loads((plain.path / MANIFEST).read_text()) | {"generator": spec}

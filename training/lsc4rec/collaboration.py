@@ -1,0 +1,163 @@
+"""What goes into a bundle with a generator: how its devices collaborate, chosen on validation.
+
+The study (``training.lsc4rec.study``) tells what collaboration is worth; this stage makes the same
+choices for one bundle: alpha of eq. 10 and the rate of adaptive re-training, on late lists as long
+as the cloud's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from device_runtime.collaborative import fused
+from shared.collaboration import CollaborationSpec
+from shared.errors import DataError
+from shared.lsc4rec_settings import Lsc4recSettings
+from shared.metrics import ndcg
+from shared.progress import Progress
+from training.background import in_thread
+from training.determinism import reproducible
+from training.fingerprint import code_hash_with_cloud
+from training.generative.stage import generator_key
+from training.generative.trained import TrainedGenerator
+from training.lsc4rec.asked import requests_of_validation
+from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.reranking import Place, Reranker
+from training.lsc4rec.srm import EncoderSrm
+from training.stages import Saved, stage_key
+
+if TYPE_CHECKING:
+    from training.pipeline import TrainingRun
+    from training.trained import TrainedModel
+
+STAGE = "collaboration"
+SHORTEST = 2  # a list of one item has no order
+Z = 1.96
+_SRM = "independent"
+_FILE = "collaboration.json"
+
+
+class ChosenCollaboration(BaseModel):
+    """What goes into the bundle, and figures for its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    spec: CollaborationSpec
+    figures: dict[str, float]
+
+
+async def with_collaboration(run: TrainingRun, trained: TrainedModel) -> TrainedModel:
+    """The model with what validation says of its generator and encoder; as it is without one.
+
+    Raises:
+        DataError: a finished stage cannot be read.
+    """
+    generator = trained.generator
+    if generator is None:
+        return trained
+    chosen = run.settings.lsc4rec
+    key = stage_key(
+        code=code_hash_with_cloud((__name__,)),
+        upstream=[run.keys["backbone"], generator_key(run)],
+        plan=chosen.model_dump(
+            include={
+                *("lateness", "validation_users"),
+                *("adaptive_rates", "adaptive_steps", "adaptive_transitions"),
+            }
+        ),
+        candidates=run.settings.cloud.candidates,
+    )
+
+    async def build() -> ChosenCollaboration:
+        return await in_thread(
+            lambda progress: _choose(run, trained, generator, progress), run.progress
+        )
+
+    found = await run.store.run(STAGE, key, build, SAVED)
+    return replace(
+        trained,
+        collaboration=found.spec,
+        figures={**trained.figures, **found.figures},
+        stage_seconds=dict(run.store.seconds),
+        reused=tuple(run.store.reused),
+    )
+
+
+def _choose(
+    run: TrainingRun, trained: TrainedModel, generator: TrainedGenerator, progress: Progress
+) -> ChosenCollaboration:
+    chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
+    asked = requests_of_validation(run.events, run.split, chosen)
+    histories = asked.known_at(chosen.lateness)
+    barred = max((len(np.unique(known)) for known in histories), default=0) if exclude else 0
+    n = min(run.settings.cloud.candidates, len(run.log.catalogue) - barred)
+    if len(asked) == 0 or n < SHORTEST:
+        return ChosenCollaboration(spec=_spec(chosen), figures={})
+    with reproducible(run.settings.seed, run.settings.training.threads):
+        lists = Lists(
+            *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
+        )
+        srm = EncoderSrm(trained.backbone.model, trained.backbone.table)
+        held = Reranker({_SRM: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
+        with progress.task("choosing how devices collaborate") as task:
+            found = choose_spec(held, (n, chosen.lateness), chosen)
+            task.advance()
+    return found
+
+
+def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> ChosenCollaboration:
+    """alpha with the highest NDCG@10, and a rate only if it is told apart from none.
+
+    Re-training costs a device time at every request, so the 95 % interval of its gain over the
+    model as trained, paired by request, must lie above zero; among such rates the best one.
+    """
+    initial, plain = held.initial(place), held.plain(_SRM, place)
+    share, figure = held.best_alpha(plain, place)
+    spec, best = _spec(chosen, initial_share=share), figure
+    without = _gains(held, fused(initial, plain, share), place)
+    for rate in chosen.adaptive_rates:
+        adapted = held.adapted(_SRM, place, rate)
+        share, figure = held.best_alpha(adapted, place)
+        gain = _gains(held, fused(initial, adapted, share), place) - without
+        error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        if figure > best and float(gain.mean()) > Z * error:
+            spec, best = _spec(chosen, initial_share=share, adaptation_rate=rate), figure
+    figures = {
+        "collaboration_validation_cloud": held.ndcg10(initial, place),
+        "collaboration_validation_device": held.ndcg10(plain, place),
+        "collaboration_validation_ndcg10": best,
+    }
+    return ChosenCollaboration(spec=spec, figures=figures)
+
+
+def _gains(held: Reranker, scores: NDArray[np.floating], place: Place) -> NDArray[np.float64]:
+    """[R] NDCG@10 of every request."""
+    return ndcg(held.ranks(scores, place), 10)
+
+
+def _spec(chosen: Lsc4recSettings, **values: float) -> CollaborationSpec:
+    return CollaborationSpec(
+        adaptation_steps=chosen.adaptive_steps,
+        adaptation_transitions=chosen.adaptive_transitions,
+        **values,
+    )
+
+
+def _save(chosen: ChosenCollaboration, folder: Path) -> None:
+    (folder / _FILE).write_text(chosen.model_dump_json(indent=1) + "\n")
+
+
+def _load(folder: Path) -> ChosenCollaboration:
+    path = folder / _FILE
+    try:
+        return ChosenCollaboration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(f"not how devices collaborate: {error}", path) from error
+
+
+SAVED: Saved[ChosenCollaboration] = Saved(_save, _load)
