@@ -85,7 +85,9 @@ def _panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetCh
         axis = alt.Axis(values=sorted(along), grid=False, format="d")
         x = alt.X("x:Q", title="age of the snapshot, events", axis=axis)
     else:
-        x = alt.X("x:N", title=None, sort=along, axis=alt.Axis(grid=False, labelAngle=-40))
+        # In the order the chart names them, so that a sweep runs from small to large.
+        wanted = [v for v in chart.variants or tuple(experiment.variants) if v in along]
+        x = alt.X("x:N", title=None, sort=wanted, axis=alt.Axis(grid=False, labelAngle=-40))
     scale = alt.Scale(zero=False, nice=True)
     legend = alt.Legend(symbolOpacity=1)  # not the bands' own
     colour = alt.Color(

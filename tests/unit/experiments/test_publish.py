@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import expected, publish, spec
+from experiments.charts import chart_svg
 from experiments.gates import judge
 from experiments.record import Figure, Record, encode, read_record, write_record
 from experiments.spec import Experiment
@@ -187,3 +188,15 @@ def test_expected_results_are_met_or_named(
         assert found[f"differences/{key}"].met is met
     gone = record.model_copy(update={"ratios": {}})
     assert any(c.found is None and not c.met for c in expected.compare(gates, gone, path))
+
+
+def test_a_sweep_s_chart_runs_in_the_order_it_names() -> None:
+    """The base stands first among the variants, but between .5 and 2 on the axis."""
+    experiment = spec.load("rq3-sweeps")
+    record = read_record(RESULTS / "experiments" / "rq3-sweeps" / "redial.json")
+    svg = chart_svg(experiment, experiment.charts["gamma"], record)
+    assert svg is not None
+    labels = [element.text for element in ET.fromstring(svg).iter() if element.text]  # noqa: S314
+    first = [labels.index(name) for name in experiment.charts["gamma"].variants or ()]
+    assert len(first) == 8
+    assert first == sorted(first)
