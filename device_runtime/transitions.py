@@ -37,7 +37,7 @@ class Transitions:
 
     def observe(self, item: int | None) -> None:
         """An event came; None if its item is unknown to the bundle."""
-        if item is not None and self._asked is not None:
+        if item is not None and self._asked is not None and self.spec.adaptation_rate:
             self._kept.append((self._asked, item))
         self._asked = None
 
@@ -52,9 +52,9 @@ class Transitions:
             listed: [n] the cloud's candidates whose vectors are known, in any order.
 
         Returns:
-            None where the device does not re-train or has nothing to learn from.
+            None where there is nothing to learn from, as always without a rate.
         """
-        if self.spec.adaptation_rate == 0.0 or not self._kept:
+        if not self._kept:
             return None
         followed = np.array([item for _, item in self._kept], dtype=np.int32)
         usable = vectors.known(followed)

@@ -8,16 +8,14 @@ as the cloud's.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from device_runtime.collaborative import fused
 from shared.collaboration import CollaborationSpec
-from shared.errors import DataError
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
 from shared.progress import Progress
@@ -30,7 +28,8 @@ from training.lsc4rec.asked import requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.reranking import Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
-from training.stages import Saved, stage_key
+from training.model_form import model_form
+from training.stages import stage_key
 
 if TYPE_CHECKING:
     from training.pipeline import TrainingRun
@@ -40,7 +39,6 @@ STAGE = "collaboration"
 SHORTEST = 2  # a list of one item has no order
 Z = 1.96
 _SRM = "independent"
-_FILE = "collaboration.json"
 
 
 class ChosenCollaboration(BaseModel):
@@ -148,16 +146,4 @@ def _spec(chosen: Lsc4recSettings, **values: float) -> CollaborationSpec:
     )
 
 
-def _save(chosen: ChosenCollaboration, folder: Path) -> None:
-    (folder / _FILE).write_text(chosen.model_dump_json(indent=1) + "\n")
-
-
-def _load(folder: Path) -> ChosenCollaboration:
-    path = folder / _FILE
-    try:
-        return ChosenCollaboration.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(f"not how devices collaborate: {error}", path) from error
-
-
-SAVED: Saved[ChosenCollaboration] = Saved(_save, _load)
+SAVED = model_form(ChosenCollaboration, "collaboration.json", "how devices collaborate")

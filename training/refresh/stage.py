@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.quadratic_gain import FEATURES, QuadraticGain
-from shared.errors import DataError
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
 from training.anchors import MAX_GAP, Anchors, write_abstracts
 from training.background import in_thread
 from training.determinism import reproducible
+from training.model_form import model_form
 from training.pairs import Pairs, block_pairs, pairs_at_gap, top_candidates, training_pairs
 from training.refresh.closed_loop import measure_call_rates
 from training.refresh.evidence import Ranker, RefreshEvidence
@@ -28,7 +28,7 @@ from training.refresh.gain_fit import FittedGain, fit_gain
 from training.refresh.sequences import accumulated, indexed
 from training.requests import Requests, make_requests
 from training.sources import SourceTree
-from training.stages import Saved, stage_key
+from training.stages import stage_key
 
 if TYPE_CHECKING:
     from training.pipeline import TrainingRun
@@ -46,7 +46,6 @@ _BUILT_UP = {
 }
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
-_FILE = "refresh.json"
 
 
 class LearnedRefreshes(BaseModel):
@@ -273,16 +272,4 @@ def _walked_scores(
             yield name, built_up(square)
 
 
-def _save(learned: LearnedRefreshes, folder: Path) -> None:
-    (folder / _FILE).write_text(learned.model_dump_json(indent=1) + "\n")
-
-
-def _load(folder: Path) -> LearnedRefreshes:
-    path = folder / _FILE
-    try:
-        return LearnedRefreshes.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(f"not what training knows of refreshes: {error}", path) from error
-
-
-SAVED: Saved[LearnedRefreshes] = Saved(_save, _load)
+SAVED = model_form(LearnedRefreshes, "refresh.json", "what training knows of refreshes")
