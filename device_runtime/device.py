@@ -144,17 +144,16 @@ class Device:
                 without one stays in the history, but can be neither encoded nor ranked.
         """
         self._sessions.observe(time)
-        if not 0 <= item < self._models.n_items:
+        known = 0 <= item < self._models.n_items
+        if self._transitions is not None:
+            self._transitions.observe(item if known else None)
+        if not known:
             self._history.skip()
             self.unknown_items += 1
-            if self._transitions is not None:
-                self._transitions.observe(None)
             return
         self._history.append(item, time, hour_of_week)
         if self._vectors.meet(item, page):
             self._pool = None
-        if self._transitions is not None:
-            self._transitions.observe(item)
         forgets = self._models.profile.retain == "window"
         if self._seen is not None and (forgets or not _contains(self._seen, item)):
             self._seen = None

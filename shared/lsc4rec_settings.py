@@ -43,9 +43,9 @@ class Lsc4recSettings(Section):
         description="step sizes of the device's own re-training that validation chooses from, in "
         "units of 1 / mean |e_str|^2",
     )
-    adaptive_steps: int = Field(default=5, ge=1, description="steps of gradient descent")
+    adaptive_steps: int = Field(default=5, ge=1, le=100, description="steps of gradient descent")
     adaptive_transitions: int = Field(
-        default=5, ge=1, description="latest own events that it is fitted to"
+        default=5, ge=1, le=1000, description="latest own events that it is fitted to"
     )
     budgets: tuple[int, ...] = Field(
         default=(5, 10, 20, 40), description="shares of requests that may ask the cloud, in percent"

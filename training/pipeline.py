@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -75,7 +76,10 @@ async def train(
     """
     async with opened_run(settings, log, embedder, progress or NullProgress(), force=force) as run:
         trained = await with_refreshes(run, await run.all())
-        return await with_collaboration(run, trained)
+        trained = await with_collaboration(run, trained)
+        # The stages after those of ``all``, too.
+        seconds, reused = dict(run.store.seconds), tuple(run.store.reused)
+        return replace(trained, stage_seconds=seconds, reused=reused)
 
 
 @asynccontextmanager

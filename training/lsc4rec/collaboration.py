@@ -11,13 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from device_runtime.collaborative import fused
 from shared.collaboration import CollaborationSpec
 from shared.lsc4rec_settings import Lsc4recSettings
-from shared.metrics import ndcg
 from shared.progress import Progress
 from training.background import in_thread
 from training.determinism import reproducible
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
 STAGE = "collaboration"
 SHORTEST = 2  # a list of one item has no order
-Z = 1.96
+Z = 1.96  # of a 95 % interval
 _SRM = "independent"
 
 
@@ -77,13 +75,8 @@ async def with_collaboration(run: TrainingRun, trained: TrainedModel) -> Trained
         )
 
     found = await run.store.run(STAGE, key, build, SAVED)
-    return replace(
-        trained,
-        collaboration=found.spec,
-        figures={**trained.figures, **found.figures},
-        stage_seconds=dict(run.store.seconds),
-        reused=tuple(run.store.reused),
-    )
+    figures = {**trained.figures, **found.figures}
+    return replace(trained, collaboration=found.spec, figures=figures)
 
 
 def _choose(
@@ -117,11 +110,11 @@ def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> Chosen
     initial, plain = held.initial(place), held.plain(_SRM, place)
     share, figure = held.best_alpha(plain, place)
     spec, best = _spec(chosen, initial_share=share), figure
-    without = _gains(held, fused(initial, plain, share), place)
+    without = held.ndcg10_each(fused(initial, plain, share), place)
     for rate in chosen.adaptive_rates:
         adapted = held.adapted(_SRM, place, rate)
         share, figure = held.best_alpha(adapted, place)
-        gain = _gains(held, fused(initial, adapted, share), place) - without
+        gain = held.ndcg10_each(fused(initial, adapted, share), place) - without
         error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
         if figure > best and float(gain.mean()) > Z * error:
             spec, best = _spec(chosen, initial_share=share, adaptation_rate=rate), figure
@@ -131,11 +124,6 @@ def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> Chosen
         "collaboration_validation_ndcg10": best,
     }
     return ChosenCollaboration(spec=spec, figures=figures)
-
-
-def _gains(held: Reranker, scores: NDArray[np.floating], place: Place) -> NDArray[np.float64]:
-    """[R] NDCG@10 of every request."""
-    return ndcg(held.ranks(scores, place), 10)
 
 
 def _spec(chosen: Lsc4recSettings, **values: float) -> CollaborationSpec:

@@ -77,8 +77,12 @@ class Reranker:
         items = self.lists[gap].items[:, :n]
         return list_ranks(scores, items, self.asked.target, self.allowed[gap][:, :n])
 
+    def ndcg10_each(self, scores: Floats, place: Place) -> NDArray[np.float64]:
+        """[R] of every request."""
+        return ndcg(self.ranks(scores, place), 10)
+
     def ndcg10(self, scores: Floats, place: Place) -> float:
-        return float(ndcg(self.ranks(scores, place), 10).mean())
+        return float(self.ndcg10_each(scores, place).mean())
 
     def initial(self, place: Place) -> NDArray[np.float32]:
         """[R, n] the cloud's scores."""

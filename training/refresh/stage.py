@@ -72,13 +72,8 @@ class _Walks:
 async def with_refreshes(run: TrainingRun, trained: TrainedModel) -> TrainedModel:
     """The model with what ``learn_refreshes`` finds about it."""
     learned = await learn_refreshes(run, trained)
-    return replace(
-        trained,
-        refresh=learned.knowledge,
-        figures={**trained.figures, **learned.figures},
-        stage_seconds=dict(run.store.seconds),
-        reused=tuple(run.store.reused),
-    )
+    figures = {**trained.figures, **learned.figures}
+    return replace(trained, refresh=learned.knowledge, figures=figures)
 
 
 async def learn_refreshes(run: TrainingRun, trained: TrainedModel) -> LearnedRefreshes:

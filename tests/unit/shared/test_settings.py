@@ -76,6 +76,16 @@ def test_wrong_environment_is_explained(monkeypatch):
         load_settings()
 
 
+def test_an_empty_variable_is_an_unset_one(tmp_path, monkeypatch):
+    """A container has every variable that Compose names, set by somebody or not."""
+    (tmp_path / "scalrec.toml").write_text("seed = 7\n[device]\ninitial_share = 0.4\n")
+    for name in ("SCALREC_SEED", "SCALREC_DEVICE__INITIAL_SHARE", "SCALREC_DEVICE__RANKING"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings()
+    assert (settings.seed, settings.device.initial_share) == (7, 0.4)
+    assert settings.device.ranking == "semantic"
+
+
 def test_malformed_environment_section_is_explained(monkeypatch):
     monkeypatch.setenv("SCALREC_TRAINING", "{not json")
     with pytest.raises(ConfigError, match=r"(?i)training"):
