@@ -26,6 +26,7 @@ _NO_PART = {
 _YOUNGER: dict[str, dict[str, Any]] = {
     "training": {"backbone": "sasrec"},
     "embedder": {"lora": None},
+    "lsc4rec": {"second_srm": False},
 }
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16

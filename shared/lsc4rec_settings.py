@@ -32,6 +32,11 @@ class Lsc4recSettings(Section):
     validation_users: int = Field(
         default=4_096, ge=1, description="users on whose validation request everything is chosen"
     )
+    second_srm: bool = Field(
+        default=False,
+        description="in studies: also put an SRM of the next seed in the place of the cloud's "
+        "scores, which bounds what a better cloud could add; trains one more",
+    )
     similar: int = Field(
         default=14, ge=0, description="items of similar tokens added to a list in training (eq. 5)"
     )

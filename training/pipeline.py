@@ -136,6 +136,13 @@ class TrainingRun:
         self.keys = stage_keys(settings, log, embedder.identity, self.policy)
         self._requests: Requests | None = None
 
+    def with_seed(self, seed: int) -> TrainingRun:
+        """This run with another seed; stages that do not read the seed are shared."""
+        if seed == self.settings.seed:
+            return self
+        settings = self.settings.model_copy(update={"seed": seed})
+        return TrainingRun(settings, self.log, self.embedder, self.cache, self.store, self.progress)
+
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
         backbone, text = await self.backbone(), await self.text()

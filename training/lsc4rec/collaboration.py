@@ -24,7 +24,7 @@ from training.generative.stage import generator_key
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
-from training.lsc4rec.reranking import Place, Reranker
+from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
 from training.model_form import model_form
 from training.stages import stage_key
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 STAGE = "collaboration"
 SHORTEST = 2  # a list of one item has no order
 Z = 1.96  # of a 95 % interval
-_SRM = "independent"
 
 
 class ChosenCollaboration(BaseModel):
@@ -94,7 +93,7 @@ def _choose(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
         srm = EncoderSrm(trained.backbone.model, trained.backbone.table)
-        held = Reranker({_SRM: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
+        held = Reranker({INDEPENDENT: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
         with progress.task("choosing how devices collaborate") as task:
             found = choose_spec(held, (n, chosen.lateness), chosen)
             task.advance()
@@ -107,12 +106,12 @@ def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> Chosen
     Re-training costs a device time at every request, so the 95 % interval of its gain over the
     model as trained, paired by request, must lie above zero; among such rates the best one.
     """
-    initial, plain = held.initial(place), held.plain(_SRM, place)
+    initial, plain = held.initial(place), held.plain(INDEPENDENT, place)
     share, figure = held.best_alpha(plain, place)
     spec, best = _spec(chosen, initial_share=share), figure
     without = held.ndcg10_each(fused(initial, plain, share), place)
     for rate in chosen.adaptive_rates:
-        adapted = held.adapted(_SRM, place, rate)
+        adapted = held.adapted(INDEPENDENT, place, rate)
         share, figure = held.best_alpha(adapted, place)
         gain = held.ndcg10_each(fused(initial, adapted, share), place) - without
         error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf

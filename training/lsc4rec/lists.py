@@ -48,10 +48,7 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         DataError, EmbedderError, ConfigError: as ``generative_model``.
     """
     chosen = run.settings.lsc4rec
-    cloud = run
-    if run.settings.seed != chosen.llm_seed:
-        settings = run.settings.model_copy(update={"seed": chosen.llm_seed})
-        cloud = TrainingRun(settings, run.log, run.embedder, run.cache, run.store, run.progress)
+    cloud = run.with_seed(chosen.llm_seed)
     generator = await generative_model(cloud)
     key = stage_key(
         code=code_hash_with_cloud(_CODE),

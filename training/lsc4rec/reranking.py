@@ -18,8 +18,9 @@ from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, Srm, list_scores
 
 ALPHAS = tuple(round(0.05 * place, 2) for place in range(21))
+INDEPENDENT = "independent"
 # Names of the ways of training: without and with adaptive re-training.
-ADAPTIVE = {"independent": "adaptive", "cooperative": "both"}
+ADAPTIVE = {INDEPENDENT: "adaptive", "cooperative": "both"}
 
 Floats = NDArray[np.floating]
 Place = tuple[int, int]  # list length, gap
@@ -88,10 +89,16 @@ class Reranker:
         """[R, n] the cloud's scores."""
         return self.lists[place[1]].scores[:, : place[0]]
 
-    def best_alpha(self, rerank: Floats, place: Place) -> tuple[float, float]:
-        """The share of the initial scores with the highest NDCG@10, and that figure."""
-        initial = self.initial(place)
-        found = [self.ndcg10(fused(initial, rerank, alpha), place) for alpha in ALPHAS]
+    def best_alpha(
+        self, rerank: Floats, place: Place, initial: Floats | None = None
+    ) -> tuple[float, float]:
+        """The share of the initial scores with the highest NDCG@10, and that figure.
+
+        Args:
+            initial: [R, n] other scores in the place of the cloud's.
+        """
+        other = self.initial(place) if initial is None else initial
+        found = [self.ndcg10(fused(other, rerank, alpha), place) for alpha in ALPHAS]
         best = int(np.argmax(found))
         return ALPHAS[best], found[best]
 

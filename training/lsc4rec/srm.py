@@ -105,10 +105,16 @@ def equal_lengths(
 
 
 @torch.no_grad()
-def list_scores(srm: Srm, asked: Asked, items: NDArray[np.integer]) -> NDArray[np.float32]:
-    """[R, n] real-time scores of each request's candidates [R, n] (P_rerank, eq. 8)."""
+def list_scores(
+    srm: Srm, asked: Asked, items: NDArray[np.integer], *, gap: int = 0
+) -> NDArray[np.float32]:
+    """[R, n] scores of each request's candidates [R, n]; in real time P_rerank of eq. 8.
+
+    Args:
+        gap: events the history lacks.
+    """
     srm.model.eval()
-    windows = windows_of(srm, asked)
+    windows = windows_of(srm, asked, gap)
     candidates = torch.from_numpy(items.astype(np.int64))
     scores = torch.empty(items.shape)
     for index in equal_lengths(windows.length, ROWS):

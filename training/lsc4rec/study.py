@@ -12,6 +12,9 @@ under ``full`` with a gap. Scorers:
 - ``lsc4rec-T``: the same, fused with the cloud's scores (eqs. 8-10); ``lsc4rec``: with the T that
   validation chose; ``raw``: that one without normalisation; ``learned``: that one fused by weights
   fitted on validation lists, a bound of what fusion can give;
+- ``second-late``, ``second`` (with ``lsc4rec.second_srm``): the independent SRM fused with one of
+  the next seed in the place of the cloud, as late as the list and in real time: a bound of what a
+  cloud could give that ranks as well as the device does;
 - ``srm``: the independent SRM over the whole catalogue (DIN on a sample of users);
 - ``random``, ``inconsistency``, ``inconsistency-held-out`` (threshold from validation requests
   instead of training ones) and ``oracle``: which requests ask. Random ones ask as often as
@@ -39,8 +42,16 @@ from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independ
 from training.lsc4rec.learned_fusion import fit_fusion, list_features
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.ranks import Sums, metrics_of, sample
-from training.lsc4rec.reranking import Choice, Place, Reranker, choose, scores_of, unnormalised
-from training.lsc4rec.srm import ScorerSrm, full_ranks, list_scores
+from training.lsc4rec.reranking import (
+    INDEPENDENT,
+    Choice,
+    Place,
+    Reranker,
+    choose,
+    scores_of,
+    unnormalised,
+)
+from training.lsc4rec.srm import ScorerSrm, Srm, full_ranks, list_scores
 from training.pipeline import TrainingRun, opened_run
 
 SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
@@ -58,7 +69,10 @@ async def run_cell(
         device = await independent_srm(run)
         generator, listed, key = await candidate_lists(run)
         cooperative = await cooperative_srm(run, device, generator, listed, key)
-        study = _Study(run, device, generator, listed, cooperative)
+        second = None
+        if settings.lsc4rec.second_srm:
+            second = (await independent_srm(run.with_seed(settings.seed + 1))).srm
+        study = _Study(run, device, generator, listed, cooperative, second)
         return await in_thread(study.cell, progress)
 
 
@@ -70,11 +84,12 @@ class _Study:
         generator: TrainedGenerator,
         listed: Listed,
         cooperative: Cooperative,
+        second: Srm | None,
     ) -> None:
         self.run, self.device, self.generator, self.listed = run, device, generator, listed
-        self.cooperative, self.chosen = cooperative, run.settings.lsc4rec
+        self.cooperative, self.second, self.chosen = cooperative, second, run.settings.lsc4rec
         self.exclude = run.policy == "exclude"
-        srms = {"independent": device.srm, "cooperative": cooperative.srm}
+        srms = {INDEPENDENT: device.srm, "cooperative": cooperative.srm}
         common = (self.chosen, self.exclude)
         self.validation = Reranker(srms, listed.validation, listed.of_validation, *common)
         self.test = Reranker(srms, listed.test, listed.of_test, *common)
@@ -122,6 +137,8 @@ class _Study:
         raw = unnormalised(initial, scores[choice.best], choice.raw[place])
         found["raw"] = test.ranks(raw, place)
         found["learned"] = self._learned(place, choice, scores[choice.best])
+        if self.second is not None:
+            found |= self._with_second(self.second, place)
         for scorer, ranks in found.items():
             self.sums.add(f"list{n}", gap, scorer, metrics_of(ranks))
         self.extras[f"recall_list{n}_gap{gap}"] = float(np.isfinite(found["llm"]).mean())
@@ -142,6 +159,22 @@ class _Study:
         known = scores_of(held, place, choice.rates)[choice.best]
         fusion = fit_fusion(features(held, known), is_target, held.allowed[gap][:, :n])
         return self.test.ranks(fusion.scores(features(self.test, rerank)), place)
+
+    def _with_second(self, second: Srm, place: Place) -> dict[str, NDArray[np.float64]]:
+        """Ranks [R] by both SRMs, the second's scores in the place of the cloud's."""
+        n, gap = place
+        found = {}
+        for name, behind in [("second", 0), *([("second-late", gap)] if gap else [])]:
+            held, asked = (
+                list_scores(second, of.asked, of.lists[gap].items[:, :n], gap=behind)
+                for of in (self.validation, self.test)
+            )
+            known = self.validation.plain(INDEPENDENT, place)
+            alpha, _ = self.validation.best_alpha(known, place, held)
+            together = fused(asked, self.test.plain(INDEPENDENT, place), alpha)
+            found[name] = self.test.ranks(together, place)
+            self.extras[f"alpha_{name}_list{n}_gap{gap}"] = alpha
+        return found
 
     def _full(self) -> None:
         asked, exclude = self.listed.test, self.exclude

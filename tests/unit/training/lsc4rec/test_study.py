@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from device_runtime.collaborative import fused
 from experiments.study import CellResult, checked, find_study
+from shared.metrics import ndcg
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
@@ -20,6 +22,7 @@ from training.embedding_cache import EmbeddingCache
 from training.lsc4rec.adaptive import adaptive_scores, states_of
 from training.lsc4rec.device_model import cooperative_srm, independent_srm
 from training.lsc4rec.lists import candidate_lists
+from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, list_scores
 from training.pipeline import TrainingRun
 from training.stages import StageStore
@@ -27,7 +30,9 @@ from training.stages import StageStore
 STUDY = "training.lsc4rec.study:run_cell"
 
 
-def settings_for(folder: Path, srm: str = "backbone", **training: Any) -> Settings:
+def settings_for(
+    folder: Path, srm: str = "backbone", *, second: bool = False, **training: Any
+) -> Settings:
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
@@ -39,16 +44,18 @@ def settings_for(folder: Path, srm: str = "backbone", **training: Any) -> Settin
         generative={"epochs": 1, "codes": 4, "levels": 2},
         lsc4rec={
             "srm": srm, "lists": (3, 6), "similar": 2, "cooperative_epochs": 1,
-            "adaptive_rates": (0.1,), "budgets": (20, 40), "din_epochs": 1,
+            "adaptive_rates": (0.1,), "budgets": (20, 40), "din_epochs": 1, "second_srm": second,
         },
         paper={"steps": 1},
     )  # fmt: skip
 
 
-def cell(folder: Path, *, returns: bool, srm: str = "backbone", **training: Any) -> CellResult:
+def cell(
+    folder: Path, *, returns: bool, srm: str = "backbone", second: bool = False, **training: Any
+) -> CellResult:
     log = drifting_log(users=16, events=9, returns=returns, has_time=False)
     study = find_study(STUDY)
-    settings = settings_for(folder, srm, **training)
+    settings = settings_for(folder, srm, second=second, **training)
     result = study(settings, log, HashingEmbedder(32), progress=NullProgress())
     return checked(asyncio.run(result))
 
@@ -159,6 +166,36 @@ def test_cooperative_training_leaves_the_independent_model_alone_and_lists_are_s
     np.testing.assert_allclose(still, plain, atol=1e-6)
     moved = adaptive_scores(states, listed.of_test[2], plain, rate=0.5, steps=3)
     assert not np.allclose(moved, plain, atol=1e-4)
+
+
+def test_a_second_srm_stands_in_the_clouds_place(folder: Path, result: CellResult) -> None:
+    found = cell(folder, returns=False, second=True, backbone="gru4rec")
+    before = found.scores.filter(~pl.col("scorer").str.starts_with("second"))
+    assert before.equals(result.scores)  # nothing else moves
+    assert total(found, "list6", 0, "second-late").height == 0  # it would be the same
+
+    async def parts() -> tuple[Any, Any, Any]:
+        settings = settings_for(folder, backbone="gru4rec")
+        log = drifting_log(users=16, events=9, returns=False, has_time=False)
+        with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+            store = StageStore(settings.work_dir / "stages")
+            run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+            first, second = await independent_srm(run), await independent_srm(run.with_seed(1))
+            _, listed, _ = await candidate_lists(run)
+        return first.srm, second.srm, listed
+
+    first, second, listed = asyncio.run(parts())
+    items = listed.of_test[2].items
+    for name, gap in (("second", 0), ("second-late", 2)):
+        alpha = found.extras[f"alpha_{name}_list6_gap2"]
+        other = list_scores(second, listed.test, items, gap=gap)
+        scores = fused(other, list_scores(first, listed.test, items), alpha)
+        allowed = listed.test.allowed(items, exclude_seen=True)
+        ranks = list_ranks(scores, items, listed.test.target, allowed)
+        here = total(found, "list6", 2, name).sort("user")["ndcg10"].to_numpy()
+        np.testing.assert_allclose(here, ndcg(ranks, 10))
+    late, now = (list_scores(second, listed.test, items, gap=gap) for gap in (2, 0))
+    assert not np.allclose(late, now)
 
 
 def test_din_re_ranks_but_is_not_adapted(folder: Path) -> None:
