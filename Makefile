@@ -12,6 +12,8 @@ OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
 # See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 RUN      := .venv/bin/python -m
+# Exit code 3: the product is ready, vLLM cannot be had here; the script says why.
+INSTALL   = { $(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]; }
 # Environment only for the vLLM back end; it is a separate one because it pins torch and fastapi.
 ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
@@ -24,10 +26,10 @@ help:  ## this list
 	@echo "  EMBEDDER=vllm|transformers   MODEL=minilm|smollm2|FOLDER|HUB-ID   ARGS='--users 100'"
 
 env:  ## create or update the environments (product and vLLM)
-	@$(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]
+	@$(INSTALL)
 
 demo:  ## the whole system on a real log: train, serve, replay, report
-	@started=$$(date +%s); $(MAKE) --no-print-directory env && \
+	@started=$$(date +%s); $(INSTALL) && \
 	SCALREC_STARTED_AT=$$started SCALREC_EMBEDDER__BACKEND=$(EMBEDDER) SCALREC_EMBEDDER__MODEL=$(MODEL) \
 	exec .venv/bin/scalrec simulate $(if $(OTHERS),,$(DEMO)) $(ARGS)
 

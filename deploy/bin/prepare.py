@@ -91,6 +91,12 @@ def _usable(folder: Path, settings: Settings) -> tuple[Bundle | None, str]:
             f"it was made with the embedder {manifest.embedder.backend}, "
             f"not {settings.embedder.backend}"
         )
+    if settings.cloud.candidates_from == "generative":
+        found, wanted = manifest.generator, settings.generative.model
+        if found is None or found.config.model != wanted:
+            return None, f"it has no generator of the kind {wanted}"
+        if not found.devices_send_tokens:
+            return None, "its devices tell no item tokens, and a generator needs them"
     return bundle, ""
 
 

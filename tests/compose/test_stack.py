@@ -8,13 +8,18 @@ import time
 import httpx
 import pytest
 
-from tests.support.compose import Stack, docker, inspected
+from tests.support.compose import (
+    SCENARIO,
+    SCENARIO_S,
+    Stack,
+    assert_answered,
+    cloud_metric,
+    docker,
+    inspected,
+)
 
 pytestmark = pytest.mark.compose
 
-# Compose writes the tests' small log; 45 readers, so the scenario's fleet has to be smaller.
-SCENARIO = ("periodic-outage", "--users", "40")
-SCENARIO_S = 600
 LONG_LIVED = ("redis", "proxy", "cloud", "fleet", "dashboard")
 
 
@@ -143,7 +148,10 @@ def test_more_replicas_share_the_work(hashing_stack: Stack) -> None:
 
     assert_answered(hashing_stack)
     assert len(hashing_stack.containers("fleet")) == 4
-    served = [fresh_snapshots(container["Id"]) for container in hashing_stack.containers("cloud")]
+    served = [
+        cloud_metric(container, 'scalrec_snapshots_total{outcome="fresh"}')
+        for container in hashing_stack.containers("cloud")
+    ]
     assert len(served) == 2
     assert min(served) > 0, f"one replica got all the work: {served}"
 
@@ -164,22 +172,3 @@ def test_down_and_up_keeps_bundle_and_secrets(hashing_stack: Stack) -> None:
     assert kept() == before
     assert "bundle" in hashing_stack("logs", "prepare")
     assert "training" not in hashing_stack("logs", "prepare")
-
-
-def assert_answered(stack: Stack) -> None:
-    """The newest scenario's verdict: every request answered, and a history that holds."""
-    newest = "cat $(ls -td /runs/*periodic-outage*/scenario.json | head -1)"
-    verdict = json.loads(stack("exec", "-T", "fleet", "sh", "-c", newest))
-    assert verdict["answered"] == verdict["due"] > 0, verdict
-    assert not verdict["violations"], verdict
-
-
-def fresh_snapshots(container: str) -> float:
-    """Fresh snapshots one cloud process has answered, by its own metrics."""
-    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8081/metrics').read().decode())"
-    text = docker("exec", container, "python", "-c", read)
-    return sum(
-        float(line.split()[-1])
-        for line in text.splitlines()
-        if line.startswith('scalrec_snapshots_total{outcome="fresh"}')
-    )

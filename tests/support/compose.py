@@ -11,6 +11,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_LOG = ROOT / "tests" / "compose" / "small-log.yml"
+# The small log has 45 readers, so the scenario's fleet has to be smaller.
+SCENARIO = ("periodic-outage", "--users", "40")
+SCENARIO_S = 600
 
 
 class Stack:
@@ -48,6 +51,21 @@ class Stack:
     def remove(self) -> None:
         """Containers, networks and volumes; images stay."""
         self("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+
+def assert_answered(stack: Stack) -> None:
+    """The newest scenario's verdict: every request answered, and a history that holds."""
+    newest = "cat $(ls -td /runs/*periodic-outage*/scenario.json | head -1)"
+    verdict = json.loads(stack("exec", "-T", "fleet", "sh", "-c", newest))
+    assert verdict["answered"] == verdict["due"] > 0, verdict
+    assert not verdict["violations"], verdict
+
+
+def cloud_metric(container: Mapping[str, Any], series: str) -> float:
+    """Sum over one cloud process's metrics that begin with ``series``, by its admin port."""
+    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8081/metrics').read().decode())"
+    text = docker("exec", container["Id"], "python", "-c", read)
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(series))
 
 
 def inspected(*names: str) -> list[dict[str, Any]]:
