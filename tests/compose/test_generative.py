@@ -22,8 +22,8 @@ from tests.support.compose import (
 
 pytestmark = pytest.mark.compose
 
-WRITTEN = 'scalrec_candidates_total{source="generative"}'
-RETRIEVED = 'scalrec_candidates_total{source="semantic'
+SOURCE = 'scalrec_candidates_total{{source="{}"}}'
+WRITTEN = SOURCE.format("generative")
 WAIT_S = 120
 
 
@@ -56,7 +56,8 @@ def test_candidates_are_written_and_the_page_names_policy_and_ranking(
     while not cloud_metric(cloud, WRITTEN):
         assert time.monotonic() < deadline, generative_stack("logs", "--tail=40", "cloud", "fleet")
         time.sleep(1)
-    assert cloud_metric(cloud, RETRIEVED) == 0  # whoever asks tells what is needed
+    for source in ("semantic", "no_tokens"):  # whoever asks tells what is needed
+        assert cloud_metric(cloud, SOURCE.format(source)) == 0
 
     state = httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).text
     assert "inconsistency" in state

@@ -1,0 +1,47 @@
+"""Which bundles the stack takes, and why it refuses the others."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from shared.settings import Settings, load_settings
+from tests.support.bundles import make_bundle
+from tests.support.generators import small_generator, with_generator
+
+PREPARE = runpy.run_path(str(Path(__file__).resolve().parents[3] / "deploy" / "bin" / "prepare.py"))
+GENERATIVE = {"cloud": {"candidates_from": "generative"}}
+
+
+def settings_for(**sections: object) -> Settings:
+    given = {"log": {"name": "test"}, "embedder": {"backend": "hashing", "model": "hashing-16"}}
+    return load_settings(**(given | sections))
+
+
+def refusal(folder: Path, settings: Settings) -> str:
+    bundle, why = PREPARE["_usable"](folder, settings)
+    assert (bundle is None) == bool(why)
+    return str(why)
+
+
+def test_a_bundle_of_the_log_and_embedder_in_force_is_taken(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b")
+    assert refusal(tmp_path / "b", settings_for()) == ""
+    assert "of the log test" in refusal(tmp_path / "b", settings_for(log={"name": "redial"}))
+    vllm = settings_for(embedder={"backend": "vllm"})
+    assert "made with the embedder hashing" in refusal(tmp_path / "b", vllm)
+    assert refusal(tmp_path / "nothing", settings_for())
+
+
+def test_a_generative_cloud_takes_only_a_bundle_that_can_generate(tmp_path: Path) -> None:
+    plain = make_bundle(tmp_path / "plain")
+    trained = small_generator(plain, tmp_path)
+    told = with_generator(plain, tmp_path / "told", trained)
+    silent = with_generator(plain, tmp_path / "silent", trained, told=False)
+
+    assert "no generator of the kind p5" in refusal(plain.path, settings_for(**GENERATIVE))
+    assert refusal(told.path, settings_for(**GENERATIVE)) == ""
+    assert "tell no item tokens" in refusal(silent.path, settings_for(**GENERATIVE))
+    pod = settings_for(**GENERATIVE, generative={"model": "pod"})
+    assert "no generator of the kind pod" in refusal(told.path, pod)
+    assert refusal(told.path, settings_for()) == ""  # what it has beside does no harm
