@@ -15,7 +15,7 @@ ALONE = "alone"  # the scorer without any cloud: a level, not a curve
 BOUND = "oracle"  # scorers that begin so are dashed: nobody can run them
 COLOURS = (
     "#848d97", "#1b9aaa", "#a371f7", "#2da44e", "#e5534b", "#bf3989", "#2f81f7", "#b8860b",
-    "#d9730d", "#7c5cff", "#57ab5a", "#768390",
+    "#d9730d", "#7c5cff", "#96724f", "#768390",
 )  # fmt: skip
 _WIDTH, _HEIGHT = 330, 250
 
@@ -33,7 +33,10 @@ def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt
         title=None,
         sort=names,
         scale=alt.Scale(domain=names, range=colours),
-        legend=alt.Legend(columns=4, symbolType="circle", symbolOpacity=1, symbolSize=70),
+        # Padding: browsers may set names in a wider font than the one they were measured in.
+        legend=alt.Legend(
+            columns=3, columnPadding=45, symbolType="circle", symbolOpacity=1, symbolSize=70
+        ),
     )
     dash = alt.condition(
         f"indexof(datum.name, '{BOUND}') == 0", alt.value([5, 4]), alt.value([1, 0])
