@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cloud_service.launch.ports import free_port
-from tests.support.compose import ROOT, Stack
+from tests.support.compose import ROOT, SMALL_LOG, Stack
 from tests.support.small_log import small_log
 
 TOOLS = "SCALREC_ENGINE_TOOLS"
@@ -77,8 +78,17 @@ def env(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture(scope="module")
 def hashing_stack(engine: None, env: dict[str, str]) -> Iterator[Stack]:
     """The whole stack but vLLM, with the tests' embedder; built, up and healthy."""
+    with up_without_vllm("scalrec-test", env) as stack:
+        yield stack
+
+
+@contextmanager
+def up_without_vllm(
+    name: str, env: Mapping[str, str], files: Sequence[Path] = (SMALL_LOG,)
+) -> Iterator[Stack]:
+    """A stack with the tests' embedder, removed at the end; arguments as for ``Stack``."""
     hashing = {"SCALREC_EMBEDDER__BACKEND": "hashing", "SCALREC_EMBEDDER__MODEL": "hashing-64"}
-    stack = Stack(f"scalrec-test-{os.getpid()}", env | hashing)
+    stack = Stack(f"{name}-{os.getpid()}", {**env, **hashing}, files)
     try:
         stack("build", "secrets", "model", timeout_s=BUILD_S)  # not vLLM's image, which is large
         stack("up", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.compose.conftest import BUILD_S
+from tests.compose.conftest import up_without_vllm
 from tests.support.compose import (
     ROOT,
     SCENARIO,
@@ -29,21 +28,12 @@ WAIT_S = 120
 
 @pytest.fixture(scope="module")
 def generative_stack(engine: None, env: dict[str, str]) -> Iterator[Stack]:
-    own = {
-        "SCALREC_EMBEDDER__BACKEND": "hashing",
-        "SCALREC_EMBEDDER__MODEL": "hashing-64",
-        "SCALREC_GENERATIVE__EPOCHS": "1",
-    }
     left = {"SCALREC_DEVICE__POLICY", "SCALREC_DEVICE__BUDGET", "SCALREC_DEVICE__BUDGET_SCOPE"}
     given = {name: value for name, value in env.items() if name not in left}
+    given["SCALREC_GENERATIVE__EPOCHS"] = "1"
     files = (SMALL_LOG, ROOT / "deploy" / "generative.yml")
-    stack = Stack(f"scalrec-test-generative-{os.getpid()}", given | own, files)
-    try:
-        stack("build", "secrets", "model", timeout_s=BUILD_S)
-        stack("up", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)
+    with up_without_vllm("scalrec-test-generative", given, files) as stack:
         yield stack
-    finally:
-        stack.remove()
 
 
 def test_candidates_are_written_and_the_page_names_policy_and_ranking(

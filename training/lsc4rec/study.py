@@ -111,6 +111,9 @@ class _Study:
             for place in self.places:
                 collaborative[place] = self._lists(place, choice)
                 task.advance()
+            if self.second is not None:
+                for gap in (0, self.chosen.lateness):
+                    self._with_second(self.second, gap)
             self._full()
             task.advance()
         self._requests(choice, collaborative)
@@ -137,8 +140,6 @@ class _Study:
         raw = unnormalised(initial, scores[choice.best], choice.raw[place])
         found["raw"] = test.ranks(raw, place)
         found["learned"] = self._learned(place, choice, scores[choice.best])
-        if self.second is not None:
-            found |= self._with_second(self.second, place)
         for scorer, ranks in found.items():
             self.sums.add(f"list{n}", gap, scorer, metrics_of(ranks))
         self.extras[f"recall_list{n}_gap{gap}"] = float(np.isfinite(found["llm"]).mean())
@@ -160,21 +161,21 @@ class _Study:
         fusion = fit_fusion(features(held, known), is_target, held.allowed[gap][:, :n])
         return self.test.ranks(fusion.scores(features(self.test, rerank)), place)
 
-    def _with_second(self, second: Srm, place: Place) -> dict[str, NDArray[np.float64]]:
-        """Ranks [R] by both SRMs, the second's scores in the place of the cloud's."""
-        n, gap = place
-        found = {}
+    def _with_second(self, second: Srm, gap: int) -> None:
+        """Adds both SRMs' fusion on lists of one gap, the second in the place of the cloud."""
+        held, test = self.validation, self.test
         for name, behind in [("second", 0), *([("second-late", gap)] if gap else [])]:
-            held, asked = (
-                list_scores(second, of.asked, of.lists[gap].items[:, :n], gap=behind)
-                for of in (self.validation, self.test)
+            known, asked = (
+                list_scores(second, of.asked, of.lists[gap].items, gap=behind)
+                for of in (held, test)
             )
-            known = self.validation.plain(INDEPENDENT, place)
-            alpha, _ = self.validation.best_alpha(known, place, held)
-            together = fused(asked, self.test.plain(INDEPENDENT, place), alpha)
-            found[name] = self.test.ranks(together, place)
-            self.extras[f"alpha_{name}_list{n}_gap{gap}"] = alpha
-        return found
+            for n in self.chosen.lists:
+                place = (n, gap)
+                alpha, _ = held.best_alpha(held.plain(INDEPENDENT, place), place, known[:, :n])
+                together = fused(asked[:, :n], test.plain(INDEPENDENT, place), alpha)
+                metrics = metrics_of(test.ranks(together, place))
+                self.sums.add(f"list{n}", gap, name, metrics)
+                self.extras[f"alpha_{name}_list{n}_gap{gap}"] = alpha
 
     def _full(self) -> None:
         asked, exclude = self.listed.test, self.exclude

@@ -18,14 +18,12 @@ from shared.metrics import ndcg
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
-from training.embedding_cache import EmbeddingCache
 from training.lsc4rec.adaptive import adaptive_scores, states_of
 from training.lsc4rec.device_model import cooperative_srm, independent_srm
 from training.lsc4rec.lists import candidate_lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, list_scores
-from training.pipeline import TrainingRun
-from training.stages import StageStore
+from training.pipeline import opened_run
 
 STUDY = "training.lsc4rec.study:run_cell"
 
@@ -139,9 +137,7 @@ def test_cooperative_training_leaves_the_independent_model_alone_and_lists_are_s
     async def parts(seed: int) -> tuple[Any, Any, Any, str]:
         settings = settings_for(folder, backbone="gru4rec").model_copy(update={"seed": seed})
         log = drifting_log(users=16, events=9, returns=False, has_time=False)
-        with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-            store = StageStore(settings.work_dir / "stages")
-            run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+        async with opened_run(settings, log, HashingEmbedder(32), NullProgress()) as run:
             device = await independent_srm(run)
             before = {k: v.clone() for k, v in device.srm.model.state_dict().items()}
             generator, listed, key = await candidate_lists(run)
@@ -177,9 +173,7 @@ def test_a_second_srm_stands_in_the_clouds_place(folder: Path, result: CellResul
     async def parts() -> tuple[Any, Any, Any]:
         settings = settings_for(folder, backbone="gru4rec")
         log = drifting_log(users=16, events=9, returns=False, has_time=False)
-        with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-            store = StageStore(settings.work_dir / "stages")
-            run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+        async with opened_run(settings, log, HashingEmbedder(32), NullProgress()) as run:
             first, second = await independent_srm(run), await independent_srm(run.with_seed(1))
             _, listed, _ = await candidate_lists(run)
         return first.srm, second.srm, listed
