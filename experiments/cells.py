@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud_service.embedding.base import model_name
-from experiments.spec import Experiment, Overrides
+from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
@@ -168,14 +168,3 @@ def common(settings: Sequence[Overrides]) -> Overrides:
         elif all(v == value for v in values):
             agreed[name] = value
     return agreed
-
-
-def merge(below: Overrides, above: Overrides) -> Overrides:
-    """Nested dicts joined; where both have a value, that of ``above`` counts."""
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, dict):
-            value = merge(old, value)
-        merged[name] = value
-    return merged

@@ -27,6 +27,17 @@ Overrides = dict[str, Any]
 _OF_CELLS = ("study", "sections", "logs", "profiles", "seeds", "base", "variants", "quick")
 
 
+def merge(below: Overrides, above: Overrides) -> Overrides:
+    """Nested dicts joined; where both have a value, that of ``above`` counts."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = merge(old, value)
+        merged[name] = value
+    return merged
+
+
 class Table(Strict):
     """A Markdown table: a pivot of one kind of quantity, or the gates.
 
@@ -132,6 +143,8 @@ class Experiment(Strict):
         question: in one sentence.
         paper: the table or figure it answers to.
         reuse: another experiment whose cells these are; this one runs nothing of its own.
+        like: another experiment that says what this one leaves out about cells; ``base`` is laid
+            over its base. Cells that both name are computed once.
         study: "module:function" that computes a cell.
         sections: of the settings that decide a cell of this study, beside those of every cell.
         logs: settings that belong to a log; any other log may be run as well.
@@ -146,6 +159,7 @@ class Experiment(Strict):
     question: str
     paper: str
     reuse: str | None = None
+    like: str | None = None
     study: str = STUDY
     sections: tuple[str, ...] = ()
     logs: dict[str, Overrides] = Field(default_factory=dict)
@@ -234,13 +248,19 @@ def load(name: str, folder: Path = HERE) -> Experiment:
     """
     path = folder / f"{name}.yaml"
     content = _read(path, folder)
-    if isinstance(content, dict) and (other := content.get("reuse")):
+    if other := content.get("like"):
+        model = _read(folder / f"{other}.yaml", folder)
+        if model.get("like") or model.get("reuse"):
+            raise ConfigError(f"{path}: is like {other}, which does not state its own cells")
+        base = merge(model.get("base", {}), content.get("base", {}))
+        content = _cells(model) | content | {"base": base}
+    if other := content.get("reuse"):
         cells = _read(folder / f"{other}.yaml", folder)
         if cells.get("reuse"):
             raise ConfigError(f"{path}: reuses {other}, which has no cells of its own")
         if own := [key for key in _OF_CELLS if key in content]:
             raise ConfigError(f"{path}: reuses the cells of {other}, so it cannot set {own[0]}")
-        content |= {key: cells[key] for key in _OF_CELLS if key in cells}
+        content |= _cells(cells)
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
@@ -251,6 +271,10 @@ def load(name: str, folder: Path = HERE) -> Experiment:
     if experiment.name != name:
         raise ConfigError(f"{path}: its name is {experiment.name!r}; it must be that of the file")
     return experiment
+
+
+def _cells(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: content[key] for key in _OF_CELLS if key in content}
 
 
 def _read(path: Path, folder: Path) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from rich.console import Console
 from experiments import expected, provenance, publish
 from experiments.aggregate import aggregate
 from experiments.cell_store import CellStore, FinishedCell
-from experiments.cells import Cell, PlannedCell, Resolve, expand, merge, plan
+from experiments.cells import Cell, PlannedCell, Resolve, expand, plan
 from experiments.record import Record, read_record, write_record
 from experiments.runner import Runner
 from experiments.servers import SharedServers
-from experiments.spec import Experiment, Overrides
+from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from scalrec.cell_overview import CellOverview
 from scalrec.commands.data import print_log

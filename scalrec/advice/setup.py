@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from experiments import spec
-from experiments.cells import merge
-from experiments.spec import Overrides
+from experiments.spec import Overrides, merge
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 

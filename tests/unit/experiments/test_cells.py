@@ -13,11 +13,11 @@ from experiments.cells import (
     PlannedCell,
     cell_key,
     common,
-    merge,
     overrides_of,
     plan,
     relevant,
 )
+from experiments.spec import merge
 from experiments.study import STUDY
 from scalrec.options import settings_over
 from shared.errors import ConfigError, DataError

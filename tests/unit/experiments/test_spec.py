@@ -110,6 +110,21 @@ def test_an_experiment_that_reuses_cells_cannot_change_them(tmp_path: Path) -> N
         spec.load("mine", tmp_path)
 
 
+def test_an_experiment_like_another_says_only_what_differs(tmp_path: Path) -> None:
+    first = "seeds: 2\nbase: {training: {epochs: 1, dim: 8}}\nvariants: {a: {}}\n"
+    written(tmp_path, MINIMAL.replace("mine", "first") + first, "first")
+    written(tmp_path, MINIMAL + "like: first\nbase: {training: {dim: 16}}\nvariants: {b: {}}\n")
+    found = spec.load("mine", tmp_path)
+    assert found.seeds == 2
+    assert found.base == {"training": {"epochs": 1, "dim": 16}}
+    assert found.variants == {"b": {}}
+    assert found.cells_of == "mine"  # it runs cells of its own
+
+    written(tmp_path, MINIMAL.replace("mine", "second") + "like: mine\n", "second")
+    with pytest.raises(ConfigError, match="is like mine, which does not state its own cells"):
+        spec.load("second", tmp_path)
+
+
 def test_an_operand_is_one_scorer_or_the_best_of_several() -> None:
     assert Operand(scorer="a").scorers == ("a",)
     assert Operand(best_of=("a", "b")).scorers == ("a", "b")
