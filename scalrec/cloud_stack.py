@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from cloud_service.launch.ports import claim_port
-from cloud_service.launch.process import ChildProcess
-from cloud_service.launch.redis_server import RedisServer
+from launch.ports import claim_port
+from launch.process import ChildProcess
+from launch.redis_server import RedisServer
 from scalrec.cloud_keys import with_keys
 from scalrec.embedder_server import ServedEmbedder
 from scalrec.options import settings_environment

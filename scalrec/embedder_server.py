@@ -12,9 +12,9 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder, model_name
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.launch.environments import EnvironmentMissing, find_vllm_python
-from cloud_service.launch.model_files import resolve_model
-from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from launch.environments import EnvironmentMissing, find_vllm_python
+from launch.model_files import resolve_model
+from launch.vllm_server import VllmOptions, VllmServer
 from shared.errors import ConfigError
 from shared.progress import Progress
 from shared.settings import EmbedderSettings, Settings

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.launch.model_files import resolve_model
 from experiments.lazy_embedder import LazyEmbedder, identity_of
+from launch.model_files import resolve_model
 from scalrec.embedder_server import served_embedder
 from shared.progress import Progress
 from shared.settings import Settings

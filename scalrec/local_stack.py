@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from cloud_service.launch.ports import LOOPBACK, claim_port
-from cloud_service.launch.process import ChildProcess
-from cloud_service.launch.redis_server import RedisServer
+from launch.ports import LOOPBACK, claim_port
+from launch.process import ChildProcess
+from launch.redis_server import RedisServer
 from loadtest.faults.driver import Actuator, LinkFaults
 from loadtest.faults.fault import Fault, Target
 from loadtest.proxy.client import FaultProxy

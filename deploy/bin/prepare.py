@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cloud_service.launch.model_files import resolve_model
+from launch.model_files import resolve_model
 from scalrec.bundles import bundle_dir
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError, ScalrecError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from cloud_service.launch.ports import LOOPBACK, claim_port
-from cloud_service.launch.process import ChildProcess
+from launch.ports import LOOPBACK, claim_port
+from launch.process import ChildProcess
 from scalrec.bench.cloud import device_headers
 from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
 from scalrec.bench.timing import Comparison, alternating

@@ -14,10 +14,10 @@ from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
-from cloud_service.launch.ports import claim_port
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.security import required_keys
 from cloud_service.telemetry import Telemetry
+from launch.ports import claim_port
+from launch.redis_server import RedisServer
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_keys import shared_on_this_machine, with_keys_on_loopback
 from scalrec.console import ConsoleProgress, make_console, print_settings

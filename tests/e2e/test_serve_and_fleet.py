@@ -10,7 +10,7 @@ import httpx
 import polars as pl
 import pytest
 
-from cloud_service.launch.ports import free_port
+from launch.ports import free_port
 from loadtest.summary.build import read_summary
 from tests.support.bundles import make_bundle
 from tests.support.runs_of_cli import CliRun

@@ -10,10 +10,10 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.snapshot_store import RedisSnapshotStore
 from device_runtime.transport import HttpTransport
+from launch.redis_server import RedisServer
 from loadtest.clock import WallClock
 from loadtest.recorder import Recorder
 from loadtest.replay import ReplayResult, replay

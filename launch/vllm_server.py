@@ -14,9 +14,9 @@ from typing import Literal, Self
 
 import httpx
 
-from cloud_service.launch.environments import find_vllm_python
-from cloud_service.launch.ports import LOOPBACK, claim_port
-from cloud_service.launch.process import ChildProcess, OnWait
+from launch.environments import find_vllm_python
+from launch.ports import LOOPBACK, claim_port
+from launch.process import ChildProcess, OnWait
 from shared.errors import LaunchError
 
 HEALTH_TIMEOUT_S = 2.0

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cloud_service.launch.ports import LOOPBACK, claim_port
-from cloud_service.launch.process import ChildProcess
+from launch.ports import LOOPBACK, claim_port
+from launch.process import ChildProcess
 from shared.errors import LaunchError
 
 PROBE_TIMEOUT_S = 1.0

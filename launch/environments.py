@@ -29,7 +29,7 @@ class EnvironmentMissing(LaunchError):
 
 def default_lock_dir() -> Path:
     """The checkout's ``requirements/`` folder."""
-    return Path(__file__).resolve().parents[2] / "requirements"
+    return Path(__file__).resolve().parents[1] / "requirements"
 
 
 def environment_key(kind: str, lock_dir: Path) -> str:

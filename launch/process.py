@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cloud_service.launch import guard
+from launch import guard
 from shared.errors import LaunchError
 
 # One look at a starting child: None when it is ready, else why not, in a few words.
