@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scalrec.bench.cached import compare_cached
-from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
+from benchmarks.cached import compare_cached
+from benchmarks.http_load import Unanswered, http_request, requests_per_second
 from scalrec.cloud_stack import running_cloud
 from scalrec.embedder_server import ServedEmbedder
 from shared.progress import NullProgress

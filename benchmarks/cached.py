@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from benchmarks.cloud import device_headers
+from benchmarks.http_load import Unanswered, http_request, requests_per_second
+from benchmarks.timing import Comparison, alternating
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess
-from scalrec.bench.cloud import device_headers
-from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
-from scalrec.bench.timing import Comparison, alternating
 from scalrec.cloud_stack import READY_TIMEOUT_S, RunningCloud
 
 USERS = 64
@@ -41,7 +41,7 @@ async def compare_cached(
     url = f"http://{LOOPBACK}:{claim_port(0, LOOPBACK)}"
     bare = ChildProcess(
         "bare route",
-        [sys.executable, "-m", "scalrec.bench.bare_route", url.rpartition(":")[2], bundle_id],
+        [sys.executable, "-m", "benchmarks.bare_route", url.rpartition(":")[2], bundle_id],
         log=logs / "bare_route.log",
         env=os.environ | {"REDIS_URL": _redis_url(cloud).get_secret_value()},
     )

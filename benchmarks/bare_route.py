@@ -1,6 +1,6 @@
 """The peer of GET snapshot: a bare FastAPI route that answers what one Redis GET returns.
 
-Run as a process of its own: ``python -m scalrec.bench.bare_route PORT BUNDLE_ID``, with REDIS_URL
+Run as a process of its own: ``python -m benchmarks.bare_route PORT BUNDLE_ID``, with REDIS_URL
 in the environment.
 """
 

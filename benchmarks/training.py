@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalrec.bench.timing import Comparison, interleaved
+from benchmarks.timing import Comparison, interleaved
 from shared.interactions import InteractionLog
 from shared.split import Split
 from training.backbone import BackboneFit, BackboneOptions

@@ -15,6 +15,7 @@ import onnxruntime as ort
 import psutil
 import pyarrow.parquet as pq
 
+from benchmarks.timing import Comparison
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.memory_store import MemorySnapshotStore
@@ -22,7 +23,6 @@ from device_runtime.transport import AsgiTransport
 from loadtest.clock import Clock
 from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
 from loadtest.replay import Connect, ReplayResult, run_replay
-from scalrec.bench.timing import Comparison
 from scalrec.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalrec.bench.training import BareProducts, compare_training
+from benchmarks.training import BareProducts, compare_training
 from shared.split import split_log
 from tests.support.staleness import make_log
 from training.backbone import BackboneFit, BackboneOptions

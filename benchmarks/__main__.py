@@ -15,16 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.adaptation import compare_adaptation
+from benchmarks.cached import compare_cached
+from benchmarks.cloud import REQUESTS, ROUNDS, compare_cloud
+from benchmarks.codec import compare_codec
+from benchmarks.device import compare_device
+from benchmarks.replay import compare_memory, compare_replay
+from benchmarks.timing import Comparison
+from benchmarks.training import compare_training
 from device_runtime.abstract import TemplateAbstract
 from loadtest.run_info import git_revision
-from scalrec.bench.adaptation import compare_adaptation
-from scalrec.bench.cached import compare_cached
-from scalrec.bench.cloud import REQUESTS, ROUNDS, compare_cloud
-from scalrec.bench.codec import compare_codec
-from scalrec.bench.device import compare_device
-from scalrec.bench.replay import compare_memory, compare_replay
-from scalrec.bench.timing import Comparison
-from scalrec.bench.training import compare_training
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_stack import running_cloud
 from scalrec.console import ConsoleProgress, make_console

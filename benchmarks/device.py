@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.timing import Comparison, interleaved
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.candidates import build_pool
@@ -22,7 +23,6 @@ from device_runtime.ranking import rank_with_snapshot
 from device_runtime.reranker import copy_bonus, fuse, structural_scores
 from loadtest.item_pages import ItemPages
 from loadtest.profile_figures import cache_holding, plausible_snapshot
-from scalrec.bench.timing import Comparison, interleaved
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from training.trained import TrainedModel

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from scalrec.bench.replay import compare_memory, compare_replay, repeated
+from benchmarks.replay import compare_memory, compare_replay, repeated
 from shared.settings import ReplaySettings, Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle

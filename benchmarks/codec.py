@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from scalrec.bench.timing import Comparison, interleaved
+from benchmarks.timing import Comparison, interleaved
 from shared.schemas import SnapshotResponse
 from shared.snapshot import Snapshot, decode, encode
 

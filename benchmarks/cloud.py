@@ -7,9 +7,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from benchmarks.http_load import http_request, requests_per_second
+from benchmarks.timing import Comparison, alternating
 from cloud_service.embedding.base import model_name
-from scalrec.bench.http_load import http_request, requests_per_second
-from scalrec.bench.timing import Comparison, alternating
 from scalrec.cloud_keys import token_source
 from scalrec.cloud_stack import RunningCloud
 from scalrec.embedder_server import ServedEmbedder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.timing import Comparison, interleaved
 from device_runtime.adaptation import adapted
-from scalrec.bench.timing import Comparison, interleaved
 from shared.lsc4rec_settings import Lsc4recSettings
 
 RATE = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalrec.bench.adaptation import compare_adaptation
+from benchmarks.adaptation import compare_adaptation
 from shared.lsc4rec_settings import Lsc4recSettings
 
 
