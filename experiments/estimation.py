@@ -12,7 +12,7 @@ from experiments.panel import Panel
 from experiments.record import Figure
 from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector
 from experiments.spec import Experiment
-from loadtest.summary.resampling import Float, Resampler, percentile_estimate
+from shared.statistics import Float, Resampler, percentile_estimate
 
 DRAWS = 2000
 

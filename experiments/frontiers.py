@@ -13,7 +13,7 @@ from experiments.curves import Curves
 from experiments.panel import Panel
 from experiments.record import Figure
 from experiments.selection import Selector, Strict
-from loadtest.summary.resampling import Float, Resampler, percentile_estimate
+from shared.statistics import Float, Resampler, percentile_estimate
 
 AREA, AREA_GAIN = "area", "area-gain"
 GAIN, NEEDED = "gain", "calls-needed"  # at a level, e.g. gain-010

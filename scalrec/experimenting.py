@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments import expected, provenance, publish
+from experiments import expected, provenance
 from experiments.aggregate import aggregate
 from experiments.cell_store import CellStore, FinishedCell
 from experiments.cells import Cell, PlannedCell, Resolve, expand, plan
@@ -18,6 +18,7 @@ from experiments.runner import Runner
 from experiments.servers import SharedServers
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
+from reports.experiments import publish
 from scalrec.cell_overview import CellOverview
 from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress

@@ -17,13 +17,13 @@ from loadtest.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
 from loadtest.scenarios.verdict import Verdict
+from reports.documents import RECORDS, regenerate
+from reports.run_report import report_run
 from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
 from scalrec.live_view import live_view
 from scalrec.prepared import prepared
-from scalrec.readme import RECORDS, regenerate
 from scalrec.replaying import embed_beforehand
-from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.scenario_run import ScenarioRun
 from shared.bundle import Bundle, load_bundle

@@ -16,8 +16,9 @@ from cloud_service.embedding.base import Embedder
 from loadtest.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay import ReplayResult
 from loadtest.run_info import Stage, describe_run, write_run_info
-from loadtest.summary.build import read_summary
-from loadtest.summary_table import print_summary
+from reports.run_report import report_run
+from reports.summary.build import read_summary
+from reports.summary.terminal import print_summary
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_stack import running_cloud
 from scalrec.commands.data import print_log
@@ -26,7 +27,6 @@ from scalrec.embedder_server import ServedEmbedder, served_embedder
 from scalrec.evidence import collect_evidence
 from scalrec.live_view import Live
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
-from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.training import export_if_changed
 from shared.bundle import Bundle

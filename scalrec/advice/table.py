@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.report import text
-from loadtest.summary.model import Estimate
+from reports import text
 from scalrec.advice.model import Advice, IntervalFigures
+from shared.statistics import Estimate
 
 _COLOURS = {1: "green", -1: "red", 0: "dim"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loadtest.report import text
-from loadtest.summary.model import Estimate
+from reports import text
 from scalrec.advice.model import Figures, IntervalFigures, Verdict
+from shared.statistics import Estimate
 
 KEPT_SHARE = 0.5  # of the gain at every request that a longer interval must keep
 

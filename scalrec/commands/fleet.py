@@ -13,8 +13,9 @@ from rich.console import Console
 
 from loadtest.run_info import describe_run, write_run_info
 from loadtest.shards.outcome import failure_notes
-from loadtest.summary.build import read_summary
-from loadtest.summary_table import print_summary
+from reports.run_report import report_run
+from reports.summary.build import read_summary
+from reports.summary.terminal import print_summary
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_keys import token_source, with_local_keys
 from scalrec.console import ConsoleProgress, make_console, print_settings
@@ -33,7 +34,6 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.replaying import replay_notes, replay_over_http
-from scalrec.reporting import report_run
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
 from shared.bundle import Manifest, load_bundle

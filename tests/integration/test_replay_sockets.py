@@ -15,9 +15,9 @@ from cloud_service.snapshot_store import RedisSnapshotStore
 from device_runtime.transport import HttpTransport
 from launch.redis_server import RedisServer
 from loadtest.clock import WallClock
+from loadtest.record_table import numbers
 from loadtest.recorder import Recorder
 from loadtest.replay import ReplayResult, replay
-from loadtest.summary.records import numbers
 from shared.progress import NullProgress
 from shared.refresh_file import RefreshKnowledge
 from shared.split import split_log

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.record_table import schema_of
 from loadtest.recorder import REFRESHES, REQUESTS, RequestRecord
-from loadtest.summary import read_summary
+from reports.summary.build import read_summary
 from scalrec.commands.report import report
 from tests.support.runs import invent_run
 
