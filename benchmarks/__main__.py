@@ -25,13 +25,13 @@ from benchmarks.timing import Comparison
 from benchmarks.training import compare_training
 from device_runtime.abstract import TemplateAbstract
 from loadtest.run_info import git_revision
-from scalrec.bundles import bundle_dir
-from scalrec.cloud_stack import running_cloud
 from scalrec.console import ConsoleProgress, make_console
-from scalrec.embedder_server import served_embedder
+from scalrec.folders import bundle_dir
+from scalrec.jobs.exporting import export_if_changed
 from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
 from scalrec.running import run_command
-from scalrec.training import export_if_changed
+from scalrec.stack.cloud_stack import running_cloud
+from scalrec.stack.embedder_server import served_embedder
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log

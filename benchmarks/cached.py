@@ -14,7 +14,7 @@ from benchmarks.http_load import Unanswered, http_request, requests_per_second
 from benchmarks.timing import Comparison, alternating
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess
-from scalrec.cloud_stack import READY_TIMEOUT_S, RunningCloud
+from scalrec.stack.cloud_stack import READY_TIMEOUT_S, RunningCloud
 
 USERS = 64
 ROUNDS = 15

@@ -23,7 +23,7 @@ from device_runtime.transport import AsgiTransport
 from loadtest.clock import Clock
 from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
 from loadtest.replay import Connect, ReplayResult, run_replay
-from scalrec.cloud_keys import token_source, with_keys
+from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress

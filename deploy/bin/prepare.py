@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from launch.model_files import resolve_model
-from scalrec.bundles import bundle_dir
+from scalrec.folders import bundle_dir
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError, ScalrecError
 from shared.settings import Settings, load_settings

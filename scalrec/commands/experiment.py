@@ -20,7 +20,7 @@ from reports.documents import regenerate as regenerate_documents
 from reports.experiments import publish
 from reports.experiments.tables import gate_numbers
 from scalrec.console import make_console
-from scalrec.experimenting import Outcome, Request, resolver, run_experiment
+from scalrec.jobs.experimenting import Outcome, Request, resolver, run_experiment
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,

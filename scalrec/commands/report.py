@@ -14,8 +14,8 @@ from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.summary.terminal import print_summary
 from scalrec.console import make_console
+from scalrec.folders import latest_run
 from scalrec.options import WorkDirOption, settings_from
-from scalrec.runs import latest_run
 from shared.errors import ConfigError
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.cached import compare_cached
 from benchmarks.http_load import Unanswered, http_request, requests_per_second
-from scalrec.cloud_stack import running_cloud
-from scalrec.embedder_server import ServedEmbedder
+from scalrec.stack.cloud_stack import running_cloud
+from scalrec.stack.embedder_server import ServedEmbedder
 from shared.progress import NullProgress
 from shared.settings import CloudSettings, EmbedderSettings, Settings
 from tests.support.bundles import make_bundle

@@ -20,7 +20,7 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.transport import AsgiTransport
 from launch.redis_server import RedisServer
 from loadtest.recorder import REFRESHES, REQUESTS
-from scalrec.training import export_if_changed
+from scalrec.jobs.exporting import export_if_changed
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.progress import NullProgress

@@ -23,7 +23,7 @@ from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.control import Switchboard, control_app
 from loadtest.proxy.toxics import Toxic
 from loadtest.scenarios.load import load_scenario
-from scalrec.robustness import run_varied, variations
+from scalrec.jobs.robustness import run_varied, variations
 from shared.bundle import Bundle
 from shared.progress import Task
 from shared.settings import LinkSettings

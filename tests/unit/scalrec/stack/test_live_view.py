@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.dashboard.messages import Update
-from scalrec.live_view import Live, facts_of
+from scalrec.stack.live_view import Live, facts_of
 from shared.bundle import load_bundle
 from shared.settings import load_settings
 from shared.split import split_log

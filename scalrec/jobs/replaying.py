@@ -16,8 +16,8 @@ from loadtest.dashboard.feed import Feed
 from loadtest.recorder import Recorder
 from loadtest.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.schedule import build_schedule
-from scalrec.cloud_keys import token_source, with_keys
-from scalrec.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from scalrec.cli import build_app
-from scalrec.cloud_keys import (
+from scalrec.stack.cloud_keys import (
     shared_on_this_machine,
     token_source,
     with_keys,

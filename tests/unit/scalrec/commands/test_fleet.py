@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalrec.commands import fleet as command
-from scalrec.replaying import replay_notes
+from scalrec.jobs.replaying import replay_notes
 from shared.errors import ConfigError
 from shared.settings import load_settings
 from tests.support.bundles import make_bundle

@@ -31,10 +31,10 @@ from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
 from loadtest.schedule import Schedule, build_schedule
 from loadtest.staging import Staging
-from scalrec.cloud_keys import token_source, with_keys
-from scalrec.embedder_server import ServedEmbedder
-from scalrec.local_stack import local_stack
-from scalrec.scripted_cloud import scripted_cloud, scripted_ways
+from scalrec.stack.cloud_keys import token_source, with_keys
+from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.local_stack import local_stack
+from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog

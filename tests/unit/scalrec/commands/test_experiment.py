@@ -13,9 +13,15 @@ from experiments import provenance, spec
 from experiments.cells import Cell
 from experiments.jobs import Stage
 from experiments.record import read_record
-from scalrec.cell_overview import CellOverview, spoken
 from scalrec.cli import build_app
-from scalrec.experimenting import Outcome, Request, refuse_changed_code, resolver, run_experiment
+from scalrec.jobs.cell_overview import CellOverview, spoken
+from scalrec.jobs.experimenting import (
+    Outcome,
+    Request,
+    refuse_changed_code,
+    resolver,
+    run_experiment,
+)
 from shared.errors import ConfigError
 from tests.support.small_log import small_log
 

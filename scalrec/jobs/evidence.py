@@ -15,7 +15,7 @@ from loadtest.evidence_records import FULL, PAPER
 from loadtest.full_ranking import run_full_ranking
 from loadtest.paper import run_paper
 from loadtest.snapshot_source import snapshots_needed
-from scalrec.offline_cloud import OfflineCloud, embed_abstracts
+from scalrec.jobs.offline_cloud import OfflineCloud, embed_abstracts
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
@@ -90,7 +90,7 @@ def _key(settings: Settings, bundle: Bundle) -> str:
         paper=settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
         candidates=settings.cloud.candidates,
         test_steps=settings.training.test_steps,
-        code=source_hash(sources, leave_out=("report", "summary")),
+        code=source_hash(sources),
     )
 
 

@@ -20,9 +20,9 @@ from launch.redis_server import RedisServer
 from loadtest.faults.driver import Actuator, LinkFaults
 from loadtest.faults.fault import Fault, Target
 from loadtest.proxy.client import FaultProxy
-from scalrec.cloud_keys import with_keys
-from scalrec.cloud_stack import READY_TIMEOUT_S, probe_ready, service_environment
-from scalrec.embedder_server import ServedEmbedder
+from scalrec.stack.cloud_keys import with_keys
+from scalrec.stack.cloud_stack import READY_TIMEOUT_S, probe_ready, service_environment
+from scalrec.stack.embedder_server import ServedEmbedder
 from shared.errors import ConfigError
 from shared.progress import Progress
 from shared.settings import Settings

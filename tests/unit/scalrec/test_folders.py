@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalrec.runs import latest_run, new_run_dir, point_latest
+from scalrec.folders import latest_run, new_run_dir, point_latest
 from shared.errors import ConfigError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

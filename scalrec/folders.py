@@ -1,4 +1,7 @@
-"""Run folders: one per run under work_dir, with ``latest`` pointing at the newest finished one."""
+"""Where bundles and runs lie under work_dir, ``latest`` at the newest run that ended.
+
+Apart from training, so that serving and the fleet start without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.errors import ConfigError
+from shared.settings import Settings
 
 
 def new_run_dir(work_dir: Path, name: str, now: datetime) -> Path:
@@ -35,3 +39,10 @@ def latest_run(work_dir: Path) -> Path:
     if not link.exists():
         raise ConfigError(f"no finished run under {work_dir}; make one with `scalrec simulate`")
     return link.resolve()
+
+
+def bundle_dir(settings: Settings) -> Path:
+    """Where the bundle of these settings lies: one per log, device profile and text model."""
+    model = Path(settings.embedder.model).name
+    name = f"{settings.log.name}-{settings.profile.name}-{model}"
+    return settings.work_dir / "bundles" / name

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from launch.ports import claim_port
 from launch.process import ChildProcess
 from launch.redis_server import RedisServer
-from scalrec.cloud_keys import with_keys
-from scalrec.embedder_server import ServedEmbedder
 from scalrec.options import settings_environment
+from scalrec.stack.cloud_keys import with_keys
+from scalrec.stack.embedder_server import ServedEmbedder
 from shared.progress import Progress
 from shared.settings import Settings
 

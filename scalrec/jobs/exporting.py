@@ -67,7 +67,7 @@ def _recipe(trained: TrainedModel, settings: Settings) -> str:
     return stage_key(
         stages=keys,
         scalrec=version("scalrec"),
-        exporter=source_hash([Path(__file__).parents[1] / "training"], leave_out=("datasets",)),
+        exporter=source_hash([Path(__file__).parents[2] / "training"], leave_out=("datasets",)),
         profile=settings.profile.model_dump(),
         candidates=settings.cloud.candidates,
         top_l=settings.training.top_l,

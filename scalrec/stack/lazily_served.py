@@ -12,7 +12,7 @@ from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
 from experiments.lazy_embedder import LazyEmbedder, identity_of
 from launch.model_files import resolve_model
-from scalrec.embedder_server import served_embedder
+from scalrec.stack.embedder_server import served_embedder
 from shared.progress import Progress
 from shared.settings import Settings
 

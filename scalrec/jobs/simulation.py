@@ -19,16 +19,14 @@ from loadtest.run_info import Stage, describe_run, write_run_info
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.summary.terminal import print_summary
-from scalrec.bundles import bundle_dir
-from scalrec.cloud_stack import running_cloud
-from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress, StageTimes
-from scalrec.embedder_server import ServedEmbedder, served_embedder
-from scalrec.evidence import collect_evidence
-from scalrec.live_view import Live
-from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
-from scalrec.runs import new_run_dir, point_latest
-from scalrec.training import export_if_changed
+from scalrec.console import ConsoleProgress, StageTimes, print_log
+from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.evidence import collect_evidence
+from scalrec.jobs.exporting import export_if_changed
+from scalrec.jobs.replaying import replay_notes, replay_over_http, replay_virtually
+from scalrec.stack.cloud_stack import running_cloud
+from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
+from scalrec.stack.live_view import Live
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings

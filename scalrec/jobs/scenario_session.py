@@ -19,13 +19,12 @@ from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scena
 from loadtest.scenarios.verdict import Verdict
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
-from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
-from scalrec.live_view import live_view
-from scalrec.prepared import prepared
-from scalrec.replaying import embed_beforehand
-from scalrec.runs import new_run_dir, point_latest
-from scalrec.scenario_run import ScenarioRun
+from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.prepared import prepared
+from scalrec.jobs.replaying import embed_beforehand
+from scalrec.jobs.scenario_run import ScenarioRun
+from scalrec.stack.live_view import live_view
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
-from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
-from scalrec.embedder_server import ServedEmbedder, served_embedder
+from scalrec.folders import bundle_dir
+from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings
@@ -78,7 +78,7 @@ async def _train(
     settings: Settings, log: InteractionLog, client: Embedder, progress: ConsoleProgress
 ) -> Bundle:
     # Here, not above: torch is loaded for training only.
-    from scalrec.training import export_if_changed
+    from scalrec.jobs.exporting import export_if_changed
     from training import pipeline
 
     trained = await pipeline.train(settings, log, client, progress=progress)

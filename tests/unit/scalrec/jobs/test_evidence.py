@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scalrec import evidence
+from scalrec.jobs import evidence
 from shared.progress import NullProgress, Progress
 from shared.settings import load_settings
 from shared.split import split_log

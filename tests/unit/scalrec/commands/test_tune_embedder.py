@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from scalrec.commands.tune_embedder import _tune, copied
-from scalrec.embedder_server import served_embedder
 from scalrec.options import settings_from
+from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
 from shared.settings import EmbedderSettings, LoraSettings, Settings

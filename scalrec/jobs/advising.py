@@ -16,10 +16,9 @@ from scalrec.advice.model import Advice
 from scalrec.advice.page import page
 from scalrec.advice.setup import QUICK_USERS, defaults, filled, some_users
 from scalrec.advice.verdict import judge
-from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress, print_settings
-from scalrec.lazily_served import lazily_served
-from scalrec.runs import new_run_dir
+from scalrec.console import ConsoleProgress, print_log, print_settings
+from scalrec.folders import new_run_dir
+from scalrec.stack.lazily_served import lazily_served
 from shared.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log, repeat_policy

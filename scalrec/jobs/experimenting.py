@@ -19,11 +19,10 @@ from experiments.servers import SharedServers
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from reports.experiments import publish
-from scalrec.cell_overview import CellOverview
-from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress
-from scalrec.embedder_server import served_embedder
+from scalrec.console import ConsoleProgress, print_log
+from scalrec.jobs.cell_overview import CellOverview
 from scalrec.options import settings_over
+from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.settings import Settings
