@@ -10,8 +10,7 @@ import experiments
 from loadtest.run_info import RunInfo, read_run_info
 from reports.experiments.publish import record_path
 from reports.page.build import build_report
-from reports.page.device_gates import EXPERIMENT, read_gates
-from reports.page.gates import GateRecord, NoGateRecord
+from reports.page.judged import EXPERIMENT, JudgedRecord, NoRecord, read_judged
 from shared.errors import DataError
 
 RESULTS = Path("docs/results")
@@ -27,7 +26,7 @@ def report_run(run_dir: Path) -> Path:
     return build_report(run_dir, gates_of(read_run_info(run_dir)))
 
 
-def gates_of(run: RunInfo, folders: Sequence[Path] | None = None) -> GateRecord | NoGateRecord:
+def gates_of(run: RunInfo, folders: Sequence[Path] | None = None) -> JudgedRecord | NoRecord:
     """The gates record of a run's log; a damaged one costs the section, never the report.
 
     Args:
@@ -36,15 +35,15 @@ def gates_of(run: RunInfo, folders: Sequence[Path] | None = None) -> GateRecord 
     """
     log, command = run.log.get("log", ""), _command(run)
     if not log or Path(log).name != log:
-        return NoGateRecord(log or "this log", command)
+        return NoRecord(log or "this log", command)
     for results in _folders() if folders is None else folders:
         path = record_path(results, EXPERIMENT, log)
         if path.exists():
             try:
-                return read_gates(path, log, command)
+                return read_judged(path, log, command)
             except DataError as error:
-                return NoGateRecord(log, command, problem=_shortened(str(error)))
-    return NoGateRecord(log, command)
+                return NoRecord(log, command, problem=_shortened(str(error)))
+    return NoRecord(log, command)
 
 
 def _folders() -> tuple[Path, ...]:

@@ -186,7 +186,7 @@ def _gate_grid(experiment: Experiment, records: Sequence[Record]) -> str:
 
 def gate_numbers(experiment: Experiment, verdict: Verdict) -> str:
     """The figures that decide a gate, or why it was not asked."""
-    evidence = [_evidence(experiment, key, figure) for key, figure in verdict.evidence]
+    evidence = [_evidence(experiment, found.key, found.figure) for found in verdict.evidence]
     return "; ".join(evidence) or verdict.reason
 
 

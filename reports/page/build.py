@@ -15,7 +15,7 @@ from reports import text
 from reports.page import cards, charts, tables, verdict
 from reports.page import gates as gate_words
 from reports.page.charts import Chart, Spec
-from reports.page.gates import GateRecord, NoGateRecord
+from reports.page.judged import JudgedRecord, NoRecord
 from reports.summary.build import write_summary
 from reports.summary.model import Summary
 
@@ -23,7 +23,7 @@ REPORT_FILE = "report.html"
 FALLBACK_WIDTH = 720
 
 
-def build_report(run_dir: Path, gates: GateRecord | NoGateRecord | None = None) -> Path:
+def build_report(run_dir: Path, gates: JudgedRecord | NoRecord | None = None) -> Path:
     """Compute summary.json from the records and draw report.html beside it; returns its path.
 
     Args:
@@ -39,13 +39,12 @@ def build_report(run_dir: Path, gates: GateRecord | NoGateRecord | None = None) 
     return partial.replace(path)
 
 
-def render(summary: Summary, gates: GateRecord | NoGateRecord | None = None) -> str:
+def render(summary: Summary, gates: JudgedRecord | NoRecord | None = None) -> str:
     """The page; the same summary and gates give the same bytes."""
     environment, assets = environment_of_page()
     page = environment.get_template("report.html.j2")
     paper, full, system = summary.paper, summary.full, summary.system
-    record = gates if isinstance(gates, GateRecord) else None
-    device = record.device(summary.run.profile.name) if record else None
+    judged = gates if isinstance(gates, JudgedRecord) else None
     return page.render(
         summary=summary,
         run=summary.run,
@@ -55,11 +54,10 @@ def render(summary: Summary, gates: GateRecord | NoGateRecord | None = None) -> 
         sentences=verdict.sentences(summary),
         facts=cards.facts(summary),
         paper_charts=charts.paper_charts(paper, full) if paper else [],
-        gates=record,
-        gates_missing=gates if isinstance(gates, NoGateRecord) else None,
+        gates=judged,
+        gates_missing=gates if isinstance(gates, NoRecord) else None,
         gate_words=gate_words,
-        device_gates=device,
-        gate_charts=charts.gate_charts(device) if device else [],
+        gate_charts=charts.gate_charts(judged, summary.run.profile.name) if judged else [],
         replay_charts=charts.replay_charts(system) if system else [],
         call_rate_chart=charts.call_rate_chart(system) if system else None,
         degradation_chart=charts.degradation_chart(system) if system else None,

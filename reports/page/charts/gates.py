@@ -6,28 +6,28 @@ import altair as alt
 
 from reports.page.charts.frame import Chart, Record, Spec, finish, padded, y_axis
 from reports.page.charts.paper import SHOWN, gap_axis, gap_chart, gap_tooltip
-from reports.page.gates import DeviceGates
+from reports.page.judged import JudgedRecord
 from reports.page.tables.table import name_of
 
 # Each difference takes the colour of what calibration is compared with.
-_OPPONENTS = {"bought_back": "uncalibrated", "over_structure": "structure"}
+_OPPONENTS = {"calibration": "uncalibrated", "calibrated-over-structure": "structure"}
 
 
-def gate_charts(device: DeviceGates) -> list[Chart]:
+def gate_charts(judged: JudgedRecord, profile: str) -> list[Chart]:
     """Per setting two charts, each on its own scale.
 
     Scales are not shared: what a stale embedding costs is a tenth of what stale candidates do.
     """
-    settings = list(dict.fromkeys(score.setting for score in device.scores))
-    drawn = [_scores(device, s) for s in settings] + [_differences(device, s) for s in settings]
+    settings = list(dict.fromkeys(setting for setting, _ in judged.gaps(profile)))
+    drawn = [draw(judged, profile, s) for draw in (_scores, _differences) for s in settings]
     return [chart for chart in drawn if chart is not None]
 
 
-def _scores(device: DeviceGates, setting: str) -> Chart | None:
+def _scores(judged: JudgedRecord, profile: str, setting: str) -> Chart | None:
     rows = [
-        {"gap": s.gap, "scorer": s.scorer, **s.estimate.row()}
-        for s in device.scores
-        if s.setting == setting and s.estimate.value is not None
+        {"gap": gap, "scorer": scorer, **figure.row()}
+        for at, gap, scorer, figure in judged.scores(profile)
+        if at == setting and figure.value is not None
     ]
     if not rows:
         return None
@@ -35,26 +35,27 @@ def _scores(device: DeviceGates, setting: str) -> Chart | None:
     domain = padded(min(values), max(values))
     return Chart(
         id=f"gates-{setting}",
-        title=f"{setting}, {device.profile} device: NDCG@10 by snapshot age",
-        note=f"Mean of {device.seeds} seeds, on this chart’s own scale. What tells the lines apart "
-        "is paired by user and step: see the differences.",
+        title=f"{setting}, {profile} device: NDCG@10 by snapshot age",
+        note=f"Mean of {judged.record.seeds(profile)} seeds, on this chart’s own scale. What tells "
+        "the lines apart is paired by user and step: see the differences.",
         spec=gap_chart(setting, rows, [], domain, bands=False),
         legend=tuple((f"s-{scorer}", name_of(scorer)) for scorer in SHOWN),
     )
 
 
-def _differences(device: DeviceGates, setting: str) -> Chart | None:
+def _differences(judged: JudgedRecord, profile: str, setting: str) -> Chart | None:
     rows = [
-        {"gap": p.gap, "scorer": opponent, **estimate.row()}
-        for field, opponent in _OPPONENTS.items()
-        for p in device.payoffs
-        if p.setting == setting and (estimate := getattr(p, field)).value is not None
+        {"gap": gap, "scorer": opponent, **estimate.row()}
+        for name, opponent in _OPPONENTS.items()
+        for at, gap in judged.gaps(profile)
+        if at == setting
+        and (estimate := judged.named(profile, setting, gap, name)).value is not None
     ]
     if not rows:
         return None
     return Chart(
         id=f"gates-{setting}-differences",
-        title=f"{setting}, {device.profile} device: what calibration adds",
+        title=f"{setting}, {profile} device: what calibration adds",
         note="NDCG@10, calibrated minus the other on the same steps; bands: 95 % intervals. Above "
         "the line calibration pays.",
         spec=_difference_chart(setting, rows),

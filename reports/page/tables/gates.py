@@ -2,96 +2,96 @@
 
 from __future__ import annotations
 
+from experiments.gates import Evidence
+from experiments.selection import read_key
 from loadtest.run_info import RunInfo
 from reports import text
-from reports.page.gates import DeviceGates, Evidence, GateRecord, GateVerdict
+from reports.experiments.tables import place_words, scored_steps
+from reports.page.judged import JudgedRecord
 from reports.page.tables.table import Cell, Row, Table, difference_cell
 from shared.profile import PRESETS, DeviceProfile
-from shared.statistics import Estimate
 
 STATUS = {"holds": "holds", "fails": "fails", "not applicable": "not asked"}
 _SIGNS = {"holds": 1, "fails": -1, "not applicable": 0}
+_PLACES = {
+    "full": "whole catalogue",
+    "S2_history": "S2 with the own history",
+    "S2_local": "S2 with local re-retrieval",
+}
 
 
-def gate_table(record: GateRecord, profile: str) -> Table:
+def gate_table(judged: JudgedRecord, profile: str) -> Table:
     """Gates down, devices across; below each verdict the figure that decides it."""
-    first = record.devices[0].verdicts
+    names = list(judged.verdicts)
     return Table(
-        "Which gates hold, by device",
-        "Below each verdict the difference in NDCG@10 that decides it, nearest to failing or "
-        "failing. A gate of several figures holds only if each does; all of them are in the list "
-        f"below. {scope(record)}",
-        ("", "Gate"),
-        tuple(device_name(device, profile) for device in record.devices),
-        tuple(
+        title="Which gates hold, by device",
+        caption="Below each verdict the difference in NDCG@10 that decides it, nearest to failing "
+        "or failing. A gate of several figures holds only if each does; all of them are in the "
+        f"list below. {scope(judged)}",
+        heads=("", "Gate"),
+        columns=tuple(device_name(name, profile) for name in names),
+        rows=tuple(
             Row(
-                (verdict.gate, verdict.title),
-                tuple(_verdict_cell(device.verdicts[at]) for device in record.devices),
+                (gate, judged.title(gate)),
+                tuple(_verdict_cell(judged, name, gate) for name in names),
             )
-            for at, verdict in enumerate(first)
+            for gate in judged.experiment.gates
         ),
-        marked=_marked(record, profile),
+        marked=names.index(profile) if profile in names else None,
     )
 
 
-def payoff_table(record: GateRecord, profile: str) -> Table:
+def payoff_table(judged: JudgedRecord, profile: str) -> Table:
     """Loss, what was bought back, its share, against structure; per device and setting."""
     return Table(
-        "What a stale snapshot costs and calibration buys back, by device, NDCG@10",
-        "Loss: uncalibrated fusion at gap 0 minus at this gap. Bought back: calibrated minus "
-        "uncalibrated. Recovered: their ratio, where the loss is above zero. S1: the embedding is "
-        f"stale; S2: the candidates too. {scope(record)}",
-        ("Device", "Setting", "Gap"),
-        ("Loss", "Bought back", "Recovered", "Calibrated − structure"),
-        tuple(
+        title="What a stale snapshot costs and calibration buys back, by device, NDCG@10",
+        caption="Loss: uncalibrated fusion at gap 0 minus at this gap. Bought back: calibrated "
+        "minus uncalibrated. Recovered: their ratio, where the loss is above zero. S1: the "
+        f"embedding is stale; S2: the candidates too. {scope(judged)}",
+        heads=("Device", "Setting", "Gap"),
+        columns=("Loss", "Bought back", "Recovered", "Calibrated − structure"),
+        rows=tuple(
             Row(
-                (device_name(device, profile), found.setting, str(found.gap)),
-                (
-                    difference_cell(found.loss, good=-1),
-                    difference_cell(found.bought_back),
-                    Cell(
-                        text.percent(found.recovered.value), text.percent_interval(found.recovered)
-                    ),
-                    difference_cell(found.over_structure),
-                ),
-                group=device.profile,
+                (device_name(name, profile), setting, str(gap)),
+                _payoff(judged, name, setting, gap),
+                group=name,
             )
-            for device in record.devices
-            for found in device.headline
+            for name in judged.verdicts
+            for setting, gap in judged.headline(name)
         ),
     )
 
 
-def evidence_table(record: GateRecord, profile: str) -> Table:
+def evidence_table(judged: JudgedRecord, profile: str) -> Table:
     """Every check of every gate that was asked, with the figure that decides it."""
     return Table(
-        "The figure that decides each check",
-        "Of the figures a check looks at, the one nearest to failing it; where any one suffices, "
-        "the best. A gate of no harm or no cost asks only that the interval does not lie wholly "
-        f"below zero. {scope(record)}",
-        ("Device", "Gate", "Comparison"),
-        ("Where", "Figure", "Relative", "Met"),
-        tuple(
+        title="The figure that decides each check",
+        caption="Of the figures a check looks at, the one nearest to failing it; where any one "
+        "suffices, the best. A gate of no harm or no cost asks only that the interval does not "
+        f"lie wholly below zero. {scope(judged)}",
+        heads=("Device", "Gate", "Comparison"),
+        columns=("Where", "Figure", "Relative", "Met"),
+        rows=tuple(
             Row(
-                (device_name(device, profile), verdict.gate, _comparison(found)),
+                (device_name(name, profile), gate, _comparison(judged, found)),
                 (
-                    Cell(found.where),
-                    _figure_cell(found),
+                    Cell(_where(found)),
+                    _figure_cell(judged, found),
                     Cell(_relative(found)),
                     Cell("yes" if found.met else "no", sign=1 if found.met else -1),
                 ),
-                group=f"{device.profile} {verdict.gate}",
+                group=f"{name} {gate}",
             )
-            for device in record.devices
-            for verdict in device.verdicts
+            for name, verdicts in judged.verdicts.items()
+            for gate, verdict in verdicts.items()
             for found in verdict.evidence
         ),
     )
 
 
-def device_table(record: GateRecord, run: RunInfo) -> Table:
+def device_table(judged: JudgedRecord, run: RunInfo) -> Table:
     """What each device may hold, and what one of this run's costs."""
-    profiles = {d.profile: PRESETS[d.profile] for d in record.devices if d.profile in PRESETS}
+    profiles = {name: PRESETS[name] for name in judged.verdicts if name in PRESETS}
     profiles[run.profile.name] = run.profile
     return Table(
         "The devices and what one of this run’s costs",
@@ -104,7 +104,7 @@ def device_table(record: GateRecord, run: RunInfo) -> Table:
         ),
         tuple(
             Row(
-                (_named(name, run.profile.name),),
+                (device_name(name, run.profile.name),),
                 (*_limits(profile), *_costs(run if name == run.profile.name else None)),
             )
             for name, profile in profiles.items()
@@ -112,67 +112,81 @@ def device_table(record: GateRecord, run: RunInfo) -> Table:
     )  # fmt: skip
 
 
-def decided_by(verdict: GateVerdict) -> str:
+def decided_by(judged: JudgedRecord, profile: str, gate: str) -> str:
     """The figure that decides a gate, with the comparison it belongs to."""
+    verdict = judged.verdicts[profile][gate]
     found = verdict.decisive
-    return (
-        verdict.reason
-        if found is None
-        else f"{_comparison(found)}, {found.where}: {_figure(found)}"
-    )
+    if found is None:
+        return verdict.reason
+    return f"{_comparison(judged, found)}, {_where(found)}: {_figure(judged, found)}"
 
 
-def scope(record: GateRecord) -> str:
+def scope(judged: JudgedRecord) -> str:
     """What the figures cover."""
-    steps = "" if record.steps is None else f"last {record.steps} steps of each user; "
-    seeds = ", ".join(f"{d.profile} {d.seeds} of {record.planned}" for d in record.devices)
+    record = judged.record
+    count = scored_steps(record.settings)
+    steps = "" if count is None else f"last {count} steps of each user; "
+    seeds = ", ".join(
+        f"{name} {record.seeds(name)} of {record.planned}" for name in judged.verdicts
+    )
     return (
         f"{steps.capitalize()}repeat policy {record.repeat_policy}; seeds: {seeds}; brackets: 95 % "
         f"intervals, bootstrap over users, {record.draws:,} draws."
     )
 
 
-def device_name(device: DeviceGates, profile: str) -> str:
+def device_name(name: str, profile: str) -> str:
     """The profile's name, the run's own marked."""
-    return _named(device.profile, profile)
-
-
-def _named(name: str, profile: str) -> str:
     return f"{name}, this run" if name == profile else name
 
 
-def _marked(record: GateRecord, profile: str) -> int | None:
-    names = [device.profile for device in record.devices]
-    return names.index(profile) if profile in names else None
+def _payoff(judged: JudgedRecord, profile: str, setting: str, gap: int) -> tuple[Cell, ...]:
+    gained, recovered, over = (
+        judged.named(profile, setting, gap, name)
+        for name in ("calibration", "recovered", "calibrated-over-structure")
+    )
+    return (
+        difference_cell(judged.loss(profile, setting, gap), good=-1),
+        difference_cell(gained),
+        Cell(text.percent(recovered.value), text.percent_interval(recovered)),
+        difference_cell(over),
+    )
 
 
-def _verdict_cell(verdict: GateVerdict) -> Cell:
+def _verdict_cell(judged: JudgedRecord, profile: str, gate: str) -> Cell:
+    verdict = judged.verdicts[profile][gate]
     found = verdict.decisive
-    small = verdict.reason if found is None else _figure(found)
+    small = verdict.reason if found is None else _figure(judged, found)
     return Cell(STATUS[verdict.status], small, _SIGNS[verdict.status])
 
 
-def _figure(found: Evidence) -> str:
-    cell = _figure_cell(found)
+def _figure(judged: JudgedRecord, found: Evidence) -> str:
+    cell = _figure_cell(judged, found)
     return f"{cell.text} {cell.interval}".strip()
 
 
-def _figure_cell(found: Evidence) -> Cell:
-    estimate: Estimate = found.estimate
-    if found.share:
-        return Cell(text.percent(estimate.value), text.percent_interval(estimate))
-    return Cell(text.signed(estimate.value), text.interval(estimate, with_sign=True))
+def _figure_cell(judged: JudgedRecord, found: Evidence) -> Cell:
+    figure = found.figure
+    if read_key(found.key)["name"] in judged.experiment.ratios:
+        return Cell(text.percent(figure.value), text.percent_interval(figure))
+    return Cell(text.signed(figure.value), text.interval(figure, with_sign=True))
 
 
 def _relative(found: Evidence) -> str:
-    if found.relative is None:
+    if found.figure.relative is None:
         return text.NONE
-    sign = "+" if found.relative > 0 else ""
-    return f"{sign}{text.percent(found.relative, 1)}"
+    value = found.figure.relative[0]
+    return f"{'+' if value > 0 else ''}{text.percent(value, 1)}"
 
 
-def _comparison(found: Evidence) -> str:
-    return f"{found.what} ({found.against})" if found.against else found.what
+def _where(found: Evidence) -> str:
+    at = read_key(found.key)
+    return place_words(at | {"setting": _PLACES.get(at["setting"], at["setting"])})
+
+
+def _comparison(judged: JudgedRecord, found: Evidence) -> str:
+    what = judged.experiment.label(read_key(found.key)["name"])
+    return f"{what} ({found.figure.against})" if found.figure.against else what
 
 
 def _limits(profile: DeviceProfile) -> tuple[Cell, ...]:

@@ -13,7 +13,7 @@ from reports import run_report as reporting
 from reports import text
 from reports.experiments.publish import record_path
 from reports.page import gates
-from reports.page.gates import GateRecord, NoGateRecord
+from reports.page.judged import JudgedRecord, NoRecord
 from reports.run_report import gates_of, report_run
 from shared.profile import PRESETS
 from tests.support.page import Page
@@ -64,26 +64,25 @@ def test_a_log_with_a_record_shows_every_verdict_and_marks_its_device(tmp_path: 
     run_dir = a_run(tmp_path / "run")
     page = page_of(run_dir)
     record = gates_of(read_run_info(run_dir))
-    assert isinstance(record, GateRecord)
+    assert isinstance(record, JudgedRecord)
     grid = page.tables[GRID]
     assert grid[0] == ["", "Gate", "tiny", "small, this run", "full"]
-    for row, *verdicts in zip(grid[1:], *(d.verdicts for d in record.devices), strict=True):
-        assert row[0] == verdicts[0].gate
-        for cell, verdict in zip(row[2:], verdicts, strict=True):
+    assert [row[0] for row in grid[1:]] == list(record.experiment.gates)
+    for row in grid[1:]:
+        for cell, verdicts in zip(row[2:], record.verdicts.values(), strict=True):
+            verdict = verdicts[row[0]]
             said = "not asked" if verdict.status == "not applicable" else verdict.status
             assert cell.startswith(said)
-            if verdict.decisive is not None and not verdict.decisive.share:
-                estimate = verdict.decisive.estimate
-                assert cell.endswith(text.interval(estimate, with_sign=True))
+            if verdict.decisive is not None and verdict.decisive.key in record.record.differences:
+                figure = verdict.decisive.figure
+                assert cell.endswith(text.interval(figure, with_sign=True))
     assert set(page.specs) >= CHARTS
     assert "Left unused. G5 holds" in words(page)
-    small = record.device("small")
-    assert small is not None
-    for verdict in small.verdicts:
-        assert (f"{verdict.gate} fails" in words(page)) is (verdict.status == "fails")
+    for gate, verdict in record.verdicts["small"].items():
+        assert (f"{gate} fails" in words(page)) is (verdict.status == "fails")
     spec = json.loads(page.specs["spec-gates-S1-differences"])
-    shown = [p for p in small.payoffs if p.setting == "S1"]
-    assert f"gap 5 over uncalibrated {shown[1].bought_back.value:+.4f}" in spec["description"]
+    bought_back = record.named("small", "S1", 5, "calibration").value
+    assert f"gap 5 over uncalibrated {bought_back:+.4f}" in spec["description"]
 
 
 def test_what_differs_between_record_and_run_is_said(tmp_path: Path) -> None:
@@ -107,15 +106,14 @@ def test_a_device_that_leaves_out_what_pays_is_told(
     tmp_path: Path, name: str, altered: dict[str, int], said: bool
 ) -> None:
     record = gates_of(read_run_info(a_run(tmp_path / "run")))
-    assert isinstance(record, GateRecord)
-    device = record.device(name)
-    assert device is not None
-    sentence = gates.unused(device, PRESETS[name].model_copy(update=altered))
+    assert isinstance(record, JudgedRecord)
+    assert name in record.verdicts
+    sentence = gates.unused(record, PRESETS[name].model_copy(update=altered))
     assert bool(sentence) is said
     if said:
-        [local] = [v for v in device.verdicts if v.gate == "G5"]
+        local = record.verdicts[name]["G5"]
         assert local.decisive is not None
-        assert text.signed(local.decisive.estimate.value) in sentence
+        assert text.signed(local.decisive.figure.value) in sentence
         assert "profile.local_candidates, as of the full device" in sentence
 
 
@@ -172,7 +170,7 @@ def test_a_damaged_record_costs_the_section_not_the_report(tmp_path: Path, elsew
 @pytest.mark.parametrize("name", ["", "../../secret", "a/b"])
 def test_names_that_are_no_file_names_are_not_looked_for(tmp_path: Path, name: str) -> None:
     info = read_run_info(a_run(tmp_path / "run", log=name))
-    assert isinstance(gates_of(info, [COMMITTED.parents[2]]), NoGateRecord)
+    assert isinstance(gates_of(info, [COMMITTED.parents[2]]), NoRecord)
 
 
 def test_an_installation_without_results_says_so(
@@ -180,4 +178,4 @@ def test_an_installation_without_results_says_so(
 ) -> None:
     monkeypatch.setattr(reporting, "_folders", lambda: (Path("docs/results"),))
     found = gates_of(read_run_info(a_run(tmp_path / "run")))
-    assert found == NoGateRecord(LOG, f"scalrec experiment run gates --log {LOG}")
+    assert found == NoRecord(LOG, f"scalrec experiment run gates --log {LOG}")

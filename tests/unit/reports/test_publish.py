@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments import expected, spec
 from experiments.gates import judge
-from experiments.record import Figure, Record, encode, read_record, write_record
+from experiments.record import Record, encode, read_record, write_record
 from experiments.spec import Experiment
 from reports.documents import render
 from reports.experiments import publish
@@ -181,8 +182,8 @@ def test_expected_results_are_met_or_named(
     assert all(c.met for c in expected.compare(gates, record, path))
     key = "tiny/base/headline/S1/5/all/last/ndcg10"
     moved = record.differences[key]
-    far = Figure(*moved)._replace(value=(moved.value or 0) + 0.006)
-    near = Figure(*moved)._replace(value=(moved.value or 0) + 0.004)
+    far = replace(moved, value=(moved.value or 0) + 0.006)
+    near = replace(moved, value=(moved.value or 0) + 0.004)
     for figure, met in ((far, False), (near, True)):
         changed = record.model_copy(update={"differences": record.differences | {key: figure}})
         found = {c.key: c for c in expected.compare(gates, changed, path)}
