@@ -1,6 +1,7 @@
 """The report says how devices ranked, and speaks of no calibration where there was none."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -68,7 +69,7 @@ def test_the_verdict_on_collaborative_inference_is_against_the_device_alone(tmp_
     system = summary.system
     for sign, word in ((1, " gained "), (-1, " lost "), (0, "cannot be told apart")):
         low, high = {1: (0.1, 0.3), -1: (-0.3, -0.1), 0: (-0.1, 0.3)}[sign]
-        estimate = gain.model_copy(update={"value": (low + high) / 2, "low": low, "high": high})
+        estimate = replace(gain, value=(low + high) / 2, low=low, high=high)
         rows = tuple(
             row.model_copy(update={"metrics": row.metrics | {"ndcg@10": estimate}})
             for row in system.differences
