@@ -9,7 +9,7 @@ record of.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from experiments import spec
 from loadtest.scenarios.table import read_scenario_record, refresh_rate_rows, scenario_rows
 from reports.experiments import publish
 from reports.experiments.tables import table_text
+from reports.markdown import markdown, plain, signed
 from reports.summary.model import Metrics, Part, Summary
 from shared.errors import DataError
-from shared.statistics import Estimate
 
 RECORDS = Path("docs/results")
 DOCUMENTS = ("README.md",)
@@ -101,7 +101,7 @@ def staleness_table(summary: Summary) -> str:
     stale = {(s.setting, s.gap): s for s in section.staleness}
     rows = []
     for key in dict.fromkeys((setting, gap) for setting, gap, _ in scores):
-        ranked = [f"{scores[*key, name].value:.4f}" for name in _PAPER_SCORERS]
+        ranked = [plain(scores[*key, name], interval=False) for name in _PAPER_SCORERS]
         row = stale.get(key)  # none at gap 0: nothing is lost there
         costs = ("", "") if row is None else (signed(row.loss), signed(row.bought_back))
         rows.append((key[0], str(key[1]), *ranked, *costs))
@@ -164,37 +164,12 @@ def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def plain(estimate: Estimate) -> str:
-    """``.1234 [.12, .13]``, or a dash without a value."""
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
-
-
-def signed(estimate: Estimate) -> str:
-    """A difference with its interval and sign; "n.s." when the interval includes zero."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–"
-    # Rounded first, and + 0.0, because a tiny negative number would print as -0.0000.
-    value, low, high = (round(v, 4) + 0.0 for v in (estimate.value, estimate.low, estimate.high))
-    text = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
-    return text if estimate.sign else f"{text} n.s."
-
-
 def _short(by_part: dict[Part, Metrics], part: Part) -> str:
-    estimate = by_part[part]["ndcg@10"] if part in by_part else None
-    return "–" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
+    return plain(by_part[part]["ndcg@10"] if part in by_part else None, interval=False)
 
 
 def _repeats(policy: str) -> str:
     return "excluded (seen items are never ranked)" if policy == "exclude" else "allowed"
-
-
-def markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption}\n"
 
 
 _PAPER_SCORERS = ("calibrated", "uncalibrated", "structure")

@@ -1,16 +1,34 @@
-"""Figures as text: the same number looks the same in cards, sentences and tables."""
+"""Figures as text: the same number looks the same in cards, sentences, tables and documents."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from loadtest.profile_figures import ProfileFigures
 from reports.summary.model import Cost, Scope
 from shared.statistics import Estimate
 
 NONE = "–"
-MINUS = "−"
 NBSP = "\u00a0"  # keeps a figure and its unit, and both ends of an interval, on one line
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a medium writes numbers.
+
+    Attributes:
+        minus: before negative ones.
+        space: within an interval, and before a unit.
+        zero: the sign of a difference that rounds to zero.
+    """
+
+    minus: str
+    space: str
+    zero: str
+
+
+PAGE = Style(minus="−", space=NBSP, zero="")
+MARKDOWN = Style(minus="-", space=" ", zero="+")
 BACKENDS = {"vllm": "vLLM", "transformers": "transformers", "hashing": "hashing"}
 
 
@@ -19,34 +37,53 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
-def score(value: float | None) -> str:
-    """A metric between 0 and 1, four decimals."""
-    return NONE if value is None else f"{value:.4f}"
+def score(value: float | None, digits: int = 4) -> str:
+    """A metric between 0 and 1, or a share of two."""
+    return NONE if value is None else f"{value:.{digits}f}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, *, style: Style = PAGE) -> str:
     """A difference of metrics, always with its sign."""
     if value is None:
         return NONE
-    text = f"{abs(value):.4f}"
-    if float(text) == 0:
-        return text
-    return f"{'+' if value > 0 else MINUS}{text}"
+    size = f"{abs(value):.4f}"
+    sign = style.zero if float(size) == 0 else "+" if value > 0 else style.minus
+    return f"{sign}{size}"
 
 
-def interval(estimate: Estimate, *, with_sign: bool = False) -> str:
+def interval(
+    estimate: Estimate, *, with_sign: bool = False, digits: int = 4, style: Style = PAGE
+) -> str:
     """The interval in brackets, "" if there is none."""
     if estimate.low is None or estimate.high is None:
         return ""
-    show = signed if with_sign else score
-    return f"[{show(estimate.low)},{NBSP}{show(estimate.high)}]"
+    low, high = (
+        signed(end, style=style) if with_sign else score(end, digits)
+        for end in (estimate.low, estimate.high)
+    )
+    return f"[{low},{style.space}{high}]"
 
 
-def percent(value: float | None, digits: int = 0) -> str:
+def measured(estimate: Estimate, digits: int = 4, *, style: Style = PAGE) -> str:
+    """A metric with its interval."""
+    shown = interval(estimate, digits=digits, style=style) if estimate.value is not None else ""
+    return f"{score(estimate.value, digits)} {shown}".strip()
+
+
+def difference(estimate: Estimate, *, style: Style = PAGE) -> str:
+    """A difference of metrics with its interval."""
+    shown = interval(estimate, with_sign=True, style=style)
+    return f"{signed(estimate.value, style=style)} {shown}".strip()
+
+
+def percent(
+    value: float | None, digits: int = 0, *, sign: bool = False, style: Style = PAGE
+) -> str:
     """A share."""
     if value is None:
         return NONE
-    return f"{100 * value:.{digits}f}{NBSP}%".replace("-", MINUS)
+    shown = f"{100 * value:{'+' if sign else ''}.{digits}f}{style.space}%"
+    return shown.replace("-", style.minus)
 
 
 def percent_interval(estimate: Estimate) -> str:
@@ -72,7 +109,7 @@ def device_figures(found: ProfileFigures) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A plain quantity."""
-    return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+    return NONE if value is None else f"{value:,.{digits}f}".replace("-", PAGE.minus)
 
 
 def cost(spent: Cost | None) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from experiments.frontiers import AREA, AREA_GAIN, GAIN, NEEDED, at_level, key
 from experiments.record import Figure, Record
 from experiments.spec import Experiment, Table
-from reports.experiments.markdown import NOTHING, markdown, plain, share, signed
+from reports.markdown import markdown, plain, share, signed
+from reports.text import NONE
 
 
 def frontier_table(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
@@ -63,6 +64,6 @@ def _scorers(record: Record, profile: str, variant: str, frontier: str) -> list[
 
 def _cells(found: dict[str, Figure], levels: Sequence[float]) -> list[str]:
     gains = [signed(found.get(at_level(GAIN, level))) for level in levels]
-    needed = [share(found.get(at_level(NEEDED, level))) or NOTHING for level in levels]
+    needed = [share(found.get(at_level(NEEDED, level))) or NONE for level in levels]
     area = plain(found[AREA], interval=True)
     return [area, signed(found.get(AREA_GAIN)), *gains, *needed]

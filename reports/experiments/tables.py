@@ -11,7 +11,8 @@ from experiments.record import Figure, Record
 from experiments.selection import Place, gap_order, read_key
 from experiments.spec import Experiment, Published, Table
 from reports.experiments.frontier_tables import frontier_note, frontier_table
-from reports.experiments.markdown import NOTHING, markdown, plain, scalar, share, signed
+from reports.markdown import markdown, plain, scalar, share, signed
+from reports.text import NONE
 
 _HEADS = {"name": "scorer", "metric": "measure"}
 _METRICS = {
@@ -23,7 +24,7 @@ _METRICS = {
     "served": "snapshots per request",
 }
 _PARTS = {"all": "all", "return": "returns", "discovery": "discoveries"}
-_MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NOTHING}
+_MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NONE}
 _STEPS = {"last": "last steps", "loo": "leave-one-out"}
 
 
@@ -67,7 +68,7 @@ def published_text(experiment: Experiment, published: Published, record: Record)
                 )
                 key = place.key(row.scorer) if row.scorer else ""
                 ours.append(plain(record.estimates.get(key), interval=True))
-        theirs = [f"{row.values[m]:.4f}" if m in row.values else NOTHING for m in metrics]
+        theirs = [f"{row.values[m]:.4f}" if m in row.values else NONE for m in metrics]
         rows.append([row.label, *theirs, *ours])
     where = f"{published.setting}, gap {published.gap}, {_steps(published.steps, [record])}"
     note = f"Ours: {where}. Theirs: {published.source}. {published.note}".strip()
@@ -100,7 +101,7 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     head = [
         _HEADS.get(d, d) if table.show == "estimates" or d != "name" else "" for d in table.rows
     ]
-    rows = [[*row, *(found.get(c, NOTHING) for c in columns)] for row, found in cells.items()]
+    rows = [[*row, *(found.get(c, NONE) for c in columns)] for row, found in cells.items()]
     return markdown([*head, *columns], rows)
 
 
@@ -157,7 +158,7 @@ def _extras(table: Table, records: Sequence[Record]) -> str:
     if not rows:
         return ""
     head = ["" if d == "name" else d for d in table.rows]
-    body = [[*row, *(found.get(c, NOTHING) for c in columns)] for row, found in rows.items()]
+    body = [[*row, *(found.get(c, NONE) for c in columns)] for row, found in rows.items()]
     return markdown([*head, *columns], body)
 
 

@@ -107,7 +107,7 @@ def joined(words: Sequence[str]) -> str:
 def _told_apart(estimate: Estimate) -> str:
     if estimate.value is None:
         return "an unmeasured amount"
-    shown = f"{text.signed(estimate.value)} {text.interval(estimate, with_sign=True)}".strip()
+    shown = text.difference(estimate)
     return shown if estimate.sign else f"nothing told apart from zero ({shown})"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports import text
 from reports.summary.model import Staleness, Summary
+from reports.text import difference, measured, percent
 from shared.statistics import Estimate
 
 HEADLINE_GAP = 5  # of SCaLRec's overall table
@@ -27,9 +27,9 @@ def sentences(summary: Summary) -> list[str]:
         collaborative = summary.system.collaborative
         against, judge = ("structure", _fused) if collaborative else ("uncalibrated", _calibrated)
         said.extend(
-            judge(difference.metrics["ndcg@10"])
-            for difference in summary.system.differences
-            if (difference.by, difference.subtrahend) == ("all", against)
+            judge(row.metrics["ndcg@10"])
+            for row in summary.system.differences
+            if (row.by, row.subtrahend) == ("all", against)
         )
     return said
 
@@ -45,31 +45,31 @@ def _staleness(row: Staleness) -> str:
 def _loss(loss: Estimate) -> str:
     if loss.sign == 0:
         return (
-            f"staleness changed NDCG@10 by {_figure(loss.negated())}, which cannot be told apart "
-            "from nothing"
+            f"staleness changed NDCG@10 by {difference(loss.negated())}, which cannot be told "
+            "apart from nothing"
         )
     if loss.sign < 0:
-        return f"the stale answer scored higher than the fresh one, by {_figure(loss.negated())}"
-    return f"staleness cost {_size(loss)} of NDCG@10"
+        return f"the stale answer scored higher than the fresh one, by {difference(loss.negated())}"
+    return f"staleness cost {measured(loss)} of NDCG@10"
 
 
 def _gain(row: Staleness) -> str:
     gain = row.bought_back
     if gain.sign == 0:
-        return f"what calibration changed, {_figure(gain)}, cannot be told apart from nothing"
+        return f"what calibration changed, {difference(gain)}, cannot be told apart from nothing"
     if gain.sign < 0:
         return f"calibration made it worse, by {_unsigned(gain)}"
     share = row.recovered.value
     if share is None:
-        return f"calibration added {_size(gain)}"
-    return f"calibration bought back {_size(gain)}, {text.percent(share)} of the loss"
+        return f"calibration added {measured(gain)}"
+    return f"calibration bought back {measured(gain)}, {percent(share)} of the loss"
 
 
 def _alone(over: Estimate) -> str:
     if over.sign == 0:
         return (
             "the calibrated answer cannot be told apart from the device's own channel alone "
-            f"({_figure(over)})"
+            f"({difference(over)})"
         )
     word = "above" if over.sign > 0 else "below"
     return f"the calibrated answer is {_unsigned(over)} {word} the device's own channel alone"
@@ -88,19 +88,11 @@ def _fused(gain: Estimate) -> str:
 def _replay(gain: Estimate, level: str, who: str, over: str) -> str:
     """Args: level: what is said where the gain is not told apart from zero."""
     if gain.sign == 0:
-        return f"Over the whole replay, {level} ({_figure(gain)})."
+        return f"Over the whole replay, {level} ({difference(gain)})."
     word = "gained" if gain.sign > 0 else "lost"
     return f"Over the whole replay, {who} {word} {_unsigned(gain)} of NDCG@10{over}."
 
 
-def _figure(estimate: Estimate) -> str:
-    return f"{text.signed(estimate.value)} {text.interval(estimate, with_sign=True)}".strip()
-
-
-def _size(estimate: Estimate) -> str:
-    return f"{text.score(estimate.value)} {text.interval(estimate)}".strip()
-
-
 def _unsigned(estimate: Estimate) -> str:
     """Size of what is told apart from zero, whichever way."""
-    return _size(estimate if estimate.sign > 0 else estimate.negated())
+    return measured(estimate if estimate.sign > 0 else estimate.negated())

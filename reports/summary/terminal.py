@@ -138,7 +138,7 @@ def _score(estimate: Estimate) -> tuple[str, str]:
 
 
 def _difference(estimate: Estimate) -> str:
-    shown = f"{text.signed(estimate.value)} {text.interval(estimate, with_sign=True)}".strip()
+    shown = text.difference(estimate)
     color = {1: "green", -1: "red"}.get(estimate.sign)
     return f"[{color}]{_escaped(shown)}[/]" if color else _escaped(shown)
 

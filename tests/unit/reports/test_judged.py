@@ -86,9 +86,10 @@ def test_a_gate_that_fails_is_decided_by_what_is_not_met(gates: Experiment, reco
     decisive = verdict.decisive
     assert decisive is not None
     assert (decisive.met, decisive.figure.value) == (False, -0.02)
-    [row] = [r for r in evidence_table(shown, "full").rows if r.group == "tiny G4c"]
+    checks = [r for r in evidence_table(shown, "full").rows if r.group == "tiny G4c"]
+    [row] = [check for check in checks if check.cells[3].text == "no"]
     assert row.heads[2] == "calibrated over the discount tuned per gap"
-    assert (row.cells[0].text, row.cells[3].text) == ("S2, gap 10", "no")
+    assert row.cells[0].text == "S2, gap 10"
     assert JudgedRecord.of(gates, record, COMMAND).verdicts["tiny"]["G4c"].status == "holds"
 
 
