@@ -78,8 +78,9 @@ def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
         return []
     return [
         f"Be careful: called {requests(fresh.interval)} the cloud's gain, "
-        f"{difference(fresh.gain)}, is not told apart from nothing. A gain found only with older snapshots may be the luck of "
-        "several intervals tried; repeat with another --seed, or with more users."
+        f"{difference(fresh.gain)}, is not told apart from nothing. A gain found only with older "
+        "snapshots may be the luck of several intervals tried; repeat with another --seed, or "
+        "with more users."
     ]
 
 
