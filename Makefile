@@ -61,7 +61,7 @@ format:  ## apply ruff's fixes and formatting
 	$(RUN) ruff check --fix . ; $(RUN) ruff format .
 
 bench: env  ## ratios measured in one run: ours against the peer or the limit
-	@$(RUN) scalrec.bench --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
+	@$(RUN) benchmarks --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
 
 robustness: env  ## scenarios x faults x seeds, every history checked; ARGS='--count 1000 --sockets 5'
 	@$(RUN) scalrec robustness --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)

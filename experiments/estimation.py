@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments.frontiers import compare
 from experiments.panel import Panel
-from experiments.record import Figure
+from experiments.record import Figure, no_figure
 from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector
 from experiments.spec import Experiment
-from loadtest.summary.resampling import Float, Resampler, percentile_estimate
+from shared.statistics import Float, Resampler, percentile_estimate
 
 DRAWS = 2000
 
@@ -130,7 +130,7 @@ class _Estimation:
         def read() -> Figure:
             resampled = self._resampler.resampled(handle)
             found = percentile_estimate(value or 0.0, resampled, steps)
-            return Figure(found.value, found.low, found.high, steps, spread)
+            return Figure(**found.row(), spread=spread)
 
         return read
 
@@ -154,7 +154,7 @@ class _Estimation:
                 if share.value is not None and share.low is not None and share.high is not None:
                     relative = (share.value, share.low, share.high)
             against = pair.b.scorer if contrast.b.best_of else None
-            return Figure(found.value, found.low, found.high, steps, spread, relative, against)
+            return Figure(**found.row(), spread=spread, relative=relative, against=against)
 
         return read
 
@@ -173,9 +173,9 @@ class _Estimation:
             a, b, c, d = (self._resampler.resampled(side) for side in sides)
             base = percentile_estimate(denominator, c - d, steps)
             if base.low is None or base.low <= 0:
-                return Figure(None, None, None, steps)
+                return no_figure(steps)
             found = percentile_estimate(numerator / denominator, _divided(a - b, c - d), steps)
-            return Figure(found.value, found.low, found.high, steps)
+            return Figure(**found.row())
 
         return read
 

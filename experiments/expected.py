@@ -11,9 +11,10 @@ from pathlib import Path
 from pydantic import RootModel, ValidationError
 
 from experiments.record import DIGITS, Figure, Record
-from experiments.spec import HERE, Experiment
+from experiments.spec import Experiment
 from shared.errors import DataError
 
+FOLDER = Path(__file__).parent / "expected"
 _SECTIONS = ("estimates", "differences", "ratios")
 
 
@@ -35,8 +36,8 @@ class Comparison:
         return self.found is not None and abs(self.found - self.expected) <= self.tolerance
 
 
-def path_of(experiment: Experiment, folder: Path = HERE) -> Path:
-    return folder / "expected" / f"{experiment.name}.json"
+def path_of(experiment: Experiment, folder: Path = FOLDER) -> Path:
+    return folder / f"{experiment.name}.json"
 
 
 def compare(experiment: Experiment, record: Record, path: Path) -> list[Comparison]:

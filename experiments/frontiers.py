@@ -11,9 +11,9 @@ from pydantic import Field
 
 from experiments.curves import Curves
 from experiments.panel import Panel
-from experiments.record import Figure
+from experiments.record import Figure, no_figure
 from experiments.selection import Selector, Strict
-from loadtest.summary.resampling import Float, Resampler, percentile_estimate
+from shared.statistics import Float, Resampler, percentile_estimate
 
 AREA, AREA_GAIN = "area", "area-gain"
 GAIN, NEEDED = "gain", "calls-needed"  # at a level, e.g. gain-010
@@ -119,9 +119,7 @@ def _reader(
                 worthless.add(at_level(NEEDED, level))
         return {
             key(*place, name, points.scorer, quantity): (
-                Figure(None, None, None, points.steps)
-                if quantity in worthless
-                else _figure(values, points.steps)
+                no_figure(points.steps) if quantity in worthless else _figure(values, points.steps)
             )
             for quantity, values in found.items()
         }
@@ -138,8 +136,7 @@ def _buys_nothing(bought: Float) -> bool:
 
 
 def _figure(values: Float, steps: int) -> Figure:
-    found = percentile_estimate(float(values[0]), values[1:], steps)
-    return Figure(found.value, found.low, found.high, steps)
+    return Figure(**percentile_estimate(float(values[0]), values[1:], steps).row())
 
 
 def _points(

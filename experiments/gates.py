@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import model_validator
 
@@ -51,17 +51,32 @@ class Gate(Strict):
     only_if: tuple[str, ...] = ()
 
 
+class Evidence(NamedTuple):
+    """The figure that decides a check (the worst for "all", the best for "any"), and its key."""
+
+    key: str
+    figure: Figure
+    met: bool
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What became of a gate for one log and profile.
 
     Attributes:
-        evidence: per check, the figure that decides: the worst for "all", the best for "any".
+        evidence: one for each check.
+        reason: why the gate was not asked.
     """
 
     status: Status
-    evidence: tuple[tuple[str, Figure], ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     reason: str = ""
+
+    @property
+    def decisive(self) -> Evidence | None:
+        """The first check that is not met; of a gate that holds, its first."""
+        broken = [found for found in self.evidence if not found.met]
+        return next(iter(broken or self.evidence), None)
 
 
 def judge(gates: Mapping[str, Gate], record: Record, profile: str) -> dict[str, Verdict]:
@@ -77,7 +92,7 @@ def judge(gates: Mapping[str, Gate], record: Record, profile: str) -> dict[str, 
 
 
 def _judge(gate: Gate, record: Record, profile: str) -> Verdict:
-    evidence: list[tuple[str, Figure]] = []
+    evidence: list[Evidence] = []
     held = True
     for check in gate.checks:
         found = _figures(check, record, profile)
@@ -85,7 +100,8 @@ def _judge(gate: Gate, record: Record, profile: str) -> Verdict:
             return Verdict("not applicable", reason=f"no figures of {check.of}")
         met = [meets(check, figure) for _, figure in found]
         held &= all(met) if check.quantifier == "all" else any(met)
-        evidence.append(_decisive(check, found))
+        key, figure = _decisive(check, found)
+        evidence.append(Evidence(key, figure, meets(check, figure)))
     return Verdict("holds" if held else "fails", tuple(evidence))
 
 

@@ -10,9 +10,17 @@ from pathlib import Path
 from training.sources import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("shared", "cloud_service", "device_runtime", "training")
+PACKAGES = ("shared", "cloud_service", "device_runtime", "launch", "training")
 # What can change a figure; generated documents cannot.
-CODE = (*PACKAGES, "loadtest", "experiments", "scalrec", "pyproject.toml", "requirements")
+CODE = (
+    *PACKAGES,
+    "loadtest",
+    "experiments",
+    "reports",
+    "scalrec",
+    "pyproject.toml",
+    "requirements",
+)
 _NO_PART = frozenset({"shared.errors", "shared.progress", "training.background"})
 
 

@@ -3,41 +3,57 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from shared.errors import DataError
+from shared.statistics import Estimate
 
 DIGITS = 5
 FORMAT = 1
 
 
-class Figure(NamedTuple):
-    """A value with its 95 % user-clustered interval.
+@dataclass(frozen=True)
+class Figure(Estimate):
+    """A figure of a record, in its file a row of these values in order, trailing nulls left out.
 
     Attributes:
-        steps: scored steps behind it, averaged over the seeds.
+        count: scored steps behind it, averaged over the seeds.
         spread: standard deviation of the value over the seeds; None with one seed.
         relative: of a difference a - b, as a share of b, with its interval.
         against: of a difference from the best of several, which one that was.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
-    steps: int
     spread: float | None = None
     relative: tuple[float, float, float] | None = None
     against: str | None = None
 
-    @property
-    def sign(self) -> int:
-        """+1 or -1 if the interval excludes zero, else 0."""
-        if self.low is None or self.high is None:
-            return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+def no_figure(steps: int) -> Figure:
+    """A figure that is not defined here."""
+    return Figure(value=None, low=None, high=None, count=steps)
+
+
+_NAMES = tuple(field.name for field in fields(Figure))
+_SHORTEST = len(fields(Estimate))
+
+
+def _named(row: Any) -> Any:
+    if not isinstance(row, list | tuple):
+        return row
+    if len(row) > len(_NAMES):
+        raise ValueError(f"a figure of {len(row)} values")
+    return dict(zip(_NAMES, row, strict=False))
+
+
+FigureRow = Annotated[
+    Figure,
+    BeforeValidator(_named),
+    PlainSerializer(lambda figure: [getattr(figure, name) for name in _NAMES]),
+]
 
 
 class CellRun(BaseModel):
@@ -89,10 +105,10 @@ class Record(BaseModel):
     settings: dict[str, Any] = {}
     variants: dict[str, dict[str, Any]]
     runs: tuple[CellRun, ...]
-    estimates: dict[str, Figure] = {}
-    differences: dict[str, Figure] = {}
-    ratios: dict[str, Figure] = {}
-    frontiers: dict[str, Figure] = {}
+    estimates: dict[str, FigureRow] = {}
+    differences: dict[str, FigureRow] = {}
+    ratios: dict[str, FigureRow] = {}
+    frontiers: dict[str, FigureRow] = {}
     extras: dict[str, dict[str, Extra]] = {}
 
     @property
@@ -149,7 +165,7 @@ def _short(value: Any) -> str:
 def _trimmed(value: Any) -> Any:
     """Trailing nulls of a figure say nothing."""
     if isinstance(value, list):
-        while len(value) > len(Figure._fields) - 3 and value[-1] is None:
+        while len(value) > _SHORTEST and value[-1] is None:
             value = value[:-1]
     return value
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cloud_service.launch.process import ChildProcess
 from experiments import jobs
 from experiments.cell_store import CellStore
 from experiments.cells import Cell, PlannedCell
 from experiments.servers import SharedServers
+from launch.process import ChildProcess
 from shared.errors import ScalrecError
 
 POLL_S = 0.3

@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 from shared.profile import PRESETS
 from shared.settings import Settings
 
-HERE = Path(__file__).parent
+DEFINITIONS = Path(__file__).parent / "definitions"
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 
 Dimension = Literal[
@@ -235,12 +235,12 @@ class Experiment(Strict):
         return self.reuse or self.name
 
 
-def names(folder: Path = HERE) -> list[str]:
+def names(folder: Path = DEFINITIONS) -> list[str]:
     """All experiments, the gates first, then by name."""
     return sorted((p.stem for p in folder.glob("*.yaml")), key=lambda name: (name != "gates", name))
 
 
-def load(name: str, folder: Path = HERE) -> Experiment:
+def load(name: str, folder: Path = DEFINITIONS) -> Experiment:
     """Read and check an experiment; with ``reuse``, cells are those of the other one.
 
     Raises:

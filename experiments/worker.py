@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.launch.model_files import resolve_model
 from experiments import jobs
 from experiments.cell_store import CellInfo, CellStore, finite
 from experiments.cells import relevant
@@ -21,6 +20,7 @@ from experiments.lazy_embedder import LazyEmbedder, identity_of
 from experiments.provenance import machine
 from experiments.record import CellRun
 from experiments.study import checked, find_study
+from launch.model_files import resolve_model
 from shared.errors import DataError, EmbedderUnavailable, ScalrecError
 from shared.progress import Task
 from shared.settings import Settings

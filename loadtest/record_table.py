@@ -1,4 +1,4 @@
-"""RecordTable: rows of one kind, in memory, then in part files, then in one parquet file."""
+"""Rows of one kind, in memory, then in part files, then in one parquet file, and read back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from shared.errors import DataError
 
 ROWS_PER_PART = 20_000
 ROWS_PER_GROUP = 50_000
@@ -92,3 +97,22 @@ class RecordTable:
 
     def drop_parts(self) -> None:
         shutil.rmtree(self.parts, ignore_errors=True)
+
+
+def read_records(path: Path, columns: tuple[str, ...]) -> pl.DataFrame | None:
+    """The records of one kind, or None if the run made none; raises DataError if unusable."""
+    if not path.exists():
+        return None
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"not a readable record file: {error}", path) from error
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"columns are missing: {', '.join(missing)}", path)
+    return frame
+
+
+def numbers(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    """A column as float64; null counts as NaN."""
+    return frame[column].cast(pl.Float64).to_numpy().astype(np.float64)

@@ -1,1 +1,1 @@
-"""The command line: composes data, training, cloud, fleet and report; nothing else lives here."""
+"""The command line: composes data, training, cloud, fleet and report."""

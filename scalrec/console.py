@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from shared.interactions import InteractionLog
 from shared.progress import Task
 from shared.settings import printable
 
@@ -152,3 +153,13 @@ def print_settings(console: Console, settings: BaseModel) -> None:
         else:
             text = str(values)
         console.print(f"[dim]{section:>10}[/]  {escape(text)}", highlight=False)
+
+
+def print_log(console: Console, log: InteractionLog) -> None:
+    """The description every command prints when it uses a log."""
+    for label, value in log.describe().items():
+        console.print(f"[dim]{label:>40}[/]  {value}", highlight=False)
+    for note in log.notes:
+        console.print(f"[yellow]note[/] {note}", highlight=False)
+    if log.terms:
+        console.print(f"[dim]Terms:[/] {log.terms}", highlight=False)

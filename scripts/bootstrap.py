@@ -43,7 +43,7 @@ from provision.commands import Commands, InstallError  # noqa: E402
 from provision.environment import CachedEnvironment, prune  # noqa: E402
 from provision.progress import Progress  # noqa: E402
 
-from cloud_service.launch import environments  # noqa: E402
+from launch import environments  # noqa: E402
 from shared.paths import default_cache_dir  # noqa: E402
 
 EXIT_FAILED, EXIT_NO_VLLM, EXIT_INTERRUPTED = 1, 3, 130

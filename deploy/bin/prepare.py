@@ -13,8 +13,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from cloud_service.launch.model_files import resolve_model
-from scalrec.bundles import bundle_dir
+from launch.model_files import resolve_model
+from scalrec.folders import bundle_dir
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError, ScalrecError
 from shared.settings import Settings, load_settings

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The embedding server: the options that cloud_service/launch/vllm_server.py starts it with.
+# The embedding server: the options that launch/vllm_server.py starts it with.
 # Not `vllm serve`: the CPU build is a distribution of another name, which that command looks up.
 set -eu
 : "${VLLM_API_KEY:?no VLLM_API_KEY: the server would be open to everybody on its network}"

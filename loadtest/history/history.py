@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
+from loadtest.record_table import read_records
 from loadtest.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
-from loadtest.summary.records import read_records
 from shared.errors import DataError
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, History, Violation
+from loadtest.latency import percentiles
+from loadtest.record_table import numbers
 from loadtest.scenarios.model import Scenario
-from loadtest.summary.latency import percentiles
-from loadtest.summary.records import numbers
 from shared.errors import DataError
 from shared.metrics import ndcg
 

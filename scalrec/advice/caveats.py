@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtest.report import text
+from reports import text
 from scalrec.advice.model import Figures
 from shared.interactions import InteractionLog
 from shared.settings import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import altair as alt
 
-from loadtest.report import text
-from loadtest.report.charts.frame import Chart, Record, finish, padded, y_axis
+from reports import text
+from reports.page.charts.frame import Chart, Record, finish, padded, y_axis
 from scalrec.advice.model import Figures
 
 _NAMES = {"calibrated": "calibrated", "uncalibrated": "uncalibrated"}
@@ -15,7 +15,7 @@ _COLORS = {name: f"var(--s-{name})" for name in _NAMES}
 def gain_chart(figures: Figures) -> Chart:
     """Gains of calibrated and uncalibrated snapshots over no cloud at all."""
     rows: list[Record] = [
-        {"every": row.interval, "snapshots": name, **gain.model_dump()}
+        {"every": row.interval, "snapshots": name, **gain.row()}
         for row in figures.intervals
         for name, gain in (("calibrated", row.gain), ("uncalibrated", row.uncalibrated_gain))
     ]

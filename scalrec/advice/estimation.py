@@ -14,12 +14,11 @@ import polars as pl
 
 from experiments.panel import Panel
 from experiments.selection import Part, Selector
-from loadtest.summary.model import Estimate
-from loadtest.summary.resampling import Float, Resampler
 from scalrec.advice.ages import ages_between_refreshes, scored_weights
 from scalrec.advice.model import Figures, IntervalFigures, Setting
 from shared.errors import DataError
 from shared.profile import DeviceProfile
+from shared.statistics import Estimate, Float, Resampler
 
 INTERVALS = (1, 2, 5, 10, 20)
 COUNTERS = ("popularity", "frequency", "decayed")  # each remembers as many events as the device

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from loadtest.summary.model import Estimate
 from shared.profile import DeviceProfile
+from shared.statistics import Estimate
 
 FORMAT = 1
 Setting = Literal["S2", "S2_history", "S2_local"]

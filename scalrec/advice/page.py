@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loadtest.report.build import environment_of_page
-from loadtest.report.tables.table import Cell, Row, Table, difference_cell
-from loadtest.report.text import score
+from reports.page.build import environment_of_page
+from reports.page.tables.table import Cell, Row, Table, difference_cell
+from reports.text import score
 from scalrec.advice.chart import gain_chart
 from scalrec.advice.model import Advice, IntervalFigures
 from scalrec.advice.table import PARTS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.report import text
-from loadtest.summary.model import Estimate
+from reports import text
 from scalrec.advice.model import Advice, IntervalFigures
+from shared.statistics import Estimate
 
 _COLOURS = {1: "green", -1: "red", 0: "dim"}
 
@@ -18,7 +18,7 @@ def print_advice(console: Console, advice: Advice) -> None:
     if any(row.gain_by_part for row in advice.figures.intervals):
         console.print(_parts(advice))
     figures = advice.figures
-    alone = f"{text.score(figures.alone.value)} {text.interval(figures.alone)}"
+    alone = text.measured(figures.alone)
     counters = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
     console.print(f"Without any cloud: {alone}; counters: {', '.join(counters) or text.NONE}")
     colour = "yellow" if advice.verdict.interval is None else "green"
@@ -76,5 +76,5 @@ def _every(row: IntervalFigures) -> str:
 
 
 def _difference(estimate: Estimate) -> str:
-    interval = text.interval(estimate, with_sign=True).replace("[", "\\[")
-    return f"[{_COLOURS[estimate.sign]}]{text.signed(estimate.value)} {interval}[/]"
+    shown = text.difference(estimate).replace("[", "\\[")
+    return f"[{_COLOURS[estimate.sign]}]{shown}[/]"

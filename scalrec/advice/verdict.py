@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loadtest.report import text
-from loadtest.summary.model import Estimate
+from reports.text import difference, percent, score
 from scalrec.advice.model import Figures, IntervalFigures, Verdict
+from shared.statistics import Estimate
 
 KEPT_SHARE = 0.5  # of the gain at every request that a longer interval must keep
 
@@ -52,20 +52,15 @@ def requests(interval: int) -> str:
     return "at every request" if interval == 1 else f"every {interval} requests"
 
 
-def gained(estimate: Estimate) -> str:
-    """A difference with its interval."""
-    return f"{text.signed(estimate.value)} {text.interval(estimate, with_sign=True)}"
-
-
 def _for(figures: Figures, row: IntervalFigures, most: IntervalFigures) -> str:
     words = (
-        f"Call the cloud {requests(row.interval)}: {gained(row.gain)} NDCG@10 over the device "
-        f"alone ({text.score(figures.alone.value)}), {row.calls_per_1000:,.0f} calls per 1,000 "
+        f"Call the cloud {requests(row.interval)}: {difference(row.gain)} NDCG@10 over the device "
+        f"alone ({score(figures.alone.value)}), {row.calls_per_1000:,.0f} calls per 1,000 "
         "requests"
     )
     if row is most or not most.gain.value or row.gain.value is None:
         return f"{words}."
-    share = text.percent(row.gain.value / most.gain.value)
+    share = percent(row.gain.value / most.gain.value)
     return f"{words}; that is {share} of what a call {requests(most.interval)} gains."
 
 
@@ -73,7 +68,7 @@ def _against(figures: Figures, row: IntervalFigures) -> str:
     how = "answers become worse" if row.gain.sign < 0 else "that is not told apart from nothing"
     return (
         f"Do not call the cloud: even called {requests(row.interval)} it brings "
-        f"{gained(row.gain)} NDCG@10 over the device alone ({text.score(figures.alone.value)}); "
+        f"{difference(row.gain)} NDCG@10 over the device alone ({score(figures.alone.value)}); "
         f"{how}."
     )
 
@@ -82,14 +77,15 @@ def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
     if interval is None or fresh.gain.sign > 0:
         return []
     return [
-        f"Be careful: called {requests(fresh.interval)} the cloud's gain, {gained(fresh.gain)}, is "
-        "not told apart from nothing. A gain found only with older snapshots may be the luck of "
-        "several intervals tried; repeat with another --seed, or with more users."
+        f"Be careful: called {requests(fresh.interval)} the cloud's gain, "
+        f"{difference(fresh.gain)}, is not told apart from nothing. A gain found only with older "
+        "snapshots may be the luck of several intervals tried; repeat with another --seed, or "
+        "with more users."
     ]
 
 
 def _on_calibration(row: IntervalFigures) -> list[str]:
-    found = f"{gained(row.calibration)} NDCG@10 {requests(row.interval)}"
+    found = f"{difference(row.calibration)} NDCG@10 {requests(row.interval)}"
     if row.calibration.sign > 0:
         return [f"Calibration pays: {found} over the same snapshots uncalibrated."]
     if row.calibration.sign < 0:
@@ -103,7 +99,7 @@ def _on_uncalibrated(rows: Mapping[int, IntervalFigures], interval: int | None) 
         return []
     what = "would not pay" if other is None else f"would pay {requests(other)}"
     if other is not None:
-        what += f" ({gained(rows[other].uncalibrated_gain)})"
+        what += f" ({difference(rows[other].uncalibrated_gain)})"
     return [f"Without calibration the cloud {what}."]
 
 
@@ -112,7 +108,7 @@ def _on_lateness(row: IntervalFigures, interval: int | None) -> list[str]:
         return []
     return [
         "If refreshes arrive only after the answers they were asked for, as they do on devices "
-        f"that refresh in the background, the gain is {gained(row.late_gain)}."
+        f"that refresh in the background, the gain is {difference(row.late_gain)}."
     ]
 
 
@@ -124,7 +120,8 @@ def _on_local(rows: Mapping[int, IntervalFigures], interval: int | None) -> list
     return [
         "This device holds all items but ranks only the cloud's candidates and its own history "
         "while it has a snapshot. If it also re-retrieved from its table "
-        f"(profile.local_candidates), the cloud would pay {requests(best)}: {gained(gains[best])}."
+        f"(profile.local_candidates), the cloud would pay {requests(best)}: "
+        f"{difference(gains[best])}."
     ]
 
 
@@ -136,6 +133,6 @@ def _on_counters(figures: Figures) -> list[str]:
     if scored[name] <= figures.alone.value:
         return []
     return [
-        f"A plain counter on the device ({name}, {text.score(scored[name])}) does better than its "
-        f"trained model ({text.score(figures.alone.value)}): train longer before you trust this."
+        f"A plain counter on the device ({name}, {score(scored[name])}) does better than its "
+        f"trained model ({score(figures.alone.value)}): train longer before you trust this."
     ]

@@ -9,9 +9,9 @@ import typer
 from experiments.study import STUDY
 from scalrec.advice.setup import QUICK
 from scalrec.advice.table import print_advice
-from scalrec.advising import advise as compute
-from scalrec.advising import write_advice
 from scalrec.console import make_console
+from scalrec.jobs.advising import advise as compute
+from scalrec.jobs.advising import write_advice
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,

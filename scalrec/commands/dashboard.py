@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from scalrec.console import make_console
-from scalrec.live_view import serve_dashboard
 from scalrec.options import SetOption, WorkDirOption, settings_from
+from scalrec.stack.live_view import serve_dashboard
 
 DEFAULT_PORT = 8090
 

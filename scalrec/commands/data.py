@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from scalrec.console import ConsoleProgress, make_console
+from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
-from shared.interactions import InteractionLog
 from training.datasets.registry import fetch, known_logs, load_log
 
 app = typer.Typer(help="Fetch, list and show interaction logs.", no_args_is_help=True)
@@ -61,13 +59,3 @@ def show(
     settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)
-
-
-def print_log(console: Console, log: InteractionLog) -> None:
-    """The description every command prints when it uses a log."""
-    for label, value in log.describe().items():
-        console.print(f"[dim]{label:>40}[/]  {value}", highlight=False)
-    for note in log.notes:
-        console.print(f"[yellow]note[/] {note}", highlight=False)
-    if log.terms:
-        console.print(f"[dim]Terms:[/] {log.terms}", highlight=False)

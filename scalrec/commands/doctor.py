@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from rich.table import Table
 
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.launch.environments import find_vllm_python
-from cloud_service.launch.redis_server import find_redis_server
+from launch.environments import find_vllm_python
+from launch.redis_server import find_redis_server
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from shared.bundle import load_bundle

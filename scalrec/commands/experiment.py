@@ -10,15 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from experiments import expected, publish, spec
+from experiments import expected, spec
 from experiments.cell_store import CellStore
 from experiments.cells import Resolve
 from experiments.gates import judge
 from experiments.record import Record, read_record
 from experiments.spec import Experiment
-from experiments.tables import gate_numbers
+from reports.documents import regenerate as regenerate_documents
+from reports.experiments import publish
+from reports.experiments.tables import gate_numbers
 from scalrec.console import make_console
-from scalrec.experimenting import Outcome, Request, resolver, run_experiment
+from scalrec.jobs.experimenting import Outcome, Request, resolver, run_experiment
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,
@@ -27,7 +29,6 @@ from scalrec.options import (
     WorkDirOption,
     settings_from,
 )
-from scalrec.readme import regenerate as regenerate_documents
 from scalrec.running import run_command
 from shared.errors import ConfigError
 from shared.profile import PRESETS

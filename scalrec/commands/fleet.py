@@ -13,12 +13,12 @@ from rich.console import Console
 
 from loadtest.run_info import describe_run, write_run_info
 from loadtest.shards.outcome import failure_notes
-from loadtest.summary.build import read_summary
-from loadtest.summary_table import print_summary
-from scalrec.bundles import bundle_dir
-from scalrec.cloud_keys import token_source, with_local_keys
+from reports.run_report import report_run
+from reports.summary.build import read_summary
+from reports.summary.terminal import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.live_view import Live, live_view
+from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.replaying import replay_notes, replay_over_http
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
 from scalrec.options import (
@@ -32,10 +32,9 @@ from scalrec.options import (
     WorkDirOption,
     settings_from,
 )
-from scalrec.replaying import replay_notes, replay_over_http
-from scalrec.reporting import report_run
 from scalrec.running import run_command
-from scalrec.runs import new_run_dir, point_latest
+from scalrec.stack.cloud_keys import token_source, with_local_keys
+from scalrec.stack.live_view import Live, live_view
 from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
 from shared.settings import Settings

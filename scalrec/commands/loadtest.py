@@ -10,6 +10,7 @@ from rich.table import Table
 
 from loadtest.scenarios.load import load_scenario, scenario_names
 from scalrec.console import make_console, print_settings
+from scalrec.jobs.scenario_session import Choice, run_scenarios
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,
@@ -21,7 +22,6 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from scalrec.scenario_session import Choice, run_scenarios
 from shared.errors import ConfigError
 
 app = typer.Typer(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.profile_figures import ProfileFigures, measure_profile
-from loadtest.report.text import kib
+from reports.text import kib
 from scalrec.console import make_console
 from scalrec.options import SetOption, WorkDirOption, settings_from
 from shared.bundle import MANIFEST, load_bundle

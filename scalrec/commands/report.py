@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from loadtest.recorder import recover
-from loadtest.report.comparison import COMPARISON_FILE, build_comparison
-from loadtest.summary.build import read_summary
-from loadtest.summary_table import print_summary
+from reports.documents import update_documents
+from reports.page.comparison import COMPARISON_FILE, build_comparison
+from reports.run_report import report_run
+from reports.summary.build import read_summary
+from reports.summary.terminal import print_summary
 from scalrec.console import make_console
+from scalrec.folders import latest_run
 from scalrec.options import WorkDirOption, settings_from
-from scalrec.readme import update_documents
-from scalrec.reporting import report_run
-from scalrec.runs import latest_run
 from shared.errors import ConfigError
 
 

@@ -15,6 +15,9 @@ from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.verdict import Verdict
 from scalrec.console import ConsoleProgress, make_console, print_settings
+from scalrec.folders import new_run_dir
+from scalrec.jobs.robustness import run_varied, variations
+from scalrec.jobs.scenario_session import Choice, open_stage
 from scalrec.options import (
     EmbedderOption,
     LogOption,
@@ -23,10 +26,7 @@ from scalrec.options import (
     WorkDirOption,
     settings_from,
 )
-from scalrec.robustness import run_varied, variations
 from scalrec.running import run_command
-from scalrec.runs import new_run_dir
-from scalrec.scenario_session import Choice, open_stage
 from shared.progress import NullProgress
 from shared.settings import Settings
 

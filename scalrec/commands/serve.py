@@ -14,14 +14,12 @@ from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
-from cloud_service.launch.ports import claim_port
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.security import required_keys
 from cloud_service.telemetry import Telemetry
-from scalrec.bundles import bundle_dir
-from scalrec.cloud_keys import shared_on_this_machine, with_keys_on_loopback
+from launch.ports import claim_port
+from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.embedder_server import served_embedder
+from scalrec.folders import bundle_dir
 from scalrec.options import (
     EmbedderOption,
     ModelOption,
@@ -31,6 +29,8 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
+from scalrec.stack.cloud_keys import shared_on_this_machine, with_keys_on_loopback
+from scalrec.stack.embedder_server import served_embedder
 from shared.bundle import load_bundle
 from shared.settings import CloudSettings, Settings
 from shared.tracing import open_tracing

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from scalrec.console import make_console, print_settings
-from scalrec.live_view import live_view
 from scalrec.options import (
     ColumnsOption,
     DashboardOption,
@@ -23,6 +22,7 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
+from scalrec.stack.live_view import live_view
 from shared.settings import Settings
 
 
@@ -80,7 +80,7 @@ def simulate(
 
 async def _simulate(settings: Settings, console: Console, fallback: bool) -> None:
     # Here, not above: torch is loaded for training only, and images that serve do without it.
-    from scalrec.simulation import Simulation
+    from scalrec.jobs.simulation import Simulation
 
     with live_view(settings, console) as live:
         await Simulation(settings, console, allow_fallback=fallback, live=live).run()

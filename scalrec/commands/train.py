@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scalrec.bundles import bundle_dir
-from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress, StageTimes, make_console, print_settings
-from scalrec.embedder_server import served_embedder
+from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
+from scalrec.folders import bundle_dir
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,
@@ -25,6 +23,7 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
+from scalrec.stack.embedder_server import served_embedder
 from shared.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log
@@ -64,7 +63,7 @@ async def train_and_export(
 ) -> None:
     """Train, print the validation figures, and write the bundle if asked to."""
     # Here, not above: torch is loaded for training only, and images that serve do without it.
-    from scalrec.training import export_if_changed
+    from scalrec.jobs.exporting import export_if_changed
     from training import pipeline
     from training.tuning.stage import with_tuned_model
 

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scalrec.commands.data import print_log
-from scalrec.console import ConsoleProgress, make_console, print_settings
+from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
 from scalrec.options import (
     ColumnsOption,
     EmbedderOption,

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from loadtest.record_table import read_records
 from loadtest.recorder import REQUESTS
 from loadtest.replay import ReplayResult
 from loadtest.schedule import build_schedule
 from loadtest.shards.merge import keep_records, merge_records, shard_dir
 from loadtest.shards.outcome import ShardOutcome, add_up, write_outcomes
 from loadtest.shards.plan import ShardPlan, log_digest, plan_shards
-from loadtest.summary.records import read_records
-from scalrec.live_view import facts_of, run_name
 from scalrec.on_ray.cluster import Cluster
 from scalrec.on_ray.crew import Crew
 from scalrec.on_ray.shard import ShardOrder, ShardReport
+from scalrec.stack.live_view import facts_of, run_name
 from shared.bundle import Bundle
 from shared.errors import ConfigError, LaunchError
 from shared.interactions import InteractionLog

@@ -21,7 +21,7 @@ from loadtest.replay import ReplayResult, replay
 from loadtest.schedule import build_schedule
 from loadtest.shards.plan import ShardPlan, log_digest
 from loadtest.ticker import ReplayTick
-from scalrec.cloud_keys import token_source
+from scalrec.stack.cloud_keys import token_source
 from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError
 from shared.progress import NullTask, Task

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud_service.launch import environments
+from launch import environments
 from provision.commands import Cancelled, Commands, InstallError, Unsupported
 from provision.progress import Progress, Step
 from shared.paths import default_cache_dir

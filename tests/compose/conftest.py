@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch.ports import free_port
+from launch.ports import free_port
 from tests.support.compose import ROOT, SMALL_LOG, Stack
 from tests.support.small_log import small_log
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loadtest.summary.model import Summary
+from reports.summary.model import Summary
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 

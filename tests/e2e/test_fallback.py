@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadtest.summary.model import Summary
+from reports.summary.model import Summary
 from tests.e2e.test_serve_and_fleet import QUICK
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log

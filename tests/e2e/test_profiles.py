@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.summary.model import Summary
+from reports.summary.model import Summary
 from shared.profile import PRESETS
 from tests.e2e.test_serve_and_fleet import QUICK
 from tests.support.runs_of_cli import CliRun

@@ -10,8 +10,8 @@ import httpx
 import polars as pl
 import pytest
 
-from cloud_service.launch.ports import free_port
-from loadtest.summary.build import read_summary
+from launch.ports import free_port
+from reports.summary.build import read_summary
 from tests.support.bundles import make_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log

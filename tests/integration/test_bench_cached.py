@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scalrec.bench.cached import compare_cached
-from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
-from scalrec.cloud_stack import running_cloud
-from scalrec.embedder_server import ServedEmbedder
+from benchmarks.cached import compare_cached
+from benchmarks.http_load import Unanswered, http_request, requests_per_second
+from scalrec.stack.cloud_stack import running_cloud
+from scalrec.stack.embedder_server import ServedEmbedder
 from shared.progress import NullProgress
 from shared.settings import CloudSettings, EmbedderSettings, Settings
 from tests.support.bundles import make_bundle

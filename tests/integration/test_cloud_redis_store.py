@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import redis.asyncio as redis
 
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.snapshot_store import RedisSnapshotStore, key
+from launch.redis_server import RedisServer
 from shared.errors import StoreUnavailable
 from shared.snapshot import Snapshot, decode, encode
 from tests.support.servers import DelayProxy, free_port

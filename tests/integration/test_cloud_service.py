@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from cloud_service.app import create_app
-from cloud_service.launch.redis_server import RedisServer
+from launch.redis_server import RedisServer
 from shared.bundle import Bundle
 from shared.schemas import ProblemType
 from shared.snapshot import MEDIA_TYPE, decode, verify

@@ -13,9 +13,9 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.transport import HttpTransport
 from loadtest.clock import WallClock
+from loadtest.record_table import numbers
 from loadtest.recorder import Recorder
 from loadtest.replay import replay
-from loadtest.summary.records import numbers
 from shared.bundle import Bundle
 from shared.progress import NullProgress
 from shared.settings import Settings

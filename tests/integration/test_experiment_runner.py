@@ -16,7 +16,7 @@ from experiments.cells import Cell, PlannedCell, expand, plan
 from experiments.jobs import Stage
 from experiments.runner import Runner
 from experiments.servers import SharedServers
-from scalrec.experimenting import resolver
+from scalrec.jobs.experimenting import resolver
 from shared.errors import LaunchError
 from shared.settings import Settings
 from tests.support.embedding_server import EmbeddingServer

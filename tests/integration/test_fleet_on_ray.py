@@ -22,7 +22,7 @@ from loadtest.history.history import Expected, History
 from loadtest.run_info import read_run_info
 from loadtest.shards.merge import shard_dir
 from loadtest.shards.outcome import read_outcomes
-from loadtest.summary.build import read_summary
+from reports.summary.build import read_summary
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile

@@ -15,12 +15,12 @@ from fastapi import FastAPI
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.cloud_link import CloudLink
 from device_runtime.transport import AsgiTransport
+from launch.redis_server import RedisServer
 from loadtest.recorder import REFRESHES, REQUESTS
-from scalrec.training import export_if_changed
+from scalrec.jobs.exporting import export_if_changed
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.progress import NullProgress

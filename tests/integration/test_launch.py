@@ -18,11 +18,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
-from cloud_service.launch.model_files import resolve_model
-from cloud_service.launch.ports import PortTaken
-from cloud_service.launch.process import ChildProcess
-from cloud_service.launch.redis_server import RedisServer, find_redis_server
-from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from launch.model_files import resolve_model
+from launch.ports import PortTaken
+from launch.process import ChildProcess
+from launch.redis_server import RedisServer, find_redis_server
+from launch.vllm_server import VllmOptions, VllmServer
 from shared.paths import default_cache_dir
 
 TEXTS = [

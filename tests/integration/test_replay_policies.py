@@ -8,8 +8,8 @@ import pytest
 
 from device_runtime.call_budget import SLACK
 from device_runtime.policies import policy_text
+from loadtest.record_table import numbers
 from loadtest.replay import ReplayResult
-from loadtest.summary.records import numbers
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED

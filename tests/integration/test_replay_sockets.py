@@ -10,14 +10,14 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.snapshot_store import RedisSnapshotStore
 from device_runtime.transport import HttpTransport
+from launch.redis_server import RedisServer
 from loadtest.clock import WallClock
+from loadtest.record_table import numbers
 from loadtest.recorder import Recorder
 from loadtest.replay import ReplayResult, replay
-from loadtest.summary.records import numbers
 from shared.progress import NullProgress
 from shared.refresh_file import RefreshKnowledge
 from shared.split import split_log

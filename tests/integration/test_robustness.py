@@ -14,16 +14,16 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.launch.redis_server import RedisServer
 from cloud_service.snapshot_store import RedisSnapshotStore
 from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
 from device_runtime.transport import HttpTransport
+from launch.redis_server import RedisServer
 from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.control import Switchboard, control_app
 from loadtest.proxy.toxics import Toxic
 from loadtest.scenarios.load import load_scenario
-from scalrec.robustness import run_varied, variations
+from scalrec.jobs.robustness import run_varied, variations
 from shared.bundle import Bundle
 from shared.progress import Task
 from shared.settings import LinkSettings

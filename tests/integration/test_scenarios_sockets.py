@@ -8,7 +8,7 @@ import polars as pl
 
 from loadtest.history.history import read_history
 from loadtest.scenarios.load import load_scenario
-from scalrec.embedder_server import ServedEmbedder
+from scalrec.stack.embedder_server import ServedEmbedder
 from tests.support.scenarios import tiny_run
 
 

@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.metrics import (
-    bootstrap_interval,
-    expected_rank,
-    hit_rate,
-    ndcg,
-    paired_difference,
-)
+from shared.metrics import expected_rank, hit_rate, ndcg
 
 few_values = st.sampled_from([0.0, 1.0, 2.0, -1.0])
 
@@ -71,63 +65,3 @@ def test_known_values():
     assert ndcg([1, 3, 10, 11, math.inf], 10).tolist() == pytest.approx(
         [1.0, 0.5, 1 / math.log2(11), 0.0, 0.0]
     )
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=40))
-def test_interval_holds_within_the_data_and_repeats(pairs):
-    values, clusters = zip(*pairs, strict=True)
-    interval = bootstrap_interval(values, clusters, draws=200)
-    slack = 1e-12
-    assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
-    assert interval.value == pytest.approx(np.mean(values))
-    assert interval.count == len(values)
-    assert interval == bootstrap_interval(values, clusters, draws=200)
-    names = [f"user {cluster}" for cluster in clusters]
-    assert interval == bootstrap_interval(values, names, draws=200)
-
-
-def test_interval_covers_the_mean_about_95_times_in_100():
-    rng = np.random.default_rng(5)
-    users, per_user, trials = 60, 5, 300
-    covered = 0
-    clusters = np.repeat(np.arange(users), per_user)
-    for _ in range(trials):
-        # Requests of a user share an effect: intervals over requests alone would be too short.
-        values = np.repeat(rng.normal(size=users), per_user) + rng.normal(size=users * per_user)
-        interval = bootstrap_interval(values, clusters, draws=400)
-        covered += interval.low <= 0.0 <= interval.high
-    assert 0.90 <= covered / trials <= 0.98
-
-
-def test_clusters_widen_the_interval_of_dependent_requests():
-    rng = np.random.default_rng(6)
-    values = np.repeat(rng.normal(size=50), 20)
-    clustered = bootstrap_interval(values, np.repeat(np.arange(50), 20))
-    naive = bootstrap_interval(values, np.arange(1000))
-    assert clustered.high - clustered.low > 3 * (naive.high - naive.low)
-
-
-def test_pairing_sees_a_small_steady_difference_that_unpaired_intervals_hide():
-    rng = np.random.default_rng(7)
-    theirs = rng.uniform(size=400)
-    ours = theirs + 0.01 + rng.normal(scale=0.01, size=400)
-    users = np.arange(400) // 4
-    difference = paired_difference(ours, theirs, users)
-    assert 0 < difference.low <= difference.value <= difference.high
-    assert bootstrap_interval(ours, users).low < bootstrap_interval(theirs, users).high
-
-
-def test_nothing_scored_gives_no_number():
-    empty = bootstrap_interval([], [])
-    assert math.isnan(empty.value)
-    assert empty.count == 0
-
-
-def test_pairs_of_different_shape_are_refused():
-    with pytest.raises(ValueError, match="differ in shape"):
-        paired_difference([1.0], [1.0, 2.0], [0, 0])
-
-
-def test_values_and_clusters_of_different_length_are_refused():
-    with pytest.raises(ValueError):
-        bootstrap_interval([1.0, 2.0], [0])

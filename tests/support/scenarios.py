@@ -8,7 +8,7 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.verdict import Verdict
-from scalrec.scenario_run import ScenarioRun
+from scalrec.jobs.scenario_run import ScenarioRun
 from shared.progress import NullProgress, Progress
 from shared.settings import Settings
 from shared.split import split_log

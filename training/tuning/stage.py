@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from cloud_service.embedding.base import model_name
-from cloud_service.launch.model_files import resolve_model
 from device_runtime.abstract import TemplateAbstract
+from launch.model_files import resolve_model
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.lora_settings import LoraSettings

@@ -10,7 +10,7 @@ import torch
 
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.transformers import TransformersEmbedder, pool
-from cloud_service.launch.model_files import resolve_model
+from launch.model_files import resolve_model
 from shared.errors import EmbedderUnavailable
 from shared.settings import EmbedderSettings
 

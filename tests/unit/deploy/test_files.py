@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from cloud_service.launch.vllm_server import VllmOptions
+from launch.vllm_server import VllmOptions
 from loadtest.faults.driver import PROXIES
 from loadtest.proxy.toxics import ProxySpec
 from shared.settings import DeviceSettings

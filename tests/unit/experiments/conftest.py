@@ -1,30 +1,3 @@
-"""A record of the gates experiment, made from invented scores."""
+from tests.support.gates_record import gates, record
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import pytest
-
-from experiments import spec
-from experiments.aggregate import aggregate
-from experiments.cells import expand
-from experiments.record import Record
-from experiments.spec import Experiment
-from tests.support.cells import store_cell
-from tests.support.fake_study import invented
-from tests.support.logs import drifting_log
-
-USERS = 40
-
-
-@pytest.fixture
-def gates() -> Experiment:
-    return spec.load("gates")
-
-
-@pytest.fixture
-def record(gates: Experiment, tmp_path: Path) -> Record:
-    cells = list(expand(gates, "foursquare-nyc", profiles=("tiny", "small"), seeds=2))
-    pairs = [(cell, store_cell(tmp_path, cell, invented(USERS, cell.seed))) for cell in cells]
-    return aggregate(gates, drifting_log(users=USERS), "allow", pairs, draws=200)
+__all__ = ["gates", "record"]

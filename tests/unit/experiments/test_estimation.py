@@ -62,7 +62,7 @@ def test_the_mean_over_gaps_leaves_the_fresh_snapshot_out(found: Estimates) -> N
     gaps = [found.estimates[key("stale", gap=gap)].value for gap in (5, 10)]
     mean = found.estimates[key("stale", gap="mean")]
     assert mean.value == pytest.approx(np.mean(gaps))  # type: ignore[arg-type]
-    assert mean.steps == found.estimates[key("stale")].steps
+    assert mean.count == found.estimates[key("stale")].count
 
 
 def test_the_strongest_opponent_is_chosen_where_it_stands(found: Estimates) -> None:

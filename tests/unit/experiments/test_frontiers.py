@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments import publish, spec
+from experiments import spec
 from experiments.aggregate import aggregate
 from experiments.cells import Cell
 from experiments.curves import Curves
 from experiments.frontiers import at_level, key
 from experiments.record import Record, read_record, write_record
 from experiments.spec import Experiment
+from reports.experiments import publish
 from tests.support.cells import store_cell
 from tests.support.logs import drifting_log
 

@@ -72,8 +72,8 @@ def test_all_and_any_and_the_figure_that_decides(record: Record) -> None:
         "at-5": "holds",
         "missing": "not applicable",
     }
-    assert "/10/" in tiny["every"].evidence[0][0]  # the worst
-    assert "/5/" in tiny["some"].evidence[0][0]  # the best
+    assert "/10/" in tiny["every"].evidence[0].key  # the worst
+    assert "/5/" in tiny["some"].evidence[0].key  # the best
     assert tiny["after"].reason == "every not met"
     assert small["after"].status == "holds"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch import environments
-from cloud_service.launch.environments import EnvironmentMissing, find_vllm_python
+from launch import environments
+from launch.environments import EnvironmentMissing, find_vllm_python
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch import model_files
-from cloud_service.launch.model_files import resolve_model
+from launch import model_files
+from launch.model_files import resolve_model
 from shared.errors import ConfigError
 
 

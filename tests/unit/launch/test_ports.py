@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch.ports import LOOPBACK, PortTaken, claim_port, free_port
+from launch.ports import LOOPBACK, PortTaken, claim_port, free_port
 from shared.errors import LaunchError
 
 

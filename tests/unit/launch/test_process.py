@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch.process import ChildProcess
+from launch.process import ChildProcess
 from shared.errors import LaunchError
 
 # A program with a grandchild in a session of its own, as servers with workers have. Both write

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud_service.launch.environments import EnvironmentMissing
-from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from launch.environments import EnvironmentMissing
+from launch.vllm_server import VllmOptions, VllmServer
 from shared.errors import LaunchError
 
 PYTHON = Path("/env/bin/python")

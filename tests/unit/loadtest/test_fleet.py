@@ -17,9 +17,9 @@ from device_runtime.transport import CloudTransport, ScriptedTransport, Transpor
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.counters import CounterRanks
 from loadtest.fleet import Fleet
+from loadtest.record_table import numbers
 from loadtest.recorder import REQUESTS, Recorder
 from loadtest.schedule import Schedule, build_schedule
-from loadtest.summary.records import numbers
 from loadtest.target_rank import target_rank
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle

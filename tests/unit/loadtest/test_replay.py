@@ -8,9 +8,9 @@ import pytest
 
 from device_runtime.transport import HttpTransport
 from loadtest.clock import Clock, WallClock
+from loadtest.record_table import numbers
 from loadtest.recorder import Recorder
 from loadtest.replay import Connect, replay
-from loadtest.summary.records import numbers
 from loadtest.ticker import ReplayTick
 from loadtest.virtual_loop import VirtualClockError
 from shared.bundle import Bundle

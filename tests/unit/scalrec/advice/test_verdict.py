@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.summary.model import Estimate
 from scalrec.advice.model import Figures, IntervalFigures
 from scalrec.advice.verdict import judge, longest_paying
+from shared.statistics import Estimate
 
 
 def estimate(value: float, half: float = 0.002) -> Estimate:

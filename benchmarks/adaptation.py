@@ -1,0 +1,52 @@
+"""A device's own re-training in numpy against the same steps by torch's autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.timing import Comparison, interleaved
+from device_runtime.adaptation import adapted
+from shared.lsc4rec_settings import Lsc4recSettings
+
+RATE = 0.1
+
+
+def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[Comparison]:
+    """Time one adaptive re-training (LSC4Rec eq. 7) and moving one state by it, on one thread."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    count = settings.adaptive_transitions
+    states = rng.standard_normal((count, dim), dtype=np.float32)
+    vectors = rng.standard_normal((settings.longest + count, dim), dtype=np.float32)
+    bias = rng.standard_normal(len(vectors)).astype(np.float32)
+    target = settings.longest + np.arange(count)
+    given = [torch.from_numpy(array).double() for array in (states, vectors, bias)]
+
+    def ours() -> object:
+        residual = adapted(states, vectors, bias, target, rate=RATE, steps=settings.adaptive_steps)
+        return residual.moved(states[-1])
+
+    def theirs() -> object:
+        asked, among, offset = given
+        residual = torch.zeros(dim, dim, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD([residual], lr=RATE / float((asked**2).sum(1).mean()))
+        for _ in range(settings.adaptive_steps):
+            logits = (asked + asked @ residual.T) @ among.T + offset
+            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(target))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return residual.detach()
+
+    ours_us, theirs_us, ratio = interleaved(ours, theirs)
+    return [
+        Comparison(
+            "adaptive re-training on the device, numpy / torch autograd",
+            ours_us,
+            theirs_us,
+            "µs",
+            ratio,
+            "lower",
+        )
+    ]

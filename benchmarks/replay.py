@@ -1,0 +1,212 @@
+"""The virtual-clock fleet: requests per core, what is not the networks, recording, memory."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import psutil
+import pyarrow.parquet as pq
+
+from benchmarks.timing import Comparison
+from cloud_service.app import create_app
+from cloud_service.embedding.hashing import HashingEmbedder
+from cloud_service.memory_store import MemorySnapshotStore
+from device_runtime.transport import AsgiTransport
+from loadtest.clock import Clock
+from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
+from loadtest.replay import Connect, ReplayResult, run_replay
+from scalrec.stack.cloud_keys import token_source, with_keys
+from shared.bundle import Bundle, EmbedderIdentity
+from shared.interactions import InteractionLog
+from shared.progress import NullProgress
+from shared.settings import Settings
+from shared.split import Split, split_log
+
+DEVICES = 10_000
+KIB = 1024.0
+
+
+class _StandIn(HashingEmbedder):
+    """Costs nothing, so that the fleet is what is measured; passes for the bundle's embedder."""
+
+    def __init__(self, identity: EmbedderIdentity) -> None:
+        super().__init__(identity.dim)
+        self.identity = identity
+
+
+@dataclass
+class _Costs:
+    """Seconds of processor time: of the replay's window with closing its records, and of ONNX."""
+
+    window_s: float = 0.0
+    onnx_s: float = 0.0
+
+
+def compare_replay(
+    settings: Settings, log: InteractionLog, split: Split, bundle: Bundle
+) -> list[Comparison]:
+    """One replay of every user, everything in one process and on one core.
+
+    Its cost is processor time, the in-process cloud included, but for an embedder that costs
+    nothing; then the very records it made are recorded once more, on their own.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result, costs = _replay(settings, log, split, bundle, log.n_users, folder / "run")
+        recording_s = _record_again(folder / "run", folder / "again")
+    per_request = 1e6 / result.requests
+    fleet = f"virtual-clock fleet, {result.users} devices, {result.refreshes} refreshes"
+    return [
+        Comparison(
+            f"{fleet}: requests / what ONNX alone would allow",
+            result.requests / costs.window_s,
+            result.requests / costs.onnx_s,
+            "requests/s/core",
+            costs.onnx_s / costs.window_s,
+            "higher, 1 is the limit",
+        ),
+        Comparison(
+            "time of a fleet's request that is not ONNX / all of it",
+            (costs.window_s - costs.onnx_s) * per_request,
+            costs.window_s * per_request,
+            "µs",
+            1 - costs.onnx_s / costs.window_s,
+            "lower",
+        ),
+        Comparison(
+            "recording a fleet's request / all of it",
+            recording_s * per_request,
+            costs.window_s * per_request,
+            "µs",
+            recording_s / costs.window_s,
+            "lower",
+        ),
+    ]
+
+
+def compare_memory(
+    settings: Settings, log: InteractionLog, bundle: Bundle, *, devices: int = DEVICES
+) -> list[Comparison]:
+    """One request of each of ``devices`` devices, the log's users again and again."""
+    many = repeated(log, devices)
+    device = settings.device.model_copy(update={"k": 1})  # all have asked once, none waits long
+    replay = settings.replay.model_copy(update={"steps": 1})
+    once = settings.model_copy(update={"device": device, "replay": replay})
+    process = psutil.Process()
+    before = process.memory_info().rss
+    with tempfile.TemporaryDirectory() as folder:
+        result, _ = _replay(once, many, split_log(many), bundle, devices, Path(folder) / "run")
+    grown = process.memory_info().rss - before
+    return [
+        Comparison(
+            f"{result.users} devices on the virtual clock, state of one / its share of all that "
+            "the process grew by",
+            result.state_kib,
+            grown / KIB / result.users,
+            "KiB",
+            result.state_kib * KIB * result.users / grown,
+            "1: nothing else grows",
+        )
+    ]
+
+
+def repeated(log: InteractionLog, users: int) -> InteractionLog:
+    """A log of ``users`` users: those of ``log`` with enough events to be asked, in turns."""
+    able = np.flatnonzero(split_log(log).test_start < log.counts())
+    sources = able[np.arange(users) % len(able)]
+    rows = np.concatenate([np.arange(*log.user_start[u : u + 2]) for u in sources])
+    return replace(
+        log,
+        user=np.repeat(np.arange(users, dtype=np.int32), log.counts()[sources]),
+        item=log.item[rows],
+        time=None if log.time is None else log.time[rows],
+        utc_offset_min=None if log.utc_offset_min is None else log.utc_offset_min[rows],
+        query=None if log.query is None else tuple(log.query[row] for row in rows),
+        session=None if log.session is None else log.session[rows],
+        user_ids=tuple(f"copy-{n}" for n in range(users)),
+    )
+
+
+def _replay(
+    settings: Settings,
+    log: InteractionLog,
+    split: Split,
+    bundle: Bundle,
+    users: int,
+    folder: Path,
+) -> tuple[ReplayResult, _Costs]:
+    replay = settings.replay.model_copy(update={"clock": "virtual", "users": users})
+    cloud = settings.cloud.model_copy(update={"device_requests_per_minute": 0.0})
+    fast = with_keys(settings.model_copy(update={"replay": replay, "cloud": cloud}))
+    costs = _Costs()
+
+    @asynccontextmanager
+    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+        app = create_app(
+            fast,
+            bundle=bundle,
+            embedder=_StandIn(bundle.manifest.embedder),
+            store=MemorySnapshotStore(),
+            now=clock.unix,
+        )
+        async with app.router.lifespan_context(app):
+            yield lambda: AsgiTransport(app)
+
+    def window_begins(_: object) -> None:
+        costs.window_s, costs.onnx_s = -time.process_time(), 0.0
+
+    with _timed_networks(costs):
+        result = run_replay(
+            log,
+            split,
+            bundle,
+            fast,
+            open_cloud,
+            folder,
+            progress=NullProgress(),
+            on_start=window_begins,
+            tokens=lambda clock: token_source(fast, clock.unix),
+        )
+    costs.window_s += time.process_time()
+    return result, costs
+
+
+@contextmanager
+def _timed_networks(costs: _Costs) -> Iterator[None]:
+    """While the block runs, the time within ONNX Runtime's own calls is added up."""
+    run = ort.InferenceSession.run
+
+    def timed(session: ort.InferenceSession, *args: Any, **kwargs: Any) -> Any:
+        started = time.thread_time()
+        try:
+            return run(session, *args, **kwargs)
+        finally:
+            costs.onnx_s += time.thread_time() - started
+
+    ort.InferenceSession.run = timed
+    try:
+        yield
+    finally:
+        ort.InferenceSession.run = run
+
+
+def _record_again(run: Path, again: Path) -> float:
+    """Processor seconds of making the rows of a run once more and writing them as it did."""
+    requests, refreshes = (pq.read_table(run / name) for name in (REQUESTS, REFRESHES))
+    rows = list(zip(*(column.to_pylist() for column in requests.columns), strict=True))
+    asked = list(zip(*(column.to_pylist() for column in refreshes.columns), strict=True))
+    started = time.process_time()
+    with Recorder(again) as recorder:
+        for row in rows:
+            recorder.request(RequestRecord(*row))
+        for row in asked:
+            recorder.refresh(RefreshRecord(*row))
+    return time.process_time() - started

@@ -1,0 +1,1 @@
+"""What people read: figures of a run and of experiments as pages, tables, charts and documents."""

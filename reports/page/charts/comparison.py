@@ -1,0 +1,180 @@
+"""Several runs on the same axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import altair as alt
+
+from reports.page.charts.frame import Chart, Record, finish, padded, y_axis
+from reports.page.charts.latency import cdf_lines
+from reports.page.charts.replay import time_axis
+from reports.summary.latency import SCHEDULED
+from reports.summary.model import SystemSection
+
+# Told apart by people who see colours differently, on light and on dark (see report.css).
+RUN_COLORS = tuple(f"var(--run-{number})" for number in range(1, 9))
+Runs = Mapping[str, SystemSection]
+
+
+def comparison_charts(runs: Runs) -> list[Chart]:
+    """NDCG against availability, over time and by snapshot age; latency distributions.
+
+    Args:
+        runs: replays by the name they are shown under, at most as many as RUN_COLORS.
+    """
+    legend = tuple((f"run-{number}", name) for number, name in enumerate(runs, start=1))
+    made = (
+        _availability(runs, legend),
+        _over_time(runs, legend),
+        _by_age(runs, legend),
+        _latency(runs, legend),
+    )
+    return [chart for chart in made if chart is not None]
+
+
+def _colors(runs: Runs) -> dict[str, str]:
+    return dict(zip(runs, RUN_COLORS, strict=False))
+
+
+def _color(runs: Runs) -> alt.Color:
+    colors = _colors(runs)
+    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
+    return alt.Color("run:N", legend=None, scale=scale)
+
+
+def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
+    rows: list[Record] = [
+        {"run": name, "up": system.cloud_up, **score.metrics["ndcg@10"].row()}
+        for name, system in runs.items()
+        for score in system.scores
+        if (score.by, score.scorer) == ("all", "answered") and system.cloud_up is not None
+    ]
+    rows = [row for row in rows if row["value"] is not None]
+    if not rows:
+        return None
+    ends = [v for r in rows for v in (r["low"], r["value"], r["high"]) if v is not None]
+    domain = padded(min(ends), max(ends), floor=0.0)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "up:Q",
+            title="requests that found the cloud there",
+            scale=alt.Scale(domain=[0, 1], padding=8, nice=False),
+            axis=alt.Axis(format=".0%", grid=False, tickCount=5),
+        ),
+        color=_color(runs),
+        tooltip=[
+            alt.Tooltip("run:N"),
+            alt.Tooltip("up:Q", title="cloud there", format=".1%"),
+            alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
+            alt.Tooltip("low:Q", format=".4f"),
+            alt.Tooltip("high:Q", format=".4f"),
+        ],
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(y=y_axis("low:Q", domain, ".3f"), y2="high:Q")
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(
+        y=y_axis("value:Q", domain, ".3f")
+    )
+    words = "; ".join(f"{r['run']}: {r['up']:.0%} there, NDCG {r['value']:.4f}" for r in rows)
+    return Chart(
+        "compare-availability",
+        "NDCG@10 of the answers against the cloud's availability",
+        "One point per run; bars: 95 % intervals, bootstrap over users. The vertical axis does not "
+        "start at zero.",
+        finish(alt.layer(bars, points), f"NDCG at 10 against availability. {words}.", 240),
+        legend,
+    )
+
+
+def _over_time(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
+    rows: list[Record] = [
+        {"run": name, "middle": (m.start_s + m.end_s) / 2, "value": m.answered.value}
+        for name, system in runs.items()
+        for m in system.timeline
+        if m.answered.value is not None
+    ]
+    if not rows:
+        return None
+    values = [row["value"] for row in rows]
+    end = max(m.end_s for system in runs.values() for m in system.timeline)
+    lines = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(strokeWidth=1.75)
+        .encode(
+            x=time_axis("middle:Q", end),
+            y=y_axis("value:Q", padded(min(values), max(values), floor=0.0), ".2f"),
+            color=_color(runs),
+        )
+    )
+    return Chart(
+        "compare-time",
+        "NDCG@10 of the answers over replayed time",
+        "Mean per bin of each run's own width.",
+        finish(alt.layer(lines), f"NDCG at 10 of {len(runs)} runs over {end:.0f} seconds.", 240),
+        legend,
+    )
+
+
+def _by_age(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
+    rows: list[Record] = [
+        {"run": name, "age": score.group, **score.metrics["ndcg@10"].row()}
+        for name, system in runs.items()
+        for score in system.scores
+        if (score.by, score.scorer) == ("delta", "answered")
+    ]
+    rows = [row for row in rows if row["value"] is not None]
+    if not rows:
+        return None
+    ages = sorted({row["age"] for row in rows}, key=lambda age: int(age.rstrip("+").split("-")[0]))
+    ends = [v for r in rows for v in (r["low"], r["value"], r["high"]) if v is not None]
+    domain = padded(min(ends), max(ends), floor=0.0)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "age:N",
+            sort=ages,
+            title="age of the snapshot, events",
+            axis=alt.Axis(labelAngle=0),
+            scale=alt.Scale(type="band", paddingInner=0.4),
+        ),
+        xOffset=alt.XOffset("run:N", sort=list(runs)),
+        color=_color(runs),
+        tooltip=[
+            alt.Tooltip("run:N"),
+            alt.Tooltip("age:N", title="age, events"),
+            alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
+            alt.Tooltip("count:Q", title="requests", format=","),
+        ],
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(y=y_axis("low:Q", domain, ".2f"), y2="high:Q")
+    points = base.mark_point(filled=True, size=56, opacity=1).encode(
+        y=y_axis("value:Q", domain, ".2f")
+    )
+    return Chart(
+        "compare-age",
+        "NDCG@10 of the answers by the age of the snapshot",
+        "Bars: 95 % intervals. Each run has its own mixture of ages.",
+        finish(alt.layer(bars, points), f"NDCG at 10 by snapshot age of {len(runs)} runs.", 240),
+        legend,
+    )
+
+
+def _latency(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
+    rows: list[Record] = [
+        {"run": name, "what": name, "share": share, "ms": ms}
+        for name, system in runs.items()
+        for curve in system.curves
+        if curve.what == SCHEDULED
+        for share, ms in zip(curve.share, curve.ms, strict=True)
+        if ms > 0
+    ]
+    if not rows:
+        return None
+    lines = cdf_lines(rows, "run", _colors(runs))
+    return Chart(
+        "compare-latency",
+        "Share of requests answered within a time, from schedule",
+        "Milliseconds on a logarithmic scale. Runs under the virtual clock take no time and are "
+        "left out.",
+        finish(lines, f"Cumulative distribution of request latency of {len(runs)} runs.", 240),
+        legend,
+    )

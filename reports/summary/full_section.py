@@ -1,0 +1,77 @@
+"""Figures of the full ranking: every item of the catalogue competes, nothing is stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from loadtest.evidence_records import FULL
+from loadtest.record_table import numbers, read_records
+from loadtest.run_info import RunInfo
+from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics
+from reports.summary.model import FullDifference, FullScore, FullSection, Scope
+from shared.settings import PaperSettings
+from shared.statistics import Resampler
+
+SCORERS = ("structure", "semantic", "fused", "popularity", "frequency", "decayed")
+COMPARISONS = (("structure", "decayed"), ("fused", "structure"), ("fused", "decayed"))
+COLUMNS = ("user", "step", "is_return", "last", *(f"rank_{scorer}" for scorer in SCORERS))
+
+Which = Literal["last steps", "leave-one-out"]
+
+
+def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullSection | None:
+    """All figures of full.parquet, or None without that file."""
+    frame = read_records(run_dir / FULL, COLUMNS)
+    if frame is None or frame.is_empty():
+        return None
+    frame = frame.sort("user", "step")
+    users = frame["user"].to_numpy()
+    masks = parts(frame["is_return"].to_numpy().astype(bool))
+    last = frame["last"].to_numpy().astype(bool)
+    whiches: dict[Which, np.ndarray] = {
+        "last steps": np.ones(len(users), bool),
+        "leave-one-out": last,
+    }
+    ranks = {scorer: numbers(frame, f"rank_{scorer}") for scorer in SCORERS}
+    resampler = Resampler(users, draws=settings.bootstrap)
+    scores = [
+        (which, scorer, part, add_metrics(resampler, ranks[scorer], chosen & mask))
+        for which, chosen in whiches.items()
+        for scorer in SCORERS
+        for part, mask in masks.items()
+    ]
+    differences = [
+        (which, pair, add_difference(resampler, ranks[pair[0]], ranks[pair[1]], chosen))
+        for which, chosen in whiches.items()
+        for pair in COMPARISONS
+    ]
+    return FullSection(
+        scope=Scope(
+            mode="full",
+            users=len(np.unique(users)),
+            requests=len(users),
+            steps_per_user=most_per_user(users),
+            repeat_policy=info.repeat_policy,
+            half_life=settings.half_life,
+            candidates=None,
+            draws=settings.bootstrap,
+        ),
+        scores=tuple(
+            FullScore(
+                steps=which, scorer=scorer, part=part, metrics=read_metrics(resampler, handles)
+            )
+            for which, scorer, part, handles in scores
+        ),
+        differences=tuple(
+            FullDifference(
+                steps=which,
+                minuend=minuend,
+                subtrahend=subtrahend,
+                metrics=read_metrics(resampler, handles),
+            )
+            for which, (minuend, subtrahend), handles in differences
+        ),
+    )

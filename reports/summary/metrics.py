@@ -1,0 +1,61 @@
+"""The metrics of a section: per request, as handles of a resampler, and read as estimates.
+
+Register all quantities first, then read them (see Resampler).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.summary.model import Metrics, Part
+from shared.metrics import hit_rate, ndcg
+from shared.statistics import Float, Mask, Resampler
+
+Handles = dict[str, int]
+
+
+def metric_values(ranks: Float) -> dict[str, Float]:
+    """Per-request values [n] of every metric, by its name in the summary."""
+    return {
+        "ndcg@10": ndcg(ranks, 10),
+        "hr@10": hit_rate(ranks, 10),
+        "ndcg@5": ndcg(ranks, 5),
+        "hr@5": hit_rate(ranks, 5),
+    }
+
+
+def parts(is_return: Mask) -> dict[Part, Mask]:
+    """Masks of all requests, of returns and of discoveries."""
+    return {"all": np.ones(len(is_return), bool), "returns": is_return, "discoveries": ~is_return}
+
+
+def most_per_user(users: NDArray[np.generic]) -> int:
+    """Most requests of any one user."""
+    return int(np.unique(users, return_counts=True)[1].max(initial=0))
+
+
+def finite_mean(values: Float) -> float | None:
+    """Mean of the finite values, None if there are none."""
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else None
+
+
+def add_metrics(resampler: Resampler, ranks: Float, mask: Mask | None = None) -> Handles:
+    """Register every metric of one scorer's ranks [n]."""
+    return {name: resampler.add(v, mask) for name, v in metric_values(ranks).items()}
+
+
+def add_difference(
+    resampler: Resampler, ours: Float, theirs: Float, mask: Mask | None = None
+) -> Handles:
+    """Register the paired difference of every metric between two scorers' ranks [n]."""
+    mine, other = metric_values(ours), metric_values(theirs)
+    return {name: resampler.add(mine[name] - other[name], mask) for name in mine}
+
+
+def read_metrics(resampler: Resampler, handles: Mapping[str, int]) -> Metrics:
+    """The registered metrics as estimates."""
+    return {name: resampler.mean(handle) for name, handle in handles.items()}

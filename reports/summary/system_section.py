@@ -1,0 +1,172 @@
+"""Figures of system mode: the replay as its devices lived it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from device_runtime.policies import policy_text
+from device_runtime.ranking_choice import ranking_text
+from loadtest.controls import read_interventions
+from loadtest.history.records import ATTEMPTS
+from loadtest.record_table import numbers, read_records
+from loadtest.recorder import REFRESHES, REQUESTS
+from loadtest.run_info import RunInfo
+from reports.summary.cloud_section import cloud_use
+from reports.summary.latency import curves, latencies
+from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics
+from reports.summary.model import (
+    Change,
+    Outage,
+    Scope,
+    SystemDifference,
+    SystemScore,
+    SystemSection,
+)
+from reports.summary.timeline import call_rate, outages, timeline
+from shared.fleet_settings import BUDGETED
+from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.statistics import Mask, Resampler
+
+# Names in the summary, and the column that holds the target's rank.
+SCORERS = {
+    "answered": "rank",
+    "uncalibrated": "rank_uncalibrated",
+    "structure": "rank_structure",
+    "popularity": "rank_popularity",
+    "frequency": "rank_frequency",
+    "decayed": "rank_decayed",
+}
+COMPARISONS = (("answered", "uncalibrated"), ("answered", "structure"), ("answered", "decayed"))
+# Age of the snapshot in events: label, first and last delta.
+DELTA_BUCKETS = (("0", 0, 0), ("1-2", 1, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, 2**31))
+REQUEST_COLUMNS = (
+    "user", "step", "is_return", "scheduled_s", "finished_s", "latency_scheduled_ms",
+    "latency_service_ms", "source", *SCORERS.values(), "delta", "snapshot_age_s", "breaker",
+    "cloud_up",
+)  # fmt: skip
+REFRESH_COLUMNS = (
+    "user", "step", "started_s", "outcome", "attempts", "request_bytes", "response_bytes",
+    "latency_ms",
+)  # fmt: skip
+
+
+def system_section(
+    run_dir: Path,
+    info: RunInfo,
+    paper: PaperSettings,
+    replay: ReplaySettings,
+    device: DeviceSettings,
+    prices: CostSettings,
+) -> SystemSection | None:
+    """All figures of requests.parquet and refreshes.parquet, or None without the former."""
+    frame = read_records(run_dir / REQUESTS, REQUEST_COLUMNS)
+    if frame is None or frame.is_empty():
+        return None
+    recorded = read_records(run_dir / REFRESHES, REFRESH_COLUMNS)
+    if recorded is None:
+        recorded = pl.DataFrame({name: [] for name in REFRESH_COLUMNS})
+    before = pl.col("started_s").cast(pl.Float64) < 0
+    warm_up, refreshes = recorded.filter(before), recorded.filter(~before)
+    frame = frame.sort("scheduled_s", "user", "step")
+    users = frame["user"].to_numpy()
+    ranks = {name: numbers(frame, column) for name, column in SCORERS.items()}
+    resampler = Resampler(users, draws=paper.bootstrap)
+    groups = _groups(frame)
+    scores = [
+        (by, group, scorer, add_metrics(resampler, ranks[scorer], mask))
+        for (by, group), mask in groups.items()
+        for scorer in SCORERS
+    ]
+    differences = [
+        (by, group, pair, add_difference(resampler, ranks[pair[0]], ranks[pair[1]], mask))
+        for (by, group), mask in groups.items()
+        for pair in COMPARISONS
+    ]
+    moments = timeline(frame, refreshes, ranks, resampler)
+    away = outages(frame)
+    attempts = read_records(run_dir / ATTEMPTS, ("sent_s",))
+    return SystemSection(
+        scope=Scope(
+            mode="system",
+            users=len(np.unique(users)),
+            requests=len(users),
+            steps_per_user=most_per_user(users),
+            repeat_policy=info.repeat_policy,
+            half_life=paper.half_life,
+            candidates=info.candidates,
+            draws=paper.bootstrap,
+        ),
+        duration_s=float(numbers(frame, "finished_s").max()),
+        policy=policy_text(device),
+        budget=device.budget if device.policy in BUDGETED else None,
+        ranking=ranking_text(device, info.collaboration),
+        collaborative=device.ranking == "collaborative",
+        availability=_availability(replay, away),
+        clock=replay.clock,
+        sources={
+            source: int((frame["source"] == source).sum())
+            for source in sorted(frame["source"].unique().to_list())
+        },
+        scores=tuple(
+            SystemScore(by=by, group=group, scorer=scorer, metrics=read_metrics(resampler, handles))
+            for by, group, scorer, handles in scores
+        ),
+        differences=tuple(
+            SystemDifference(
+                by=by,
+                group=group,
+                minuend=minuend,
+                subtrahend=subtrahend,
+                metrics=read_metrics(resampler, handles),
+            )
+            for by, group, (minuend, subtrahend), handles in differences
+        ),
+        timeline=moments,
+        outages=away,
+        latency=latencies(frame, refreshes),
+        cloud=cloud_use(frame, refreshes, warm_up, prices=prices, bundle_id=info.bundle_id),
+        cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
+        curves=curves(frame),
+        call_rate=()
+        if attempts is None
+        else call_rate(numbers(attempts, "sent_s"), moments[-1].end_s),
+        changes=tuple(
+            Change(replay_s=change.replay_s, what=change.what, value=change.value)
+            for change in read_interventions(run_dir)
+        ),
+    )
+
+
+def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
+    """Masks of every group the replay is broken down by; empty groups are left out."""
+    masks = parts(frame["is_return"].to_numpy().astype(bool))
+    delta = frame["delta"].to_numpy()
+    source = frame["source"].to_numpy()
+    up = frame["cloud_up"].to_numpy().astype(bool)
+    groups: dict[tuple[str, str], Mask] = {
+        ("all", "all requests"): masks["all"],
+        ("part", "returns"): masks["returns"],
+        ("part", "discoveries"): masks["discoveries"],
+        ("source", "with a snapshot"): source == "snapshot",
+        ("source", "local only"): source == "local",
+        ("cloud", "cloud up"): up,
+        ("cloud", "cloud down"): ~up,
+    }
+    for label, first, last in DELTA_BUCKETS:
+        groups["delta", label] = (delta >= first) & (delta <= last)
+    return {key: mask for key, mask in groups.items() if mask.any()}
+
+
+def _availability(replay: ReplaySettings, away: tuple[Outage, ...]) -> str:
+    availability = replay.availability
+    if availability.kind == "always" and away:
+        # A scenario's faults, or somebody's hand.
+        seconds = sum(outage.end_s - outage.start_s for outage in away)
+        times = "once" if len(away) == 1 else f"{len(away)} times"
+        return f"there, but for {seconds:.0f} s ({times})"
+    if availability.kind != "periodic":
+        return availability.kind
+    return f"down {availability.outage_s:g} s at the end of every {availability.period_s:g} s"

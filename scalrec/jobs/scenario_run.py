@@ -1,0 +1,253 @@
+"""One scenario, run and judged: the same script on the virtual clock and on real processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+
+from device_runtime.policies import policy_text
+from device_runtime.ranking_choice import ranking_text
+from device_runtime.transport import CloudTransport, HttpTransport
+from loadtest.clock import ReplayTime, WallClock
+from loadtest.crowd import with_crowd
+from loadtest.dashboard.feed import Feed
+from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, LinkFaults
+from loadtest.faults.fault import Target
+from loadtest.faults.parts import Embedder
+from loadtest.faults.script import FaultScript
+from loadtest.history.checker import check
+from loadtest.history.history import Expected, read_history
+from loadtest.history.log import HistoryLog
+from loadtest.history.page import write_page
+from loadtest.proxy.client import FaultProxy
+from loadtest.recorder import Recorder
+from loadtest.replay import ReplayResult, replay, run_replay
+from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
+from loadtest.schedule import Schedule, build_schedule
+from loadtest.staging import Staging
+from scalrec.stack.cloud_keys import token_source, with_keys
+from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.local_stack import local_stack
+from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.split import Split
+
+DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
+
+
+@dataclass(frozen=True)
+class ScenarioRun:
+    """A scenario about to be run.
+
+    Attributes:
+        settings: with everything the scenario states.
+        run_dir: gets records, history and scenario.json, and history.html if the checker objects.
+        feed: shows a run on the wall clock on the live view.
+    """
+
+    scenario: Scenario
+    script: FaultScript
+    settings: Settings
+    log: InteractionLog
+    split: Split
+    bundle: Bundle
+    run_dir: Path
+    progress: Progress
+    feed: Feed | None = None
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        settings: Settings,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        run_dir: Path,
+        progress: Progress,
+        *,
+        virtual: bool,
+    ) -> ScenarioRun:
+        """Raises ConfigError or DataError if the scenario cannot be run with these settings."""
+        applied = scenario.applied_to(settings, virtual=virtual)
+        # Snapshots of earlier runs would be none of this one's history.
+        device = applied.device.model_copy(update={"cache_dir": None})
+        applied = with_keys(applied.model_copy(update={"device": device}))
+        return cls(scenario, scenario.script(), applied, log, split, bundle, run_dir, progress)
+
+    def on_the_virtual_clock(self, embedder: Embedder) -> Verdict:
+        """Run in this process, without real time; same seed, same bytes.
+
+        Args:
+            embedder: answers every abstract of the replay without I/O.
+        """
+        settings, scenario = self.settings, self.scenario
+        wrap = scripted_ways(self.script, seed=settings.seed, replicas=scenario.replicas)
+        with HistoryLog(self.run_dir) as history:
+            staging = Staging(
+                availability=self.script.availability(scenario.replicas),
+                reschedule=self._reschedule,
+                wrap=wrap,
+                history=history,
+            )
+            cloud = scripted_cloud(
+                settings, self.bundle, embedder, self.script, staging, history,
+                log=self.run_dir / "logs" / "cloud.log",
+            )  # fmt: skip
+            result = run_replay(
+                self.log,
+                self.split,
+                self.bundle,
+                settings,
+                cloud,
+                self.run_dir,
+                progress=self.progress,
+                tokens=lambda clock: token_source(settings, clock.unix),
+                staging=staging,
+            )
+        return self._judged(result, "virtual clock")
+
+    async def on_local_processes(self, embedder: ServedEmbedder) -> Verdict:
+        """Run on the wall clock against Redis, cloud processes and fault proxies of our own."""
+        async with local_stack(
+            self.settings,
+            self.bundle.path,
+            embedder,
+            replicas=self.scenario.replicas,
+            logs=self.run_dir / "logs",
+            progress=self.progress,
+        ) as stack:
+            return await self._on_the_wall_clock(
+                stack.urls, stack.actuators, stack.settings, "local processes"
+            )
+
+    async def at(self, url: str, control_url: str | None) -> Verdict:
+        """Run on the wall clock against a cloud, and a fault proxy, that somebody else runs.
+
+        Args:
+            url: of the cloud, through its proxy.
+            control_url: of the fault proxy's API; None will do for scenarios without faults.
+        """
+        if control_url is None:
+            return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
+        async with FaultProxy(control_url) as proxy:
+            await proxy.reset()
+            present = await proxy.proxies()
+            names: dict[Target, tuple[str, ...]] = {
+                target: found for target, found in PROXIES.items() if set(found) <= set(present)
+            }
+            links = LinkFaults(proxy, names, replicas=self.scenario.replicas)
+            actuators: dict[Target, Actuator] = dict.fromkeys(names, links)
+            actuators |= {t: links for t, link in STAND_INS.items() if link in names}
+            try:
+                return await self._on_the_wall_clock(
+                    (url,), actuators, self.settings, "given addresses"
+                )
+            finally:
+                await proxy.reset()
+
+    async def _on_the_wall_clock(
+        self,
+        urls: tuple[str, ...],
+        actuators: Mapping[Target, Actuator],
+        settings: Settings,
+        place: Place,
+    ) -> Verdict:
+        for fault in self.script.faults:
+            if fault.target not in (*actuators, *DEVICE_ONLY):
+                raise ConfigError(
+                    f"{self.scenario.name}: {fault.words} cannot be done here, as nothing stands "
+                    "there that could be cut; use another embedder (--embedder vllm has a link), "
+                    "name the fault proxy (--fault-proxy), or run it with --virtual"
+                )
+
+        drivers: list[FaultDriver] = []
+
+        def during(replayed: ReplayTime) -> FaultDriver:
+            drivers.append(FaultDriver(self.script, replayed, actuators))
+            return drivers[-1]
+
+        ways = cycle(urls)
+
+        def connect() -> CloudTransport:
+            return HttpTransport(next(ways))
+
+        replicas = self.scenario.replicas
+        feed = self.feed
+        with HistoryLog(self.run_dir) as history, Recorder(self.run_dir, feed) as recorder:
+            result = await replay(
+                self.log,
+                self.split,
+                self.bundle,
+                settings,
+                connect,
+                clock=WallClock(),
+                recorder=recorder,
+                progress=self.progress,
+                on_tick=None if feed is None else feed.tick,
+                on_start=None if feed is None else feed.start,
+                tokens=token_source(settings, time.time),
+                staging=Staging(
+                    availability=self.script.availability(replicas),
+                    reschedule=self._reschedule,
+                    wrap=scripted_ways(
+                        self.script, seed=settings.seed, replicas=replicas, on_sockets=True
+                    ),
+                    during=during,
+                    history=history,
+                ),
+            )
+        happened = replace(self, script=drivers[-1].happened(self.script))
+        return happened._judged(result, place)
+
+    def _reschedule(self, schedule: Schedule) -> Schedule:
+        crowd = self.scenario.crowd
+        return schedule if crowd is None else with_crowd(schedule, **crowd.model_dump())
+
+    def _judged(self, result: ReplayResult, place: Place) -> Verdict:
+        history, settings = read_history(self.run_dir), self.settings
+        expected = self._expected()
+        violations = check(history, expected)
+        policy = policy_text(settings.device)
+        if settings.device.ranking != "semantic":
+            ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)
+            policy += f"; ranking {ranking}"
+        if violations:
+            write_page(self.run_dir, self.scenario, self.script, history, violations)
+        verdict = judge(
+            self.scenario,
+            self.script,
+            history,
+            expected,
+            violations,
+            place=place,
+            policy=policy,
+            k=settings.device.k,
+            state_kib=result.state_kib,
+        )
+        write_verdict(self.run_dir, verdict)
+        return verdict
+
+    def _expected(self) -> Expected:
+        settings, manifest = self.settings, self.bundle.manifest
+        schedule = build_schedule(self.log, self.split, settings.replay, seed=settings.seed)
+        users, due = np.unique(schedule.user, return_counts=True)
+        return Expected(
+            due=dict(zip(users.tolist(), due.tolist(), strict=True)),
+            bundle_id=self.bundle.id,
+            gamma_max=manifest.calibration.gamma_max,
+            deadline_s=settings.device.link.deadline_s,
+            breaker_open_s=settings.device.link.breaker_open_s,
+            retry_after_s=settings.cloud.retry_after_s,
+            quiet=tuple(self.script.quiet_after()),
+        )

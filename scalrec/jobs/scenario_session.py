@@ -1,0 +1,213 @@
+"""Several scenarios in a row on one log, bundle and embedder, each with a run folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.history.page import PAGE
+from loadtest.run_info import describe_run, git_revision, write_run_info
+from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
+from loadtest.scenarios.verdict import Verdict
+from reports.documents import RECORDS, regenerate
+from reports.run_report import report_run
+from scalrec.console import ConsoleProgress
+from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.prepared import prepared
+from scalrec.jobs.replaying import embed_beforehand
+from scalrec.jobs.scenario_run import ScenarioRun
+from scalrec.stack.live_view import live_view
+from shared.bundle import Bundle, load_bundle
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import DashboardSettings, Settings
+from shared.split import Split, split_log
+from training.background import in_thread
+from training.datasets.registry import load_log
+
+RECORD = "scenarios.json"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where and with what scenarios run.
+
+    Attributes:
+        cloud, fault_proxy: addresses of a stack that runs already; None starts one.
+        bundle: to be used as it is.
+        docs: checkout whose docs get the figures.
+    """
+
+    virtual: bool
+    cloud: str | None
+    fault_proxy: str | None
+    bundle: Path | None
+    fallback: bool
+    docs: Path | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What scenarios run on; ``run`` runs one that was prepared."""
+
+    log: InteractionLog
+    split: Split
+    bundle: Bundle
+    run: Callable[[ScenarioRun], Awaitable[Verdict]]
+
+    def prepare(
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        run_dir: Path,
+        progress: Progress,
+        *,
+        virtual: bool,
+    ) -> ScenarioRun:
+        """Raises ConfigError or DataError if the scenario cannot be run with these settings."""
+        return ScenarioRun.of(
+            scenario,
+            settings,
+            self.log,
+            self.split,
+            self.bundle,
+            run_dir,
+            progress,
+            virtual=virtual,
+        )
+
+
+async def run_scenarios(
+    scenarios: Sequence[Scenario], settings: Settings, choice: Choice, console: Console
+) -> None:
+    """Run all of them and print their figures.
+
+    Raises:
+        typer.Exit: with code 1 if one was not passed.
+        ScalrecError: whatever could not be run, with what to do.
+    """
+    async with open_stage(settings, choice, console) as stage:
+        verdicts = [await _run_one(s, settings, stage, choice, console) for s in scenarios]
+        record = ScenarioRecord(
+            log=stage.log.name,
+            bundle_id=stage.bundle.id,
+            embedder=f"{stage.bundle.manifest.embedder.backend} "
+            f"{stage.bundle.manifest.embedder.model}",
+            revision=git_revision(),
+            verdicts=tuple(verdicts),
+        )
+    _print(record, console)
+    if choice.docs is not None:
+        for changed in _update_docs(choice.docs, record):
+            console.print(f"[green]✓[/] {changed}")
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@asynccontextmanager
+async def open_stage(settings: Settings, choice: Choice, console: Console) -> AsyncIterator[Stage]:
+    """What the choice asks for, started where need be; stopped on leaving."""
+    progress = ConsoleProgress(console)
+    url = choice.cloud
+    if url is not None:
+        log = await in_thread(
+            lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable),
+            progress,
+        )
+        options = settings.training
+        split = split_log(
+            log, test_steps=options.test_steps, validation_steps=options.validation_steps
+        )
+        bundle = load_bundle(choice.bundle or bundle_dir(settings))
+        yield Stage(log, split, bundle, lambda run: run.at(url, choice.fault_proxy))
+        return
+    async with prepared(
+        settings,
+        console,
+        bundle=choice.bundle,
+        logs=settings.work_dir / "serve",
+        allow_fallback=choice.fallback,
+    ) as made:
+
+        async def virtually(run: ScenarioRun) -> Verdict:
+            known = await embed_beforehand(
+                run.settings, made.log, made.split, made.bundle, made.client, progress=run.progress
+            )
+            return await in_thread(
+                lambda stoppable: replace(run, progress=stoppable).on_the_virtual_clock(known),
+                run.progress,
+            )
+
+        async def locally(run: ScenarioRun) -> Verdict:
+            return await run.on_local_processes(made.embedder)
+
+        yield Stage(made.log, made.split, made.bundle, virtually if choice.virtual else locally)
+
+
+async def _run_one(
+    scenario: Scenario, settings: Settings, stage: Stage, choice: Choice, console: Console
+) -> Verdict:
+    started = datetime.now(UTC)
+    console.rule(f"[bold]{scenario.name}[/]: {scenario.description}", align="left")
+    run_dir = new_run_dir(settings.work_dir, f"{stage.log.name}-{scenario.name}", started)
+    progress = ConsoleProgress(console)
+    run = stage.prepare(scenario, settings, run_dir, progress, virtual=choice.virtual)
+    manifest = stage.bundle.manifest
+    backend = run.settings.embedder.model_copy(update={"backend": manifest.embedder.backend})
+    info = describe_run(
+        stage.log,
+        manifest,
+        run.settings.model_copy(update={"embedder": backend}),
+        started=started.isoformat(timespec="seconds"),
+    )
+    write_run_info(run_dir, info)  # first, so that a killed run can be reported on
+    with live_view(_shown(run.settings, choice), console) as live:
+        if live is not None:
+            feed = live.feed(
+                stage.log, stage.split, manifest, run_dir, started, scenario=scenario.name
+            )
+            run = replace(run, feed=feed)
+        verdict = await stage.run(run)
+        report = report_run(run_dir)
+        if live is not None:
+            live.end()
+    point_latest(settings.work_dir, run_dir)
+    for violation in verdict.violations[:5]:
+        console.print(f"[red]✗ {violation.rule}[/]: user {violation.user}, {violation.what}")
+    if verdict.violations:
+        console.print(f"[red]History[/] {(run_dir / PAGE).absolute()}", soft_wrap=True)
+    console.print(f"[green]Report[/]  {report.absolute()}", soft_wrap=True)
+    return verdict
+
+
+def _shown(settings: Settings, choice: Choice) -> Settings:
+    """Settings without a live view where there is nothing to watch: the virtual clock's seconds."""
+    hidden = {"dashboard": DashboardSettings()} if choice.virtual else {}
+    return settings.model_copy(update=hidden)
+
+
+def _print(record: ScenarioRecord, console: Console) -> None:
+    head, rows, caption = scenario_rows(record)
+    table = Table(box=None, title="Scenarios", title_justify="left", caption=caption)
+    for name in head:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _update_docs(root: Path, record: ScenarioRecord) -> list[Path]:
+    path = root / RECORDS / RECORD
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        record = read_scenario_record(path.read_text()).merged(record)
+    path.write_text(record.model_dump_json(indent=1) + "\n")
+    return [path, *regenerate(root)]

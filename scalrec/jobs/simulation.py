@@ -1,0 +1,209 @@
+"""The main job from end to end: data, training, cloud, fleet, evidence, report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from cloud_service.embedding.base import Embedder
+from loadtest.profile_figures import ProfileFigures, measure_profile
+from loadtest.replay import ReplayResult
+from loadtest.run_info import Stage, describe_run, write_run_info
+from reports.run_report import report_run
+from reports.summary.build import read_summary
+from reports.summary.terminal import print_summary
+from scalrec.console import ConsoleProgress, StageTimes, print_log
+from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.evidence import collect_evidence
+from scalrec.jobs.exporting import export_if_changed
+from scalrec.jobs.replaying import replay_notes, replay_over_http, replay_virtually
+from scalrec.stack.cloud_stack import running_cloud
+from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
+from scalrec.stack.live_view import Live
+from shared.bundle import Bundle
+from shared.interactions import InteractionLog
+from shared.settings import Settings
+from shared.split import Split
+from training import pipeline
+from training.background import in_thread
+from training.datasets.registry import load_log
+from training.trained import TrainedModel
+from training.tuning.stage import with_tuned_model
+
+SETUP_VARIABLE = "SCALREC_STARTED_AT"  # set by `make demo`: when the whole command began
+
+
+@dataclass
+class Simulation:
+    """One run: its settings, its folder, and what it has spent where."""
+
+    settings: Settings
+    console: Console
+    allow_fallback: bool
+    live: Live | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    times: StageTimes = field(default_factory=StageTimes)
+    reused: set[str] = field(default_factory=set)
+    device_figures: ProfileFigures | None = None
+
+    def __post_init__(self) -> None:
+        self.progress = ConsoleProgress(self.console)
+        if began := os.environ.get(SETUP_VARIABLE):
+            self.times.add("environments", max(0.0, time.time() - float(began)))
+
+    async def run(self) -> Path:
+        """Do everything; returns the run folder, which ``latest`` then points at.
+
+        Raises:
+            ScalrecError: whatever part failed, with what to do. Children are stopped either way.
+        """
+        settings = self.settings
+        with self.times.stage("log"):
+            log = await in_thread(
+                lambda progress: load_log(settings.log, cache=settings.cache, progress=progress),
+                self.progress,
+            )
+        print_log(self.console, log)
+        if settings.embedder.lora is not None:
+            with self.times.stage("tuning the text model"):
+                settings = self.settings = await with_tuned_model(settings, log, self.progress)
+        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
+        async with AsyncExitStack() as stack:
+            served = await stack.enter_async_context(
+                served_embedder(
+                    settings,
+                    logs=run_dir / "logs",
+                    progress=self.progress,
+                    console=self.console,
+                    allow_fallback=self.allow_fallback,
+                )
+            )
+            self.times.add("embedder start", served.seconds_to_ready)
+            threads = settings.training.threads
+            client = await stack.enter_async_context(aclosing(served.connect(threads)))
+            trained = await self._train(log, client)
+            bundle = await self._export(trained)
+            self.device_figures = await asyncio.to_thread(measure_profile, bundle)
+            # Already now, so that records a killed run leaves behind can be reported on.
+            self._describe(log, bundle, served, run_dir)
+            await self._evidence(log, trained.split, bundle, client, run_dir)
+            with self.times.stage("cloud start and replay"):
+                result = await self._replay(log, trained.split, bundle, served, client, run_dir)
+            for note in replay_notes(result):
+                self.console.print(f"[yellow]note[/] {note}")
+        self._report(log, bundle, served, run_dir)
+        return run_dir
+
+    async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
+        trained = await pipeline.train(self.settings, log, client, progress=self.progress)
+        for name, seconds in trained.stage_seconds.items():
+            self.times.add(f"train: {name}", seconds)
+        self.reused |= {f"train: {name}" for name in trained.reused}
+        for note in trained.notes:
+            self.console.print(f"[yellow]note[/] {note}")
+        return trained
+
+    async def _export(self, trained: TrainedModel) -> Bundle:
+        destination = bundle_dir(self.settings)
+        with self.times.stage("export"):
+            bundle, unchanged = await in_thread(
+                lambda progress: export_if_changed(
+                    trained, self.settings, destination, progress=progress
+                ),
+                self.progress,
+            )
+        if unchanged:
+            self.reused.add("export")
+        return bundle
+
+    async def _evidence(
+        self, log: InteractionLog, split: Split, bundle: Bundle, client: Embedder, run_dir: Path
+    ) -> None:
+        store = await collect_evidence(
+            self.settings, log, split, bundle, client, run_dir, progress=self.progress
+        )
+        self.times.add("controlled staleness", store.seconds["evidence"])
+        if store.reused:
+            self.reused.add("controlled staleness")
+
+    async def _replay(
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        client: Embedder,
+        run_dir: Path,
+    ) -> ReplayResult:
+        feed = None
+        if self.live is not None:
+            feed = self.live.feed(log, split, bundle.manifest, run_dir, self.started)
+        if self.settings.replay.clock == "virtual":
+            return await replay_virtually(
+                self.settings,
+                log,
+                split,
+                bundle,
+                client,
+                run_dir,
+                progress=self.progress,
+                feed=feed,
+            )
+        async with running_cloud(
+            self.settings, bundle.path, served, logs=run_dir / "logs", progress=self.progress
+        ) as cloud:
+            return await replay_over_http(
+                cloud.settings,
+                log,
+                split,
+                bundle,
+                cloud.url,
+                run_dir,
+                progress=self.progress,
+                feed=feed,
+            )
+
+    def _describe(
+        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+    ) -> None:
+        stages = [
+            Stage(name=n, seconds=s, reused=n in self.reused) for n, s in self.times.seconds.items()
+        ]
+        write_run_info(
+            run_dir,
+            describe_run(
+                log,
+                bundle.manifest,
+                self.settings,
+                started=self.started.isoformat(timespec="seconds"),
+                stages=stages,
+                fallback_reason=served.fallback_reason,
+                device_figures=self.device_figures,
+            ),
+        )
+
+    def _report(
+        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+    ) -> None:
+        self._describe(log, bundle, served, run_dir)
+        with self.times.stage("summary and report"):
+            path = report_run(run_dir)
+            summary = read_summary(run_dir)
+        if self.live is not None:
+            self.live.end()
+        latest = point_latest(self.settings.work_dir, run_dir)
+        print_summary(summary, self.console)
+        self.times.print(self.console)
+        self.console.print(
+            f"\n[bold green]Report[/]  {path.absolute()}\n[dim]        {latest}/summary.json "
+            "holds every figure[/]",
+            soft_wrap=True,
+            highlight=False,
+        )

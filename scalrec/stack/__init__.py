@@ -1,0 +1,1 @@
+"""What a job stands on: servers, keys and the live view, started for its time and stopped after."""

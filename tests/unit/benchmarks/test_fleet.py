@@ -1,0 +1,56 @@
+"""The bench's rows of the fleet: real replays, their parts add up, users repeat without mixing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.replay import compare_memory, compare_replay, repeated
+from shared.settings import ReplaySettings, Settings
+from shared.split import split_log
+from tests.support.bundles import make_bundle
+from tests.support.staleness import make_log
+
+
+def _settings(bundle_window: int) -> Settings:
+    settings = Settings(replay=ReplaySettings(steps=2))
+    profile = settings.profile.model_copy(update={"window": bundle_window})
+    return settings.model_copy(update={"profile": profile})
+
+
+def test_the_parts_of_a_request_add_up(tmp_path: Path) -> None:
+    log = make_log(users=12, events=30)
+    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue))
+    run = ort.InferenceSession.run
+    fleet, beside, recording = compare_replay(
+        _settings(10), log, split_log(log, test_steps=2), bundle
+    )
+    assert ort.InferenceSession.run is run
+    assert "12 devices" in fleet.name
+    assert 0 < fleet.ours < fleet.theirs
+    assert 0 < beside.ratio < 1
+    assert np.isclose(fleet.ratio + beside.ratio, 1.0)
+    assert np.isclose(beside.theirs, 1e6 / fleet.ours)
+    assert recording.theirs == beside.theirs
+    assert recording.ours > 0
+
+
+def test_memory_is_told_for_as_many_devices_as_asked(tmp_path: Path) -> None:
+    log = make_log(users=12, events=30)
+    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue))
+    (row,) = compare_memory(_settings(10), log, bundle, devices=200)
+    assert "200 devices" in row.name
+    assert 1 < row.ours < 100
+
+
+def test_repeated_users_have_the_events_of_their_source() -> None:
+    log = make_log(users=3, events=20)
+    many = repeated(log, 7)
+    assert many.n_users == 7
+    for copy in range(7):
+        np.testing.assert_array_equal(
+            many.item[many.events_of(copy)], log.item[log.events_of(copy % 3)]
+        )
+    assert len(set(many.user_ids)) == 7

@@ -1,0 +1,41 @@
+"""`scalrec report` on runs that did not end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from loadtest.record_table import schema_of
+from loadtest.recorder import REFRESHES, REQUESTS, RequestRecord
+from reports.summary.build import read_summary
+from scalrec.commands.report import report
+from tests.support.runs import invent_run
+
+
+def test_a_killed_run_is_reported_from_its_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = invent_run(tmp_path / "run")
+    (run_dir / REFRESHES).unlink()
+    whole = pl.read_parquet(run_dir / REQUESTS)
+    (run_dir / REQUESTS).unlink()
+    parts = run_dir / f"{REQUESTS}.parts"
+    parts.mkdir()
+    half = whole.height // 2
+    _as_recorded(whole.head(half), parts / "000000.parquet")
+    _as_recorded(whole.slice(half, 10), parts / "000001.parquet")
+    report([run_dir])
+    system = read_summary(run_dir).system
+    assert system is not None
+    assert system.scope.requests == half + 10
+    assert f"{half + 10:,} rows of {REQUESTS} recovered" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists()
+
+
+def _as_recorded(rows: pl.DataFrame, path: Path) -> None:
+    """Write rows with the recorder's own schema."""
+    schema = schema_of(RequestRecord)
+    pq.write_table(rows.select(schema.names).to_arrow().cast(schema), path)
