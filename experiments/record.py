@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from shared.errors import DataError
+from shared.strict import Strict
 
 DIGITS = 5
 FORMAT = 1
@@ -40,10 +41,9 @@ class Figure(NamedTuple):
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
-class CellRun(BaseModel):
+class CellRun(Strict):
     """How one cell came about."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     profile: str
     variant: str
     seed: int
@@ -63,7 +63,7 @@ class Extra(NamedTuple):
     seeds: int
 
 
-class Record(BaseModel):
+class Record(Strict):
     """Everything known of one experiment on one log.
 
     Attributes:
@@ -76,7 +76,6 @@ class Record(BaseModel):
         extras: by "profile/variant", then by name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     format: int = FORMAT
     experiment: str
     log: str
@@ -86,14 +85,14 @@ class Record(BaseModel):
     repeat_policy: str
     draws: int
     planned: int
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]]
     runs: tuple[CellRun, ...]
-    estimates: dict[str, Figure] = {}
-    differences: dict[str, Figure] = {}
-    ratios: dict[str, Figure] = {}
-    frontiers: dict[str, Figure] = {}
-    extras: dict[str, dict[str, Extra]] = {}
+    estimates: dict[str, Figure] = Field(default_factory=dict)
+    differences: dict[str, Figure] = Field(default_factory=dict)
+    ratios: dict[str, Figure] = Field(default_factory=dict)
+    frontiers: dict[str, Figure] = Field(default_factory=dict)
+    extras: dict[str, dict[str, Extra]] = Field(default_factory=dict)
 
     @property
     def profiles(self) -> tuple[str, ...]:

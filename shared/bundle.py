@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from shared.abstract_form import AbstractForm
 from shared.collaboration import CollaborationSpec
@@ -21,6 +21,7 @@ from shared.errors import BundleError, DataError
 from shared.generator_spec import GeneratorSpec
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile, Table
+from shared.strict import Strict
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -41,33 +42,30 @@ _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
 }
 
 
-class FileEntry(BaseModel):
+class FileEntry(Strict):
     """Size and hash of one file of the bundle, and whether a device downloads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     device: bool = False
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class EmbedderIdentity(BaseModel):
+class EmbedderIdentity(Strict):
     """The text model whose outputs the projector was fitted on; another one is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     backend: str
     model: str
     pooling: str
     dim: int = Field(ge=1)
 
 
-class AgeRule(BaseModel):
+class AgeRule(Strict):
     """How far a snapshot is trusted from an age on, up to that of the next rule.
 
     The weights are factors on the manifest's fusion_weight; ``correct`` says whether the bounded
     correction is added before. ``moved_*`` hold where a new session began since the snapshot.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     from_delta: int = Field(ge=0, description="t - tau in events")
     weight: float = Field(default=1.0, ge=0)
     correct: bool = True
@@ -79,10 +77,9 @@ class AgeRule(BaseModel):
         return (self.moved_weight, self.moved_correct) if moved else (self.weight, self.correct)
 
 
-class CalibrationSpec(BaseModel):
+class CalibrationSpec(Strict):
     """What the device needs besides the networks to correct a snapshot (SCaLRec eqs. 10-14)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     gamma_max: float = Field(ge=0, description="radius bound on |de| at alpha = 1, in e_sem units")
     top_l: int = Field(ge=2, description="L of eq. 10")
     cues: tuple[str, ...] = (
@@ -106,10 +103,9 @@ class CalibrationSpec(BaseModel):
         )
 
 
-class Manifest(BaseModel):
+class Manifest(Strict):
     """Everything a reader must agree with before it uses the files beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[3] = 3
     bundle_id: str = ""
     scalrec: str
@@ -133,8 +129,8 @@ class Manifest(BaseModel):
     collaboration: CollaborationSpec | None = Field(
         default=None, description="of a device with the generator; None: nothing was chosen"
     )
-    training: dict[str, float | int | str] = {}
-    files: dict[str, FileEntry] = {}
+    training: dict[str, float | int | str] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property
     def device_files(self) -> dict[str, FileEntry]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from shared.strict import Strict
 
 
-class CallRates(BaseModel):
+class CallRates(Strict):
     """Share of requests that ask if those ask whose score reaches a threshold (LSC4Rec eq. 12).
 
     Attributes:
         thresholds: ascending scores. rates: [same length] descending shares in [0, 1].
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     thresholds: tuple[float, ...] = Field(min_length=2, max_length=1000)
     rates: tuple[float, ...]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.strict import Strict
 
 
-class CollaborationSpec(BaseModel):
+class CollaborationSpec(Strict):
     """Collaborative inference and adaptive re-training of one device (arXiv 2501.05647).
 
     A bundle with a generator holds one that validation requests chose; the defaults are for
     bundles without.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial_share: float = Field(
         default=0.1, ge=0, le=1, description="share of the cloud's scores, alpha of eq. 10"

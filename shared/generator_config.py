@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.strict import Strict
 
 Generative = Literal["p5", "pod"]
 
 
-class GeneratorConfig(BaseModel):
+class GeneratorConfig(Strict):
     """An encoder-decoder of the T5 family over item tokens.
 
     ``levels`` holds the number of codes at each place of an item's token sequence, so that two
     generators agree on a vocabulary exactly when their ``levels`` do.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Generative = "p5"
     levels: tuple[int, ...] = Field(min_length=1)

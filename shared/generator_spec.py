@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.generator_config import GeneratorConfig
+from shared.strict import Strict
 
 
-class GeneratorSpec(BaseModel):
+class GeneratorSpec(Strict):
     """Shape of the network, and whether devices of this bundle tell their items' tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: GeneratorConfig
     devices_send_tokens: bool = Field(

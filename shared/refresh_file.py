@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from shared.bundle import REFRESH_FILE, Bundle
 from shared.call_rates import CallRates
 from shared.errors import BundleError
+from shared.strict import Strict
 
 
-class GainCoefficients(BaseModel):
+class GainCoefficients(Strict):
     """A quadratic function of F features: the NDCG@10 that a refresh is expected to gain.
 
     A feature is clipped to what training saw of it, standardised, and the mean stands for one
@@ -24,7 +25,7 @@ class GainCoefficients(BaseModel):
             of the upper triangle).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
     features: tuple[str, ...] = Field(min_length=1, max_length=64)
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -44,7 +45,7 @@ class GainCoefficients(BaseModel):
         return self
 
 
-class RefreshKnowledge(BaseModel):
+class RefreshKnowledge(Strict):
     """Content of the file.
 
     Attributes:
@@ -52,7 +53,6 @@ class RefreshKnowledge(BaseModel):
         call_rates: policy -> what its score meant on training data.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     gain: GainCoefficients | None = None
     call_rates: Mapping[str, CallRates] = {}
 
