@@ -36,7 +36,7 @@ from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
 from shared.settings import CloudSettings, Settings
 from shared.snapshot import most_candidates
-from shared.tracing import NoTracing, Tracing
+from shared.tracing import Tracing
 
 _DESCRIPTION = """\
 Turns a device's abstract of its user into a **snapshot**: a semantic user embedding and the
@@ -83,7 +83,7 @@ def create_app(
         store = _redis_store(cloud)
         owned.push_async_callback(store.aclose)
     if tracing is None:
-        tracing = NoTracing()
+        tracing = Tracing()
     else:
         embedder, store = TracedEmbedder(embedder, tracing), TracedStore(store, tracing)
     generator: T5Generator | None = None

@@ -29,7 +29,7 @@ from shared.errors import CloudUnavailable
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
 from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
-from shared.tracing import NoTracing, Tracing
+from shared.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class CloudLink:
         tracing: Tracing | None = None,
     ) -> None:
         self._tokens = tokens
-        self._tracing = tracing or NoTracing()
+        self._tracing = tracing or Tracing()
         self._transport = transport
         self._settings = settings
         self._clock = clock or MonotonicClock()
