@@ -11,16 +11,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from cloud_service.audit import AuditLog
+from cloud_service.audit import AuditLog, Pseudonyms
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.generation.base import Generator
+from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
-from cloud_service.generation.told_items import ToldItems
 from cloud_service.limits import DeviceRates, Limiter
 from cloud_service.middleware import RequestEnvelope, SizeLimits
 from cloud_service.problems import ProblemAnswers, install_problems
-from cloud_service.pseudonyms import Pseudonyms
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.agreement import Agreement
 from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.cues import semantic_top
+from device_runtime.cues import Agreement, semantic_top
 from device_runtime.item_vectors import ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import top_k

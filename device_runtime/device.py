@@ -14,10 +14,10 @@ from device_runtime.cached_snapshot import CachedSnapshot, CacheKey, check_entry
 from device_runtime.candidates import Pool, build_pool
 from device_runtime.clock import Clock, UnixClock
 from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
-from device_runtime.collaborative_ranking import rank_collaboratively
+from device_runtime.collaborative import rank_collaboratively
+from device_runtime.cues import inconsistency
 from device_runtime.encoded import encode
 from device_runtime.history import History, RequestContext
-from device_runtime.inconsistency import inconsistency
 from device_runtime.item_vectors import ItemPage
 from device_runtime.lapse import SessionCount, lapse_since
 from device_runtime.models import DeviceModels
@@ -27,7 +27,7 @@ from device_runtime.reranker import top_k
 from device_runtime.response import Diagnostics, Response
 from device_runtime.snapshot_cache import MemorySnapshotCache, SnapshotCache
 from device_runtime.transitions import Transitions
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.errors import SnapshotError, SnapshotRejected
 from shared.snapshot import decode
 

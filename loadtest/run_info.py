@@ -12,8 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from loadtest.profile_figures import ProfileFigures
-from shared.bundle import EmbedderIdentity, Manifest
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile

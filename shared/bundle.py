@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, field_validator
 
 from shared.abstract_form import AbstractForm
-from shared.collaboration import CollaborationSpec
 from shared.errors import BundleError, DataError
-from shared.generator_spec import GeneratorSpec
+from shared.generator_config import GeneratorSpec
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile, Table
 from shared.strict import Strict
@@ -32,7 +31,7 @@ TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_file
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
 REFRESH_FILE = "refresh.json"  # may be missing, see shared.refresh_file
 GENERATOR_FILE = "generator.safetensors"  # weights of the generative recommender, if any
-TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.token_files
+TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.item_tokens
 _DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
 _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
     # A device without a table has an item's words and vector from the item's page.
@@ -101,6 +100,29 @@ class CalibrationSpec(Strict):
         return next(
             (rule for rule in reversed(self.rules) if delta >= rule.from_delta), self.rules[0]
         )
+
+
+class CollaborationSpec(Strict):
+    """Collaborative inference and adaptive re-training of one device (arXiv 2501.05647).
+
+    A bundle with a generator holds one that validation requests chose; the defaults are for
+    bundles without.
+    """
+
+    initial_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the cloud's scores, alpha of eq. 10"
+    )
+    adaptation_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="step size of the device's own re-training (eq. 7), in units of "
+        "1 / mean |e_str|^2; 0: the device does not re-train",
+    )
+    adaptation_steps: int = Field(default=5, ge=1, le=100, description="of gradient descent")
+    adaptation_transitions: int = Field(
+        default=5, ge=1, le=1000, description="latest own events that it is fitted to"
+    )
 
 
 class Manifest(Strict):

@@ -1,4 +1,4 @@
-"""GeneratorConfig: the shape of a generative recommender; part of its weights file."""
+"""GeneratorConfig: the shape of a generative recommender, and what a manifest says of one."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ class GeneratorConfig(Strict):
     layers: int = Field(default=2, ge=1, description="of the encoder, and of the decoder")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     prompt_vectors: int = Field(default=3, ge=1, description="continuous prompt of POD")
+
+
+class GeneratorSpec(Strict):
+    """Shape of the network, and whether devices of this bundle tell their items' tokens."""
+
+    config: GeneratorConfig
+    devices_send_tokens: bool = Field(
+        default=False, description="abstract.item_tokens when the bundle was made"
+    )

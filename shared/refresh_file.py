@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from shared.bundle import REFRESH_FILE, Bundle
-from shared.call_rates import CallRates
 from shared.errors import BundleError
 from shared.strict import Strict
 
@@ -43,6 +43,31 @@ class GainCoefficients(Strict):
         if any(low > high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError("low must not be above high")
         return self
+
+
+class CallRates(Strict):
+    """Share of requests that ask if those ask whose score reaches a threshold (LSC4Rec eq. 12).
+
+    Attributes:
+        thresholds: ascending scores. rates: [same length] descending shares in [0, 1].
+    """
+
+    thresholds: tuple[float, ...] = Field(min_length=2, max_length=1000)
+    rates: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CallRates:
+        if len(self.thresholds) != len(self.rates):
+            raise ValueError("every threshold needs its rate")
+        if not np.isfinite(self.thresholds).all() or np.any(np.diff(self.thresholds) <= 0):
+            raise ValueError("thresholds must be finite and rise")
+        if not all(0.0 <= rate <= 1.0 for rate in self.rates) or np.any(np.diff(self.rates) > 0):
+            raise ValueError("rates must be within [0, 1] and must not rise")
+        return self
+
+    def rate(self, score: float) -> float:
+        """Share that asks at the threshold ``score``; between two known ones by a straight line."""
+        return float(np.interp(score, self.thresholds, self.rates))
 
 
 class RefreshKnowledge(Strict):

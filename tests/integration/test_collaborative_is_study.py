@@ -18,14 +18,14 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.collaborative import fused
+from device_runtime.cues import inconsistency
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
-from device_runtime.inconsistency import inconsistency
 from device_runtime.models import DeviceModels
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.target_rank import target_rank
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.launch.redis_server import RedisServer
-from cloud_service.memory_store import MemorySnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud_link import CloudLink
 from device_runtime.transport import AsgiTransport
 from loadtest.recorder import REFRESHES, REQUESTS

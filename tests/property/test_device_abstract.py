@@ -5,9 +5,8 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract import DAY_PARTS, WEEKDAYS, TemplateAbstract
 from device_runtime.history import RequestContext
-from device_runtime.moments import DAY_PARTS, WEEKDAYS
 from device_runtime.sanitise import clean_text
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloud_service.launch.redis_server import RedisServer
-from cloud_service.memory_store import MemorySnapshotStore
-from cloud_service.snapshot_store import RedisSnapshotStore, SnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore, RedisSnapshotStore, SnapshotStore
 from shared.snapshot import Snapshot, decode, encode
 
 BUNDLE = "9f2c1a7be04d5533"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-from device_runtime.accumulated import Accumulated
 from device_runtime.refresh import RefreshState
-from device_runtime.refresh_budget import drift_score
-from device_runtime.refresh_index import RefreshIndex
+from device_runtime.refresh_budget import Accumulated, RefreshIndex, drift_score
 
 
 def state(since_attempt: int, drift: float) -> RefreshState:

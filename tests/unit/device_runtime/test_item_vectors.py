@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
-from device_runtime.item_table import BLOCK_ROWS, Float32Table, Int8Table
-from device_runtime.item_vectors import ItemPage, KnownItems, MetVectors, UnknownVector
+from device_runtime.item_vectors import (
+    BLOCK_ROWS,
+    Float32Table,
+    Int8Table,
+    ItemPage,
+    KnownItems,
+    MetVectors,
+    UnknownVector,
+)
 from device_runtime.models import DeviceModels
 from device_runtime.transport import ScriptedTransport, TransportResponse
 from loadtest.item_pages import ItemPages

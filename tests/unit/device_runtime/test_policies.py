@@ -5,9 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from device_runtime.policies import make_fleet_budget, make_policy, policy_text
-from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState
+from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState, TimeToLive
 from device_runtime.refresh_budget import Budgeted
-from device_runtime.refresh_ttl import TimeToLive
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED
 from shared.settings import DeviceSettings

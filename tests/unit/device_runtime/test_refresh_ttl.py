@@ -3,8 +3,7 @@ import math
 import pytest
 
 from device_runtime.cloud_link import CloudLink
-from device_runtime.refresh import RefreshState
-from device_runtime.refresh_ttl import TimeToLive
+from device_runtime.refresh import RefreshState, TimeToLive
 from device_runtime.transport import ScriptedTransport, TransportError
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle

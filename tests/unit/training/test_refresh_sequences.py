@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from device_runtime.accumulated import Accumulated
 from device_runtime.refresh import RefreshState
-from device_runtime.refresh_budget import drift_score
-from device_runtime.refresh_index import RefreshIndex
+from device_runtime.refresh_budget import Accumulated, RefreshIndex, drift_score
 from training.refresh.sequences import accumulated, indexed
 
 
