@@ -150,17 +150,17 @@ def rank_collaboratively(
         scores[on_list] = fused(initial, rerank, alpha)[place[on_list]]
     known = encoded is not None
     return Ranking(
-        scored.items,
-        scores,
-        scores,
-        scored.structural,
-        told.drift,
-        told.omega,
-        told.r,
-        correction_strength(told.r) if known else math.nan,
-        0.0 if known else math.nan,
-        1.0,
-        told.vector,
+        items=scored.items,
+        scores=scores,
+        uncalibrated=scores,
+        structural=scored.structural,
+        drift=told.drift,
+        omega=told.omega,
+        r=told.r,
+        alpha=correction_strength(told.r) if known else math.nan,
+        de_norm=0.0 if known else math.nan,
+        trust=1.0,
+        cues=told.vector,
     )
 
 

@@ -70,7 +70,7 @@ def snapshot_cues(
     return SnapshotCues(drift, omega, models.reliability(vector), vector)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Ranking:
     """Scores [n] of ``items`` [n], ascending by item; what calibration did, NaN where it did not.
 
@@ -157,17 +157,17 @@ def rank_with_snapshot(
     elif trust != 1.0:
         scores = fuse(scored.structural, semantic, weight * trust)
     return Ranking(
-        scored.items,
-        scores,
-        uncalibrated,
-        scored.structural,
-        told.drift,
-        told.omega,
-        told.r,
-        alpha,
-        de_norm,
-        trust,
-        told.vector,
+        items=scored.items,
+        scores=scores,
+        uncalibrated=uncalibrated,
+        structural=scored.structural,
+        drift=told.drift,
+        omega=told.omega,
+        r=told.r,
+        alpha=alpha,
+        de_norm=de_norm,
+        trust=trust,
+        cues=told.vector,
     )
 
 
@@ -191,11 +191,11 @@ def rank_locally(
         popular, counts = most_popular(models, count, barred)
         order = np.argsort(popular)
         items, scores = popular[order], counts[order]
-        return Ranking(items, scores, scores, scores)
+        return Ranking(items=items, scores=scores, uncalibrated=scores, structural=scores)
     if models.table is not None:
         shortlist = best_of_table(score_table(models.table, encoded), count, barred)
     else:
         shortlist, _ = most_popular(models, count, barred)
     items = np.union1d(pool.items, shortlist)
     scores = score(vectors, items, encoded).structural
-    return Ranking(items, scores, scores, scores)
+    return Ranking(items=items, scores=scores, uncalibrated=scores, structural=scores)

@@ -106,7 +106,16 @@ def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
     packed = None
     if manifest.profile.vectors_in_snapshot:
         packed = pack(vectors[items], bundle.array("item_bias.npy")[items])
-    return Snapshot(user, 5, 0, bundle.id, e_sem, items, scores[items], packed)
+    return Snapshot(
+        user=user,
+        tau=5,
+        created_ms=0,
+        bundle_id=bundle.id,
+        e_sem=e_sem,
+        items=items,
+        scores=scores[items],
+        vectors=packed,
+    )
 
 
 def cache_holding(models: DeviceModels, cached: CachedSnapshot) -> MemorySnapshotCache:

@@ -136,7 +136,15 @@ def test_scores_ranks_and_inconsistency_are_the_studys(
         for row in range(len(asked)):
             user, step, items = int(asked.user[row]), int(asked.step[row]), lists.items[row]
             tau = max(1, step - gap)
-            held = Snapshot(str(user), tau, 0, bundle.id, e_sem, items, lists.scores[row])
+            held = Snapshot(
+                user=str(user),
+                tau=tau,
+                created_ms=0,
+                bundle_id=bundle.id,
+                e_sem=e_sem,
+                items=items,
+                scores=lists.scores[row],
+            )
             response = asked_device(log, models, user, step, held, spec)
             order = np.argsort(items)
             at = order[allowed[row][order]]  # of the study's list, in the device's order
