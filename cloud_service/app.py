@@ -11,16 +11,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from cloud_service.audit import AuditLog
+from cloud_service.audit import AuditLog, Pseudonyms
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.generation.base import Generator
+from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
-from cloud_service.generation.told_items import ToldItems
 from cloud_service.limits import DeviceRates, Limiter
 from cloud_service.middleware import RequestEnvelope, SizeLimits
 from cloud_service.problems import ProblemAnswers, install_problems
-from cloud_service.pseudonyms import Pseudonyms
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
@@ -36,7 +34,7 @@ from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
 from shared.settings import CloudSettings, Settings
 from shared.snapshot import most_candidates
-from shared.tracing import NoTracing, Tracing
+from shared.tracing import Tracing
 
 _DESCRIPTION = """\
 Turns a device's abstract of its user into a **snapshot**: a semantic user embedding and the
@@ -83,7 +81,7 @@ def create_app(
         store = _redis_store(cloud)
         owned.push_async_callback(store.aclose)
     if tracing is None:
-        tracing = NoTracing()
+        tracing = Tracing()
     else:
         embedder, store = TracedEmbedder(embedder, tracing), TracedStore(store, tracing)
     generator: T5Generator | None = None

@@ -1,11 +1,17 @@
-"""AuditLog: one line for every request that was turned away, without what it said."""
+"""AuditLog: one line for every request that was turned away, without what it said; its users as
+Pseudonyms, recognisable to whoever reads the log and named to nobody."""
 
 from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
 
 from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger
 
 from shared.schemas import ProblemType
+from shared.tokens import KeyRing
 
 REFUSALS = frozenset(
     {
@@ -54,3 +60,19 @@ class AuditLog:
 def route_of(scope: Scope) -> str:
     """The template, not the path: paths hold user ids, and would make endless label values."""
     return getattr(scope.get("route"), "path", "unmatched")
+
+
+class Pseudonyms:
+    """Keyed hashes of user ids.
+
+    Of the ring's signing key, so that replicas agree; they change when that key does. Without a
+    ring they hold for this process only. Plain hashes would not do: user ids can be guessed.
+    """
+
+    def __init__(self, ring: KeyRing | None):
+        secret = secrets.token_bytes(32) if ring is None else ring.signing[1]
+        self._key = hmac.digest(secret, b"scalrec user pseudonyms", hashlib.sha256)
+
+    def of(self, user: str) -> str:
+        """16 hexadecimal digits."""
+        return hmac.digest(self._key, user.encode(), hashlib.sha256)[:8].hex()

@@ -19,7 +19,7 @@ from cloud_service.limits import DeviceRates, Limiter
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
     """What a metric is called, counts and means.
 
@@ -39,18 +39,18 @@ class MetricSpec:
 
 
 _COMPUTATIONS = MetricSpec(
-    "scalrec_snapshot_computations",
-    "gauge",
-    "computations",
-    ("state",),
-    "Snapshot computations now: in_flight, or waiting for their turn",
+    name="scalrec_snapshot_computations",
+    kind="gauge",
+    unit="computations",
+    labels=("state",),
+    meaning="Snapshot computations now: in_flight, or waiting for their turn",
 )
 _DEVICES = MetricSpec(
-    "scalrec_rate_limited_devices_tracked",
-    "gauge",
-    "devices",
-    (),
-    "Devices whose request rate is remembered",
+    name="scalrec_rate_limited_devices_tracked",
+    kind="gauge",
+    unit="devices",
+    labels=(),
+    meaning="Devices whose request rate is remembered",
 )
 
 
@@ -137,12 +137,16 @@ class Metrics:
         self.specs += [_COMPUTATIONS, _DEVICES]
 
     def _counter(self, name: str, unit: str, meaning: str, *labels: str) -> Counter:
-        spec = MetricSpec(f"scalrec_{name}_total", "counter", unit, labels, meaning)
+        spec = MetricSpec(
+            name=f"scalrec_{name}_total", kind="counter", unit=unit, labels=labels, meaning=meaning
+        )
         self.specs.append(spec)
         return Counter(spec.name, meaning, labels, registry=self.registry)
 
     def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
-        spec = MetricSpec(f"scalrec_{name}", "histogram", "seconds", labels, meaning)
+        spec = MetricSpec(
+            name=f"scalrec_{name}", kind="histogram", unit="seconds", labels=labels, meaning=meaning
+        )
         self.specs.append(spec)
         return Histogram(spec.name, meaning, labels, buckets=_SECONDS, registry=self.registry)
 

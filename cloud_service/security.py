@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +14,18 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloud_service.known_tokens import KnownToken, KnownTokens
+from cloud_service.audit import Pseudonyms
 from cloud_service.limits import DeviceRates
 from cloud_service.problems import ProblemError
-from cloud_service.pseudonyms import Pseudonyms
 from cloud_service.telemetry import request_fields
 from shared.errors import ConfigError, TokenRefused
 from shared.schemas import USER_PATTERN, ProblemType
 from shared.settings import CloudSettings
-from shared.tokens import KeyRing, load_keys, verify_token
+from shared.tokens import KeyRing, TokenClaims, load_keys, verify_token
 
 LEEWAY_S = 5.0  # for clocks that disagree
 ANY_DEVICE = "-"  # callers that show no token cannot be told apart by device
+MOST_TOKENS = 20_000  # remembered; some 10 MB
 _USER = re.compile(USER_PATTERN)
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -38,6 +41,56 @@ class Caller:
     user: str
     device: str
     pseudonym: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """Attributes: claims of a verified token; pseudonym of its user."""
+
+    claims: TokenClaims
+    pseudonym: str
+
+
+class KnownTokens:
+    """Remembers the tokens seen last, until they expire; refused ones are not remembered.
+
+    Kept under a keyed digest: tokens do not lie in memory, and how long a look-up takes tells
+    nothing of a token that somebody guesses at. Only for as long as the ring of keys stays.
+
+    Args:
+        leeway_s: seconds for which an expired token is still good.
+        most: tokens remembered.
+    """
+
+    def __init__(self, leeway_s: float, most: int = MOST_TOKENS):
+        self._leeway_s = leeway_s
+        self._most = most
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, KnownToken] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, token: str, now: float) -> KnownToken | None:
+        """The token if it has been verified and is still good at ``now`` (Unix seconds)."""
+        digest = self._digest(token)
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        if now >= known.claims.expires_s + self._leeway_s:
+            del self._known[digest]
+            return None
+        self._known.move_to_end(digest)
+        return known
+
+    def add(self, token: str, known: KnownToken) -> None:
+        """Remember a token that was verified just now."""
+        self._known[self._digest(token)] = known
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def _digest(self, token: str) -> bytes:
+        return hashlib.blake2b(token.encode(), digest_size=16, key=self._key).digest()
 
 
 def required_keys(cloud: CloudSettings) -> KeyRing | None:

@@ -1,4 +1,7 @@
-"""SnapshotStore: the last snapshot of every user, one blob each; kept in Redis."""
+"""SnapshotStore: the last snapshot of every user, one blob each; kept in Redis, or in memory.
+
+Which of two snapshots of a user is kept is one rule, here in Python and in Redis' Lua.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,33 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cloud_service.batching import Batcher
-from cloud_service.snapshot_order import PUT_IF_NEWER, REORDER_WINDOW_S
 from shared.errors import ConfigError, StoreUnavailable
+from shared.snapshot import VERSION_SLICE, make_version
+
+REORDER_WINDOW_S = 60.0  # above the longest time a refresh can take
+CREATED_BITS = make_version(1, 0).bit_length() - 1  # low bits of a version: its server time, ms
+MOST_READS = 64  # in one round trip
 
 T = TypeVar("T")
 
-MOST_READS = 64  # in one round trip
+# The version is big-endian, so comparing its bytes compares it. Lua counts from 1, inclusive; its
+# numbers are doubles, exact up to 53 bits, so the time is read from the last six bytes.
+_VERSION = f"{VERSION_SLICE.start + 1}, {VERSION_SLICE.stop}"
+PUT_IF_NEWER = f"""
+local function created(blob)
+  local bytes, value = {{string.byte(blob, {_VERSION})}}, 0
+  for i = 3, 8 do value = value * 256 + bytes[i] end
+  return value % 2^{CREATED_BITS}
+end
+local current = redis.call('GET', KEYS[1])
+if current and current ~= ARGV[1]
+   and string.sub(current, {_VERSION}) >= string.sub(ARGV[1], {_VERSION})
+   and created(ARGV[1]) - created(current) <= tonumber(ARGV[3]) then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 
 _DISCARD = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -28,6 +52,24 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 return 0
 """
+
+
+def replaces(blob: bytes, current: bytes, window_ms: int) -> bool:
+    """Whether ``blob`` may take the place of ``current``.
+
+    It may if its version is higher; if it is the same blob (a retry after a lost reply must not
+    look like a refusal); or if it was computed more than ``window_ms`` after the other. Versions
+    put refreshes under way at the same time in order, and those lie seconds apart. Beyond that
+    the server's time decides, so that no step a client claims can block its user's later
+    snapshots for longer than the window.
+    """
+    if blob == current or blob[VERSION_SLICE] > current[VERSION_SLICE]:
+        return True
+    return _created_ms(blob) - _created_ms(current) > window_ms
+
+
+def _created_ms(blob: bytes) -> int:
+    return int.from_bytes(blob[VERSION_SLICE], "big") & ((1 << CREATED_BITS) - 1)
 
 
 class SnapshotStore(Protocol):
@@ -53,6 +95,38 @@ class SnapshotStore(Protocol):
         """Release connections."""
 
 
+class MemorySnapshotStore:
+    """Same semantics as RedisSnapshotStore, but for the TTL: it ends with the process."""
+
+    def __init__(self, reorder_window_s: float = REORDER_WINDOW_S) -> None:
+        self._window_ms = round(reorder_window_s * 1000)
+        self._blobs: dict[tuple[str, str], bytes] = {}
+
+    async def get(self, user: str, bundle_id: str) -> bytes | None:
+        return self._blobs.get((user, bundle_id))
+
+    async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
+        current = self._blobs.get((user, bundle_id))
+        if current is not None and not replaces(blob, current, self._window_ms):
+            return False
+        self._blobs[user, bundle_id] = blob
+        return True
+
+    async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
+        if self._blobs.get((user, bundle_id)) == blob:
+            del self._blobs[user, bundle_id]
+
+    def clear(self) -> None:
+        """Lose everything, as a Redis without persistence does when it is restarted."""
+        self._blobs.clear()
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def aclose(self) -> None:
+        self._blobs.clear()
+
+
 class RedisSnapshotStore:
     """One key per user and bundle, the user as hash tag; one SET per snapshot, with a TTL.
 
@@ -65,7 +139,7 @@ class RedisSnapshotStore:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         ttl_s: life of a snapshot in Redis, seconds.
         deadline_s: for one call, retry included.
-        reorder_window_s: see ``snapshot_order.replaces``.
+        reorder_window_s: see ``replaces``.
         max_connections: of the pool; callers wait for a free one within the deadline.
 
     Raises:

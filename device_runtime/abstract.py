@@ -14,14 +14,23 @@ from typing import Protocol
 
 from device_runtime.history import RequestContext, Window
 from device_runtime.item_words import ItemWords
-from device_runtime.moments import moment_in_words, slot_in_words
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
-_SECONDS_PER_HOUR = 3600.0
 _SLOTS_TOLD = 2  # times of the week whose habits are told if the request's moment is not
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAY_PARTS = (  # first hour of each part of the day
+    (0, "night"),
+    (5, "early morning"),
+    (8, "morning"),
+    (11, "midday"),
+    (14, "afternoon"),
+    (17, "evening"),
+    (21, "late evening"),
+)
+_WEEKEND = 5  # first day of it
 
 
 class AbstractWriter(Protocol):
@@ -170,3 +179,23 @@ def _distinct(names: Iterable[str]) -> list[str]:
 def _listed(words: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def moment_in_words(hour_of_week: float) -> str:
+    """ "Friday evening" from a local hour of week (Monday 00:00 = 0)."""
+    day, hour = _day_and_hour(hour_of_week)
+    return f"{WEEKDAYS[day]} {_day_part(hour)}"
+
+
+def slot_in_words(hour_of_week: float) -> str:
+    """ "weekday morning" or "weekend evening": the unit habits are told in."""
+    day, hour = _day_and_hour(hour_of_week)
+    return f"{'weekend' if day >= _WEEKEND else 'weekday'} {_day_part(hour)}"
+
+
+def _day_and_hour(hour_of_week: float) -> tuple[int, int]:
+    return divmod(int(hour_of_week % (24 * len(WEEKDAYS))), 24)
+
+
+def _day_part(hour: int) -> str:
+    return next(name for first, name in reversed(DAY_PARTS) if hour >= first)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from shared.call_rates import CallRates
+from shared.refresh_file import CallRates
 
 WINDOW = 128  # past scores a new one is ranked among
 PRIOR = 10.0  # scores that an empty window is taken to hold, of unknown rank

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.agreement import Agreement
 from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.cues import semantic_top
+from device_runtime.cues import Agreement, semantic_top
 from device_runtime.item_vectors import ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import top_k
@@ -20,7 +19,7 @@ Floats = NDArray[np.float32]
 SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pool:
     """What one device can rank until it meets a new item or gets a new snapshot.
 
@@ -59,14 +58,28 @@ def build_pool(
     if cached is None:
         empty = np.empty(0, dtype=np.intp)
         zeros = np.zeros(len(own), dtype=np.float32)
-        return Pool(None, own, zeros, empty, Agreement(zeros[:0]), None)
+        return Pool(
+            cached=None,
+            items=own,
+            semantic=zeros,
+            omega_at=empty,
+            agreement=Agreement(zeros[:0]),
+            keep=None,
+        )
     snapshot = cached.snapshot
     items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
     semantic = vectors.of(items)[0] @ snapshot.e_sem
     at = np.searchsorted(items, np.unique(snapshot.items))
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
     keep = ~np.isin(items, seen) if exclude and len(seen) else None
-    return Pool(cached, items, semantic, at, Agreement(semantic[at]), keep)
+    return Pool(
+        cached=cached,
+        items=items,
+        semantic=semantic,
+        omega_at=at,
+        agreement=Agreement(semantic[at]),
+        keep=keep,
+    )
 
 
 def best_of_table(scores: Floats, count: int, barred: Items) -> Items:

@@ -29,7 +29,7 @@ from shared.errors import CloudUnavailable
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
 from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
-from shared.tracing import NoTracing, Tracing
+from shared.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 _BACKSTOP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshResult:
     """How one refresh went.
 
@@ -88,11 +88,11 @@ class _Tally:
     def fail(self, outcome: str, detail: str, retry_after: float | None = None) -> NoReturn:
         raise RefreshFailed(
             RefreshResult(
-                None,
-                outcome,
-                self.attempts,
-                self.request_bytes,
-                self.response_bytes,
+                blob=None,
+                outcome=outcome,
+                attempts=self.attempts,
+                request_bytes=self.request_bytes,
+                response_bytes=self.response_bytes,
                 detail=detail,
                 refresh_id=self.refresh_id,
             ),
@@ -122,7 +122,7 @@ class CloudLink:
         tracing: Tracing | None = None,
     ) -> None:
         self._tokens = tokens
-        self._tracing = tracing or NoTracing()
+        self._tracing = tracing or Tracing()
         self._transport = transport
         self._settings = settings
         self._clock = clock or MonotonicClock()
@@ -312,13 +312,13 @@ class CloudLink:
 def _result(response: TransportResponse, tally: _Tally) -> RefreshResult:
     stale = response.headers.get(STALE_HEADER.lower(), "").lower() in ("1", "true", "?1")
     return RefreshResult(
-        response.content,
-        "stale" if stale else "fresh",
-        tally.attempts,
-        tally.request_bytes,
-        tally.response_bytes,
-        stale,
-        _age_s(response.headers.get("age")),
+        blob=response.content,
+        outcome="stale" if stale else "fresh",
+        attempts=tally.attempts,
+        request_bytes=tally.request_bytes,
+        response_bytes=tally.response_bytes,
+        stale=stale,
+        age_s=_age_s(response.headers.get("age")),
         refresh_id=tally.refresh_id,
     )
 

@@ -147,3 +147,53 @@ def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.fl
     quotient = (a * b).sum(axis=-1) / np.where(flat, 1.0, scale)
     result: NDArray[np.float64] = np.clip(np.where(flat, 0.0, quotient), -1.0, 1.0)
     return result
+
+
+class Agreement:
+    """Spearman correlation with fixed scores; the same number as ``device_runtime.cues.omega``.
+
+    Args:
+        semantic: [n] scores of the candidates that omega compares.
+    """
+
+    def __init__(self, semantic: NDArray[np.floating]) -> None:
+        n = len(semantic)
+        self._ranks = average_ranks(semantic)
+        self._centred = self._ranks - self._ranks.mean() if n else self._ranks
+        self._places = np.arange(n, dtype=np.float64)
+        variation = float(self._centred @ self._centred) * n * (n * n - 1) / 12.0
+        self._scale = 1.0 / math.sqrt(variation) if variation > 0.0 else 0.0
+
+    def with_scores(self, structural: NDArray[np.floating]) -> float:
+        """omega for the structural scores [n] of the same candidates."""
+        order = np.argsort(structural)
+        ordered = structural[order]
+        if not (ordered[1:] > ordered[:-1]).all():  # ties share ranks
+            return float(correlation(self._ranks, average_ranks(structural)))
+        # Distinct scores have the ranks 1 .. n, whose variation is n (n^2 - 1) / 12.
+        omega = float(self._centred[order] @ self._places) * self._scale
+        return min(1.0, max(-1.0, omega))
+
+
+def inconsistency(
+    initial: NDArray[np.int32], items: NDArray[np.int32], scores: NDArray[np.float32]
+) -> float:
+    """Mean |position in the cloud's ranking - position in the device's| (LSC4Rec eq. 11).
+
+    Args:
+        initial: [n] int32 cached candidates in the cloud's order, best first.
+        items: [m] int32 items the device ranked, ascending.
+        scores: [m] their structural scores: the device's own ranking, the snapshot left out.
+
+    Returns:
+        In positions, over those candidates that the device ranked (a repeat policy may have left
+        some out); ties go to the cloud's order. NaN if there are none.
+    """
+    place = np.searchsorted(items, initial)
+    known = place < len(items)
+    known[known] = items[place[known]] == initial[known]
+    place = place[known]
+    if len(place) == 0:
+        return math.nan
+    order = np.argsort(-scores[place], kind="stable")  # order[new position] = old position
+    return float(np.abs(order - np.arange(len(order))).mean())

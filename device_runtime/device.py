@@ -14,10 +14,10 @@ from device_runtime.cached_snapshot import CachedSnapshot, CacheKey, check_entry
 from device_runtime.candidates import Pool, build_pool
 from device_runtime.clock import Clock, UnixClock
 from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
-from device_runtime.collaborative_ranking import rank_collaboratively
+from device_runtime.collaborative import rank_collaboratively
+from device_runtime.cues import inconsistency
 from device_runtime.encoded import encode
 from device_runtime.history import History, RequestContext
-from device_runtime.inconsistency import inconsistency
 from device_runtime.item_vectors import ItemPage
 from device_runtime.lapse import SessionCount, lapse_since
 from device_runtime.models import DeviceModels
@@ -27,7 +27,7 @@ from device_runtime.reranker import top_k
 from device_runtime.response import Diagnostics, Response
 from device_runtime.snapshot_cache import MemorySnapshotCache, SnapshotCache
 from device_runtime.transitions import Transitions
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.errors import SnapshotError, SnapshotRejected
 from shared.snapshot import decode
 
@@ -97,10 +97,10 @@ class Device:
         self._sessions = SessionCount()
         self._vectors = models.item_vectors()
         self._key = CacheKey(
-            user,
-            models.bundle_id,
-            models.dim,
-            models.n_items,
+            user=user,
+            bundle_id=models.bundle_id,
+            dim=models.dim,
+            n_items=models.n_items,
             vectors=models.profile.vectors_in_snapshot,
         )
         self._seen: Items | None = None
@@ -189,16 +189,16 @@ class Device:
                 own = self._transitions
                 ranking = rank_collaboratively(*known, lapse=lapse, k=k, transitions=own)
             diagnostics = Diagnostics(
-                lapse.delta,
-                ranking.drift,
-                ranking.omega,
-                ranking.r,
-                ranking.alpha,
-                ranking.de_norm,
-                ranking.trust,
-                snapshot.version,
-                snapshot.tau,
-                self._age_s(held),
+                delta=lapse.delta,
+                drift=ranking.drift,
+                omega=ranking.omega,
+                r=ranking.r,
+                alpha=ranking.alpha,
+                de_norm=ranking.de_norm,
+                trust=ranking.trust,
+                snapshot_version=snapshot.version,
+                snapshot_tau=snapshot.tau,
+                snapshot_age_s=self._age_s(held),
             )
             if self.policy.compares_rankings:
                 self._inconsistency = inconsistency(
@@ -209,14 +209,14 @@ class Device:
         self._last, self._cues = diagnostics, ranking.cues
         self._requests_since_attempt += 1
         return Response(
-            self.step,
-            ranking.items[top_k(ranking.scores, k)],
-            "local" if held is None else "snapshot",
-            ranking.items,
-            ranking.scores,
-            ranking.uncalibrated,
-            ranking.structural,
-            diagnostics,
+            step=self.step,
+            items=ranking.items[top_k(ranking.scores, k)],
+            source="local" if held is None else "snapshot",
+            candidates=ranking.items,
+            scores=ranking.scores,
+            uncalibrated=ranking.uncalibrated,
+            structural=ranking.structural,
+            diagnostics=diagnostics,
         )
 
     def wants_refresh(self) -> bool:
@@ -224,18 +224,18 @@ class Device:
         held, last = self._held, self._last
         return self.policy.wants_refresh(
             RefreshState(
-                self._requests_since_attempt,
-                held is not None,
-                self._refreshing,
-                last.delta,
-                last.omega,
-                last.drift,
-                last.r,
-                math.nan if held is None else self._age_s(held),
-                max(0.0, self._clock.time() - self._attempted_s),
-                self._inconsistency,
-                last.alpha,
-                self._cues,
+                requests_since_attempt=self._requests_since_attempt,
+                has_snapshot=held is not None,
+                in_flight=self._refreshing,
+                delta=last.delta,
+                omega=last.omega,
+                drift=last.drift,
+                r=last.r,
+                age_s=math.nan if held is None else self._age_s(held),
+                since_attempt_s=max(0.0, self._clock.time() - self._attempted_s),
+                inconsistency=self._inconsistency,
+                alpha=last.alpha,
+                cues=self._cues,
             )
         )
 

@@ -17,7 +17,7 @@ Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Encoded:
     """What the encoder made of the window.
 
@@ -66,13 +66,13 @@ def encode(
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
     return Encoded(
-        e_str,
-        window.items,
-        item_vectors,
-        known,
-        copy_logit,
-        cues.length(len(window), models.profile.window),
-        cues.density(times.age_hours, has_time=models.manifest.has_time),
+        e_str=e_str,
+        history=window.items,
+        vectors=item_vectors,
+        known=known,
+        copy_logit=copy_logit,
+        length=cues.length(len(window), models.profile.window),
+        density=cues.density(times.age_hours, has_time=models.manifest.has_time),
     )
 
 

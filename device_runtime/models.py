@@ -12,16 +12,22 @@ from numpy.typing import NDArray
 
 from device_runtime.cues import CUES
 from device_runtime.features import TimeFeatures
-from device_runtime.gain import GainModel
-from device_runtime.item_table import Float32Table, Int8Table, ItemTable
-from device_runtime.item_vectors import ItemVectors, KnownItems, MetVectors
+from device_runtime.item_vectors import (
+    Float32Table,
+    Int8Table,
+    ItemTable,
+    ItemVectors,
+    KnownItems,
+    MetVectors,
+)
 from device_runtime.quadratic_gain import QuadraticGain
+from device_runtime.refresh import GainModel
 from shared.bundle import Bundle, Manifest
 from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table
+from shared.item_tokens import read_tokens
 from shared.profile import DeviceProfile
 from shared.refresh_file import read_refresh
-from shared.token_files import read_tokens
 
 Floats = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""The refresh policies by their names in the settings."""
+"""The refresh policies, and how devices rank, by their names in the settings."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from typing import assert_never
 
 import numpy as np
 
-from device_runtime.accumulated import Accumulated
-from device_runtime.budget import Budget
 from device_runtime.call_budget import CallBudget
-from device_runtime.gain import GainModel
-from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy
+from device_runtime.refresh import Always, EveryK, GainModel, Never, RefreshPolicy, TimeToLive
 from device_runtime.refresh_budget import (
+    Accumulated,
+    Budget,
     Budgeted,
+    RefreshIndex,
     drift_score,
     inconsistency_score,
     no_score,
     unreliability_score,
 )
-from device_runtime.refresh_index import RefreshIndex
-from device_runtime.refresh_ttl import TimeToLive
-from shared.call_rates import CallRates
+from shared.bundle import CollaborationSpec
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED
+from shared.refresh_file import CallRates
 from shared.settings import DeviceSettings
 
 FLEET_WINDOW = 1024  # past scores that a fleet's new ones are ranked among
@@ -120,3 +119,29 @@ def policy_text(settings: DeviceSettings) -> str:
         case _:
             shared = " of the fleet's requests" if settings.budget_scope == "fleet" else ""
             return f"{settings.policy}, budget = {settings.budget:g}{shared}"
+
+
+def collaboration(
+    settings: DeviceSettings, bundle: CollaborationSpec | None
+) -> CollaborationSpec | None:
+    """How devices collaborate where ``device.ranking`` asks for it; else None.
+
+    Args:
+        bundle: what the bundle's manifest says; the settings that are given go before it.
+    """
+    if settings.ranking != "collaborative":
+        return None
+    given = {"initial_share": settings.initial_share, "adaptation_rate": settings.adaptation_rate}
+    known = {name: value for name, value in given.items() if value is not None}
+    return (bundle or CollaborationSpec()).model_copy(update=known)
+
+
+def ranking_text(settings: DeviceSettings, bundle: CollaborationSpec | None) -> str:
+    """The ranking and its parameters in words, as reports print it; ``bundle`` as above."""
+    spec = collaboration(settings, bundle)
+    if spec is None:
+        return "semantic, calibrated" if settings.calibrate else "semantic, uncalibrated"
+    text = f"collaborative, alpha = {spec.initial_share:g}"
+    if spec.adaptation_rate:
+        text += f", adapting at rate {spec.adaptation_rate:g}"
+    return text

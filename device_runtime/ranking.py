@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime import cues
 from device_runtime.calibration import bounded_correction, correction_strength
 from device_runtime.candidates import SHORTLIST, Pool, best_of_table, most_popular
 from device_runtime.encoded import Encoded
@@ -18,14 +19,58 @@ from device_runtime.item_vectors import ItemVectors
 from device_runtime.lapse import Lapse
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import fuse
-from device_runtime.scoring import barred_items, extra_items, score, score_table
-from device_runtime.snapshot_cues import snapshot_cues
+from device_runtime.scoring import Scored, barred_items, extra_items, score, score_table
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SnapshotCues:
+    """Cues and reliability (SCaLRec eqs. 10 and 11); NaN and None without history.
+
+    Attributes:
+        drift, omega: two of the cues.
+        r: reliability of the snapshot in (0, 1).
+        vector: [8] float32 all cues, raw, in the order of ``cues.CUES``.
+    """
+
+    drift: float = math.nan
+    omega: float = math.nan
+    r: float = math.nan
+    vector: NDArray[np.float32] | None = None
+
+
+def snapshot_cues(
+    models: DeviceModels, pool: Pool, encoded: Encoded | None, scored: Scored, lapse: Lapse
+) -> SnapshotCues:
+    """Read the cues and ask the estimator.
+
+    Args:
+        pool: of a snapshot.
+        encoded: None without history.
+        scored: all items of the pool.
+        lapse: since the snapshot's moment.
+    """
+    if encoded is None or pool.cached is None:
+        return SnapshotCues()
+    omega = pool.agreement.with_scores(scored.structural.take(pool.omega_at))
+    e_str_tau = pool.cached.e_str
+    drift = 0.0 if e_str_tau is None else float(cues.drift(encoded.e_str, e_str_tau))
+    vector = cues.cue_vector(
+        delta=lapse.delta,
+        drift=drift,
+        omega=omega,
+        length=encoded.length,
+        density=encoded.density,
+        elapsed=lapse.elapsed,
+        turn=lapse.turn,
+        moved=lapse.moved,
+    )
+    return SnapshotCues(drift, omega, models.reliability(vector), vector)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Ranking:
     """Scores [n] of ``items`` [n], ascending by item; what calibration did, NaN where it did not.
 
@@ -112,17 +157,17 @@ def rank_with_snapshot(
     elif trust != 1.0:
         scores = fuse(scored.structural, semantic, weight * trust)
     return Ranking(
-        scored.items,
-        scores,
-        uncalibrated,
-        scored.structural,
-        told.drift,
-        told.omega,
-        told.r,
-        alpha,
-        de_norm,
-        trust,
-        told.vector,
+        items=scored.items,
+        scores=scores,
+        uncalibrated=uncalibrated,
+        structural=scored.structural,
+        drift=told.drift,
+        omega=told.omega,
+        r=told.r,
+        alpha=alpha,
+        de_norm=de_norm,
+        trust=trust,
+        cues=told.vector,
     )
 
 
@@ -146,11 +191,11 @@ def rank_locally(
         popular, counts = most_popular(models, count, barred)
         order = np.argsort(popular)
         items, scores = popular[order], counts[order]
-        return Ranking(items, scores, scores, scores)
+        return Ranking(items=items, scores=scores, uncalibrated=scores, structural=scores)
     if models.table is not None:
         shortlist = best_of_table(score_table(models.table, encoded), count, barred)
     else:
         shortlist, _ = most_popular(models, count, barred)
     items = np.union1d(pool.items, shortlist)
     scores = score(vectors, items, encoded).structural
-    return Ranking(items, scores, scores, scores)
+    return Ranking(items=items, scores=scores, uncalibrated=scores, structural=scores)

@@ -1,4 +1,4 @@
-"""RefreshPolicy: when a device asks the cloud for a new snapshot; the rules that only count."""
+"""RefreshPolicy: when a device asks the cloud for a new snapshot; the rules that count and time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshState:
     """What a device knows when it decides, right after a request.
 
@@ -22,7 +22,7 @@ class RefreshState:
         delta, omega, drift, r: of the last answer (-1 and NaN without a snapshot).
         age_s: seconds since the cloud computed the snapshot, by the device's clock; NaN without.
         since_attempt_s: seconds since the last attempt; infinite if there was none.
-        inconsistency: of the last answer (see ``device_runtime.inconsistency``), in positions; NaN
+        inconsistency: of the last answer (see ``device_runtime.cues``), in positions; NaN
             without a snapshot, and where the policy does not compare rankings.
         alpha: of the last answer: 1 - r; NaN without a snapshot.
         cues: [8] float32 raw, in the order of ``device_runtime.cues.CUES``; None without a
@@ -95,3 +95,36 @@ class Never:
 
     def wants_refresh(self, state: RefreshState) -> bool:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToLive:
+    """A refresh once the snapshot is ``ttl_s`` seconds old, by the device's clock.
+
+    After an attempt the next one waits as long again: neither an outage nor a cloud that hands
+    out an old stand-in turns into a refresh per request. A device that holds no snapshot asks at
+    every request.
+    """
+
+    compares_rankings: ClassVar[bool] = False
+    ttl_s: float
+
+    def __post_init__(self) -> None:
+        if not self.ttl_s > 0:
+            raise ValueError(f"ttl_s must be above 0, not {self.ttl_s}")
+
+    def wants_refresh(self, state: RefreshState) -> bool:
+        if state.in_flight:
+            return False
+        return not state.has_snapshot or min(state.age_s, state.since_attempt_s) >= self.ttl_s
+
+
+class GainModel(Protocol):
+    """Read-only: all devices of a process share one."""
+
+    def expected_gain(self, state: RefreshState) -> float:
+        """NDCG@10 expected of a fresh snapshot minus that of the held one, for this request.
+
+        NaN where the state has no cues: without a snapshot or without history.
+        """
+        ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from device_runtime.budget import Budget
 from device_runtime.refresh import RefreshState
 
 Score = Callable[[RefreshState], float]
@@ -32,15 +32,33 @@ def inconsistency_score(state: RefreshState) -> float:
     return state.inconsistency
 
 
+class Budget(Protocol):
+    """Says at which requests the cloud may be asked, so that a wanted share of them does.
+
+    A device's own, or one that all devices of a fleet share: their scores are then ranked together
+    and their calls go to one account.
+    """
+
+    def decide(self, score: float, *, able: bool = True) -> bool:
+        """Whether to ask at this request; to be asked once per request.
+
+        Args:
+            score: the higher, the more a call is worth. NaN: unknown; infinite: there is no
+                snapshot yet.
+            able: False if no call can be made now; the request counts all the same.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Budgeted:
     """The requests with the highest score ask, as many as the device's budget allows.
 
     LSC4Rec (arXiv 2501.05647, eq. 12) compares the score with its quantile on training data; here
-    the quantile is found and kept online. Without a snapshot a request asks
-    as soon as the budget is not overdrawn, and is charged like any other: a device of its own
-    budget at its first request, one of a fleet in its turn, and neither at every request while
-    the cloud cannot be reached.
+    the quantile is found and kept online. Without a snapshot a request asks as soon as the budget
+    is not overdrawn, and is charged like any other: a device of its own budget at its first
+    request, one of a fleet in its turn, and neither at every request while the cloud cannot be
+    reached.
 
     Attributes:
         score: of a request, from the device's state; NaN where it is unknown.
@@ -58,3 +76,67 @@ class Budgeted:
             return not state.has_snapshot and not state.in_flight
         score = self.score(state) if state.has_snapshot else math.inf
         return self.budget.decide(score, able=not state.in_flight)
+
+
+class Accumulated:
+    """Sum of a score over the requests since the last attempt; one device's own.
+
+    A score of the present request says what a refresh would have been worth to it. What a refresh
+    costs is paid once, what an old snapshot costs at every request, and the sum is what it has
+    cost so far. To ask once the sum reaches the price of a call is the rule for acknowledging in
+    time under a dynamic load, never worse than twice the best plan made in hindsight (Dooly,
+    Goldman and Scott, JACM 48(2), 2001); where the cost grows in proportion to age it is the best
+    plan. The sum also rises steadily where the score itself is noisy, so refreshes stay spaced.
+
+    It begins anew with every attempt, whether that succeeded or not: an outage does not turn into
+    an attempt per request.
+
+    Args:
+        score: of one request; NaN counts for nothing.
+    """
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self._sum = 0.0
+
+    def __call__(self, state: RefreshState) -> float:
+        """The sum, this request included; to be asked once per request."""
+        if state.requests_since_attempt <= 1:
+            self._sum = 0.0
+        value = self._score(state)
+        if math.isfinite(value):
+            self._sum += value
+        return self._sum
+
+
+class RefreshIndex:
+    """(n + 1) s_n - (s_1 + .. + s_n) of a score s over the n requests since the last attempt.
+
+    For a cost s that grows with age this is the Whittle index of its source: to ask where it
+    reaches the price of a call is the best plan for one device, and to ask where it is highest
+    nearly so for many that share the calls (Tripathi and Modiano, "A Whittle index approach to
+    minimizing functions of age of information", Allerton 2019). What a snapshot has cost so far
+    speaks against asking: it is gone, and the next one will cost as much while it ages.
+
+    It begins anew with every attempt, whether that succeeded or not.
+
+    Args:
+        score: of one request; where it is NaN, the index is.
+    """
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self._sum = 0.0
+        self._count = 0
+
+    def __call__(self, state: RefreshState) -> float:
+        """The index at this request; to be asked once per request."""
+        if state.requests_since_attempt <= 1:
+            self._sum, self._count = 0.0, 0
+        value = self._score(state)
+        if not math.isfinite(value):
+            return math.nan
+        self._sum += value
+        self._count += 1
+        # One more than n: a fresh snapshot costs nothing, at age 0.
+        return (self._count + 1) * value - self._sum

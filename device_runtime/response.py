@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Source = Literal["snapshot", "local"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
     """Cues and correction of one request; the defaults say "no snapshot".
 
@@ -42,7 +42,7 @@ class Diagnostics:
     snapshot_age_s: float = math.nan
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Response:
     """The answer to one request.
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from device_runtime.candidates import best_of_table, most_popular
 from device_runtime.encoded import Encoded
-from device_runtime.item_table import ItemTable
-from device_runtime.item_vectors import ItemVectors
+from device_runtime.item_vectors import ItemTable, ItemVectors
 from device_runtime.models import DeviceModels
 from device_runtime.reranker import copy_bonus, structural_scores
 

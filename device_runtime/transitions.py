@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from device_runtime.adaptation import adapted
 from device_runtime.item_vectors import ItemVectors
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 
 Floats = NDArray[np.float32]
 Items = NDArray[np.int32]

@@ -215,7 +215,9 @@ class ScriptedTransport:
         content: bytes,
         timeout_s: float,
     ) -> TransportResponse:
-        sent = SentRequest(method, path, headers, content, timeout_s)
+        sent = SentRequest(
+            method=method, path=path, headers=headers, content=content, timeout_s=timeout_s
+        )
         answer = self._answers[min(len(self.sent), len(self._answers) - 1)]
         self.sent.append(sent)
         for _ in range(self._suspensions):

@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from experiments.cells import PlannedCell
 from experiments.record import CellRun
 from experiments.study import CellResult, in_schema
 from shared.errors import ConfigError, DataError
+from shared.strict import Strict
 
 SCORES, ABOUT = "scores.parquet", "cell.json"
 
 
-class CellInfo(BaseModel):
+class CellInfo(Strict):
     """What a finished cell says about itself (cell.json)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     log: str
     experiment: str
     key: str

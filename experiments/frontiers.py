@@ -12,8 +12,9 @@ from pydantic import Field
 from experiments.curves import Curves
 from experiments.panel import Panel
 from experiments.record import Figure, no_figure
-from experiments.selection import Selector, Strict
+from experiments.selection import Selector
 from shared.statistics import Float, Resampler, percentile_estimate
+from shared.strict import Strict
 
 AREA, AREA_GAIN = "area", "area-gain"
 GAIN, NEEDED = "gain", "calls-needed"  # at a level, e.g. gain-010

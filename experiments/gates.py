@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 from pydantic import model_validator
 
 from experiments.record import Figure, Record
-from experiments.selection import Gap, Metric, Part, Steps, Strict, read_key
+from experiments.selection import Gap, Metric, Part, Steps, read_key
+from shared.strict import Strict
 
 Require = Literal["above", "below", "not below", "not above"]
 Status = Literal["holds", "fails", "not applicable"]

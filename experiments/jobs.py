@@ -12,22 +12,19 @@ import asyncio
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from experiments.cells import Cell, PlannedCell
 from shared.errors import DataError
 from shared.settings import Settings, load_settings, printable
+from shared.strict import Strict
 
 JOB, PROGRESS, WANTED, SERVED = "job.json", "progress.json", "embedder-wanted", "embedder.json"
 POLL_S = 0.2
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Job(_Message):
+class Job(Strict):
     """One cell to compute and where to put it."""
 
     experiment: str
@@ -53,7 +50,7 @@ class Job(_Message):
         return PlannedCell(cell, settings, self.key, self.sections)
 
 
-class Stage(_Message):
+class Stage(Strict):
     """What a cell's process is doing."""
 
     label: str
@@ -61,13 +58,13 @@ class Stage(_Message):
     total: int | None = None
 
 
-class Wanted(_Message):
+class Wanted(Strict):
     """The model that texts are to be embedded with: a name, or the folder of a tuned one."""
 
     model: str
 
 
-class Served(_Message):
+class Served(Strict):
     """A running embedding server, or why there is none."""
 
     url: str | None = None

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from shared.errors import DataError
 from shared.statistics import Estimate
+from shared.strict import Strict
 
 DIGITS = 5
 FORMAT = 1
@@ -56,10 +57,9 @@ FigureRow = Annotated[
 ]
 
 
-class CellRun(BaseModel):
+class CellRun(Strict):
     """How one cell came about."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     profile: str
     variant: str
     seed: int
@@ -79,7 +79,7 @@ class Extra(NamedTuple):
     seeds: int
 
 
-class Record(BaseModel):
+class Record(Strict):
     """Everything known of one experiment on one log.
 
     Attributes:
@@ -92,7 +92,6 @@ class Record(BaseModel):
         extras: by "profile/variant", then by name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     format: int = FORMAT
     experiment: str
     log: str
@@ -102,14 +101,14 @@ class Record(BaseModel):
     repeat_policy: str
     draws: int
     planned: int
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]]
     runs: tuple[CellRun, ...]
-    estimates: dict[str, FigureRow] = {}
-    differences: dict[str, FigureRow] = {}
-    ratios: dict[str, FigureRow] = {}
-    frontiers: dict[str, FigureRow] = {}
-    extras: dict[str, dict[str, Extra]] = {}
+    estimates: dict[str, FigureRow] = Field(default_factory=dict)
+    differences: dict[str, FigureRow] = Field(default_factory=dict)
+    ratios: dict[str, FigureRow] = Field(default_factory=dict)
+    frontiers: dict[str, FigureRow] = Field(default_factory=dict)
+    extras: dict[str, dict[str, Extra]] = Field(default_factory=dict)
 
     @property
     def profiles(self) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from shared.strict import Strict
 
 PARTS = ("all", "return", "discovery")
 STEPS = ("last", "loo")
@@ -17,12 +19,6 @@ Steps = Literal["last", "loo"]
 Metric = Literal["ndcg10", "ndcg5", "hr10", "hr5", "calls", "served"]
 # A gap is a number of events in the scores and in YAML, and text wherever it is a key.
 Gap = Annotated[str, BeforeValidator(str), Field(pattern=r"^(\d+|mean)$")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors: a misspelt one would silently change a table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Scope(Strict):

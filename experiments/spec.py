@@ -11,11 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from experiments.frontiers import Frontier
 from experiments.gates import Gate
-from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps, Strict
+from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
 from shared.settings import Settings
+from shared.strict import Strict
 
 DEFINITIONS = Path(__file__).parent / "definitions"
 NAME = r"^[a-z0-9][a-z0-9-]*$"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runtime.item_table import Int8Table, ItemTable
+from device_runtime.item_vectors import Int8Table, ItemTable
 from device_runtime.models import DeviceModels, read_array
 from shared.bundle import Bundle
 from shared.packed import pack

@@ -15,8 +15,7 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.policies import make_fleet_budget, make_policy
-from device_runtime.ranking_choice import collaboration
+from device_runtime.policies import collaboration, make_fleet_budget, make_policy
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.tokens import TokenSource

@@ -84,7 +84,15 @@ def _user_records(
             for setting, retrieved_at in (("S1", step), ("S2", tau)):
                 items, scores = retrieved[retrieved_at]
                 lapse = lapses[step, step - tau]
-                snapshot = Snapshot(str(user), tau, 0, models.bundle_id, e_sem[tau], items, scores)
+                snapshot = Snapshot(
+                    user=str(user),
+                    tau=tau,
+                    created_ms=0,
+                    bundle_id=models.bundle_id,
+                    e_sem=e_sem[tau],
+                    items=items,
+                    scores=scores,
+                )
                 yield _record(user, step, setting, gap, requests, models, snapshot, encoded, lapse)
 
 

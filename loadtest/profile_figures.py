@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.device import Device
@@ -18,6 +17,7 @@ from shared.bundle import Bundle
 from shared.packed import pack
 from shared.profile import Table
 from shared.snapshot import Snapshot, encode
+from shared.strict import Strict
 
 REQUESTS = 300
 EVENTS = 400  # more than any window
@@ -25,7 +25,7 @@ _USER = "profile"
 _HOUR = 3600.0
 
 
-class ProfileFigures(BaseModel):
+class ProfileFigures(Strict):
     """Measured on this machine; bytes unless the name says otherwise.
 
     Attributes:
@@ -37,7 +37,6 @@ class ProfileFigures(BaseModel):
         request_p50_us, request_p95_us: one request with a full window and a stale snapshot.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     profile: str
     window: int
     table: Table
@@ -107,7 +106,16 @@ def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
     packed = None
     if manifest.profile.vectors_in_snapshot:
         packed = pack(vectors[items], bundle.array("item_bias.npy")[items])
-    return Snapshot(user, 5, 0, bundle.id, e_sem, items, scores[items], packed)
+    return Snapshot(
+        user=user,
+        tau=5,
+        created_ms=0,
+        bundle_id=bundle.id,
+        e_sem=e_sem,
+        items=items,
+        scores=scores[items],
+        vectors=packed,
+    )
 
 
 def cache_holding(models: DeviceModels, cached: CachedSnapshot) -> MemorySnapshotCache:

@@ -9,15 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from loadtest.profile_figures import ProfileFigures
-from shared.bundle import EmbedderIdentity, Manifest
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.settings import Settings, printable
+from shared.strict import Strict
 
 RUN_FILE = "run.json"
 # What a result can depend on; shown with every report.
@@ -27,16 +27,15 @@ PACKAGES = (
 )  # fmt: skip
 
 
-class Stage(BaseModel):
+class Stage(Strict):
     """One stage of a run; ``reused`` when a former run's result was still valid."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     seconds: float = Field(ge=0)
     reused: bool = False
 
 
-class RunInfo(BaseModel):
+class RunInfo(Strict):
     """Everything a reader must know to judge the figures; written as run.json beside the records.
 
     Attributes:
@@ -50,7 +49,6 @@ class RunInfo(BaseModel):
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     started: str
     log: dict[str, str]
     log_terms: str = ""
@@ -65,13 +63,13 @@ class RunInfo(BaseModel):
     candidates: int
     fusion_weight: float
     collaboration: CollaborationSpec | None = None
-    training: dict[str, float | int | str] = {}
+    training: dict[str, float | int | str] = Field(default_factory=dict)
     settings: dict[str, Any]
     stages: tuple[Stage, ...] = ()
     run_notes: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
     git_revision: str | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     machine: str = ""
 
     @field_validator("profile", mode="before")

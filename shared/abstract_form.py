@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.strict import Strict
 
 PrivacyLevel = Literal["items", "coarse", "categories"]
 
 
-class AbstractForm(BaseModel):
+class AbstractForm(Strict):
     """A section of the settings and a field of every bundle manifest.
 
     The cloud's projector only understands the form it was fitted on, so the form is fixed when a
     bundle is trained, and devices take it from the bundle.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     level: PrivacyLevel = Field(
         default="items",

@@ -13,14 +13,14 @@ from typing import Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from shared.abstract_form import AbstractForm
-from shared.collaboration import CollaborationSpec
 from shared.errors import BundleError, DataError
-from shared.generator_spec import GeneratorSpec
+from shared.generator_config import GeneratorSpec
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile, Table
+from shared.strict import Strict
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -31,7 +31,7 @@ TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_file
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
 REFRESH_FILE = "refresh.json"  # may be missing, see shared.refresh_file
 GENERATOR_FILE = "generator.safetensors"  # weights of the generative recommender, if any
-TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.token_files
+TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.item_tokens
 _DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
 _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
     # A device without a table has an item's words and vector from the item's page.
@@ -41,33 +41,30 @@ _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
 }
 
 
-class FileEntry(BaseModel):
+class FileEntry(Strict):
     """Size and hash of one file of the bundle, and whether a device downloads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     device: bool = False
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class EmbedderIdentity(BaseModel):
+class EmbedderIdentity(Strict):
     """The text model whose outputs the projector was fitted on; another one is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     backend: str
     model: str
     pooling: str
     dim: int = Field(ge=1)
 
 
-class AgeRule(BaseModel):
+class AgeRule(Strict):
     """How far a snapshot is trusted from an age on, up to that of the next rule.
 
     The weights are factors on the manifest's fusion_weight; ``correct`` says whether the bounded
     correction is added before. ``moved_*`` hold where a new session began since the snapshot.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     from_delta: int = Field(ge=0, description="t - tau in events")
     weight: float = Field(default=1.0, ge=0)
     correct: bool = True
@@ -79,10 +76,9 @@ class AgeRule(BaseModel):
         return (self.moved_weight, self.moved_correct) if moved else (self.weight, self.correct)
 
 
-class CalibrationSpec(BaseModel):
+class CalibrationSpec(Strict):
     """What the device needs besides the networks to correct a snapshot (SCaLRec eqs. 10-14)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     gamma_max: float = Field(ge=0, description="radius bound on |de| at alpha = 1, in e_sem units")
     top_l: int = Field(ge=2, description="L of eq. 10")
     cues: tuple[str, ...] = (
@@ -106,10 +102,32 @@ class CalibrationSpec(BaseModel):
         )
 
 
-class Manifest(BaseModel):
+class CollaborationSpec(Strict):
+    """Collaborative inference and adaptive re-training of one device (arXiv 2501.05647).
+
+    A bundle with a generator holds one that validation requests chose; the defaults are for
+    bundles without.
+    """
+
+    initial_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the cloud's scores, alpha of eq. 10"
+    )
+    adaptation_rate: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="step size of the device's own re-training (eq. 7), in units of "
+        "1 / mean |e_str|^2; 0: the device does not re-train",
+    )
+    adaptation_steps: int = Field(default=5, ge=1, le=100, description="of gradient descent")
+    adaptation_transitions: int = Field(
+        default=5, ge=1, le=1000, description="latest own events that it is fitted to"
+    )
+
+
+class Manifest(Strict):
     """Everything a reader must agree with before it uses the files beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[3] = 3
     bundle_id: str = ""
     scalrec: str
@@ -133,8 +151,8 @@ class Manifest(BaseModel):
     collaboration: CollaborationSpec | None = Field(
         default=None, description="of a device with the generator; None: nothing was chosen"
     )
-    training: dict[str, float | int | str] = {}
-    files: dict[str, FileEntry] = {}
+    training: dict[str, float | int | str] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property
     def device_files(self) -> dict[str, FileEntry]:

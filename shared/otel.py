@@ -1,16 +1,19 @@
-"""OtelTracing: spans through OpenTelemetry, which is an optional extra (``scalrec[otel]``)."""
+"""OtelTracing: spans through OpenTelemetry, whose SDK is an optional extra (``scalrec[otel]``)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.tracing import Attribute, Span, SpanKind
+from shared.errors import ConfigError
+from shared.tracing import Attribute, Span, SpanKind, Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
 
 _KINDS = {
     "internal": trace.SpanKind.INTERNAL,
@@ -19,19 +22,15 @@ _KINDS = {
 }
 
 
-class _OtelSpan:
-    def __init__(self, tracing: OtelTracing, span: trace.Span):
-        self._tracing = tracing
+class _OtelSpan(Span):
+    def __init__(self, span: trace.Span):
         self._span = span
-
-    def headers(self) -> dict[str, str]:
-        return self._tracing.headers()
 
     def set(self, name: str, value: Attribute) -> None:
         self._span.set_attribute(name, value)
 
 
-class OtelTracing:
+class OtelTracing(Tracing):
     """Spans of one service. Nothing global is set, so that several live in one process.
 
     Args:
@@ -40,6 +39,9 @@ class OtelTracing:
     """
 
     def __init__(self, service: str, processor: SpanProcessor):
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": service}), shutdown_on_exit=False
         )
@@ -60,7 +62,7 @@ class OtelTracing:
         with self._tracer.start_as_current_span(
             name, context=context, kind=_KINDS[kind], attributes=dict(attributes or {})
         ) as span:
-            yield _OtelSpan(self, span)
+            yield _OtelSpan(span)
 
     def headers(self) -> dict[str, str]:
         carrier: dict[str, str] = {}
@@ -69,3 +71,26 @@ class OtelTracing:
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+def open_tracing(service: str, traces: Literal["off", "otlp"], endpoint: str) -> Tracing | None:
+    """Tracing as the settings want it; None when it is off. The caller closes it.
+
+    Args:
+        service: its name in the traces.
+        traces, endpoint: ``telemetry.traces`` and ``telemetry.otlp_endpoint``.
+
+    Raises:
+        ConfigError: traces are wanted and OpenTelemetry's SDK is not installed.
+    """
+    if traces == "off":
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise ConfigError(
+            f"telemetry.traces is {traces}, but {error.name} is not installed: run "
+            "`pip install scalrec[otel]`, or set telemetry.traces=off"
+        ) from error
+    return OtelTracing(service, BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from shared.strict import Strict
 
 Table = Literal["none", "float32", "int8"]
 
 
-class DeviceProfile(BaseModel):
+class DeviceProfile(Strict):
     """Limits of a device class; a field of the settings and of every bundle manifest.
 
     The profile decides what the encoder may see and which items can be ranked, so it is fixed
     when a bundle is trained: a device refuses a bundle made for another profile.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "small"
     window: int = Field(default=50, ge=1, le=200, description="events the encoder sees")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from shared.bundle import REFRESH_FILE, Bundle
-from shared.call_rates import CallRates
 from shared.errors import BundleError
+from shared.strict import Strict
 
 
-class GainCoefficients(BaseModel):
+class GainCoefficients(Strict):
     """A quadratic function of F features: the NDCG@10 that a refresh is expected to gain.
 
     A feature is clipped to what training saw of it, standardised, and the mean stands for one
@@ -24,7 +25,7 @@ class GainCoefficients(BaseModel):
             of the upper triangle).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
     features: tuple[str, ...] = Field(min_length=1, max_length=64)
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -44,7 +45,32 @@ class GainCoefficients(BaseModel):
         return self
 
 
-class RefreshKnowledge(BaseModel):
+class CallRates(Strict):
+    """Share of requests that ask if those ask whose score reaches a threshold (LSC4Rec eq. 12).
+
+    Attributes:
+        thresholds: ascending scores. rates: [same length] descending shares in [0, 1].
+    """
+
+    thresholds: tuple[float, ...] = Field(min_length=2, max_length=1000)
+    rates: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CallRates:
+        if len(self.thresholds) != len(self.rates):
+            raise ValueError("every threshold needs its rate")
+        if not np.isfinite(self.thresholds).all() or np.any(np.diff(self.thresholds) <= 0):
+            raise ValueError("thresholds must be finite and rise")
+        if not all(0.0 <= rate <= 1.0 for rate in self.rates) or np.any(np.diff(self.rates) > 0):
+            raise ValueError("rates must be within [0, 1] and must not rise")
+        return self
+
+    def rate(self, score: float) -> float:
+        """Share that asks at the threshold ``score``; between two known ones by a straight line."""
+        return float(np.interp(score, self.thresholds, self.rates))
+
+
+class RefreshKnowledge(Strict):
     """Content of the file.
 
     Attributes:
@@ -52,7 +78,6 @@ class RefreshKnowledge(BaseModel):
         call_rates: policy -> what its score meant on training data.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     gain: GainCoefficients | None = None
     call_rates: Mapping[str, CallRates] = {}
 

@@ -141,14 +141,14 @@ def decode(blob: bytes) -> Snapshot:
         e_sem = np.frombuffer(raw.e_sem, dtype="<f4")
         items = np.frombuffer(raw.items, dtype="<i4")
         snapshot = Snapshot(
-            raw.user,
-            raw.tau,
-            raw.created_ms,
-            raw.bundle_id,
-            e_sem,
-            items,
-            np.frombuffer(raw.scores, dtype="<f4"),
-            None if raw.vectors is None else _vectors(raw.vectors, len(items), len(e_sem)),
+            user=raw.user,
+            tau=raw.tau,
+            created_ms=raw.created_ms,
+            bundle_id=raw.bundle_id,
+            e_sem=e_sem,
+            items=items,
+            scores=np.frombuffer(raw.scores, dtype="<f4"),
+            vectors=None if raw.vectors is None else _vectors(raw.vectors, len(items), len(e_sem)),
         )
         consistent = snapshot.version == version and len(snapshot.items) == len(snapshot.scores)
     except (msgspec.MsgspecError, ValueError) as error:

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.bundle import EmbedderIdentity
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.refresh_file import RefreshKnowledge
 from shared.split import Split

@@ -1,11 +1,15 @@
-"""Generator: the seam to a recommender that writes items instead of searching for them."""
+"""Generator: the seam to a recommender that writes items instead of searching for them; and
+ToldItems, the items it writes from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.item_tokens import ItemTokens
 
 
 class Generator(Protocol):
@@ -31,3 +35,17 @@ class Generator(Protocol):
 
     async def aclose(self) -> None:
         """Release everything; it is not used afterwards."""
+
+
+class ToldItems:
+    """The items that a device's tokens name: token sequence -> item of one bundle."""
+
+    def __init__(self, tokens: ItemTokens) -> None:
+        self._item = {tuple(codes): item for item, codes in enumerate(tokens.codes.tolist())}
+
+    def read(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """[L] items, in the order given; raises ValueError naming the first unknown sequence."""
+        found = [self._item.get(tuple(codes), -1) for codes in sequences]
+        if -1 in found:
+            raise ValueError(f"item_tokens[{found.index(-1)}] names no item of the served bundle")
+        return np.array(found, dtype=np.int64)

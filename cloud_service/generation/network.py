@@ -9,17 +9,23 @@ The encoder reads item by item: an item's tokens see the prompt, the items befor
 What is known up to an item then does not depend on what follows, so one pass over a user's
 sequence trains the prediction of every item in it, several times cheaper than a pass for each.
 
+In a bundle the weights are one safetensors file, each shared tensor once.
+
 Imports torch and transformers: load it only where a generator is really used.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from shared.errors import BundleError
 from shared.generator_config import GeneratorConfig
 
 PAD = 0  # also what decoding begins with
@@ -144,3 +150,28 @@ def offsets(config: GeneratorConfig) -> list[int]:
         starts.append(start)
         start += size
     return starts
+
+
+# T5 ties both stacks' embeddings, and the head, to one matrix.
+_SHARED = {
+    "t5.encoder.embed_tokens.weight",
+    "t5.decoder.embed_tokens.weight",
+    "t5.lm_head.weight",
+}
+
+
+def encode_weights(network: GenerativeNetwork) -> bytes:
+    state = network.state_dict()
+    return bytes(save({k: v.contiguous() for k, v in state.items() if k not in _SHARED}))
+
+
+def read_network(path: Path, config: GeneratorConfig) -> GenerativeNetwork:
+    """The network in eval mode; raises BundleError when the file does not hold its weights."""
+    network = GenerativeNetwork(config)
+    try:
+        absent, unknown = network.load_state_dict(load(path.read_bytes()), strict=False)
+        if unknown or set(absent) - _SHARED:
+            raise RuntimeError(f"other tensors than expected: {sorted({*unknown, *absent})[:4]}")
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BundleError(f"{path} does not hold the generator's weights: {error}") from error
+    return network.eval()

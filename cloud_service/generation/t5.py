@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cloud_service.batching import Batcher
 from shared.bundle import GENERATOR_FILE, Bundle
 from shared.errors import BundleError, ConfigError, GeneratorUnavailable
-from shared.token_files import read_tokens
+from shared.item_tokens import read_tokens
 
 if TYPE_CHECKING:
     from cloud_service.generation.beam import BeamSearch
@@ -86,7 +86,7 @@ class T5Generator:
             return
         try:
             from cloud_service.generation.beam import BeamSearch
-            from cloud_service.generation.weights import read_network
+            from cloud_service.generation.network import read_network
         except ImportError as error:
             raise GeneratorUnavailable(
                 f"generated candidates need torch and transformers ({error}); install them or set "

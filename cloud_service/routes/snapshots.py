@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from cloud_service.generation.told_items import ToldItems
+from cloud_service.generation.base import ToldItems
 from cloud_service.problems import ProblemError, documented
 from cloud_service.security import Gate
 from cloud_service.snapshot_service import Served, SnapshotService

@@ -1,4 +1,8 @@
-"""LogHistogram: quantiles of positive values in constant memory, mergeable by adding counts."""
+"""LogHistogram: quantiles of positive values in constant memory, mergeable by adding counts.
+
+HdrHistogram's Python port was looked at: it counts whole numbers in dense arrays, thousands of
+places each, and cannot take away the counts that a newer report of the same second replaces.
+"""
 
 from __future__ import annotations
 

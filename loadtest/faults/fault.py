@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from shared.strict import Strict
 
 Target = Literal["device-link", "cloud-link", "redis-link", "embedder-link", "redis", "cloud"]
 Kind = Literal["cut", "slow", "errors", "restart", "kill", "freeze"]
@@ -19,7 +21,7 @@ _POSSIBLE: dict[str, tuple[Kind, ...]] = {
 }
 
 
-class Fault(BaseModel):
+class Fault(Strict):
     """A fault of a target for a time.
 
     Attributes:
@@ -35,8 +37,6 @@ class Fault(BaseModel):
             the name up blocks, whatever timeouts were asked for.
         replica: which cloud process.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Target
     kind: Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,8 +19,6 @@ from loadtest.proxy.toxics import ProxySpec, Toxic
 MAX_BODY_BYTES = 64 * 1024
 MAX_PROXIES = 100
 VERSION = "2.12.0"  # of the API that is spoken here
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Switchboard:
@@ -51,10 +49,6 @@ class Switchboard:
         self._proxies[spec.name] = proxy
         return proxy.spec
 
-    async def delete(self, name: str) -> None:
-        await self[name].stop()
-        del self._proxies[name]
-
     async def reset(self) -> None:
         """Open every proxy and remove every toxic."""
         for proxy in self._proxies.values():
@@ -76,20 +70,6 @@ def control_app(board: Switchboard) -> Starlette:
         spec = ProxySpec.model_validate(await _body(request))
         return JSONResponse((await board.create(spec)).model_dump(), 201)
 
-    async def populate(request: Request) -> Response:
-        wanted = await _body(request)
-        if not isinstance(wanted, list):
-            raise ProxyError("expected a list of proxies", 400)
-        made = []
-        for spec in [ProxySpec.model_validate(entry) for entry in wanted]:
-            if spec.name in board.specs():
-                await board.delete(spec.name)
-            made.append((await board.create(spec)).model_dump())
-        return JSONResponse({"proxies": made}, 201)
-
-    async def show(request: Request) -> Response:
-        return JSONResponse(_proxy(request).spec.model_dump())
-
     async def update(request: Request) -> Response:
         proxy = _proxy(request)
         now = proxy.spec
@@ -97,29 +77,9 @@ def control_app(board: Switchboard) -> Starlette:
         await proxy.update(listen=spec.listen, upstream=spec.upstream, enabled=spec.enabled)
         return JSONResponse(proxy.spec.model_dump())
 
-    async def delete(request: Request) -> Response:
-        await board.delete(request.path_params["proxy"])
-        return Response(status_code=204)
-
-    async def toxics(request: Request) -> Response:
-        return JSONResponse([toxic.model_dump() for toxic in _proxy(request).spec.toxics])
-
     async def add(request: Request) -> Response:
         toxic = Toxic.model_validate(await _object(request))
         _proxy(request).add(toxic)
-        return JSONResponse(toxic.model_dump())
-
-    async def show_toxic(request: Request) -> Response:
-        return JSONResponse(_proxy(request).toxic(request.path_params["toxic"]).model_dump())
-
-    async def change_toxic(request: Request) -> Response:
-        proxy, wanted = _proxy(request), await _object(request)
-        now = proxy.toxic(request.path_params["toxic"]).model_dump()
-        attributes = now["attributes"] | dict(wanted.get("attributes") or {})
-        # Name, type and stream of a toxic stay what they are, as in Toxiproxy.
-        kept = now | {"toxicity": wanted.get("toxicity", now["toxicity"])}
-        toxic = Toxic.model_validate(kept | {"attributes": attributes})
-        proxy.replace(toxic)
         return JSONResponse(toxic.model_dump())
 
     async def remove(request: Request) -> Response:
@@ -145,29 +105,19 @@ def control_app(board: Switchboard) -> Starlette:
 
     one, its_toxics = "/proxies/{proxy}", "/proxies/{proxy}/toxics"
     routes = [
-        _route("/proxies", proxies, "GET"),
-        _route("/proxies", create, "POST"),
-        _route("/populate", populate, "POST"),
-        _route(one, show, "GET"),
-        _route(one, update, "POST", "PATCH"),
-        _route(one, delete, "DELETE"),
-        _route(its_toxics, toxics, "GET"),
-        _route(its_toxics, add, "POST"),
-        _route(its_toxics + "/{toxic}", show_toxic, "GET"),
-        _route(its_toxics + "/{toxic}", change_toxic, "POST", "PATCH"),
-        _route(its_toxics + "/{toxic}", remove, "DELETE"),
-        _route("/reset", reset, "POST"),
-        _route("/version", version, "GET"),
+        Route("/proxies", proxies, methods=["GET"]),
+        Route("/proxies", create, methods=["POST"]),
+        Route(one, update, methods=["POST"]),
+        Route(its_toxics, add, methods=["POST"]),
+        Route(its_toxics + "/{toxic}", remove, methods=["DELETE"]),
+        Route("/reset", reset, methods=["POST"]),
+        Route("/version", version, methods=["GET"]),
     ]
     return Starlette(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={ProxyError: _failed, ValidationError: _malformed},
     )
-
-
-def _route(path: str, handler: Handler, *methods: str) -> Route:
-    return Route(path, handler, methods=list(methods))
 
 
 async def _object(request: Request) -> dict[str, Any]:

@@ -146,27 +146,17 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def toxic(self, name: str) -> Toxic:
-        """Raises ProxyError (404)."""
-        try:
-            return self._toxics[name]
-        except KeyError:
-            raise ProxyError(f"toxic {name!r} not found on {self._spec.name!r}", 404) from None
-
     def add(self, toxic: Toxic) -> None:
         """Raises ProxyError (409) if the name is taken."""
         if toxic.name in self._toxics:
             raise ProxyError(f"toxic {toxic.name!r} already exists", 409)
-        self.replace(toxic)
-
-    def replace(self, toxic: Toxic) -> None:
         self._toxics[toxic.name] = toxic
         self._poison()
 
     def remove(self, name: str) -> None:
         """Raises ProxyError (404)."""
-        self.toxic(name)
-        del self._toxics[name]
+        if self._toxics.pop(name, None) is None:
+            raise ProxyError(f"toxic {name!r} not found on {self._spec.name!r}", 404)
         self._poison()
 
     def clear(self) -> None:

@@ -42,7 +42,6 @@ class Pump:
         self._toxics: tuple[Toxic, ...] = ()
         self._changed = asyncio.Event()
         self._held: asyncio.Queue[_Chunk] = asyncio.Queue(CHUNKS_HELD)
-        self._passed = 0
         self._expiry: asyncio.TimerHandle | None = None
 
     def set_toxics(self, toxics: Sequence[Toxic]) -> None:
@@ -70,7 +69,7 @@ class Pump:
             while True:
                 chunk = await self._held.get()
                 if chunk.data == _END:
-                    await self._slow_close()
+                    await self._pass_end()
                     break
                 await self._pass(chunk)
         finally:
@@ -91,7 +90,6 @@ class Pump:
             await self._held.put(_Chunk(loop.time(), data))
 
     async def _pass(self, chunk: _Chunk) -> None:
-        data = chunk.data
         for toxic in self._toxics:
             match toxic.type:
                 case "timeout":
@@ -107,15 +105,9 @@ class Pump:
                     due = chunk.arrived_s + delay_ms / 1000.0
                     await self._pause(due - asyncio.get_running_loop().time())
                 case "bandwidth":
-                    await self._throttle(toxic, len(data))
-                case "limit_data":
-                    data = data[: max(0, toxic.value("bytes") - self._passed)]
-        self._passed += len(data)
-        if data:
-            self._sink.write(data)
-            await self._sink.drain()
-        if any(t.type == "limit_data" and self._passed >= t.value("bytes") for t in self._toxics):
-            self._close(False)
+                    await self._throttle(toxic, len(chunk.data))
+        self._sink.write(chunk.data)
+        await self._sink.drain()
 
     async def _throttle(self, toxic: Toxic, size: int) -> None:
         rate = toxic.value("rate") * 1000.0
@@ -125,10 +117,7 @@ class Pump:
         while toxic in self._toxics:
             await self._pause(3600.0)
 
-    async def _slow_close(self) -> None:
-        for toxic in self._toxics:
-            if toxic.type == "slow_close":
-                await self._pause(toxic.value("delay") / 1000.0)
+    async def _pass_end(self) -> None:
         if any(toxic.type == "timeout" for toxic in self._toxics):
             # Not even the end passes; whoever waits for it waits for the timer or the removal.
             await asyncio.get_running_loop().create_future()

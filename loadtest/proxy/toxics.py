@@ -1,4 +1,4 @@
-"""What a proxy can do to a connection: Toxiproxy's toxics, their attributes and defaults.
+"""What a proxy can do to a connection: those of Toxiproxy's toxics that faults are made of.
 
 The names, units and meanings are those of Toxiproxy 2 (https://github.com/Shopify/toxiproxy), so
 that its own server takes every definition made here.
@@ -11,18 +11,14 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Stream = Literal["upstream", "downstream"]
-ToxicType = Literal[
-    "latency", "bandwidth", "slow_close", "timeout", "reset_peer", "limit_data"
-]  # fmt: skip
+ToxicType = Literal["latency", "bandwidth", "timeout", "reset_peer"]
 
 # Attributes of each type and their defaults, as Toxiproxy has them.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "latency": ("latency", "jitter"),  # ms
     "bandwidth": ("rate",),  # KB/s; 0 lets nothing pass
-    "slow_close": ("delay",),  # ms before an end of stream is passed on
     "timeout": ("timeout",),  # data is dropped; ms until the connection is closed, 0: never
     "reset_peer": ("timeout",),  # ms from the first data until a TCP reset
-    "limit_data": ("bytes",),  # closed after so many bytes
 }
 MAX_VALUE = 1 << 40
 

@@ -7,22 +7,19 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from loadtest.availability import Outages, random_on_off, recorded_trace
 from loadtest.faults.fault import Fault
 from loadtest.faults.script import FaultScript
 from shared.settings import Settings
+from shared.strict import Strict
 
 _OUTAGES = 3  # stream of the seed that random outages are drawn from
 _SEED_FREE = ("clock", "users", "duration_s", "steps", "availability", "speed_up")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OutagePattern(_Part):
+class OutagePattern(Strict):
     """Outages of the way to the cloud that follow a rule instead of a list.
 
     Attributes:
@@ -48,7 +45,7 @@ class OutagePattern(_Part):
         return self
 
 
-class Crowd(_Part):
+class Crowd(Strict):
     """Requests come ``factor`` times as fast for a while.
 
     The rate climbs linearly for ``ramp_s`` seconds from ``at_s``, stays for ``for_s`` and falls
@@ -62,7 +59,7 @@ class Crowd(_Part):
     factor: float = Field(default=10.0, gt=1)
 
 
-class Scenario(_Part):
+class Scenario(Strict):
     """A load test.
 
     Attributes:
@@ -82,10 +79,10 @@ class Scenario(_Part):
     duration_s: float = Field(gt=0, le=86_400)
     users: int = Field(ge=1)
     steps: int = Field(default=10, ge=1)
-    device: dict[str, Any] = {"policy": "every-k", "k": 5}
-    replay: dict[str, Any] = {}
-    cloud: dict[str, Any] = {}
-    embedder: dict[str, Any] = {}
+    device: dict[str, Any] = Field(default={"policy": "every-k", "k": 5})
+    replay: dict[str, Any] = Field(default_factory=dict)
+    cloud: dict[str, Any] = Field(default_factory=dict)
+    embedder: dict[str, Any] = Field(default_factory=dict)
     replicas: int = Field(default=1, ge=1, le=8)
     outages: OutagePattern | None = None
     faults: tuple[Fault, ...] = ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from loadtest.scenarios.verdict import Verdict
 from shared.errors import DataError
+from shared.strict import Strict
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]], str]
 
@@ -15,7 +16,7 @@ _RATE_STEP_S = 5
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-class ScenarioRecord(BaseModel):
+class ScenarioRecord(Strict):
     """Verdicts of several scenarios that ran on the same log and bundle.
 
     Attributes:
@@ -23,7 +24,6 @@ class ScenarioRecord(BaseModel):
         revision: commit of the code.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     log: str
     bundle_id: str
     embedder: str

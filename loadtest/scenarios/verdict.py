@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, History, Violation
@@ -17,6 +17,7 @@ from loadtest.record_table import numbers
 from loadtest.scenarios.model import Scenario
 from shared.errors import DataError
 from shared.metrics import ndcg
+from shared.strict import Strict
 
 VERDICT = "scenario.json"
 RATE_BIN_S = 1.0
@@ -24,11 +25,7 @@ RATE_BIN_S = 1.0
 Place = Literal["virtual clock", "local processes", "given addresses"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ViolationText(_Part):
+class ViolationText(Strict):
     """One contradiction, as the verdict prints it."""
 
     rule: str
@@ -37,7 +34,7 @@ class ViolationText(_Part):
     what: str
 
 
-class Verdict(_Part):
+class Verdict(Strict):
     """What a scenario's run amounted to.
 
     Attributes:

@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from loadtest.replay import ReplayResult
+from shared.strict import Strict
 
 SHARDS_FILE = "shards.json"
 _SUMMED = (
@@ -18,7 +19,7 @@ _SUMMED = (
 )  # fmt: skip
 
 
-class ShardOutcome(BaseModel):
+class ShardOutcome(Strict):
     """One shard of a run.
 
     Attributes:
@@ -29,7 +30,6 @@ class ShardOutcome(BaseModel):
         error: why it did not end well; "" if it did.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     shard: int
     users: int
     due: int

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from shared.profile import DeviceProfile
 from shared.statistics import Estimate
+from shared.strict import Strict
 
 FORMAT = 1
 Setting = Literal["S2", "S2_history", "S2_local"]
 
 
-class _Figures(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class IntervalFigures(_Figures):
+class IntervalFigures(Strict):
     """Expected NDCG@10 of a device that refreshes every ``interval`` requests.
 
     Attributes:
@@ -43,10 +40,10 @@ class IntervalFigures(_Figures):
     calibration: Estimate
     late_gain: Estimate | None = None
     local_gain: Estimate | None = None
-    gain_by_part: dict[str, Estimate] = {}
+    gain_by_part: dict[str, Estimate] = Field(default_factory=dict)
 
 
-class Figures(_Figures):
+class Figures(Strict):
     """All that was estimated.
 
     Attributes:
@@ -65,7 +62,7 @@ class Figures(_Figures):
     intervals: tuple[IntervalFigures, ...]
 
 
-class Verdict(_Figures):
+class Verdict(Strict):
     """What to do.
 
     Attributes:
@@ -79,7 +76,7 @@ class Verdict(_Figures):
     remarks: tuple[str, ...] = ()
 
 
-class Advice(_Figures):
+class Advice(Strict):
     """A whole advice.
 
     Attributes:

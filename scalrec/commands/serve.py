@@ -32,8 +32,8 @@ from scalrec.running import run_command
 from scalrec.stack.cloud_keys import shared_on_this_machine, with_keys_on_loopback
 from scalrec.stack.embedder_server import served_embedder
 from shared.bundle import load_bundle
+from shared.otel import open_tracing
 from shared.settings import CloudSettings, Settings
-from shared.tracing import open_tracing
 
 GRACEFUL_SHUTDOWN_S = 5
 
@@ -77,7 +77,9 @@ async def _serve(settings: Settings, path: Path) -> None:
     admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host)
     logs = settings.work_dir / "serve"
     async with AsyncExitStack() as stack:
-        tracing = open_tracing(settings.telemetry, "scalrec-cloud")
+        tracing = open_tracing(
+            "scalrec-cloud", settings.telemetry.traces, settings.telemetry.otlp_endpoint
+        )
         if tracing is not None:
             stack.callback(tracing.close)
         served = await stack.enter_async_context(

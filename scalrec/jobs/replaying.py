@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloud_service.app import create_app
 from cloud_service.embedding.base import Embedder
-from cloud_service.memory_store import MemorySnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore
 from device_runtime.transport import AsgiTransport, CloudTransport, HttpTransport
 from loadtest.clock import Clock, WallClock
 from loadtest.dashboard.feed import Feed
@@ -20,10 +20,10 @@ from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
+from shared.otel import open_tracing
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
-from shared.tracing import open_tracing
 from training.background import in_thread
 
 
@@ -48,7 +48,9 @@ async def replay_over_http(
 
     with ExitStack() as stack:
         recorder = stack.enter_context(Recorder(run_dir, feed))
-        if (tracing := open_tracing(settings.telemetry, "scalrec-device")) is not None:
+        telemetry = settings.telemetry
+        tracing = open_tracing("scalrec-device", telemetry.traces, telemetry.otlp_endpoint)
+        if tracing is not None:
             stack.callback(tracing.close)
         return await replay(
             log,

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.policies import policy_text
-from device_runtime.ranking_choice import ranking_text
+from device_runtime.policies import policy_text, ranking_text
 from device_runtime.transport import CloudTransport, HttpTransport
 from loadtest.clock import ReplayTime, WallClock
 from loadtest.crowd import with_crowd

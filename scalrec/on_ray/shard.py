@@ -24,10 +24,10 @@ from loadtest.ticker import ReplayTick
 from scalrec.stack.cloud_keys import token_source
 from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError
+from shared.otel import open_tracing
 from shared.progress import NullTask, Task
 from shared.settings import Settings
 from shared.split import split_log
-from shared.tracing import open_tracing
 from training.datasets.registry import load_log
 
 STOPPED = "stopped"
@@ -156,7 +156,8 @@ class Shard:
         )
         schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
         feed = self._feed()
-        tracing = open_tracing(settings.telemetry, "scalrec-device")
+        telemetry = settings.telemetry
+        tracing = open_tracing("scalrec-device", telemetry.traces, telemetry.otlp_endpoint)
         ended = False
         try:
             with Recorder(folder, feed) as recorder:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud_service.app import create_app
-from cloud_service.memory_store import MemorySnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore
 from cloud_service.telemetry import Telemetry
 from device_runtime.transport import AsgiTransport, CloudTransport
 from loadtest.clock import Clock

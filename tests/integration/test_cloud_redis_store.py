@@ -23,13 +23,13 @@ def blob_of(user: str, tau: int, created_ms: int = 1_700_000_000_000) -> bytes:
     rng = np.random.default_rng(tau)
     return encode(
         Snapshot(
-            user,
-            tau,
-            created_ms,
-            BUNDLE,
-            rng.standard_normal(64).astype(np.float32),
-            np.arange(100, dtype=np.int32),
-            rng.standard_normal(100).astype(np.float32),
+            user=user,
+            tau=tau,
+            created_ms=created_ms,
+            bundle_id=BUNDLE,
+            e_sem=rng.standard_normal(64).astype(np.float32),
+            items=np.arange(100, dtype=np.int32),
+            scores=rng.standard_normal(100).astype(np.float32),
         )
     )
 

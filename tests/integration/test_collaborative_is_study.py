@@ -18,14 +18,14 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.collaborative import fused
+from device_runtime.cues import inconsistency
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
-from device_runtime.inconsistency import inconsistency
 from device_runtime.models import DeviceModels
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.target_rank import target_rank
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
@@ -136,7 +136,15 @@ def test_scores_ranks_and_inconsistency_are_the_studys(
         for row in range(len(asked)):
             user, step, items = int(asked.user[row]), int(asked.step[row]), lists.items[row]
             tau = max(1, step - gap)
-            held = Snapshot(str(user), tau, 0, bundle.id, e_sem, items, lists.scores[row])
+            held = Snapshot(
+                user=str(user),
+                tau=tau,
+                created_ms=0,
+                bundle_id=bundle.id,
+                e_sem=e_sem,
+                items=items,
+                scores=lists.scores[row],
+            )
             response = asked_device(log, models, user, step, held, spec)
             order = np.argsort(items)
             at = order[allowed[row][order]]  # of the study's list, in the device's order

@@ -181,28 +181,6 @@ async def test_toxicity_hits_its_share_of_connections() -> None:
     assert 40 <= lost <= 80  # 60 expected, three standard deviations
 
 
-async def test_limit_data_closes_after_so_many_bytes() -> None:
-    async with proxied() as (client, port):
-        await client.add("echo", Toxic(type="limit_data", attributes={"bytes": 8}))
-        peer = await Peer.connect(port)
-        await peer.round_trip()
-        peer.writer.write(LINE)
-        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == LINE[:2]
-        peer.close()
-
-
-async def test_slow_close_delays_the_end() -> None:
-    async with proxied() as (client, port):
-        await client.add("echo", Toxic(type="slow_close", attributes={"delay": 300}))
-        peer = await Peer.connect(port)
-        await peer.round_trip()
-        peer.writer.write_eof()
-        started = time.perf_counter()
-        assert await asyncio.wait_for(peer.reader.read(), GUARD_S) == b""
-        assert time.perf_counter() - started > 0.25
-        peer.close()
-
-
 async def test_memory_stays_bounded_against_a_reader_that_stops() -> None:
     async with proxied() as (client, port):
         await client.add("echo", Toxic(type="bandwidth", attributes={"rate": 0}))
@@ -243,7 +221,7 @@ async def test_the_api_refuses_as_toxiproxy_does() -> None:
             ("POST", "/proxies/echo/toxics", '{"type": "latency", "attributes": {"x": 1}}'): 400,
             ("POST", "/proxies/none/toxics", '{"type": "latency"}'): 404,
             ("DELETE", "/proxies/echo/toxics/none", ""): 404,
-            ("GET", "/proxies/none", ""): 404,
+            ("POST", "/proxies/none", '{"enabled": false}'): 404,
         }
         for (method, path, body), status in asked.items():
             answer = await http.request(method, path, content=body)
@@ -254,12 +232,6 @@ async def test_the_api_refuses_as_toxiproxy_does() -> None:
         assert made.json()["name"] == "latency_downstream"
         again = await http.post("/proxies/echo/toxics", json={"type": "latency"})
         assert again.status_code == 409
-        changed = await http.post(
-            "/proxies/echo/toxics/latency_downstream", json={"attributes": {"latency": 7}}
-        )
-        assert changed.json()["attributes"] == {"latency": 7}
-        assert (await http.delete("/proxies/echo")).status_code == 204
-        assert await client.proxies() == {}
 
 
 async def test_no_proxy_there_is_said_with_what_to_do() -> None:

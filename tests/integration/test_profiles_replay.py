@@ -83,7 +83,16 @@ def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
         e_sem = source.e_sem(user, tau)
         items, scores = source.candidates(e_sem)
         packed = pages.packed.take(items) if name == "tiny" else None
-        snapshot = Snapshot("u", tau, 1, bundle.id, e_sem, items, scores, packed)
+        snapshot = Snapshot(
+            user="u",
+            tau=tau,
+            created_ms=1,
+            bundle_id=bundle.id,
+            e_sem=e_sem,
+            items=items,
+            scores=scores,
+            vectors=packed,
+        )
         shipped = DeviceModels.load(bundle)
         shipped.profile = shipped.profile.model_copy(update=limits)
         [(_, then)] = requests.encode(user, [tau])

@@ -115,13 +115,13 @@ async def test_features_and_gains_are_the_devices(
         """State and NDCG@10 of the device at anchor ``row`` with the snapshot of ``tau_row``."""
         user, step, tau = int(anchors.user[row]), int(anchors.tau[row]), int(anchors.tau[tau_row])
         snapshot = Snapshot(
-            "ann",
-            tau,
-            1,
-            bundle.id,
-            e_sem[tau_row].numpy(),
-            candidates[tau_row].numpy().astype(np.int32),
-            np.linspace(1, 0, CANDIDATES, dtype=np.float32),
+            user="ann",
+            tau=tau,
+            created_ms=1,
+            bundle_id=bundle.id,
+            e_sem=e_sem[tau_row].numpy(),
+            items=candidates[tau_row].numpy().astype(np.int32),
+            scores=np.linspace(1, 0, CANDIDATES, dtype=np.float32),
         )
 
         def cloud(sent: SentRequest) -> TransportResponse:

@@ -10,8 +10,7 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.memory_store import MemorySnapshotStore
-from cloud_service.snapshot_store import RedisSnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore, RedisSnapshotStore
 from device_runtime.transport import HttpTransport
 from launch.redis_server import RedisServer
 from loadtest.clock import WallClock

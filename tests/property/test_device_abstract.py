@@ -5,9 +5,8 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract import DAY_PARTS, WEEKDAYS, TemplateAbstract
 from device_runtime.history import RequestContext
-from device_runtime.moments import DAY_PARTS, WEEKDAYS
 from device_runtime.sanitise import clean_text
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
@@ -72,7 +71,13 @@ def catalogues(draw):
         titles.append(" ".join(draw(pieces)))
         categories.append(tuple(draw(st.lists(st.one_of(word, secret, st.just(own)), max_size=2))))
         areas.append(draw(st.one_of(st.just(""), word, secret, st.just(own))))
-    return Catalogue(tuple(ids), tuple(titles), tuple(categories), tuple(areas), tuple(titles))
+    return Catalogue(
+        ids=tuple(ids),
+        titles=tuple(titles),
+        categories=tuple(categories),
+        areas=tuple(areas),
+        texts=tuple(titles),
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,7 +132,13 @@ def test_no_name_at_lower_levels_and_no_area_at_the_lowest(data):
     titles = tuple(data.draw(names) + data.draw(year) for _ in range(n))
     areas = tuple(data.draw(hood) for _ in range(n))
     categories = tuple(tuple(data.draw(kinds)) for _ in range(n))
-    catalogue = Catalogue(tuple(f"v{i}x" for i in range(n)), titles, categories, areas, titles)
+    catalogue = Catalogue(
+        ids=tuple(f"v{i}x" for i in range(n)),
+        titles=titles,
+        categories=categories,
+        areas=areas,
+        texts=titles,
+    )
     items = data.draw(st.lists(st.integers(0, n - 1), max_size=8))
     said = st.sampled_from([*titles, *(title.lower() for title in titles), *filter(None, areas)])
     query = " ".join(data.draw(st.lists(st.one_of(chatter, said), max_size=6)))

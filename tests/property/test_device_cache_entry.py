@@ -13,7 +13,15 @@ from shared.errors import SnapshotCorrupt
 from shared.snapshot import Snapshot
 
 E_SEM = np.linspace(-1, 1, 8, dtype=np.float32)
-SNAPSHOT = Snapshot("ann", 5, 99, "b" * 16, E_SEM, np.arange(20, dtype=np.int32), np.ones(20, "f4"))
+SNAPSHOT = Snapshot(
+    user="ann",
+    tau=5,
+    created_ms=99,
+    bundle_id="b" * 16,
+    e_sem=E_SEM,
+    items=np.arange(20, dtype=np.int32),
+    scores=np.ones(20, "f4"),
+)
 ENTRY = encode_entry(CachedSnapshot(SNAPSHOT, E_SEM * 2))
 KEY = CacheKey("ann", "b" * 16, 8, 20)
 

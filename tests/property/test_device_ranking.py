@@ -96,7 +96,16 @@ def snapshots(draw, case):
     e_str = rng.standard_normal(DIM).astype(np.float32) if draw(st.booleans()) else None
     items = np.array(items, np.int32)
     packed = case.pages.packed.take(items) if case.table == "none" else None
-    snapshot = Snapshot("u", tau, 1, bundle_id, e_sem, items, scores, packed)
+    snapshot = Snapshot(
+        user="u",
+        tau=tau,
+        created_ms=1,
+        bundle_id=bundle_id,
+        e_sem=e_sem,
+        items=items,
+        scores=scores,
+        vectors=packed,
+    )
     return CachedSnapshot(snapshot, e_str)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device_runtime.call_budget import SLACK
 from device_runtime.policies import FLEET_TOLERANCE, make_fleet_budget
-from shared.call_rates import CallRates
+from shared.refresh_file import CallRates
 from shared.settings import DeviceSettings
 
 DEVICES = 150

@@ -10,8 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud_service.memory_store import MemorySnapshotStore
-from cloud_service.snapshot_store import RedisSnapshotStore, SnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore, RedisSnapshotStore, SnapshotStore
 from launch.redis_server import RedisServer
 from shared.snapshot import Snapshot, decode, encode
 
@@ -37,7 +36,17 @@ WINDOW_MS = 50
 
 def blob_of(user: str, tau: int, created_ms: int) -> bytes:
     one = np.ones(1, dtype=np.float32)
-    return encode(Snapshot(user, tau, created_ms, BUNDLE, one, np.zeros(1, np.int32), one))
+    return encode(
+        Snapshot(
+            user=user,
+            tau=tau,
+            created_ms=created_ms,
+            bundle_id=BUNDLE,
+            e_sem=one,
+            items=np.zeros(1, np.int32),
+            scores=one,
+        )
+    )
 
 
 async def check(store: SnapshotStore, writes: Writes, concurrently: bool) -> None:

@@ -11,7 +11,7 @@ from shared.split import MIN_HISTORY, split_log
 
 
 def log_of(counts):
-    catalogue = Catalogue(("i",), ("t",), ((),), ("",), ("x",))
+    catalogue = Catalogue(ids=("i",), titles=("t",), categories=((),), areas=("",), texts=("x",))
     user = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     return InteractionLog(
         name="log",

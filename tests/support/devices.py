@@ -65,7 +65,16 @@ def snapshot_of(
     packed = None
     if bundle.manifest.profile.vectors_in_snapshot:
         packed = pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy")).take(items)
-    return Snapshot(user, tau, created_ms, bundle.id, e_sem, items, scores[items], packed)
+    return Snapshot(
+        user=user,
+        tau=tau,
+        created_ms=created_ms,
+        bundle_id=bundle.id,
+        e_sem=e_sem,
+        items=items,
+        scores=scores[items],
+        vectors=packed,
+    )
 
 
 class FakeCloud:

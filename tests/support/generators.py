@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud_service.generation.weights import encode_weights
+from cloud_service.generation.network import encode_weights
 from shared.bundle import GENERATOR_FILE, TOKENS_FILE, Bundle, write_bundle
-from shared.generator_config import Generative, GeneratorConfig
-from shared.generator_spec import GeneratorSpec
-from shared.token_files import encode_tokens
+from shared.generator_config import Generative, GeneratorConfig, GeneratorSpec
+from shared.item_tokens import encode_tokens
 from training.batches import Events
 from training.generative.checkpoint import Checkpoint
 from training.generative.fit import GeneratorOptions, Validation, train_generator

@@ -12,17 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from shared.strict import Strict
 from training.encoders.pair_terms import PairReader
 from training.encoders.return_mechanism import CopyHead
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(Strict):
     """Size and abilities that every encoder has; each backbone's own class names and adds to it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str
     dim: int = Field(default=64, ge=2, description="d, length of item vectors and of e_str")

@@ -8,14 +8,14 @@ Shapes: B batch, L events (oldest first), C candidates, d dim.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from shared.strict import Strict
 
-class ScorerConfig(BaseModel):
+
+class ScorerConfig(Strict):
     """Size of a candidate scorer; each kind's own class names and adds to it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     dim: int = Field(default=64, ge=2, description="d, length of item vectors")

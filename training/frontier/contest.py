@@ -9,13 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.gain import GainModel
 from device_runtime.policies import make_fleet_budget, make_policy
-from device_runtime.refresh import RefreshState
-from shared.call_rates import CallRates
+from device_runtime.refresh import GainModel, RefreshState
 from shared.fleet_settings import BUDGETED, DeviceSettings
 from shared.frontier_settings import FrontierSettings
 from shared.metrics import ndcg
+from shared.refresh_file import CallRates
 from training.frontier.drive import Course, Shown, drive
 from training.frontier.evidence import Evidence
 from training.frontier.interleaving import interleaved

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cloud_service.generation.weights import encode_weights
+from cloud_service.generation.network import encode_weights
 from shared.bundle import GENERATOR_FILE, TOKENS_FILE
-from shared.generator_spec import GeneratorSpec
+from shared.generator_config import GeneratorSpec
+from shared.item_tokens import encode_tokens
 from shared.settings import Settings
-from shared.token_files import encode_tokens
 from training.generative.trained import TrainedGenerator
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from device_runtime.collaborative import fused
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.background import in_thread

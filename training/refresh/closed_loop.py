@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.call_rates import CallRates
+from shared.refresh_file import CallRates
 
 Floats = NDArray[np.float64]
 QUANTILES = (

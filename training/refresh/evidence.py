@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime.cues import CUES
-from device_runtime.inconsistency import inconsistency
+from device_runtime.cues import CUES, inconsistency
 from device_runtime.quadratic_gain import FEATURES
 from shared.metrics import ndcg
 from shared.progress import Task

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
-from cloud_service.memory_store import MemorySnapshotStore
+from cloud_service.snapshot_store import MemorySnapshotStore
 from cloud_service.telemetry import Telemetry
 from shared.bundle import Bundle
 from shared.errors import StoreUnavailable

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cloud_service.candidate_choice import CandidateChoice
+from cloud_service.generation.base import ToldItems
 from cloud_service.generation.t5 import T5Generator
-from cloud_service.generation.told_items import ToldItems
 from cloud_service.retrieval import ExactIndex
 from shared.bundle import GENERATOR_FILE, Bundle, write_bundle
 from shared.errors import ConfigError, GeneratorUnavailable

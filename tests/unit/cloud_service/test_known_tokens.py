@@ -3,7 +3,7 @@
 import pytest
 
 from cloud_service import security
-from cloud_service.known_tokens import KnownToken, KnownTokens
+from cloud_service.security import KnownToken, KnownTokens
 from shared.schemas import ProblemType
 from shared.tokens import KeyRing, TokenClaims, verify_token
 from tests.unit.cloud_service.test_security import Guarded, guarded

@@ -19,7 +19,9 @@ FRIDAY_EVENING = RequestContext(1.2e9, 4 * 24 + 18.5)
 
 def catalogue(rows=FILMS, areas=None):
     ids, titles, categories = zip(*rows, strict=True)
-    return Catalogue(ids, titles, categories, areas or ("",) * len(ids), titles)
+    return Catalogue(
+        ids=ids, titles=titles, categories=categories, areas=areas or ("",) * len(ids), texts=titles
+    )
 
 
 def write(items, context=FRIDAY_EVENING, form=None, hours=None, **kwargs):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 
-from device_runtime.accumulated import Accumulated
 from device_runtime.refresh import RefreshState
-from device_runtime.refresh_budget import drift_score
-from device_runtime.refresh_index import RefreshIndex
+from device_runtime.refresh_budget import Accumulated, RefreshIndex, drift_score
 
 
 def state(since_attempt: int, drift: float) -> RefreshState:
-    return RefreshState(since_attempt, True, False, since_attempt, 0.0, drift, 0.5)
+    return RefreshState(
+        requests_since_attempt=since_attempt,
+        has_snapshot=True,
+        in_flight=False,
+        delta=since_attempt,
+        omega=0.0,
+        drift=drift,
+        r=0.5,
+    )
 
 
 def test_scores_add_up_until_the_next_attempt() -> None:
@@ -31,7 +37,20 @@ def test_a_refused_attempt_begins_anew() -> None:
     score = Accumulated(drift_score)
     score(state(1, 4.0))
     # The snapshot is as old as before, the attempt is not.
-    assert score(RefreshState(1, True, False, 9, 0.0, 4.0, 0.5)) == 4.0
+    assert (
+        score(
+            RefreshState(
+                requests_since_attempt=1,
+                has_snapshot=True,
+                in_flight=False,
+                delta=9,
+                omega=0.0,
+                drift=4.0,
+                r=0.5,
+            )
+        )
+        == 4.0
+    )
 
 
 def test_the_index_is_what_the_cost_rose_above_its_mean() -> None:

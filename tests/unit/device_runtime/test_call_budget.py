@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from device_runtime.call_budget import SLACK, CallBudget
-from shared.call_rates import CallRates
+from shared.refresh_file import CallRates
 
 # Of score = age + a level per user: who asks at age a calls about once in a requests.
 KNOWN = CallRates(

@@ -12,19 +12,17 @@ from pydantic import ValidationError
 
 from device_runtime.cached_snapshot import CachedSnapshot
 from device_runtime.cloud_link import CloudLink
-from device_runtime.collaborative_ranking import unlisted
+from device_runtime.collaborative import unlisted
 from device_runtime.device import Device
 from device_runtime.features import time_features
 from device_runtime.history import Window
-from device_runtime.policies import make_policy
-from device_runtime.ranking_choice import collaboration, ranking_text
+from device_runtime.policies import collaboration, make_policy, ranking_text
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from device_runtime.transport import ScriptedTransport, TransportResponse
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
-from shared.bundle import Bundle
-from shared.collaboration import CollaborationSpec
+from shared.bundle import Bundle, CollaborationSpec
 from shared.profile import DeviceProfile
 from shared.settings import DeviceSettings, LinkSettings
 from shared.snapshot import Snapshot, encode

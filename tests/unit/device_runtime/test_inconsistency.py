@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device_runtime.cloud_link import CloudLink
-from device_runtime.inconsistency import inconsistency
+from device_runtime.cues import inconsistency
 from device_runtime.policies import make_policy
 from device_runtime.refresh import RefreshPolicy, RefreshState
 from device_runtime.transport import ScriptedTransport

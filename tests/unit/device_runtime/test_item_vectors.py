@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.cloud_link import CloudLink
 from device_runtime.device import Device
-from device_runtime.item_table import BLOCK_ROWS, Float32Table, Int8Table
-from device_runtime.item_vectors import ItemPage, KnownItems, MetVectors, UnknownVector
+from device_runtime.item_vectors import (
+    BLOCK_ROWS,
+    Float32Table,
+    Int8Table,
+    ItemPage,
+    KnownItems,
+    MetVectors,
+    UnknownVector,
+)
 from device_runtime.models import DeviceModels
 from device_runtime.transport import ScriptedTransport, TransportResponse
 from loadtest.item_pages import ItemPages
@@ -41,7 +48,16 @@ def page(item: int) -> ItemPage:
 def offering(*items: int) -> Snapshot:
     array = np.array(items, np.int32)
     ones = np.ones(DIM, np.float32)
-    return Snapshot("u", 0, 0, "b", ones, array, ones[:0].repeat(0), PACKED.take(array))
+    return Snapshot(
+        user="u",
+        tau=0,
+        created_ms=0,
+        bundle_id="b",
+        e_sem=ones,
+        items=array,
+        scores=ones[:0].repeat(0),
+        vectors=PACKED.take(array),
+    )
 
 
 class TestMetVectors:
@@ -153,7 +169,13 @@ async def test_a_snapshot_without_vectors_is_rejected(tiny):
     device = new_device(tiny)
     bare = snapshot_of(tiny)
     bare = Snapshot(
-        bare.user, bare.tau, bare.created_ms, bare.bundle_id, bare.e_sem, bare.items, bare.scores
+        user=bare.user,
+        tau=bare.tau,
+        created_ms=bare.created_ms,
+        bundle_id=bare.bundle_id,
+        e_sem=bare.e_sem,
+        items=bare.items,
+        scores=bare.scores,
     )
     result = await device.refresh(link_to(TransportResponse(200, {}, encode(bare))), CONTEXT)
     assert result.outcome == "rejected"

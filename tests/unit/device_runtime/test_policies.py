@@ -5,9 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from device_runtime.policies import make_fleet_budget, make_policy, policy_text
-from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState
+from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState, TimeToLive
 from device_runtime.refresh_budget import Budgeted
-from device_runtime.refresh_ttl import TimeToLive
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED
 from shared.settings import DeviceSettings
@@ -58,7 +57,20 @@ def test_expected_gain_needs_a_model_of_it() -> None:
     asked, lengths = [], np.random.default_rng(1).random(2000)
     for length in lengths:
         cues[3] = length
-        asked.append(one.wants_refresh(RefreshState(1, True, False, 3, 0.5, 0.1, 0.9, cues=cues)))
+        asked.append(
+            one.wants_refresh(
+                RefreshState(
+                    requests_since_attempt=1,
+                    has_snapshot=True,
+                    in_flight=False,
+                    delta=3,
+                    omega=0.5,
+                    drift=0.1,
+                    r=0.9,
+                    cues=cues,
+                )
+            )
+        )
     assert np.mean(asked) == pytest.approx(0.1, rel=0.1)
     assert lengths[np.array(asked)].mean() > 0.8
 

@@ -4,7 +4,15 @@ from device_runtime.refresh import Always, EveryK, Never, RefreshState
 
 
 def state(requests: int, *, has_snapshot: bool = True, in_flight: bool = False) -> RefreshState:
-    return RefreshState(requests, has_snapshot, in_flight, 3, 0.5, 0.1, 0.9)
+    return RefreshState(
+        requests_since_attempt=requests,
+        has_snapshot=has_snapshot,
+        in_flight=in_flight,
+        delta=3,
+        omega=0.5,
+        drift=0.1,
+        r=0.9,
+    )
 
 
 def test_every_k_asks_after_k_requests():

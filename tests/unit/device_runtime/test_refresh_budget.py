@@ -17,13 +17,13 @@ def state(
 ) -> RefreshState:
     cues = {"drift": 0.1, "r": 0.9, "inconsistency": 2.0} | cues
     return RefreshState(
-        requests,
-        has_snapshot,
-        in_flight,
-        3,
-        0.5,
-        cues["drift"],
-        cues["r"],
+        requests_since_attempt=requests,
+        has_snapshot=has_snapshot,
+        in_flight=in_flight,
+        delta=3,
+        omega=0.5,
+        drift=cues["drift"],
+        r=cues["r"],
         inconsistency=cues["inconsistency"],
     )
 

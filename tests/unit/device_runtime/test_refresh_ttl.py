@@ -3,8 +3,7 @@ import math
 import pytest
 
 from device_runtime.cloud_link import CloudLink
-from device_runtime.refresh import RefreshState
-from device_runtime.refresh_ttl import TimeToLive
+from device_runtime.refresh import RefreshState, TimeToLive
 from device_runtime.transport import ScriptedTransport, TransportError
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
@@ -15,7 +14,15 @@ def state(
     age_s: float, since_attempt_s: float, *, has_snapshot: bool = True, in_flight: bool = False
 ) -> RefreshState:
     return RefreshState(
-        1, has_snapshot, in_flight, 3, 0.5, 0.1, 0.9, age_s=age_s, since_attempt_s=since_attempt_s
+        requests_since_attempt=1,
+        has_snapshot=has_snapshot,
+        in_flight=in_flight,
+        delta=3,
+        omega=0.5,
+        drift=0.1,
+        r=0.9,
+        age_s=age_s,
+        since_attempt_s=since_attempt_s,
     )
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from device_runtime.adaptation import adapted
-from device_runtime.item_table import Float32Table
-from device_runtime.item_vectors import ItemVectors, KnownItems, MetVectors
+from device_runtime.item_vectors import Float32Table, ItemVectors, KnownItems, MetVectors
 from device_runtime.transitions import Transitions
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec
 from shared.packed import pack
 
 D, ITEMS = 6, 20

@@ -224,14 +224,14 @@ def test_abstracts_are_those_of_the_requests_they_accompany(tmp_path: Path, bund
 def test_target_rank_is_expected_and_infinite_for_what_was_not_ranked() -> None:
     scores = np.array([0.5, 2.0, 0.5, 0.5], dtype=np.float32)
     response = Response(
-        3,
-        np.array([20], dtype=np.int32),
-        "local",
-        np.array([10, 20, 30, 50], dtype=np.int32),
-        scores,
-        scores,
-        scores,
-        Diagnostics(),
+        step=3,
+        items=np.array([20], dtype=np.int32),
+        source="local",
+        candidates=np.array([10, 20, 30, 50], dtype=np.int32),
+        scores=scores,
+        uncalibrated=scores,
+        structural=scores,
+        diagnostics=Diagnostics(),
     )
     ranks = [target_rank(response.candidates, scores, item) for item in (20, 30, 40, 99)]
     assert ranks == [1.0, 3.0, float("inf"), float("inf")]

@@ -25,7 +25,9 @@ def make_log(counts: list[int], *, times: bool = True, sitting_s: float = 60.0) 
         utc_offset_min=None,
         query=None,
         user_ids=tuple(f"u{u}" for u in range(len(counts))),
-        catalogue=Catalogue(names, names, ((),) * N_ITEMS, ("",) * N_ITEMS, names),
+        catalogue=Catalogue(
+            ids=names, titles=names, categories=((),) * N_ITEMS, areas=("",) * N_ITEMS, texts=names
+        ),
     )
 
 

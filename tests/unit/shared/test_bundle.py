@@ -27,7 +27,13 @@ from shared.errors import BundleError
 from shared.interactions import Catalogue
 from shared.profile import DeviceProfile
 
-CATALOGUE = Catalogue(("1", "2"), ("Heat", "Fargo"), (("Crime",), ()), ("", ""), ("Heat", "Fargo"))
+CATALOGUE = Catalogue(
+    ids=("1", "2"),
+    titles=("Heat", "Fargo"),
+    categories=(("Crime",), ()),
+    areas=("", ""),
+    texts=("Heat", "Fargo"),
+)
 FILES = {
     **{name: f"graph {name}".encode() for name in ONNX_FILES},
     **{name: encode_array(np.ones((2, 3), np.float32)) for name in ARRAY_FILES},

@@ -10,8 +10,7 @@ import pytest
 
 from shared.bundle import GENERATOR_FILE, MANIFEST, TOKENS_FILE, Bundle, load_bundle, write_bundle
 from shared.errors import BundleError
-from shared.item_tokens import ItemTokens
-from shared.token_files import encode_tokens, read_tokens
+from shared.item_tokens import ItemTokens, encode_tokens, read_tokens
 from tests.support.bundles import make_bundle
 from tests.support.generators import small_generator, with_generator
 from training.generative.trained import TrainedGenerator

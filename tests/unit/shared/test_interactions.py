@@ -8,7 +8,9 @@ import pytest
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
 
-CATALOGUE = Catalogue(("a", "b"), ("A", "B"), ((), ()), ("", ""), ("A", "B"))
+CATALOGUE = Catalogue(
+    ids=("a", "b"), titles=("A", "B"), categories=((), ()), areas=("", ""), texts=("A", "B")
+)
 
 
 def log(
@@ -97,6 +99,8 @@ def test_description_counts():
 
 def test_catalogue_is_consistent():
     with pytest.raises(DataError, match="differ in length"):
-        Catalogue(("a",), (), ((),), ("",), ("x",))
+        Catalogue(ids=("a",), titles=(), categories=((),), areas=("",), texts=("x",))
     with pytest.raises(DataError, match="duplicate item ids"):
-        Catalogue(("a", "a"), ("A", "B"), ((), ()), ("", ""), ("A", "B"))
+        Catalogue(
+            ids=("a", "a"), titles=("A", "B"), categories=((), ()), areas=("", ""), texts=("A", "B")
+        )

@@ -4,9 +4,8 @@ import pytest
 
 from device_runtime.models import DeviceModels
 from shared.bundle import MANIFEST, REFRESH_FILE, load_bundle, write_bundle
-from shared.call_rates import CallRates
 from shared.errors import BundleError
-from shared.refresh_file import RefreshKnowledge, read_refresh
+from shared.refresh_file import CallRates, RefreshKnowledge, read_refresh
 from tests.support.bundles import make_bundle, random_gain
 
 KNOWN = RefreshKnowledge(

@@ -42,7 +42,13 @@ def test_largest_step_has_a_version():
 
 def test_snapshot_as_json():
     snapshot = Snapshot(
-        "u", 3, 5, "b", np.array([1.5, -2.0], np.float32), np.array([7], np.int32), np.ones(1)
+        user="u",
+        tau=3,
+        created_ms=5,
+        bundle_id="b",
+        e_sem=np.array([1.5, -2.0], np.float32),
+        items=np.array([7], np.int32),
+        scores=np.ones(1),
     )
     body = SnapshotResponse.of(snapshot, stale=True, age_s=1.0)
     vector = np.frombuffer(base64.b64decode(body.e_sem_base64), "<f4")

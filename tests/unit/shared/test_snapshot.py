@@ -165,9 +165,15 @@ def test_as_many_candidates_as_promised_fit_a_blob(dim, vectors):
     if vectors:
         packed = pack(np.ones((n, dim), np.float32), np.zeros(n, np.float32))
     full = Snapshot(
-        "u" * 128, 1, 1, "b" * 16, np.ones(dim, np.float32), np.zeros(n, np.int32),
-        np.zeros(n, np.float32), packed,
-    )  # fmt: skip
+        user="u" * 128,
+        tau=1,
+        created_ms=1,
+        bundle_id="b" * 16,
+        e_sem=np.ones(dim, np.float32),
+        items=np.zeros(n, np.int32),
+        scores=np.zeros(n, np.float32),
+        vectors=packed,
+    )
     blob = encode(full)
     each = 8 + (dim + 6 if vectors else 0)
     assert MAX_BLOB_BYTES - 1024 - each <= len(blob) <= MAX_BLOB_BYTES

@@ -63,9 +63,27 @@ def test_a_device_asks_it_with_its_own_state() -> None:
     x, *_ = data(3, n=1)
     model = QuadraticGain(fit().coefficients)
     cues = x[0, : len(CUES)].astype(np.float32)
-    known = RefreshState(1, True, False, 3, 0.0, 0.0, x[0, 8], inconsistency=x[0, 9], cues=cues)
+    known = RefreshState(
+        requests_since_attempt=1,
+        has_snapshot=True,
+        in_flight=False,
+        delta=3,
+        omega=0.0,
+        drift=0.0,
+        r=x[0, 8],
+        inconsistency=x[0, 9],
+        cues=cues,
+    )
     assert model.expected_gain(known) == pytest.approx(float(model.of(x)[0]), rel=1e-5)
-    unknown = RefreshState(1, True, False, 3, 0.0, 0.0, 0.5)
+    unknown = RefreshState(
+        requests_since_attempt=1,
+        has_snapshot=True,
+        in_flight=False,
+        delta=3,
+        omega=0.0,
+        drift=0.0,
+        r=0.5,
+    )
     assert math.isnan(model.expected_gain(unknown))
 
 

@@ -12,8 +12,7 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.collaborative import fused
-from shared.bundle import load_bundle
-from shared.collaboration import CollaborationSpec
+from shared.bundle import CollaborationSpec, load_bundle
 from shared.errors import DataError
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
