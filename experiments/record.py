@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import DataError
+from shared.files import write_whole
 
 DIGITS = 5
 FORMAT = 1
@@ -110,10 +111,7 @@ class Record(BaseModel):
 
 def write_record(record: Record, path: Path) -> None:
     """Write in one step, one line per figure, so that a change of one is a change of one line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(encode(record))
-    partial.replace(path)
+    write_whole(path, encode(record))
 
 
 def encode(record: Record) -> str:

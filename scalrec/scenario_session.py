@@ -27,6 +27,7 @@ from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.scenario_run import ScenarioRun
 from shared.bundle import Bundle, load_bundle
+from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import DashboardSettings, Settings
@@ -207,8 +208,7 @@ def _print(record: ScenarioRecord, console: Console) -> None:
 
 def _update_docs(root: Path, record: ScenarioRecord) -> list[Path]:
     path = root / RECORDS / RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         record = read_scenario_record(path.read_text()).merged(record)
-    path.write_text(record.model_dump_json(indent=1) + "\n")
+    write_whole(path, record.model_dump_json(indent=1) + "\n")
     return [path, *regenerate(root)]

@@ -16,6 +16,7 @@ from loadtest.report import gates as gate_words
 from loadtest.report.charts import Chart, Spec
 from loadtest.report.gates import GateRecord, NoGateRecord
 from loadtest.summary import Summary, write_summary
+from shared.files import write_whole
 
 REPORT_FILE = "report.html"
 FALLBACK_WIDTH = 720
@@ -31,10 +32,7 @@ def build_report(run_dir: Path, gates: GateRecord | NoGateRecord | None = None) 
         DataError: the folder holds no run, or records that cannot be read.
     """
     summary = write_summary(run_dir)
-    path = run_dir / REPORT_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(render(summary, gates), encoding="utf-8")
-    return partial.replace(path)
+    return write_whole(run_dir / REPORT_FILE, render(summary, gates))
 
 
 def render(summary: Summary, gates: GateRecord | NoGateRecord | None = None) -> str:
