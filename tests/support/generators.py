@@ -12,10 +12,10 @@ from shared.generator_config import Generative, GeneratorConfig
 from shared.generator_spec import GeneratorSpec
 from shared.token_files import encode_tokens
 from training.batches import Events
-from training.generative.checkpoint import Checkpoint
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens
 from training.generative.trained import TrainedGenerator
+from training.learning import Checkpoint
 
 HISTORY = 4
 
