@@ -32,6 +32,7 @@ from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, s
 from scalrec.running import run_command
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import served_embedder
+from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log
@@ -115,7 +116,6 @@ def _print(console: Console, results: list[Comparison]) -> None:
 
 
 def _write(folder: Path, results: list[Comparison]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S}.json"
     record = {
@@ -124,8 +124,7 @@ def _write(folder: Path, results: list[Comparison]) -> Path:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "results": [asdict(result) for result in results],
     }
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
+    return write_whole(path, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

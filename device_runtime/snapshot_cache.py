@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import os
 import threading
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +18,7 @@ from device_runtime.cached_snapshot import (
     encode_entry,
 )
 from shared.errors import SnapshotError
+from shared.files import write_whole
 from shared.snapshot import MAX_BLOB_BYTES
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,6 @@ class DiskSnapshotCache:
         self._folder = folder
         self._unwritten = MemorySnapshotCache()
         self._lock = threading.Lock()
-        self._serial = itertools.count()
         self._failing = False
 
     def load(self, key: CacheKey) -> CachedSnapshot | None:
@@ -124,10 +122,9 @@ class DiskSnapshotCache:
                 return True
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                for leftover in self._folder.glob(f"{path.stem}.*.tmp"):
+                for leftover in self._folder.glob(f"{path.name}.*.partial"):
                     leftover.unlink(missing_ok=True)
-                temporary = path.with_suffix(f".{os.getpid()}-{next(self._serial)}.tmp")
-                _replace(path, temporary, encode_entry(cached))
+                write_whole(path, encode_entry(cached), mode=0o600)
             except OSError as error:
                 self._warn(f"cannot write into {self._folder}: {error}")
                 return False
@@ -139,21 +136,3 @@ class DiskSnapshotCache:
         if not self._failing:
             self._failing = True
             logger.warning("snapshot cache: %s; snapshots are kept in memory only", what)
-
-
-def _replace(path: Path, temporary: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path`` and move it into place once it is safely on the disk."""
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from pydantic import RootModel, ValidationError
 from experiments.record import DIGITS, Figure, Record
 from experiments.spec import Experiment
 from shared.errors import DataError
+from shared.files import write_whole
 
 FOLDER = Path(__file__).parent / "expected"
 _SECTIONS = ("estimates", "differences", "ratios")
@@ -66,8 +67,7 @@ def update(experiment: Experiment, record: Record, path: Path) -> int:
     for log, values in sorted(content.items()):
         inner = ",\n  ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in values.items())
         lines.append(f" {json.dumps(log)}: {{\n  {inner}\n }}" if inner else f' "{log}": {{}}')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return len(kept)
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from experiments.cells import Cell, PlannedCell
 from shared.errors import DataError
+from shared.files import write_whole
 from shared.settings import Settings, load_settings, printable
 from shared.strict import Strict
 
@@ -90,9 +91,9 @@ def secrets_environment(settings: Settings) -> dict[str, str]:
 
 def send(folder: Path, name: str, message: BaseModel | None = None) -> None:
     """Write a message in one step; the reader sees the whole of it or none."""
-    partial = folder / f"{name}.partial"
-    partial.write_text("" if message is None else message.model_dump_json())
-    partial.replace(folder / name)
+    # Of no use once both processes are gone: the disk need not have it.
+    text = "" if message is None else message.model_dump_json()
+    write_whole(folder / name, text, fsync=False)
 
 
 def receive(folder: Path, name: str, kind: type[M]) -> M | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from shared.errors import DataError
+from shared.files import write_whole
 from shared.statistics import Estimate
 from shared.strict import Strict
 
@@ -125,10 +126,7 @@ class Record(Strict):
 
 def write_record(record: Record, path: Path) -> None:
     """Write in one step, one line per figure, so that a change of one is a change of one line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(encode(record))
-    partial.replace(path)
+    write_whole(path, encode(record))
 
 
 def encode(record: Record) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from loadtest.record_table import schema_of
 from shared.errors import ConfigError
+from shared.files import staged
 
 PAPER = "paper.parquet"
 FULL = "full.parquet"
@@ -66,14 +66,10 @@ def write_records(path: Path, rows: Iterable[tuple[object, ...]], record: type[N
     schema = schema_of(record)
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-    partial = path.with_suffix(".partial")
+    table = pa.Table.from_arrays(arrays, schema=schema)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_arrays(arrays, schema=schema)
-        pq.write_table(table, partial, compression="zstd")
-        return partial.replace(path)
+        with staged(path) as partial:
+            pq.write_table(table, partial, compression="zstd")
     except OSError as error:
         raise ConfigError(f"cannot write records to {path}: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    return path

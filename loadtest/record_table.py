@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shared.errors import DataError
+from shared.files import staged
 
 ROWS_PER_PART = 20_000
 ROWS_PER_GROUP = 50_000
@@ -33,17 +32,6 @@ def schema_of(record: type[NamedTuple]) -> pa.Schema:
     """Arrow schema of a record type, columns in the order of its fields."""
     fields = get_type_hints(record).items()
     return pa.schema([(name, _WIDER.get(name, _TYPES[kind])) for name, kind in fields])
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write, which takes its place at the end or is removed."""
-    partial = path.with_suffix(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class RecordTable:
@@ -75,7 +63,7 @@ class RecordTable:
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)]
         self.parts.mkdir(exist_ok=True)
         part = self.parts / f"{len(list(self.parts.glob('*.parquet'))):06d}.parquet"
-        with _whole_or_nothing(part) as partial:
+        with staged(part, fsync=False) as partial:
             table = pa.Table.from_arrays(arrays, schema=self.schema)
             pq.write_table(table, partial, compression="zstd")
         self.rows.clear()
@@ -83,7 +71,7 @@ class RecordTable:
     def merge(self) -> None:
         """All parts as one file, put in place in one step."""
         with (
-            _whole_or_nothing(self.path) as partial,
+            staged(self.path) as partial,
             pq.ParquetWriter(partial, self.schema, compression="zstd") as writer,
         ):
             waiting: list[pa.Table] = []

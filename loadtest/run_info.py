@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from loadtest.profile_figures import ProfileFigures
 from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
 from shared.errors import DataError
+from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.settings import Settings, printable
@@ -125,11 +126,7 @@ def describe_run(
 
 def write_run_info(run_dir: Path, info: RunInfo) -> Path:
     """Write run.json in one step; returns its path."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / RUN_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(info.model_dump_json(indent=2) + "\n")
-    return partial.replace(path)
+    return write_whole(run_dir / RUN_FILE, info.model_dump_json(indent=2) + "\n")
 
 
 def read_run_info(run_dir: Path) -> RunInfo:

@@ -20,6 +20,7 @@ from reports.experiments.tables import table_text
 from reports.markdown import markdown, plain, signed
 from reports.summary.model import Metrics, Part, Summary
 from shared.errors import DataError
+from shared.files import write_whole
 
 RECORDS = Path("docs/results")
 DOCUMENTS = ("README.md",)
@@ -30,7 +31,6 @@ _BLOCK = re.compile(r"(<!-- table: (\S+) (\S+)(?: (\S+))? -->\n).*?(<!-- /table 
 def update_documents(root: Path, summary: Summary) -> list[Path]:
     """Store the summary as its log's record, then regenerate every table; returns what changed."""
     record = root / RECORDS / f"{summary.run.log['log']}.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
     settings = _without_places(summary.run.settings)
     run = summary.run.model_copy(update={"settings": settings})
     compact = summary.model_copy(update={"run": run})
@@ -38,7 +38,7 @@ def update_documents(root: Path, summary: Summary) -> list[Path]:
         # What goes along time is for pictures, and by far the largest part.
         system = summary.system.model_copy(update={"timeline": (), "call_rate": ()})
         compact = compact.model_copy(update={"system": system})
-    record.write_text(compact.model_dump_json(indent=1) + "\n")
+    write_whole(record, compact.model_dump_json(indent=1) + "\n")
     return [record, *regenerate(root)]
 
 
@@ -50,7 +50,7 @@ def regenerate(root: Path) -> list[Path]:
         text = path.read_text()
         new = render(text, root)
         if new != text:
-            path.write_text(new)
+            write_whole(path, new)
             changed.append(path)
     return changed
 

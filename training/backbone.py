@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +13,23 @@ from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
-from shared.progress import NullProgress, Progress, Task
+from shared.progress import Progress
 from training.batches import Events, Windows, training_windows
-from training.determinism import reproducible
 from training.encoders.base import Encoder, EncoderConfig
 from training.evaluate import target_ranks
 from training.item_table import ItemTable
+from training.learning import (
+    Epoch,
+    Judged,
+    Say,
+    best_of,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    set_rate,
+    weights_of,
+)
 from training.objective import RepeatPolicy, next_item_log_likelihood
 
 
@@ -60,18 +69,6 @@ class BackboneOptions(BaseModel):
     warmup_steps: int = Field(default=50, ge=0)
 
 
-@dataclass(frozen=True)
-class EpochReport:
-    """What one finished epoch showed."""
-
-    epoch: int
-    learning_rate: float  # of the cycle, before its cosine
-    train_loss: float  # mean negative log likelihood in nats
-    validation_ndcg10: float  # full ranking; NaN when there are no validation targets
-    best: bool
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class TrainedBackbone:
     """The weights of the best validation epoch, in eval mode, and how training went."""
@@ -79,11 +76,11 @@ class TrainedBackbone:
     model: Encoder
     table: ItemTable
     options: BackboneOptions
-    history: tuple[EpochReport, ...] = field(default=())
+    history: tuple[Epoch, ...] = field(default=())
 
     @property
-    def best(self) -> EpochReport:
-        return next(report for report in reversed(self.history) if report.best)
+    def best(self) -> Epoch:
+        return best_of(self.history)
 
 
 def train_backbone(
@@ -139,7 +136,16 @@ def train_backbone(
         model, table = config.build(), ItemTable(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
         fit = BackboneFit(model, table, options, seed)
-        return fit.run(train, known, validation, progress or NullProgress())
+        plan = [(cycle, done) for cycle in options.cycles for done in range(cycle.epochs)]
+        history = fit_until(
+            len(plan),
+            weights_of(model=model, table=table),
+            lambda epoch, say: fit.learn_pass(train, *plan[epoch - 1], say),
+            lambda: Judged(fit.validate(known, validation)),
+            label="training the backbone",
+            progress=progress,
+        )
+    return TrainedBackbone(model.eval(), table, options, history)
 
 
 class BackboneFit:
@@ -160,34 +166,7 @@ class BackboneFit:
         )
         self.steps_taken = 0
 
-    def run(
-        self, train: Events, known: Events, validation: NDArray[np.int64], progress: Progress
-    ) -> TrainedBackbone:
-        history: list[EpochReport] = []
-        best_score, best_state = -math.inf, self._state()
-        plan = [(cycle, done) for cycle in self.options.cycles for done in range(cycle.epochs)]
-        with progress.task("training the backbone", total=len(plan)) as task:
-            for epoch, (cycle, done) in enumerate(plan, start=1):
-                started = time.perf_counter()
-                label = f"epoch {epoch}/{len(plan)}"
-                loss = self._epoch(train, cycle, done, task, label)
-                score = self._validate(known, validation)
-                # Without validation targets every epoch is the best so far: the last is kept.
-                best = not score <= best_score
-                if best:
-                    best_score, best_state = score, self._state()
-                seconds = time.perf_counter() - started
-                report = EpochReport(epoch, cycle.learning_rate, loss, score, best, seconds)
-                history.append(report)
-                task.advance(note=f"{label}, loss {loss:.3f}, validation NDCG@10 {score:.4f}")
-        self.model.load_state_dict(best_state[0])
-        self.table.load_state_dict(best_state[1])
-        self.model.eval()
-        return TrainedBackbone(self.model, self.table, self.options, tuple(history))
-
-    def _epoch(
-        self, train: Events, cycle: Cycle, epochs_done: int, task: Task, label: str
-    ) -> float:
+    def learn_pass(self, train: Events, cycle: Cycle, epochs_done: int, say: Say) -> float:
         """Mean loss of one pass over the training targets.
 
         Distances that the cycle's window does not reach follow those that it does.
@@ -199,17 +178,15 @@ class BackboneFit:
         windows = training_windows(train, width, stride, self.rng)
         order = torch.from_numpy(self.rng.permutation(len(windows)))
         batches = torch.split(order, options.batch_windows)
-        total, count = 0.0, 0
-        for step, index in enumerate(batches):
-            self._set_rate(cycle, (epochs_done + step / len(batches)) / cycle.epochs)
-            value, targets = self.learn(windows.rows(index))
-            if not targets:
-                continue
-            total, count = total + value * targets, count + targets
-            task.advance(0, note=f"{label}, batch {step + 1}/{len(batches)}, loss {value:.3f}")
+
+        def step(place: int, index: Tensor) -> tuple[float, int]:
+            self._set_rate(cycle, (epochs_done + place / len(batches)) / cycle.epochs)
+            return self.learn(windows.rows(index))
+
+        loss = mean_loss(batches, step, say)
         if width < self.model.config.window:
             self.model.extend_distances(width)
-        return total / max(1, count)
+        return loss
 
     def learn(self, batch: Windows) -> tuple[float, int]:
         """One step of the optimizer on a batch: mean loss of its targets, and their number."""
@@ -218,25 +195,17 @@ class BackboneFit:
         )
         if len(log_p) == 0:  # every next item of the batch is a repeat and those are left out
             return math.nan, 0
-        return self._step(-log_p.mean()), len(log_p)
-
-    def _step(self, loss: Tensor) -> float:
-        value = loss.item()
-        if not math.isfinite(value):
-            raise DataError(f"training diverged (loss {value}): lower the learning rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
-        self.optimizer.step()
+        value = descend(
+            self.optimizer, -log_p.mean(), clip=(self.parameters, self.options.clip_norm)
+        )
         self.steps_taken += 1
-        return value
+        return value, len(log_p)
 
     def _set_rate(self, cycle: Cycle, done: float) -> None:
         """Cosine over the cycle, with a linear warm-up over the very first steps."""
         warm = min(1.0, (self.steps_taken + 1) / max(1, self.options.warmup_steps))
         rate = cycle.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
 
     def _negatives(self) -> Tensor | None:
         if self.options.negatives is None:
@@ -244,15 +213,12 @@ class BackboneFit:
         drawn = self.rng.integers(0, len(self.table.bias), self.options.negatives)
         return torch.from_numpy(drawn)
 
-    def _validate(self, known: Events, validation: NDArray[np.int64]) -> float:
+    def validate(self, known: Events, validation: NDArray[np.int64]) -> float:
         if len(validation) == 0:
             return math.nan
         exclude = self.options.repeat_policy == "exclude"
         ranks = target_ranks(self.model, self.table, known, validation, exclude_seen=exclude)
         return float(ndcg(ranks, 10).mean())
-
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return copy.deepcopy((self.model.state_dict(), self.table.state_dict()))
 
 
 def _validation_targets(known: Events, start: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from device_runtime.cues import CUES
 from shared.errors import DataError
-from shared.progress import NullProgress, Progress
+from shared.progress import Progress
 from training.age_rules import UNRULED, AgeRule, choose_discount, choose_rules
 from training.calibration import (
     CONTEXT_INPUTS,
@@ -31,7 +30,16 @@ from training.calibration import (
 )
 from training.calibration_inputs import Inputs, make_inputs
 from training.calibration_judge import GapFigures, Judge
-from training.determinism import reproducible
+from training.learning import (
+    Judged,
+    Say,
+    best_of,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    weights_of,
+)
 from training.pairs import (
     Pairs,
     candidate_scores,
@@ -144,17 +152,19 @@ def fit_calibration(
         def corrected() -> dict[int, Tensor]:
             return {gap: fit.corrected(held[gap]) for gap in held}
 
-        best, best_epoch, best_state = judge.mean(judge.stale()), 0, fit.state()
-        with (progress or NullProgress()).task("fitting the calibrator", options.epochs) as task:
-            for epoch in range(1, options.epochs + 1):
-                loss = fit.epoch()
-                score = judge.mean(judge.ndcg(corrected()))
-                if score > best:
-                    best, best_epoch, best_state = score, epoch, fit.state()
-                task.advance(note=f"loss {loss:.3f}, validation NDCG@10 {score:.4f}")
-                if epoch - best_epoch >= options.patience:
-                    break
-        fit.load(best_state)
+        history = fit_until(
+            options.epochs,
+            weights_of(estimator=fit.estimator, calibrator=fit.calibrator),
+            fit.learn,
+            lambda: Judged(judge.mean(judge.ndcg(corrected()))),
+            label="fitting the calibrator",
+            progress=progress,
+            patience=options.patience,
+            start=lambda: Judged(judge.mean(judge.stale())),
+        )
+        fit.estimator.eval()
+        fit.calibrator.eval()
+        best_epoch = best_of(history).epoch
         helped = best_epoch > 0
         after = corrected() if helped else {gap: i.stale for gap, i in held.items()}
         rules: tuple[AgeRule, ...] = (UNRULED,)
@@ -242,15 +252,6 @@ class CalibrationFit:
             top_l=options.top_l,
         )
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return copy.deepcopy((self.estimator.state_dict(), self.calibrator.state_dict()))
-
-    def load(self, state: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
-        self.estimator.load_state_dict(state[0])
-        self.calibrator.load_state_dict(state[1])
-        self.estimator.eval()
-        self.calibrator.eval()
-
     def _correct(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Corrected embedding [B, d] (eqs. 11-14), r [B] and the proposal v [B, d]."""
         r, v = self.estimator(inputs.cues), self.calibrator(*inputs.parts)
@@ -263,26 +264,25 @@ class CalibrationFit:
         self.calibrator.eval()
         return self._correct(inputs)[0]
 
-    def epoch(self) -> float:
+    def learn(self, _: int, say: Say) -> float:
         """One pass over the requests, a random gap each; the mean loss."""
         self.estimator.train()
         self.calibrator.train()
         order = draw_one_per_request(self.pairs, self.rng)
-        total, target = 0.0, 0.0
-        size = self.options.batch_size
-        for at in np.split(order, range(size, len(order), size)):
+        size, target = self.options.batch_size, 0.0
+
+        def step(_: int, at: NDArray[np.int64]) -> tuple[float, int]:
+            nonlocal target
             index = torch.from_numpy(at)
             loss, r_target = self._loss(
                 self.pairs[at], self.known.rows(index), self.label_weight[index]
             )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            total, target = total + loss.item() * len(at), target + float(r_target.sum())
-        if not math.isfinite(total):
-            raise DataError("fitting the calibrator diverged; lower gamma_max or the learning rate")
+            target += float(r_target.sum())
+            return descend(self.optimizer, loss, knob="gamma_max or the learning rate"), len(at)
+
+        loss = mean_loss(np.split(order, range(size, len(order), size)), step, say)
         self.mean_target = target / len(order)
-        return total / len(order)
+        return loss
 
     def _loss(self, pairs: Pairs, inputs: Inputs, label: Tensor) -> tuple[Tensor, Tensor]:
         """Eqs. 15-21; the target's cross-entropy takes the share ``label`` [B] of the teacher's."""

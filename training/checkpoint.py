@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from shared.errors import DataError
-from training.backbone import BackboneOptions, EpochReport, TrainedBackbone
+from shared.files import write_whole
+from training.backbone import BackboneOptions, TrainedBackbone
 from training.encoders.choice import read_config
 from training.item_table import ItemTable
+from training.learning import Epoch
 
 
 def save_backbone(trained: TrainedBackbone, path: Path) -> None:
@@ -24,10 +26,7 @@ def save_backbone(trained: TrainedBackbone, path: Path) -> None:
         "options": trained.options.model_dump_json(),
         "history": json.dumps([asdict(report) for report in trained.history]),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors, metadata=metadata))
-    partial.replace(path)
+    write_whole(path, save(tensors, metadata=metadata))
 
 
 def load_backbone(path: Path) -> TrainedBackbone:
@@ -47,7 +46,7 @@ def load_backbone(path: Path) -> TrainedBackbone:
                 {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
             )
         options = BackboneOptions.model_validate_json(metadata["options"])
-        history = tuple(EpochReport(**report) for report in json.loads(metadata["history"]))
+        history = tuple(Epoch(**report) for report in json.loads(metadata["history"]))
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             f"not a usable backbone ({error}); delete it and train again", path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from shared.errors import DataError
-from shared.progress import NullProgress, Progress
-from training.determinism import reproducible
+from shared.progress import Progress
 from training.held_out import HeldOut
+from training.learning import (
+    Judged,
+    Say,
+    best_of,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    set_rate,
+)
 from training.objective import linear_logsumexp
 from training.requests import Requests
 
@@ -129,19 +138,21 @@ def fit_projector(
         projector.fit_normaliser(text_AM[rows])
         held = HeldOut(requests, validation, exclude_seen=options.exclude_seen)
         fit = _Fit(requests, text_AM, projector, options, stop, seed)
-        best, best_epoch, best_state = -math.inf, 0, copy.deepcopy(projector.state_dict())
-        with (progress or NullProgress()).task("fitting the projector", options.epochs) as task:
-            for epoch in range(1, options.epochs + 1):
-                loss = fit.epoch(rows, epoch)
-                judged = fit.judge(held)
-                score = judged.semantic + judged.fused if len(validation) else -loss
-                if score > best:
-                    best, best_epoch = score, epoch
-                    best_state = copy.deepcopy(projector.state_dict())
-                task.advance(note=f"loss {loss:.3f}, validation NDCG@10 {judged.fused:.4f}")
-                if epoch - best_epoch >= options.patience:
-                    break
-        projector.load_state_dict(best_state)
+
+        def judge() -> Judged:
+            judged = fit.judge(held)
+            return Judged(judged.semantic + judged.fused if len(validation) else -fit.mean_loss)
+
+        history = fit_until(
+            options.epochs,
+            projector.state_dict(),
+            partial(fit.learn, rows),
+            judge,
+            label="fitting the projector",
+            scored="NDCG@10 semantic + fused",
+            progress=progress,
+            patience=options.patience,
+        )
         projector.eval()
         judged = fit.judge(held)
         return FittedProjector(
@@ -150,7 +161,7 @@ def fit_projector(
             validation_structure=judged.structure,
             validation_semantic=judged.semantic,
             validation_fused=judged.fused,
-            best_epoch=best_epoch,
+            best_epoch=best_of(history).epoch,
         )
 
 
@@ -178,22 +189,17 @@ class _Fit:
         self.optimizer = torch.optim.AdamW(
             projector.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
+        self.mean_loss = math.nan  # of the last pass
 
-    def epoch(self, rows: Tensor, number: int) -> float:
+    def learn(self, rows: Tensor, number: int, say: Say) -> float:
         self.projector.train()
         rate = 0.5 * (1 + math.cos(math.pi * (number - 1) / self.options.epochs))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * rate
-        total = 0.0
-        for index in torch.split(rows[torch.randperm(len(rows))], self.options.batch_size):
-            loss = self.loss(index)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            total += loss.item() * len(index)
-        if not math.isfinite(total):
-            raise DataError("fitting the projector diverged; lower the learning rate")
-        return total / len(rows)
+        set_rate(self.optimizer, self.options.learning_rate * rate)
+        batches = torch.split(rows[torch.randperm(len(rows))], self.options.batch_size)
+        self.mean_loss = mean_loss(
+            batches, lambda _, i: (descend(self.optimizer, self.loss(i)), len(i)), say
+        )
+        return self.mean_loss
 
     def loss(self, index: Tensor) -> Tensor:
         e_sem = self.projector(self.text[index])

@@ -7,10 +7,7 @@ softmax runs over the target and uniform negatives that a batch shares.
 
 from __future__ import annotations
 
-import copy
 import math
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,12 +18,21 @@ from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
-from shared.progress import NullProgress, Progress
+from shared.progress import Progress
 from training.batches import Events, Windows, windows_before
-from training.determinism import reproducible
 from training.encoders.candidate_scorer import CandidateScorer, ScorerConfig
 from training.evaluate import dense_ranks
 from training.item_table import ItemTable
+from training.learning import (
+    Epoch,
+    Judged,
+    Say,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    weights_of,
+)
 
 ROWS_PER_BATCH = 64
 ITEMS_PER_BATCH = 1024
@@ -47,23 +53,13 @@ class ScorerOptions(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
 
 
-@dataclass(frozen=True)
-class ScorerEpoch:
-    """What one finished epoch showed; validation NDCG@10 is over all items."""
-
-    epoch: int
-    train_loss: float
-    validation_ndcg10: float
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class TrainedScorer:
     """The weights of the best validation epoch, in eval mode."""
 
     model: CandidateScorer
     table: ItemTable
-    history: tuple[ScorerEpoch, ...] = field(default=())
+    history: tuple[Epoch, ...] = field(default=())
 
 
 def train_scorer(
@@ -105,7 +101,7 @@ def train_scorer(
         counts = np.bincount(known.item[place < stop], minlength=n_items) + 1.0
         with torch.no_grad():
             table.bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))
-        return _fit(model, table, options, known, targets, held, rng, progress or NullProgress())
+        return _fit(model, table, options, known, targets, held, rng, progress)
 
 
 def _fit(
@@ -116,7 +112,7 @@ def _fit(
     targets: NDArray[np.int64],
     held: NDArray[np.int64],
     rng: np.random.Generator,
-    progress: Progress,
+    progress: Progress | None,
 ) -> TrainedScorer:
     parameters = [*model.parameters(), *table.parameters()]
     optimizer = torch.optim.AdamW(
@@ -128,49 +124,43 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.learning_rate, total_steps=steps + options.epochs, pct_start=0.1
     )
-    history: list[ScorerEpoch] = []
-    best, best_state = -math.inf, (model.state_dict(), table.state_dict())
-    with progress.task("training the candidate scorer", options.epochs) as task:
-        for epoch in range(1, options.epochs + 1):
-            started, total = time.perf_counter(), 0.0
-            model.train()
-            for rows in _batches(length, options.batch_targets, rng):
-                drawn = torch.from_numpy(rng.integers(0, len(table.bias), options.negatives))
-                goal = torch.from_numpy(known.item[targets[rows]].astype(np.int64))
-                loss = _loss(
-                    model, table, windows.rows(torch.from_numpy(rows)), goal, drawn, options
-                )
-                if not math.isfinite(loss.item()):
-                    raise DataError(f"training diverged (loss {loss.item()}): lower the rate")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(parameters, options.clip_norm)
-                optimizer.step()
-                schedule.step()
-                total += loss.item() * len(rows)
-            score = math.nan
-            if len(held):
-                ranks = scorer_ranks(model, table, known, held, exclude_seen=options.exclude_seen)
-                score = float(ndcg(ranks, 10).mean())
-            if not score <= best:
-                best = score
-                best_state = copy.deepcopy((model.state_dict(), table.state_dict()))
-            spent = time.perf_counter() - started
-            history.append(ScorerEpoch(epoch, total / len(targets), score, spent))
-            task.advance(note=f"loss {total / len(targets):.3f}, validation NDCG@10 {score:.4f}")
-    model.load_state_dict(best_state[0])
-    table.load_state_dict(best_state[1])
-    return TrainedScorer(model.eval(), table, tuple(history))
+
+    def learn(_: int, say: Say) -> float:
+        model.train()
+        return mean_loss(_batches(length, options.batch_targets, rng), step, say)
+
+    def step(_: int, rows: NDArray[np.int64]) -> tuple[float, int]:
+        drawn = torch.from_numpy(rng.integers(0, len(table.bias), options.negatives))
+        goal = torch.from_numpy(known.item[targets[rows]].astype(np.int64))
+        loss = _loss(model, table, windows.rows(torch.from_numpy(rows)), goal, drawn, options)
+        value = descend(optimizer, loss, clip=(parameters, options.clip_norm))
+        schedule.step()
+        return value, len(rows)
+
+    def judge() -> Judged:
+        if not len(held):
+            return Judged(math.nan)
+        ranks = scorer_ranks(model, table, known, held, exclude_seen=options.exclude_seen)
+        return Judged(float(ndcg(ranks, 10).mean()))
+
+    history = fit_until(
+        options.epochs,
+        weights_of(model=model, table=table),
+        learn,
+        judge,
+        label="training the candidate scorer",
+        progress=progress,
+    )
+    return TrainedScorer(model.eval(), table, history)
 
 
 def _batches(
     length: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
+) -> list[NDArray[np.int64]]:
     """Rows of about equal length together, so that little is padded; batches in random order."""
     order = np.argsort(length + rng.random(len(length)), kind="stable")
     batches = [order[first : first + size] for first in range(0, len(order), size)]
-    for place in rng.permutation(len(batches)):
-        yield batches[place]
+    return [batches[place] for place in rng.permutation(len(batches))]
 
 
 def _loss(

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.files import write_whole
 from shared.tokens import new_key
 
 ROOT = Path("/secrets")
@@ -63,12 +64,7 @@ def _made(path: Path, make: Callable[[], str], *, rotate: bool) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all; for the owner and its group, whom a reader of another image joins."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(text)
-    partial.replace(path)
+    write_whole(path, text, mode=0o440)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import History, Violation
 from loadtest.scenarios.model import Scenario
+from shared.files import write_whole
 
 PAGE = "history.html"
 MOST_USERS = 40
@@ -36,9 +37,7 @@ def write_page(
         users=[_user(index, history, violations) for index in users],
         x=lambda seconds: round(max(0.0, seconds) / scenario.duration_s * WIDTH, 1),
     )
-    path = run_dir / PAGE
-    path.write_text(text)
-    return path
+    return write_whole(run_dir / PAGE, text)
 
 
 def _user(index: int, history: History, violations: Sequence[Violation]) -> dict[str, object]:

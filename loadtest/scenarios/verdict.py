@@ -16,6 +16,7 @@ from loadtest.latency import percentiles
 from loadtest.record_table import numbers
 from loadtest.scenarios.model import Scenario
 from shared.errors import DataError
+from shared.files import write_whole
 from shared.metrics import ndcg
 from shared.strict import Strict
 
@@ -180,10 +181,7 @@ def longest_recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | N
 
 def write_verdict(run_dir: Path, verdict: Verdict) -> Path:
     """Write scenario.json in one step; returns its path."""
-    path = run_dir / VERDICT
-    partial = path.with_suffix(".partial")
-    partial.write_text(verdict.model_dump_json(indent=1) + "\n")
-    return partial.replace(path)
+    return write_whole(run_dir / VERDICT, verdict.model_dump_json(indent=1) + "\n")
 
 
 def read_verdict(path: Path) -> Verdict:

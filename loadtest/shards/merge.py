@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from loadtest.record_table import schema_of
 from loadtest.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
 from shared.errors import ConfigError, DataError
+from shared.files import staged, write_whole
 
 SHARDS_DIR = "shards"
 _ORDERS = {
@@ -27,10 +28,9 @@ def keep_records(run_dir: Path, number: int, files: dict[str, bytes]) -> None:
     """Write the records a shard sent; raises ConfigError if the disk refuses."""
     folder = shard_dir(run_dir, number)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name in _ORDERS:
             if name in files:
-                (folder / name).write_bytes(files[name])
+                write_whole(folder / name, files[name])
     except OSError as error:
         raise ConfigError(f"cannot write records of shard {number}: {error}") from error
 
@@ -51,12 +51,10 @@ def merge_records(run_dir: Path) -> dict[str, int]:
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"not a readable record file: {error}", path) from error
         merged = pa.concat_tables(tables).sort_by([(column, "ascending") for column in order])
-        partial = (run_dir / name).with_suffix(".partial")
         try:
-            pq.write_table(merged, partial, compression="zstd")
-            partial.replace(run_dir / name)
+            with staged(run_dir / name) as partial:
+                pq.write_table(merged, partial, compression="zstd")
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise ConfigError(f"cannot write {run_dir / name}: {error}") from error
         rows[name] = merged.num_rows
     return rows

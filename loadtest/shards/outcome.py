@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from loadtest.replay import ReplayResult
+from shared.files import write_whole
 from shared.strict import Strict
 
 SHARDS_FILE = "shards.json"
@@ -49,10 +50,8 @@ _OUTCOMES = TypeAdapter(tuple[ShardOutcome, ...])
 
 def write_outcomes(run_dir: Path, outcomes: Sequence[ShardOutcome]) -> Path:
     """Write shards.json in one step; returns its path."""
-    path = run_dir / SHARDS_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(_OUTCOMES.dump_json(tuple(outcomes), indent=2) + b"\n")
-    return partial.replace(path)
+    data = _OUTCOMES.dump_json(tuple(outcomes), indent=2) + b"\n"
+    return write_whole(run_dir / SHARDS_FILE, data)
 
 
 def read_outcomes(run_dir: Path) -> tuple[ShardOutcome, ...]:

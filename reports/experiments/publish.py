@@ -10,6 +10,7 @@ from experiments.record import Record, read_record
 from experiments.spec import Experiment
 from reports.experiments.charts import alt_text, chart_svg
 from reports.experiments.tables import published_text, table_text
+from shared.files import write_whole
 
 FOLDER = "experiments"  # below docs/results
 _MADE = "<!-- Made by `scalrec experiment table`; edit the YAML, not this file. -->\n"
@@ -136,8 +137,5 @@ def _write(path: Path, text: str) -> bool:
     data = text.encode()
     if path.exists() and path.read_bytes() == data:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(path, data)
     return True

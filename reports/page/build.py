@@ -18,6 +18,7 @@ from reports.page.charts import Chart, Spec
 from reports.page.judged import JudgedRecord, NoRecord
 from reports.summary.build import write_summary
 from reports.summary.model import Summary
+from shared.files import write_whole
 
 REPORT_FILE = "report.html"
 FALLBACK_WIDTH = 720
@@ -33,10 +34,7 @@ def build_report(run_dir: Path, gates: JudgedRecord | NoRecord | None = None) ->
         DataError: the folder holds no run, or records that cannot be read.
     """
     summary = write_summary(run_dir)
-    path = run_dir / REPORT_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(render(summary, gates), encoding="utf-8")
-    return partial.replace(path)
+    return write_whole(run_dir / REPORT_FILE, render(summary, gates))
 
 
 def render(summary: Summary, gates: JudgedRecord | NoRecord | None = None) -> str:

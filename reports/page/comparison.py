@@ -12,6 +12,7 @@ from reports.page.tables.comparison import answers_table, costs_table
 from reports.summary.build import build_summary
 from reports.summary.model import Summary, SystemSection
 from shared.errors import ConfigError, DataError
+from shared.files import write_whole
 
 COMPARISON_FILE = "comparison.html"
 
@@ -34,9 +35,7 @@ def build_comparison(run_dirs: Sequence[Path], path: Path) -> Path:
         if summary.system is None:
             raise DataError("holds no replay to compare", folder)
         runs[name] = summary, summary.system
-    partial = path.with_suffix(".partial")
-    partial.write_text(render_comparison(runs), encoding="utf-8")
-    return partial.replace(path)
+    return write_whole(path, render_comparison(runs))
 
 
 def render_comparison(runs: dict[str, tuple[Summary, SystemSection]]) -> str:

@@ -12,6 +12,7 @@ from reports.summary.model import Summary
 from reports.summary.paper_section import paper_section
 from reports.summary.system_section import system_section
 from shared.errors import DataError
+from shared.files import write_whole
 from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
 
 SUMMARY_FILE = "summary.json"
@@ -46,10 +47,7 @@ def build_summary(run_dir: Path) -> Summary:
 def write_summary(run_dir: Path) -> Summary:
     """Build the summary and write summary.json in one step; returns the summary."""
     summary = build_summary(run_dir)
-    path = run_dir / SUMMARY_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(summary.model_dump_json(indent=2) + "\n")
-    partial.replace(path)
+    write_whole(run_dir / SUMMARY_FILE, summary.model_dump_json(indent=2) + "\n")
     return summary
 
 

@@ -19,6 +19,7 @@ from scalrec.advice.verdict import judge
 from scalrec.console import ConsoleProgress, print_log, print_settings
 from scalrec.folders import new_run_dir
 from scalrec.stack.lazily_served import lazily_served
+from shared.files import write_whole
 from shared.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log, repeat_policy
@@ -82,6 +83,6 @@ def write_advice(advice: Advice, work_dir: Path, name: str) -> tuple[Path, Path]
     """Write advice.json and advice.html into a new run folder; returns both paths."""
     folder = new_run_dir(work_dir, f"advise-{name}", datetime.fromisoformat(advice.created))
     figures, picture = folder / FIGURES, folder / PAGE
-    figures.write_text(advice.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    picture.write_text(page(advice), encoding="utf-8")
+    write_whole(figures, advice.model_dump_json(indent=1) + "\n")
+    write_whole(picture, page(advice))
     return figures, picture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
+from shared.files import write_whole
 from shared.progress import Progress
 from shared.settings import Settings
 from training.export import export_bundle
@@ -45,7 +46,7 @@ def export_if_changed(
         version=version("scalrec"),
         progress=progress,
     )
-    note.write_text(json.dumps({"recipe": recipe, "bundle_id": bundle.id}) + "\n")
+    write_whole(note, json.dumps({"recipe": recipe, "bundle_id": bundle.id}) + "\n")
     return bundle, False
 
 

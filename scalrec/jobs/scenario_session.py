@@ -26,6 +26,7 @@ from scalrec.jobs.replaying import embed_beforehand
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.stack.live_view import live_view
 from shared.bundle import Bundle, load_bundle
+from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import DashboardSettings, Settings
@@ -206,8 +207,7 @@ def _print(record: ScenarioRecord, console: Console) -> None:
 
 def _update_docs(root: Path, record: ScenarioRecord) -> list[Path]:
     path = root / RECORDS / RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         record = read_scenario_record(path.read_text()).merged(record)
-    path.write_text(record.model_dump_json(indent=1) + "\n")
+    write_whole(path, record.model_dump_json(indent=1) + "\n")
     return [path, *regenerate(root)]

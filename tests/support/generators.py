@@ -11,10 +11,10 @@ from shared.bundle import GENERATOR_FILE, TOKENS_FILE, Bundle, write_bundle
 from shared.generator_config import Generative, GeneratorConfig, GeneratorSpec
 from shared.item_tokens import encode_tokens
 from training.batches import Events
-from training.generative.checkpoint import Checkpoint
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens
 from training.generative.trained import TrainedGenerator
+from training.learning import Checkpoint
 
 HISTORY = 4
 

@@ -6,18 +6,16 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import httpx
 
 from shared.errors import DataError
+from shared.files import staged, write_whole
 from shared.progress import Progress, Task
 
 CHUNK_BYTES = 1 << 16
@@ -38,8 +36,7 @@ def hash_file(path: Path) -> Path:
 def record_hash(path: Path) -> str:
     """Write the file's sha256 beside it and return it."""
     digest = sha256_of(path)
-    with writing(hash_file(path)) as stream:
-        stream.write(f"{digest}  {path.name}\n".encode())
+    write_whole(hash_file(path), f"{digest}  {path.name}\n")
     return digest
 
 
@@ -56,22 +53,6 @@ def check_hash(path: Path, expected: str, why: str) -> None:
     actual = sha256_of(path)
     if actual != expected.lower():
         raise DataError(f"sha256 is {actual}, not {expected.lower()} ({why})", path)
-
-
-@contextlib.contextmanager
-def writing(destination: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``destination`` whole, when the block ends well, or not at all."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{destination.name}-", dir=destination.parent)
-    staged = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-        staged.chmod(0o644)
-        staged.replace(destination)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
@@ -137,8 +118,8 @@ def obtain(source: str, destination: Path, *, progress: Progress, max_bytes: int
     if source.startswith(("http://", "https://")):
         return download(source, destination, progress=progress, max_bytes=max_bytes)
     try:
-        with Path(source).open("rb") as given, writing(destination) as stream:
-            shutil.copyfileobj(given, stream)
+        with staged(destination) as partial:
+            shutil.copyfile(source, partial)
     except OSError as error:
         raise DataError(f"cannot be copied: {error.strerror}", source) from error
     return destination
@@ -196,8 +177,7 @@ def _remember_validator(part: Path, response: httpx.Response) -> None:
     """Keep a strong ETag, else Last-Modified: what If-Range may compare (RFC 9110, 13.1.5)."""
     etag = response.headers.get("etag", "")
     validator = etag if etag.startswith('"') else response.headers.get("last-modified")
-    with writing(_validator_file(part)) as stream:
-        stream.write(json.dumps(validator).encode())
+    write_whole(_validator_file(part), json.dumps(validator))
 
 
 def extract_member(archive: Path, name: str, destination: Path, *, max_bytes: int) -> Path:
@@ -214,7 +194,11 @@ def extract_member(archive: Path, name: str, destination: Path, *, max_bytes: in
                 raise DataError("a member's path leads outside the archive; refused", archive)
             if len(members) != 1:
                 raise DataError(f"holds {len(members)} files named {name}, not 1", archive)
-            with zipped.open(members[0]) as packed, writing(destination) as stream:
+            with (
+                zipped.open(members[0]) as packed,
+                staged(destination) as partial,
+                partial.open("wb") as stream,
+            ):
                 size = 0
                 # The size in the archive's directory is the archive's own claim: count.
                 while chunk := packed.read(CHUNK_BYTES):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,11 +20,20 @@ from shared.errors import DataError
 from shared.generator_config import GeneratorConfig
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
-from shared.progress import NullProgress, Progress, Task
+from shared.progress import Progress
 from training.batches import Events, Windows, windows_before
-from training.determinism import reproducible
 from training.generative.candidates import NO_ITEM, candidate_lists
-from training.generative.checkpoint import Checkpoint, GeneratorEpoch
+from training.learning import (
+    Checkpoint,
+    Epoch,
+    Judged,
+    Say,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    set_rate,
+)
 
 WARM_UP_STEPS = 200
 CLIP_NORM = 1.0
@@ -66,7 +75,7 @@ def train_generator(
     seed: int = 0,
     threads: int = 1,
     progress: Progress | None = None,
-) -> tuple[GenerativeNetwork, tuple[GeneratorEpoch, ...]]:
+) -> tuple[GenerativeNetwork, tuple[Epoch, ...]]:
     """The weights of the best validation epoch, in eval mode, and how each epoch went.
 
     Args:
@@ -78,8 +87,19 @@ def train_generator(
         DataError: there is nothing to learn from, or training diverged.
     """
     with reproducible(seed, threads):
-        fit = GeneratorFit(GenerativeNetwork(config), tokens, options, seed)
-        return fit.run(train, validation, checkpoint, progress or NullProgress())
+        network = GenerativeNetwork(config)
+        fit = GeneratorFit(network, tokens, options, seed)
+        history = fit_until(
+            options.epochs,
+            network.state_dict(),
+            partial(fit.learn, train),
+            lambda: Judged(fit.validate(validation)),
+            label="training the generator",
+            progress=progress,
+            patience=options.patience,
+            resume=(checkpoint, fit.optimizer),
+        )
+    return network.eval(), history
 
 
 class GeneratorFit:
@@ -102,35 +122,7 @@ class GeneratorFit:
             fused=True,
         )
 
-    def run(
-        self, train: Events, validation: Validation, saved: Checkpoint, progress: Progress
-    ) -> tuple[GenerativeNetwork, tuple[GeneratorEpoch, ...]]:
-        options = self.options
-        history, best = saved.restore(self.network, self.optimizer)
-        with progress.task("training the generator", total=options.epochs) as task:
-            if history:
-                task.advance(len(history), note=f"going on after epoch {len(history)}")
-            while len(history) < options.epochs and not self._tired(history):
-                epoch = len(history) + 1
-                started = time.perf_counter()
-                loss = self._epoch(train, epoch, task)
-                seconds = time.perf_counter() - started
-                score = self._validate(validation)
-                if not history or score > max(report.validation_ndcg10 for report in history):
-                    best = {k: v.clone() for k, v in self.network.state_dict().items()}
-                history.append(GeneratorEpoch(epoch, loss, score, seconds))
-                saved.write(self.network, self.optimizer, history, best)
-                note = f"epoch {epoch}/{options.epochs}, loss {loss:.3f}"
-                task.advance(note=f"{note}, validation NDCG@10 {score:.4f}")
-        self.network.load_state_dict(best)
-        self.network.eval()
-        return self.network, tuple(history)
-
-    def _tired(self, history: list[GeneratorEpoch]) -> bool:
-        scores = [report.validation_ndcg10 for report in history]
-        return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= self.options.patience
-
-    def _epoch(self, train: Events, epoch: int, task: Task) -> float:
+    def learn(self, train: Events, epoch: int, say: Say) -> float:
         """Mean loss, in nats a token, of one pass over all targets.
 
         Randomness is that of seed and epoch alone: a resumed run goes the way it would have gone.
@@ -141,15 +133,13 @@ class GeneratorFit:
         history = self.network.config.history
         windows = covering_windows(train, history)
         batches = list(_batches(windows, self.options.batch_size, rng))
-        total, count = 0.0, 0
-        for step, index in enumerate(batches):
-            self._set_rate((epoch - 1 + step / len(batches)) / self.options.epochs, epoch, step)
-            batch = windows.rows(index)
-            value, targets = self._learn(batch, self._template(rng))
-            total, count = total + value * targets, count + targets
-            note = f"epoch {epoch}/{self.options.epochs}, batch {step + 1}/{len(batches)}"
-            task.advance(0, note=f"{note}, loss {value:.3f}")
-        return total / count
+
+        def step(place: int, index: Tensor) -> tuple[float, int]:
+            done = (epoch - 1 + place / len(batches)) / self.options.epochs
+            self._set_rate(done, epoch, place)
+            return self._learn(windows.rows(index), self._template(rng))
+
+        return mean_loss(batches, step, say)
 
     def _learn(self, batch: Windows, template: int) -> tuple[float, int]:
         """One step of the optimizer: mean loss a token, and number of targets."""
@@ -163,13 +153,12 @@ class GeneratorFit:
             following[batch.wanted].flatten(),
             label_smoothing=self.options.label_smoothing,
         )
-        value = loss.item()
-        if not math.isfinite(value):
-            raise DataError(f"training diverged (loss {value}): lower generative.learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        self.optimizer.step()
+        value = descend(
+            self.optimizer,
+            loss,
+            clip=([*self.network.parameters()], CLIP_NORM),
+            knob="generative.learning_rate",
+        )
         return value, int(batch.wanted.sum())
 
     def _template(self, rng: np.random.Generator) -> int:
@@ -182,10 +171,9 @@ class GeneratorFit:
         """Cosine over all epochs, with a linear warm-up over the first epoch's first steps."""
         warm = min(1.0, (step + 1) / WARM_UP_STEPS) if epoch == 1 else 1.0
         rate = self.options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
 
-    def _validate(self, validation: Validation) -> float:
+    def validate(self, validation: Validation) -> float:
         """NDCG@10 of the first ten written; 0 without held-out requests."""
         if len(validation.target) == 0:
             return 0.0

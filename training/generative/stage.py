@@ -23,10 +23,10 @@ from training import stage_forms
 from training.background import in_thread
 from training.batches import Events
 from training.fingerprint import code_hash_with_cloud, fingerprint
-from training.generative.checkpoint import Checkpoint
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
+from training.learning import Checkpoint
 from training.objective import RepeatPolicy
 from training.stages import stage_key
 

@@ -17,7 +17,7 @@ from shared.generator_config import GeneratorConfig
 from shared.item_tokens import ItemTokens
 from shared.progress import Progress
 from training.generative.candidates import candidate_lists
-from training.generative.checkpoint import GeneratorEpoch
+from training.learning import Epoch, best_of
 from training.stages import Saved, load_arrays, save_arrays
 
 
@@ -27,7 +27,7 @@ class TrainedGenerator:
 
     network: GenerativeNetwork
     tokens: ItemTokens
-    epochs: tuple[GeneratorEpoch, ...] = field(default=())
+    epochs: tuple[Epoch, ...] = field(default=())
 
     @property
     def parameters(self) -> int:
@@ -40,8 +40,8 @@ class TrainedGenerator:
         return float(np.mean([e.seconds for e in self.epochs])) if self.epochs else float("nan")
 
     @property
-    def best(self) -> GeneratorEpoch:
-        return max(self.epochs, key=lambda epoch: epoch.validation_ndcg10)
+    def best(self) -> Epoch:
+        return best_of(self.epochs)
 
     def candidate_lists(
         self,
@@ -89,7 +89,7 @@ def _load(folder: Path) -> TrainedGenerator:
             }
         )
         tokens = ItemTokens(arrays["tokens"], config.levels)
-        epochs = tuple(GeneratorEpoch(**epoch) for epoch in values["epochs"])
+        epochs = tuple(Epoch(**epoch) for epoch in values["epochs"])
     except (KeyError, TypeError, RuntimeError, ValidationError) as error:
         raise DataError(f"not a usable generator: {error}", folder) from error
     network.eval()

@@ -18,10 +18,10 @@ from shared.bundle import CollaborationSpec
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.background import in_thread
-from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud
 from training.generative.stage import generator_key
 from training.generative.trained import TrainedGenerator
+from training.learning import reproducible
 from training.lsc4rec.asked import requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,12 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
-from shared.errors import DataError
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
-from shared.progress import NullProgress, Progress
-from training.determinism import reproducible
+from shared.progress import Progress
+from training.learning import (
+    Epoch,
+    Judged,
+    Say,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    weights_of,
+)
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.ranks import list_ranks
@@ -44,21 +52,12 @@ class CooperativeOptions(BaseModel):
     exclude_seen: bool
 
 
-@dataclass(frozen=True)
-class CooperativeEpoch:
-    """Validation NDCG@10 is of the SRM alone within late lists."""
-
-    train_loss: float
-    validation_ndcg10: float
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class Cooperative:
-    """The SRM after the best validation epoch, in eval mode."""
+    """The SRM after the best epoch, in eval mode: by NDCG@10 of it alone within late lists."""
 
     srm: Srm
-    epochs: tuple[CooperativeEpoch, ...] = field(default=())
+    epochs: tuple[Epoch, ...] = field(default=())
 
 
 def augmented(
@@ -113,41 +112,38 @@ def cooperate(
     windows = windows_of(srm, training)
     alike = tokens.similar(np.arange(len(tokens)))
     allowed = validation.allowed(validation_lists.items, exclude_seen=options.exclude_seen)
-    epochs: list[CooperativeEpoch] = []
-    best, best_state = -math.inf, (srm.model.state_dict(), srm.table.state_dict())
-    label = "training the SRM on the cloud's lists"
-    with (
-        reproducible(seed, threads),
-        (progress or NullProgress()).task(label, options.epochs) as task,
-    ):
-        for _ in range(options.epochs):
-            started, total = time.perf_counter(), 0.0
-            drawn = augmented(lists.items, training.target, alike, options.similar, rng)
-            candidates = torch.from_numpy(drawn)
-            srm.model.train()
-            for index in equal_lengths(windows.length, options.batch, rng):
-                among = candidates[index]
-                scores = srm.of(windows.rows(index), among.clamp(min=0))
-                scores = scores.masked_fill(among < 0, -math.inf)
-                loss = (scores.logsumexp(1) - scores[:, 0]).mean()
-                if not math.isfinite(loss.item()):
-                    raise DataError(f"cooperative training diverged (loss {loss.item()})")
-                # Rows of rare lengths make small batches: each request counts alike.
-                (loss * (len(index) / options.batch)).backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                total += loss.item() * len(index)
-            spent = time.perf_counter() - started
-            scores_now = list_scores(srm, validation, validation_lists.items)
-            ranks = list_ranks(scores_now, validation_lists.items, validation.target, allowed)
-            score = float(ndcg(ranks, 10).mean()) if len(ranks) else math.nan
-            if not score <= best:
-                best = score
-                best_state = copy.deepcopy((srm.model.state_dict(), srm.table.state_dict()))
-            epochs.append(CooperativeEpoch(total / len(training), score, spent))
-            task.advance(note=f"loss {total / len(training):.3f}, NDCG@10 in lists {score:.4f}")
-    srm.model.load_state_dict(best_state[0])
-    srm.table.load_state_dict(best_state[1])
+
+    def learn(_: int, say: Say) -> float:
+        drawn = augmented(lists.items, training.target, alike, options.similar, rng)
+        candidates = torch.from_numpy(drawn)
+        srm.model.train()
+
+        def step(_: int, index: Tensor) -> tuple[float, int]:
+            among = candidates[index]
+            scores = srm.of(windows.rows(index), among.clamp(min=0))
+            scores = scores.masked_fill(among < 0, -math.inf)
+            loss = (scores.logsumexp(1) - scores[:, 0]).mean()
+            # Rows of rare lengths make small batches: each request counts alike.
+            share = len(index) / options.batch
+            descend(optimizer, loss * share, clip=(parameters, CLIP_NORM))
+            return loss.item(), len(index)
+
+        return mean_loss(list(equal_lengths(windows.length, options.batch, rng)), step, say)
+
+    def judge() -> Judged:
+        scores = list_scores(srm, validation, validation_lists.items)
+        ranks = list_ranks(scores, validation_lists.items, validation.target, allowed)
+        return Judged(float(ndcg(ranks, 10).mean()) if len(ranks) else math.nan)
+
+    with reproducible(seed, threads):
+        epochs = fit_until(
+            options.epochs,
+            weights_of(model=srm.model, table=srm.table),
+            learn,
+            judge,
+            label="training the SRM on the cloud's lists",
+            scored="NDCG@10 in lists",
+            progress=progress,
+        )
     srm.model.eval()
-    return Cooperative(srm, tuple(epochs))
+    return Cooperative(srm, epochs)

@@ -19,9 +19,9 @@ from training.encoders.din import DINConfig
 from training.fingerprint import code_hash_with_cloud, items_read
 from training.generative.trained import TrainedGenerator
 from training.item_table import ItemTable
+from training.learning import Epoch
 from training.lsc4rec.cooperative import (
     Cooperative,
-    CooperativeEpoch,
     CooperativeOptions,
     cooperate,
 )
@@ -29,7 +29,7 @@ from training.lsc4rec.lists import Listed
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
 from training.options import item_start
 from training.pipeline import TrainingRun, events_of
-from training.scorer_fit import ScorerEpoch, ScorerOptions, TrainedScorer, train_scorer
+from training.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
 _DIN_CODE = ("training.scorer_fit", "training.encoders.din", "training.semantics", "shared.split")
@@ -184,7 +184,7 @@ def _save_scorer(trained: TrainedScorer, folder: Path) -> None:
 def _load_scorer(folder: Path, config: DINConfig) -> TrainedScorer:
     arrays, values = load_arrays(folder)
     table = ItemTable(len(arrays["table.bias"]), config.dim)
-    history = tuple(ScorerEpoch(**epoch) for epoch in values["epochs"])
+    history = tuple(Epoch(**epoch) for epoch in values["epochs"])
     trained = TrainedScorer(config.build(), table, history)
     _restore(trained, arrays)
     return trained
@@ -199,4 +199,4 @@ def _load_onto(folder: Path, independent: Srm) -> Cooperative:
     arrays, values = load_arrays(folder)
     srm = copy.deepcopy(independent)
     _restore(srm, arrays)
-    return Cooperative(srm, tuple(CooperativeEpoch(**epoch) for epoch in values["epochs"]))
+    return Cooperative(srm, tuple(Epoch(**epoch) for epoch in values["epochs"]))

@@ -19,7 +19,7 @@ from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
 from training.anchors import MAX_GAP, Anchors, write_abstracts
 from training.background import in_thread
-from training.determinism import reproducible
+from training.learning import reproducible
 from training.model_form import model_form
 from training.pairs import Pairs, block_pairs, pairs_at_gap, top_candidates, training_pairs
 from training.refresh.closed_loop import measure_call_rates

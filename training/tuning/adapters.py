@@ -87,15 +87,6 @@ class AdaptedEncoder(nn.Module):
         """What is trained, by name."""
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
-    def copied_adapters(self) -> dict[str, Tensor]:
-        return {name: p.detach().clone() for name, p in self.adapters().items()}
-
-    @torch.no_grad()
-    def load_adapters(self, values: Mapping[str, Tensor]) -> None:
-        """Raises KeyError or RuntimeError where ``values`` are those of other adapters."""
-        for name, parameter in self.adapters().items():
-            parameter.copy_(values[name])
-
     def merged(self) -> dict[str, Tensor]:
         """The model's own weights with the adapters in them; the encoder is spent afterwards."""
         weights: dict[str, Tensor] = self.model.merge_and_unload().state_dict()

@@ -9,7 +9,6 @@ model embeds both when it serves.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +19,19 @@ from torch import Tensor
 from shared.errors import DataError
 from shared.lora_settings import LoraSettings
 from shared.metrics import expected_rank, ndcg
-from shared.progress import NullProgress, Progress, Task
-from training.determinism import reproducible
+from shared.progress import Progress
+from training.learning import (
+    Checkpoint,
+    Epoch,
+    Judged,
+    Say,
+    descend,
+    fit_until,
+    mean_loss,
+    reproducible,
+    set_rate,
+)
 from training.tuning.adapters import AdaptedEncoder
-from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.pairs import TuningPairs
 
 WARM_UP = 0.1  # of all steps; then the learning rate falls along a cosine
@@ -41,7 +49,7 @@ def tune(
     checkpoint: Checkpoint,
     seed: int = 0,
     progress: Progress | None = None,
-) -> tuple[TuningEpoch, ...]:
+) -> tuple[Epoch, ...]:
     """Leave the best validation epoch's adapters in ``encoder``; epoch 0 has none.
 
     Args:
@@ -55,13 +63,23 @@ def tune(
     if len(training) < 2 or len(validation) == 0:
         raise DataError("too few training or validation requests to tune the text model with")
     with reproducible(seed, settings.threads):
-        fit = _Fit(encoder, items, training, validation, settings, seed)
-        return fit.run(checkpoint, progress or NullProgress())
+        fit = _Fit(encoder, items, training, settings, seed)
 
+        def judged() -> Judged:
+            loss, quality = judge(encoder, items, validation, settings.temperature)
+            return Judged(quality, loss)
 
-def best_epoch(history: Sequence[TuningEpoch]) -> int:
-    """The epoch with the best NDCG@10; of equal ones the earliest."""
-    return max(history, key=lambda e: (e.validation_ndcg10, -e.epoch)).epoch
+        return fit_until(
+            settings.epochs,
+            encoder.adapters(),
+            fit.learn,
+            judged,
+            label="tuning the text model",
+            progress=progress,
+            patience=settings.patience,
+            start=judged,
+            resume=(checkpoint, fit.optimizer),
+        )
 
 
 class _Fit:
@@ -70,64 +88,39 @@ class _Fit:
         encoder: AdaptedEncoder,
         items: Sequence[str],
         training: TuningPairs,
-        validation: TuningPairs,
         settings: LoraSettings,
         seed: int,
     ) -> None:
         self.encoder, self.items, self.settings, self.seed = encoder, items, settings, seed
-        self.training, self.validation = training, validation
-        self.log_share = log_share(training.target, len(items))
+        self.training, self.log_share = training, log_share(training.target, len(items))
+        self.parameters = [*encoder.adapters().values()]
         self.optimizer = torch.optim.AdamW(
-            list(encoder.adapters().values()), lr=settings.learning_rate, weight_decay=0.0
+            self.parameters, lr=settings.learning_rate, weight_decay=0.0
         )
 
-    def run(self, saved: Checkpoint, progress: Progress) -> tuple[TuningEpoch, ...]:
-        epochs, n = self.settings.epochs, len(self.training)
-        history, best = saved.restore(self.encoder, self.optimizer)
-        with progress.task("tuning the text model", (epochs + 1) * n) as task:
-            if not history:
-                history.append(self._judged(0, None, 0.0))
-            task.advance(n * len(history), _note(history[-1]))
-            while history[-1].epoch < epochs and not self._tired(history):
-                started = time.perf_counter()
-                loss = self._epoch(history[-1].epoch + 1, task)
-                seconds = time.perf_counter() - started
-                history.append(self._judged(history[-1].epoch + 1, loss, seconds))
-                if best_epoch(history) == history[-1].epoch:
-                    best = self.encoder.copied_adapters()
-                saved.write(self.encoder, self.optimizer, history, best)
-                task.advance(0, _note(history[-1]))
-        self.encoder.load_adapters(best)
-        return tuple(history)
-
-    def _tired(self, history: Sequence[TuningEpoch]) -> bool:
-        return history[-1].epoch - best_epoch(history) >= self.settings.patience
-
-    def _epoch(self, number: int, task: Task) -> float:
+    def learn(self, number: int, say: Say) -> float:
         # Of its own seed, so that a run that goes on draws what an unbroken one would.
         order = np.random.default_rng([self.seed, number]).permutation(len(self.training))
         size = self.settings.batch_size
         batches = [order[at : at + size] for at in range(0, len(order), size)]
-        total = 0.0
-        for place, rows in enumerate(batches):
-            self._set_rate(((number - 1) * len(batches) + place + 1), len(batches))
-            loss = self._loss(rows)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.encoder.adapters().values(), CLIP_NORM)
-            self.optimizer.step()
-            total += loss.item() * len(rows)
-            task.advance(len(rows), f"epoch {number}, loss {loss.item():.3f}")
-        if not math.isfinite(total):
-            raise DataError("tuning the text model diverged; lower embedder.lora.learning_rate")
-        return total / len(order)
+
+        def step(place: int, rows: NDArray[np.int64]) -> tuple[float, int]:
+            self._set_rate((number - 1) * len(batches) + place + 1, len(batches))
+            value = descend(
+                self.optimizer,
+                self._loss(rows),
+                clip=(self.parameters, CLIP_NORM),
+                knob="embedder.lora.learning_rate",
+            )
+            return value, len(rows)
+
+        return mean_loss(batches, step, say)
 
     def _set_rate(self, step: int, per_epoch: int) -> None:
         steps = self.settings.epochs * per_epoch
         warm = max(1, round(WARM_UP * steps))
         cosine = 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / max(1, steps - warm)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * min(step / warm, cosine)
+        set_rate(self.optimizer, self.settings.learning_rate * min(step / warm, cosine))
 
     def _loss(self, rows: NDArray[np.int64]) -> Tensor:
         candidates, label = np.unique(self.training.target[rows], return_inverse=True)
@@ -135,10 +128,6 @@ class _Fit:
         meant = self.encoder([self.items[item] for item in candidates])
         logits = said @ meant.T / self.settings.temperature - self.log_share[candidates]
         return torch.nn.functional.cross_entropy(logits, torch.from_numpy(label))
-
-    def _judged(self, number: int, train_loss: float | None, seconds: float) -> TuningEpoch:
-        loss, quality = judge(self.encoder, self.items, self.validation, self.settings.temperature)
-        return TuningEpoch(number, train_loss, loss, quality, round(seconds, 1))
 
 
 def log_share(target: NDArray[np.int64], n_items: int) -> Tensor:
@@ -167,7 +156,3 @@ def _embedded(encoder: AdaptedEncoder, texts: Sequence[str]) -> Tensor:
     parts = [order[at : at + JUDGE_BATCH] for at in range(0, len(order), JUDGE_BATCH)]
     found = torch.cat([encoder([texts[i] for i in part]) for part in parts])
     return found[torch.argsort(torch.tensor(order))]
-
-
-def _note(epoch: TuningEpoch) -> str:
-    return f"epoch {epoch.epoch}, validation NDCG@10 {epoch.validation_ndcg10:.4f}"

@@ -26,12 +26,11 @@ from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import Anchors, write_abstracts
 from training.background import in_thread
-from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud, fingerprint
+from training.learning import Checkpoint, Epoch, best_of, reproducible
 from training.stages import Saved, StageStore, stage_key
 from training.tuning.adapters import AdaptedEncoder, save_merged
-from training.tuning.checkpoint import Checkpoint, TuningEpoch
-from training.tuning.fit import best_epoch, tune
+from training.tuning.fit import tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
 
 HISTORY = "tuning.json"
@@ -56,7 +55,7 @@ class TunedModel:
     """
 
     folder: Path | None
-    epochs: tuple[TuningEpoch, ...]
+    epochs: tuple[Epoch, ...]
 
 
 async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Progress) -> Settings:
@@ -119,12 +118,12 @@ async def tuned_model(
         form,
     )
     checkpoint.remove()
-    return TunedModel(folder if best_epoch(fitted.epochs) else None, fitted.epochs)
+    return TunedModel(folder if best_of(fitted.epochs).epoch else None, fitted.epochs)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    epochs: tuple[TuningEpoch, ...]
+    epochs: tuple[Epoch, ...]
     encoder: AdaptedEncoder | None  # None when it lies on disk
 
 
@@ -174,14 +173,14 @@ def _fit(
 
 
 def _save(fitted: _Fitted, source: Path, target: Path) -> None:
-    if best_epoch(fitted.epochs) and fitted.encoder is not None:
+    if best_of(fitted.epochs).epoch and fitted.encoder is not None:
         save_merged(fitted.encoder.merged(), source, target)
     text = json.dumps([asdict(epoch) for epoch in fitted.epochs], indent=1)
     (target / HISTORY).write_text(text + "\n")
 
 
-def _history(folder: Path) -> tuple[TuningEpoch, ...]:
-    return tuple(TuningEpoch(**one) for one in json.loads((folder / HISTORY).read_text()))
+def _history(folder: Path) -> tuple[Epoch, ...]:
+    return tuple(Epoch(**one) for one in json.loads((folder / HISTORY).read_text()))
 
 
 def _key(settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path) -> str:

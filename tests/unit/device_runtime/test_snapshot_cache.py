@@ -102,14 +102,14 @@ async def test_a_full_disk_is_reported_once_and_memory_takes_over(bundle, key, t
 async def test_the_newest_snapshot_wins_over_a_spell_of_a_full_disk(
     bundle, key, tmp_path, monkeypatch
 ):
-    real, full = snapshot_cache._replace, True
+    real, full = snapshot_cache.write_whole, True
 
-    def maybe_full(*arguments):
+    def maybe_full(*arguments, **options):
         if full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(*arguments)
+        real(*arguments, **options)
 
-    monkeypatch.setattr(snapshot_cache, "_replace", maybe_full)
+    monkeypatch.setattr(snapshot_cache, "write_whole", maybe_full)
     cache = DiskSnapshotCache(tmp_path)
     await cache.store(key, entry(bundle, 4))
     full = False
@@ -141,7 +141,7 @@ async def test_a_read_only_file_system_does_not_stop_the_device(bundle, key, tmp
 
 async def test_a_killed_writers_leftover_is_cleared(bundle, key, tmp_path):
     cache = DiskSnapshotCache(tmp_path)
-    leftover = cache.path("ann").with_suffix(".999999-0.tmp")
+    leftover = cache.path("ann").with_name(f"{cache.path('ann').name}.999999-0a.partial")
     leftover.write_bytes(b"half")
     await cache.store(key, entry(bundle))
     assert list(tmp_path.iterdir()) == [cache.path("ann")]
@@ -152,13 +152,13 @@ async def test_a_cancelled_slow_write_never_lands_on_a_newer_one(
 ):
     """The thread goes on after its await is cancelled; the next write must still win."""
     cache = DiskSnapshotCache(tmp_path)
-    release, real = threading.Event(), snapshot_cache._replace
+    release, real = threading.Event(), snapshot_cache.write_whole
 
-    def slow(path, temporary, data):
+    def slow(*arguments, **options):
         assert release.wait(5.0)
-        real(path, temporary, data)
+        real(*arguments, **options)
 
-    monkeypatch.setattr(snapshot_cache, "_replace", slow)
+    monkeypatch.setattr(snapshot_cache, "write_whole", slow)
     first = asyncio.create_task(cache.store(key, entry(bundle, 1)))
     await asyncio.sleep(0.01)
     first.cancel()

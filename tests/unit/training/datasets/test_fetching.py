@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import DataError
 from shared.progress import NullProgress
-from training.datasets.fetching import download, extract_member, locked, obtain, writing
+from training.datasets.fetching import download, extract_member, locked, obtain
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -113,15 +113,6 @@ def test_local_path_is_copied(tmp_path):
     assert path.read_bytes() == b"x"
     with pytest.raises(DataError, match="cannot be copied: No such file"):
         obtain(str(tmp_path / "no"), tmp_path / "got", progress=NullProgress(), max_bytes=9)
-
-
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "file"
-    target.write_bytes(b"old")
-    with pytest.raises(TypeError), writing(target) as stream:
-        stream.writelines([b"half of the new", None])
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_one_process_fetches_at_a_time(tmp_path):

@@ -15,7 +15,6 @@ from shared.generator_config import Generative, GeneratorConfig
 from shared.item_tokens import ItemTokens
 from tests.unit.training.generative.conftest import network_for
 from training.batches import Events
-from training.generative.checkpoint import Checkpoint, GeneratorEpoch
 from training.generative.fit import (
     GeneratorOptions,
     Validation,
@@ -23,6 +22,7 @@ from training.generative.fit import (
     list_ranks,
     train_generator,
 )
+from training.learning import Checkpoint, Epoch
 
 ITEMS, EVENTS = 20, 12
 
@@ -148,7 +148,7 @@ def test_it_stops_when_validation_no_longer_improves(tokens: ItemTokens, tmp_pat
         checkpoint=saved,
     )
     assert len(epochs) == 3  # the first is the best, two more bring nothing
-    assert all(isinstance(epoch, GeneratorEpoch) for epoch in epochs)
+    assert all(isinstance(epoch, Epoch) for epoch in epochs)
 
 
 @pytest.mark.parametrize("model", ["p5", "pod"])
