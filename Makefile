@@ -12,6 +12,10 @@ OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
 # See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 RUN      := .venv/bin/python -m
+# One worker per group of tests (tests/support/tiers.py), in the order of their collection: the long
+# ones come first. ARGS=-n0 runs all in one process.
+WORKERS  ?= 2
+SUITE    := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=25
 # Exit code 3: the product is ready, vLLM cannot be had here; the script says why.
 INSTALL   = { $(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]; }
 # Environment only for the vLLM back end; it is a separate one because it pins torch and fastapi.
@@ -19,7 +23,7 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test test-compose check bench robustness format clean
+.PHONY: help env demo up down test test-all test-compose check bench robustness format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,12 +47,15 @@ up:  ## the whole stack in containers (needs Docker with Compose v2), and where 
 down:  ## stop the stack; its volumes stay (ARGS=--volumes removes bundle, runs and secrets)
 	docker compose --profile '*' down --remove-orphans $(ARGS)
 
+test: env  ## the tests to work by: every part, a real vLLM, Redis and sockets; minutes
+	@$(RUN) pytest -m "not slow and not compose" --hypothesis-profile=quick $(SUITE) $(ARGS)
+
+test-all: env  ## all tests but the stack's, with what `make test` leaves out: Ray, browser, long runs
+	@$(PYTHON_FOUND) scripts/bootstrap.py ray
+	@$(RUN) pytest -m "not compose" $(SUITE) $(ARGS)
+
 test-compose: env  ## only the tests that bring the stack up
 	@$(RUN) pytest -m compose $(ARGS)
-
-test: env  ## everything needed to run the tests, and runs them (but the stack's: test-compose)
-	@$(PYTHON_FOUND) scripts/bootstrap.py ray
-	@$(RUN) pytest -m "not compose" $(ARGS)
 
 check:  ## ruff, mypy, import rules
 	@$(PYTHON_FOUND) scripts/bootstrap.py product

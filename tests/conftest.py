@@ -1,6 +1,51 @@
-"""Test-wide set-up."""
+"""Test-wide set-up: threads, Hypothesis profiles, groups of tests, the run's text model."""
 
+from __future__ import annotations
+
+import asyncio
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from launch.model_files import resolve_model
+from launch.vllm_server import VllmOptions, VllmServer
+from shared.paths import default_cache_dir
+from shared.settings import load_settings
+from tests.support.tiers import FULL, QUICK, keep_together
 
 # As in scalrec/__main__.py: before anything loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. Programs under test inherit it; vLLM's server is spared.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadline for an example: it would tell of the machine's other work.
+settings.register_profile("full", max_examples=FULL, deadline=None)
+settings.register_profile("quick", max_examples=QUICK, deadline=None)
+settings.load_profile("full")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    keep_together(items)
+
+
+@pytest.fixture(scope="session")
+def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """The run's one vLLM server of MiniLM, behind a key; its end must leave no process.
+
+    What uses it is in the group ``model``: one worker has it.
+    """
+    folder = resolve_model("minilm", cache=default_cache_dir())
+    python = load_settings().embedder.python
+    options = VllmOptions(folder, "minilm", python=python, api_key="key-of-the-tests")
+    server = VllmServer(options, log=tmp_path_factory.mktemp("vllm") / "vllm.log")
+    asyncio.run(server.start())
+    assert server.process is not None
+    pids = server.process.pids
+    yield server
+    asyncio.run(server.stop())
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

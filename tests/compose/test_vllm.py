@@ -12,7 +12,7 @@ import pytest
 from tests.compose.conftest import BUILD_S
 from tests.support.compose import Stack
 
-pytestmark = [pytest.mark.compose, pytest.mark.vllm]
+pytestmark = [pytest.mark.compose, pytest.mark.model]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A browser for the tests that look at pages as people do."""
+"""What whole runs share: a trained folder, and a browser to look at pages as people do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.support.once import run_folder
+from tests.support.small_run import SmallRun
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -28,3 +31,9 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """The invented log, trained and exported once for all workers."""
+    return SmallRun.shared(run_folder(tmp_path_factory) / "small-run")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from reports.summary.model import Summary
-from tests.e2e.test_serve_and_fleet import QUICK
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
+from tests.support.small_run import QUICK, naming
 
 SMALL = ["--users", "8", "--duration", "3", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
 
 
 def _arguments(folder: Path, *more: str) -> list[str]:
-    log, items = small_log(folder)
-    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
+    own = naming(*small_log(folder))
     real = ["--set", "embedder.backend=vllm", "--set", "embedder.model=minilm"]
     return ["simulate", *own, *QUICK, *SMALL, *real, "--set", "embedder.python=/nowhere", *more]
 

@@ -10,55 +10,33 @@ import pytest
 from shared.bundle import load_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
+from tests.support.small_run import QUICK, SmallRun, naming
 
 ARGUMENTS = [
-    "simulate",
-    "--embedder",
-    "hashing",
-    "--model",
-    "hashing-64",
-    "--users",
-    "20",
-    "--duration",
-    "30",
-    *(
-        part
-        for assignment in (
-            "training.epochs=1",
-            "training.restart_epochs=0",
-            "training.abstracts_per_user=2",
-            "training.semantic_epochs=1",
-            "training.calibration_epochs=1",
-            "paper.steps=1",
-            "paper.gaps=[0,5]",
-            "paper.bootstrap=100",
-        )
-        for part in ("--set", assignment)
-    ),
-]
+    "simulate", *QUICK, "--users", "20", "--duration", "30",
+    "--set", "paper.steps=1", "--set", "paper.gaps=[0,5]",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "interactions",
-        "embedding items",
-        "embedding abstracts",
-        "exporting to ONNX",
-        "cloud service",
-        "Devices load",
-    ],
-)
-def test_interrupted_at(moment: str, tmp_path: Path) -> None:
-    log, items = small_log(tmp_path)
-    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
-    run = CliRun([*ARGUMENTS, *own], tmp_path / "runs")
+@pytest.mark.parametrize("moment", ["interactions", "embedding items", "embedding abstracts"])
+def test_interrupted_while_training(moment: str, tmp_path: Path) -> None:
+    own = naming(*small_log(tmp_path))
+    _interrupted(CliRun([*ARGUMENTS, *own], tmp_path / "runs"), moment)
+
+
+@pytest.mark.parametrize("moment", ["exporting to ONNX", "cloud service", "Devices load"])
+def test_interrupted_once_trained(moment: str, tmp_path: Path, trained: SmallRun) -> None:
+    runs = trained.copy(tmp_path / "runs", bundles=moment != "exporting to ONNX")
+    _interrupted(CliRun([*ARGUMENTS, *trained.own], runs), moment)
+
+
+def _interrupted(run: CliRun, moment: str) -> None:
     with run.started() as process:
         run.wait_for(moment, process, timeout_s=120)
         assert run.interrupt(process, timeout_s=30) == 130
     assert "Interrupted" in run.text()
     assert run.left_over() == []
-    _only_whole_files(tmp_path / "runs")
+    _only_whole_files(run.work_dir)
 
 
 def _only_whole_files(work_dir: Path) -> None:

@@ -8,15 +8,14 @@ import pytest
 
 from reports.summary.model import Summary
 from shared.profile import PRESETS
-from tests.e2e.test_serve_and_fleet import QUICK
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
+from tests.support.small_run import QUICK, naming
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_run_of_each_profile_ends_in_a_report_with_its_figures(tmp_path: Path, name: str) -> None:
-    log, items = small_log(tmp_path)
-    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
+    own = naming(*small_log(tmp_path))
     short = ["--set", "paper.steps=1", "--set", "paper.gaps=[0,2]", "--clock", "virtual"]
     arguments = ["simulate", *own, *QUICK, *short, "--embedder", "hashing", "--users", "8"]
     run = CliRun([*arguments, "--profile", name], tmp_path / "runs")

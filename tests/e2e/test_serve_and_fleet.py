@@ -14,53 +14,19 @@ from launch.ports import free_port
 from reports.summary.build import read_summary
 from tests.support.bundles import make_bundle
 from tests.support.runs_of_cli import CliRun
-from tests.support.small_log import small_log
-
-QUICK = [
-    part
-    for assignment in (
-        "embedder.backend=hashing",
-        "embedder.model=hashing-64",
-        "training.epochs=1",
-        "training.restart_epochs=0",
-        "training.abstracts_per_user=2",
-        "training.semantic_epochs=1",
-        "training.calibration_epochs=1",
-        "training.test_steps=4",
-        "replay.steps=4",
-        "replay.availability.kind=always",
-        "device.k=2",
-        "paper.bootstrap=100",
-    )
-    for part in ("--set", assignment)
-]
+from tests.support.small_run import QUICK, SmallRun
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A work folder with a bundle in it, and the options that name its log."""
-    folder = tmp_path_factory.mktemp("serve")
-    log, items = small_log(folder)
-    own = ["--log", str(log), "--items", str(items), "--columns", "user=who,item=what,time=when"]
-    CliRun(["export", *own, *QUICK], folder / "runs").finish(timeout_s=240)
-    return folder, own
-
-
-def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path: Path) -> None:
-    folder, own = exported
+def test_a_fleet_uses_a_served_cloud(trained: SmallRun, tmp_path: Path) -> None:
     port, admin_port = free_port(), free_port()
-    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
-    use = ["--bundle", str(bundle), "--set", f"cloud.admin_port={admin_port}", *QUICK]
+    use = ["--bundle", str(trained.bundle), "--set", f"cloud.admin_port={admin_port}", *QUICK]
     serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "cloud")
     cloud_url = f"http://127.0.0.1:{port}"
     small = ["--users", "10", "--duration", "4"]
-    fleet = CliRun(["fleet", "--cloud", cloud_url, *own, *small, *use], tmp_path / "fleet")
+    fleet = CliRun(["fleet", "--cloud", cloud_url, *trained.own, *small, *use], tmp_path / "fleet")
     asks = ["policy=expected-gain", "budget=0.5", "budget_scope=fleet"]
     sets = [part for setting in asks for part in ("--set", f"device.{setting}")]
-    sparing = CliRun(
-        ["fleet", "--cloud", cloud_url, *own, *small, *use, *sets, "--set", "cost.currency=EUR"],
-        tmp_path / "sparing",
-    )
+    sparing = CliRun([*fleet.arguments, *sets, "--set", "cost.currency=EUR"], tmp_path / "sparing")
     with serve.started() as cloud:
         serve.wait_for("API at /docs", cloud, timeout_s=60)
         fleet.finish(timeout_s=120)
@@ -90,35 +56,29 @@ def test_a_fleet_uses_a_served_cloud(exported: tuple[Path, list[str]], tmp_path:
     assert (records / "report.html").stat().st_size > 10_000
 
 
-def test_the_report_is_made_anew_from_the_records(
-    exported: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    folder, own = exported
+def test_the_report_is_made_anew_from_the_records(trained: SmallRun, tmp_path: Path) -> None:
     small = ["--users", "8", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
     small += ["--set", "device.policy=expected-gain", "--set", "device.budget=0.3"]
-    run = CliRun(["simulate", *own, *QUICK, *small, "--clock", "virtual"], folder / "runs")
+    runs = trained.copy(tmp_path / "runs")
+    run = CliRun(["simulate", *trained.own, *QUICK, *small, "--clock", "virtual"], runs)
     run.finish(timeout_s=240)
-    latest = folder / "runs" / "latest"
+    latest = runs / "latest"
     before = (latest / "summary.json").read_bytes()
     assert b'"policy": "expected-gain, budget = 0.3"' in before
     (latest / "summary.json").unlink()
     (latest / "report.html").unlink()
-    CliRun(["report"], folder / "runs").finish(timeout_s=60)
+    CliRun(["report"], runs).finish(timeout_s=60)
     assert (latest / "summary.json").read_bytes() == before
     assert (latest / "report.html").exists()
 
 
-def test_a_taken_port_is_refused_in_one_line(
-    exported: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    folder, _ = exported
-    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+def test_a_taken_port_is_refused_in_one_line(trained: SmallRun, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         run = CliRun(
-            ["serve", "--bundle", str(bundle), "--port", str(port), *QUICK], tmp_path / "r"
+            ["serve", "--bundle", str(trained.bundle), "--port", str(port), *QUICK], tmp_path / "r"
         )
         with run.started() as process:
             assert process.wait(60) == 2
@@ -127,14 +87,10 @@ def test_a_taken_port_is_refused_in_one_line(
     assert run.left_over() == []
 
 
-def test_an_altered_bundle_is_refused_by_name(
-    exported: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    folder, _ = exported
-    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+def test_an_altered_bundle_is_refused_by_name(trained: SmallRun, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     copy.mkdir()
-    for file in bundle.iterdir():
+    for file in trained.bundle.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     (copy / "projector.onnx").write_bytes(b"other")
     run = CliRun(["serve", "--bundle", str(copy), *QUICK], tmp_path / "r")
@@ -144,17 +100,13 @@ def test_an_altered_bundle_is_refused_by_name(
     assert "scalrec export" in run.text()
 
 
-def test_a_fleet_refuses_a_cloud_of_another_bundle(
-    exported: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    folder, own = exported
-    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+def test_a_fleet_refuses_a_cloud_of_another_bundle(trained: SmallRun, tmp_path: Path) -> None:
     port = free_port()
     other = make_bundle(tmp_path / "other", text_dim=64)
     use = ["--bundle", str(other.path), "--set", "cloud.admin_port=0", *QUICK]
     serve = CliRun(["serve", "--port", str(port), *use], tmp_path / "c")
-    to = ["--cloud", f"http://127.0.0.1:{port}", "--bundle", str(bundle)]
-    fleet = CliRun(["fleet", *to, *own, *QUICK], tmp_path / "fleet")
+    to = ["--cloud", f"http://127.0.0.1:{port}", "--bundle", str(trained.bundle)]
+    fleet = CliRun(["fleet", *to, *trained.own, *QUICK], tmp_path / "fleet")
     with serve.started() as cloud:
         serve.wait_for("API at /docs", cloud, timeout_s=60)
         with fleet.started() as process:
@@ -165,16 +117,12 @@ def test_a_fleet_refuses_a_cloud_of_another_bundle(
     assert list((tmp_path / "fleet").glob("*-fleet")) == []
 
 
-def test_two_fleets_are_one_run_on_one_page(
-    exported: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    folder, own = exported
-    [bundle] = [path.parent for path in (folder / "runs" / "bundles").glob("*/manifest.json")]
+def test_two_fleets_are_one_run_on_one_page(trained: SmallRun, tmp_path: Path) -> None:
     secret, port = {"SCALREC_DASHBOARD__TOKEN": "of these fleets"}, free_port()
     page = f"http://127.0.0.1:{port}"
     view = CliRun(["dashboard", "--port", str(port)], tmp_path / "view", env=secret)
     nobody = ["--cloud", f"http://127.0.0.1:{free_port()}", "--set", "cloud.auth=off"]
-    nobody += ["--bundle", str(bundle), *own, *QUICK]
+    nobody += ["--bundle", str(trained.bundle), *trained.own, *QUICK]
     fleets = [
         CliRun(
             ["fleet", *nobody, "--users", "5", "--duration", "4", "--seed", str(seed)],

@@ -1,6 +1,5 @@
 """The vLLM back end against a real vLLM server: same vectors as transformers, whole refresh."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,13 @@ from cloud_service.app import create_app
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.snapshot_store import MemorySnapshotStore
 from launch.model_files import resolve_model
-from launch.vllm_server import VllmOptions, VllmServer
+from launch.vllm_server import VllmServer
 from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
-from shared.settings import EmbedderSettings, load_settings
+from shared.settings import EmbedderSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
 
 TEXTS = (
     "Mostly watches drama and film noir. Recently: Heat, Fargo. It is Friday evening.",
@@ -27,23 +26,13 @@ TEXTS = (
 )
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[VllmServer]:
-    options = VllmOptions(
-        resolve_model("minilm", cache=tmp_path),
-        served_name="minilm",
-        python=load_settings().embedder.python,
-    )
-    async with VllmServer(options, log=tmp_path / "vllm.log") as server:
-        yield server
-
-
 async def test_agrees_with_transformers_and_serves_a_refresh(
-    server: VllmServer, tmp_path: Path
+    minilm_server: VllmServer, tmp_path: Path
 ) -> None:
+    server, key = minilm_server, minilm_server.options.api_key
     shared = {"model": "minilm", "max_tokens": 100, "batch_size": 2}
     vllm = create_embedder(
-        EmbedderSettings(backend="vllm", **shared), model_dir=None, url=server.url
+        EmbedderSettings(backend="vllm", api_key=key, **shared), model_dir=None, url=server.url
     )
     local = create_embedder(
         EmbedderSettings(backend="transformers", **shared),
@@ -69,7 +58,13 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
     )
     app = create_app(
         cloud_settings(
-            embedder={"backend": "vllm", "model": "minilm", "url": server.url, "deadline_s": 5.0}
+            embedder={
+                "backend": "vllm",
+                "model": "minilm",
+                "url": server.url,
+                "api_key": key,
+                "deadline_s": 5.0,
+            }
         ),
         bundle=load_bundle(bundle.path),
         store=MemorySnapshotStore(),

