@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shared.metrics import expected_rank
+
 
 @dataclass(frozen=True, slots=True)
 class CounterRanks:
@@ -84,7 +86,4 @@ def _personal_rank(
     mine = seen == target
     if not mine.any():
         return 1.0 + len(seen) + (n_items - len(seen) - 1) / 2.0
-    own = scores[mine][0]
-    above = int(np.count_nonzero(scores > own))
-    ties = int(np.count_nonzero(scores == own)) - 1
-    return 1.0 + above + ties / 2.0
+    return expected_rank(scores, int(mine.argmax()))

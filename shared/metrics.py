@@ -9,17 +9,39 @@ Float = NDArray[np.float64]
 
 
 def expected_rank(scores: ArrayLike, target: int) -> float:
-    """1-based rank of ``scores[target]`` among ``scores`` [n]; ties share their expected rank.
+    """``expected_ranks`` of one request: of ``scores[target]`` among ``scores`` [n]."""
+    values = np.asarray(scores, dtype=np.float64)
+    return float(expected_ranks(values[None], np.array([target]))[0])
+
+
+def expected_ranks(
+    scores: NDArray[np.floating],
+    target: NDArray[np.integer],
+    allowed: NDArray[np.bool_] | None = None,
+) -> Float:
+    """1-based rank of each row's target among the row's scores; ties share their expected rank.
 
     A NaN score of another item never outranks the target; a NaN score of the target ranks last.
+
+    Args:
+        scores: [R, n]. target: [R] columns.
+        allowed: [R, n] which columns take part; None for all of them.
+
+    Returns:
+        [R] float64, infinity where the target takes no part.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    own = values[target]
-    if np.isnan(own):
-        return float(len(values))
-    above = int(np.count_nonzero(values > own))
-    ties = int(np.count_nonzero(values == own)) - 1
-    return 1.0 + above + ties / 2.0
+    rows = np.arange(len(scores))
+    own = scores[rows, target]
+    above, ties = scores > own[:, None], scores == own[:, None]
+    if allowed is not None:
+        above, ties = above & allowed, ties & allowed
+    ranks: Float = above.sum(1, dtype=np.int32) + (ties.sum(1, dtype=np.int32) + 1) / 2.0
+    unknown = np.isnan(own)
+    if unknown.any():
+        ranks[unknown] = scores.shape[1] if allowed is None else allowed[unknown].sum(1)
+    if allowed is not None:
+        ranks[~allowed[rows, target]] = np.inf
+    return ranks
 
 
 def hit_rate(ranks: ArrayLike, k: int) -> Float:

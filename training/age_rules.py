@@ -127,17 +127,24 @@ def choose_discount(judge: JudgesRules, gaps: Sequence[int]) -> tuple[AgeRule, .
     return tuple(rules)
 
 
-def apply_rule(rule: AgeRule, corrected: Tensor, stale: Tensor, moved: NDArray[np.bool_]) -> Tensor:
-    """[P, d] what is fused with the plain fusion weight, for requests of one age.
+def trusted(
+    rules: Sequence[AgeRule],
+    ages: NDArray[np.integer],
+    moved: NDArray[np.bool_],
+    corrected: Tensor,
+    stale: Tensor,
+) -> Tensor:
+    """What is fused with the plain fusion weight: [P, d], each row under the rule of its age.
 
     Args:
-        corrected, stale: [P, d]. moved: [P] whether a new session began since the snapshot.
+        ages: [P] t - tau. moved: [P] whether a new session began since the snapshot.
+        corrected, stale: [P, d].
     """
-    later = torch.from_numpy(moved)[:, None]
-    chosen = []
-    for weight, correct in (rule.at(False), rule.at(True)):
-        chosen.append(weight * (corrected if correct else stale))
-    return torch.where(later, chosen[1], chosen[0])
+    starts = np.array([rule.from_delta for rule in rules])
+    place = np.maximum(np.searchsorted(starts, ages, side="right") - 1, 0)
+    choices = np.array([[rule.at(False), rule.at(True)] for rule in rules], dtype=np.float32)
+    chosen = torch.from_numpy(choices[place, moved.astype(np.int64)])  # [P, 2] weight, correct
+    return chosen[:, :1] * torch.where(chosen[:, 1:] > 0, corrected, stale)
 
 
 def rule_at(rules: tuple[AgeRule, ...], delta: int) -> AgeRule:

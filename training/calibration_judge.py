@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.age_rules import AgeRule, apply_rule, rule_at
+from training.age_rules import AgeRule, trusted
 from training.held_out import HeldOut
 from training.pairs import Pairs
 from training.requests import Requests
@@ -65,6 +65,12 @@ class Judge:
         differs: NDArray[np.bool_] = now != session[first + anchors.tau[pairs.stale]]
         return differs
 
+    def ages(self, gap: int) -> NDArray[np.int64]:
+        """[P] events since the snapshot: ``gap``, or fewer where the history is short."""
+        tau, pairs = self.requests.anchors.tau, self.pairs[gap]
+        ages: NDArray[np.int64] = tau[pairs.fresh] - tau[pairs.stale]
+        return ages
+
     def users(self, gap: int) -> NDArray[np.int64]:
         """[P] whose request it is."""
         return self.requests.anchors.user[self.pairs[gap].fresh]
@@ -87,7 +93,7 @@ class Judge:
         found = {}
         for gap in self.pairs:
             stale = self.stale_embedding(gap)
-            ruled = apply_rule(rule_at(rules, gap), corrected[gap], stale, self.moved(gap))
+            ruled = trusted(rules, self.ages(gap), self.moved(gap), corrected[gap], stale)
             fresh = self.e_sem[torch.from_numpy(self.pairs[gap].fresh)]
             found[gap] = GapFigures(
                 structure=self.score(gap, stale, 0.0),

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shared.metrics import expected_ranks
 from training.batches import Events, Windows, windows_before
 from training.encoders.base import Encoder
 from training.item_table import ItemTable
@@ -93,10 +94,5 @@ def dense_ranks(
         for place, (start, stop) in enumerate(zip(events.user_start[user], target, strict=True)):
             seen = events.item[start:stop]
             scores[place, torch.from_numpy(seen.astype(np.int64))] = -torch.inf
-    goal = torch.from_numpy(events.item[target].astype(np.int64))
-    own = scores.gather(1, goal[:, None])
-    above = (scores > own).sum(1)
-    ties = (scores == own).sum(1) - 1
-    rank = (1.0 + above + ties / 2.0).double()
-    ranks: NDArray[np.float64] = torch.where(own[:, 0].isneginf(), torch.inf, rank).numpy()
-    return ranks
+    values, goal = scores.numpy(), events.item[target].astype(np.int64)
+    return expected_ranks(values, goal, values > -np.inf if exclude_seen else None)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.metrics import ndcg
+from shared.metrics import expected_ranks, ndcg
 from training.requests import ROWS_PER_BATCH, Requests
 
 MAX_ROWS = 4096  # keeps the structural scores of all of them in memory, [rows, I]
@@ -52,18 +52,15 @@ class HeldOut:
         Args:
             structure: False ranks by the semantic part alone.
         """
-        ranks = [torch.empty(0, dtype=torch.float64)]
+        ranks = np.empty(len(self._target))
         for at in torch.split(torch.arange(len(self._target)), 2 * ROWS_PER_BATCH):
             scores = self._structural[at]
             if not structure:
                 scores = torch.where(scores.isneginf(), scores, 0.0)
             if weight:
                 scores = torch.addmm(scores, e_sem[at], self._vectors.T, alpha=weight)
-            own = scores.gather(1, self._target[at][:, None])
-            above, ties = (scores > own).sum(1), (scores == own).sum(1) - 1
-            ranks.append((1.0 + above + ties / 2.0).double())
-        found: NDArray[np.float64] = ndcg(torch.cat(ranks).numpy(), 10)
-        return found
+            ranks[at.numpy()] = expected_ranks(scores.numpy(), self._target[at].numpy())
+        return ndcg(ranks, 10)
 
     def mean(self, e_sem: Tensor, weight: float, *, structure: bool = True) -> float:
         """Mean of ``ndcg10``; 0 without requests."""

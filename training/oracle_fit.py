@@ -17,21 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
-from training.age_rules import apply_rule, rule_at
 from training.background import in_thread
-from training.calibration_fit import FittedCalibration, fit_calibration
-from training.calibration_inputs import Inputs, make_inputs
+from training.calibration_fit import fit_calibration
 from training.cell import Cell
 from training.options import calibration_options
-from training.pairs import Pairs, pairs_at_gap, top_candidates
+from training.pairs import Pairs, pairs_at_gap
 from training.pipeline import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
-from training.study_scores import Scores, StepRanks, aggregate
+from training.study_scores import StepRanks, aggregate
 from training.trained import TrainedModel
+from training.twin import make_twin
 
 ROWS = 256
 
@@ -61,13 +59,10 @@ class _Bounds:
         n_events: NDArray[np.int64],
     ) -> None:
         self.settings, self.trained, self.steps = settings, trained, scored.steps
-        self.requests, self.e_sem, self.n_events = scored.requests, scored.e_sem, n_events
+        self.requests, self.n_events = scored.requests, n_events
+        self.twin = make_twin(settings, trained, scored.requests, scored.e_sem)
         self.options = calibration_options(settings, trained.repeat_policy).model_copy(
             update={"label_weight": 0.0, "age_rules": False, "dropout": 0.0}
-        )
-        self.weight = trained.projector.fusion_weight
-        self.candidates = top_candidates(
-            self.e_sem, self.requests.table.vectors, settings.cloud.candidates
         )
 
     def ranks(self, progress: Progress) -> StepRanks:
@@ -83,44 +78,34 @@ class _Bounds:
     def _ranked(
         self, gap: int, pairs: Pairs, progress: Progress
     ) -> dict[tuple[str, str], NDArray[np.float64]]:
-        embeddings = self._embeddings(gap, pairs, progress)
+        twin, same = self.twin, self._embeddings(gap, pairs, progress)
         found: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
         with (
             torch.no_grad(),
-            progress.task(f"scoring test steps, gap {gap}", len(pairs)) as task,
+            progress.task(f"scoring test steps, gap {gap}", 2 * len(pairs)) as task,
         ):
-            for at in torch.split(torch.arange(len(pairs)), ROWS):
-                rows = torch.from_numpy(pairs.fresh[at.numpy()])
-                old = torch.from_numpy(pairs.stale[at.numpy()])
-                scores = Scores(
-                    self.requests,
-                    rows,
-                    popularity=torch.from_numpy(self.trained.popularity),
-                    half_life=self.settings.paper.half_life,
-                    exclude_seen=self.trained.repeat_policy == "exclude",
-                    second=self.requests.structural(rows),  # no ensemble is scored here
-                )
-                views = {"structure": scores.structural} | {
-                    name: scores.fused(self.weight * e[at]) for name, e in embeddings.items()
-                }
-                for setting, source in (("S1", rows), ("S2", old)):
-                    among = scores.listed(self.candidates[source])
+            for setting, listed in (("S1", pairs.fresh), ("S2", pairs.stale)):
+                calibrated = twin.trusted(twin.inputs(pairs, listed=listed))[0]
+                embeddings = same | {"calibrated": calibrated}
+                for at in torch.split(torch.arange(len(pairs)), ROWS):
+                    pools = twin.pools(pairs.fresh[at.numpy()])
+                    among = pools.listed(twin.candidates[torch.from_numpy(listed[at.numpy()])])
+                    views = {"structure": pools.structural} | {
+                        name: pools.fused(twin.fusion_weight * e[at])
+                        for name, e in embeddings.items()
+                    }
                     for name, values in views.items():
-                        found.setdefault((setting, name), []).append(scores.rank(values, among))
-                task.advance(len(at))
+                        found.setdefault((setting, name), []).append(pools.ranks(values, among))
+                    task.advance(len(at))
         return {key: np.concatenate(chunks) for key, chunks in found.items()}
 
     @torch.no_grad()
     def _embeddings(self, gap: int, pairs: Pairs, progress: Progress) -> dict[str, Tensor]:
         """[P, d] by scorer; fresh snapshots need no repair, so gap 0 has no bound."""
-        calibration = self.trained.calibration
-        inputs = self._inputs(pairs, calibration)
-        rule = rule_at(calibration.rules, gap)
-        moved = inputs.cues[:, CUES.index("moved")].numpy() > 0
+        e_sem = self.twin.e_sem
         found = {
-            "fused": self.e_sem[torch.from_numpy(pairs.fresh)],
-            "stale": inputs.stale,
-            "calibrated": apply_rule(rule, calibration.correct(inputs)[0], inputs.stale, moved),
+            "fused": e_sem[torch.from_numpy(pairs.fresh)],
+            "stale": e_sem[torch.from_numpy(pairs.stale)],
         }
         if gap:
             found["fitted"] = self._fitted(gap, pairs, pairs, progress)
@@ -131,7 +116,7 @@ class _Bounds:
         users = self.requests.anchors.user[pairs.fresh]
         lot = np.random.default_rng(self.settings.seed).permutation(int(users.max()) + 1)
         half = lot[users] % 2
-        found = torch.empty(len(pairs), self.e_sem.shape[1])
+        found = torch.empty(len(pairs), self.twin.e_sem.shape[1])
         for side in (0, 1):
             mine, others = np.flatnonzero(half == side), np.flatnonzero(half != side)
             found[torch.from_numpy(mine)] = self._fitted(gap, pairs[others], pairs[mine], progress)
@@ -142,24 +127,13 @@ class _Bounds:
         with torch.enable_grad():
             fitted = fit_calibration(
                 self.requests,
-                self.e_sem,
+                self.twin.e_sem,
                 learned,
                 {gap: learned},
-                self.weight,
+                self.twin.fusion_weight,
                 self.options,
                 seed=self.settings.seed,
                 threads=self.settings.training.threads,
                 progress=progress,
             )
-        return fitted.correct(self._inputs(applied, fitted))[0]
-
-    def _inputs(self, pairs: Pairs, fitted: FittedCalibration) -> Inputs:
-        return make_inputs(
-            self.requests,
-            pairs,
-            self.e_sem,
-            self.candidates,
-            fitted.calibrator.inputs,
-            window=self.settings.profile.window,
-            top_l=self.settings.training.top_l,
-        )
+        return fitted.correct(self.twin.inputs(applied, fitted=fitted))[0]

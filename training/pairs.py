@@ -132,7 +132,14 @@ def top_candidates(e_sem: Tensor, vectors: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def pair_cues(
-    requests: Requests, pairs: Pairs, e_sem: Tensor, candidates: Tensor, *, window: int, top_l: int
+    requests: Requests,
+    pairs: Pairs,
+    e_sem: Tensor,
+    candidates: Tensor,
+    *,
+    window: int,
+    top_l: int,
+    listed: Rows | None = None,
 ) -> Tensor:
     """Raw cues [P, 8] in the device's order, computed by the device's own functions.
 
@@ -140,7 +147,10 @@ def pair_cues(
         e_sem: [A, d] semantic embedding at every anchor.
         candidates: [A, N] what the cloud would cache at every anchor.
         window: of the device profile. top_l: L of eq. 10.
+        listed: [P] anchors whose candidates are ranked, and compared by omega; those of the
+            snapshots themselves when None.
     """
+    listed = pairs.stale if listed is None else listed
     anchors, has_time = requests.anchors, requests.events.time_s is not None
     out = np.zeros((len(pairs), len(cues.CUES)), dtype=np.float32)  # 0 without times
     e_str = requests.e_str.numpy()
@@ -163,9 +173,8 @@ def pair_cues(
         out[:, 6] = cues.turn(events.local_hour[now], events.local_hour[then])
     out[:, 7] = requests.session[now] != requests.session[then]
     for at in np.split(np.arange(len(pairs)), range(ROWS_PER_BATCH, len(pairs), ROWS_PER_BATCH)):
-        stale = torch.from_numpy(pairs.stale[at])
-        items = candidates[stale]
-        semantic = candidate_scores(e_sem[stale], items, requests)
+        items = candidates[torch.from_numpy(listed[at])]
+        semantic = candidate_scores(e_sem[torch.from_numpy(pairs.stale[at])], items, requests)
         structural = requests.structural_of(torch.from_numpy(pairs.fresh[at]), items)
         out[at, 2] = cues.omega(semantic.numpy(), structural.numpy(), top_l)
     return torch.from_numpy(out)

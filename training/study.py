@@ -4,9 +4,10 @@ The dense counterpart of what a device does, for thousands of requests and many 
 every scorer ranks all items, and a setting says which of them may be recommended.
 
 - ``full``: all items. ``S1``: the cloud's fresh candidates, an old embedding. ``S2``: candidates
-  and embedding both old (SCaLRec section 5). ``S2_history``: S2 united with the device's window.
-  ``S2_local``: S2 united with the best of the device's own table under the very scorer, which for
-  the first places is the whole catalogue. ``alone``: what a device ranks without any snapshot.
+  and embedding both old (SCaLRec section 5). ``S2_history``: what a device ranks that unites S2
+  with its own history. ``S2_local``: S2 united with the best of the device's own table under the
+  very scorer, which for the first places is the whole catalogue. ``alone``: what a device ranks
+  without any snapshot. Omega is of the candidates that are ranked: in S1 of the fresh ones.
 - ``drift-Q``: at gap 5, Q % of requests hold another user's snapshot, as if interests had changed
   altogether. ``overlap-O``: at gap 5, O % of the candidates are the cached ones, the rest new.
 """
@@ -27,19 +28,21 @@ from shared.metrics import ndcg
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Steps
-from training.age_rules import apply_rule, rule_at
+from training.age_rules import rule_at, trusted
 from training.anchors import stale_anchors
 from training.backbone import TrainedBackbone
 from training.calibration_fit import FittedCalibration
-from training.calibration_inputs import Inputs, make_inputs
+from training.calibration_inputs import Inputs
 from training.cell import Cell
-from training.pairs import Pairs, pairs_at_gap, top_candidates
+from training.pairs import Pairs, pairs_at_gap
 from training.pipeline import TrainingRun, opened_run
+from training.pools import Pools
 from training.requests import Requests, make_requests
 from training.scored_requests import encode_scored
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
+from training.twin import make_twin
 
 ROWS = 256
 SPECIAL_GAP = 5
@@ -57,12 +60,12 @@ async def run_cell(
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
         gate = await run.gate(trained)
-        second = await _partner(run).backbone()
+        partner = await _partner(run).backbone()
         scored = await encode_scored(run, trained)
         requests, steps = scored.requests, scored.steps
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
-        twin = _structural_of(second, requests, own)
-        study = _Study(settings, trained, gate, requests, twin, scored.e_sem, steps)
+        second = _structural_of(partner, requests, own)
+        study = _Study(settings, trained, gate, requests, second, scored.e_sem, steps)
         ranks = StepRanks(requests, own, run.split.n_events)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
@@ -96,14 +99,12 @@ class _Study:
         trained: TrainedModel,
         gate: FittedCalibration,
         requests: Requests,
-        twin: Requests,
+        second: Requests,
         e_sem: Tensor,
         steps: Steps,
     ) -> None:
-        self.settings, self.trained = settings, trained
-        self.requests, self.twin, self.e_sem = requests, twin, e_sem
-        self.weight = trained.projector.fusion_weight
-        self.candidates = top_candidates(e_sem, requests.table.vectors, settings.cloud.candidates)
+        self.settings, self.trained, self.second = settings, trained, second
+        self.twin = make_twin(settings, trained, requests, e_sem)
         self.reports: list[GapReport] = []
         self.views = {
             gap: self._view(gap, pairs_at_gap(requests.anchors, steps, gap), gate)
@@ -113,34 +114,27 @@ class _Study:
         special = self.views.get(SPECIAL_GAP)
         self.drifted = {} if special is None else self._drift(special.pairs)
 
-    def _inputs(self, pairs: Pairs, fitted: FittedCalibration) -> Inputs:
-        return make_inputs(
-            self.requests,
-            pairs,
-            self.e_sem,
-            self.candidates,
-            fitted.calibrator.inputs,
-            window=self.settings.profile.window,
-            top_l=self.settings.training.top_l,
-        )
-
     def _view(self, gap: int, pairs: Pairs, gate: FittedCalibration) -> _View:
-        calibration = self.trained.calibration
-        inputs = self._inputs(pairs, calibration)
-        e, r = calibration.correct(inputs)
-        gated, _ = gate.correct(self._inputs(pairs, gate))
-        rule, discount = rule_at(calibration.rules, gap), rule_at(calibration.discount, gap)
-        moved = inputs.cues[:, CUES.index("moved")].numpy() > 0
-        self.reports.append(GapReport(gap, pairs, inputs.cues, r, rule))
-        return _View(
-            pairs,
-            fresh=self.weight * self.e_sem[torch.from_numpy(pairs.fresh)],
-            stale=self.weight * inputs.stale,
-            calibrated=self.weight * apply_rule(rule, e, inputs.stale, moved),
-            discount=self.weight * discount.weight * inputs.stale,
-            gate=self.weight * gated,
-            semantic=inputs.stale,
+        twin, calibration, e_sem = self.twin, self.trained.calibration, self.twin.e_sem
+        inputs, inputs_fresh = twin.inputs(pairs), twin.inputs(pairs, listed=pairs.fresh)
+        calibrated, r = twin.trusted(inputs)
+        gated, gated_fresh = (
+            gate.correct(twin.inputs(pairs, listed=listed, fitted=gate))[0]
+            for listed in (pairs.stale, pairs.fresh)
         )
+        discounted = trusted(
+            calibration.discount, inputs.ages, inputs.moved, inputs.stale, inputs.stale
+        )
+        self.reports.append(GapReport(gap, pairs, inputs.cues, r, rule_at(calibration.rules, gap)))
+        embeddings = {
+            "fused": e_sem[torch.from_numpy(pairs.fresh)],
+            "stale": inputs.stale,
+            "calibrated": calibrated,
+            "discount": discounted,
+            "gate": gated,
+        }
+        among_fresh = {"calibrated": twin.trusted(inputs_fresh)[0], "gate": gated_fresh}
+        return _View(pairs, embeddings, among_fresh)
 
     def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, np.ndarray]]:
         """(setting, gap, scorer, expected ranks [R]) of everything that is compared."""
@@ -164,118 +158,101 @@ class _Study:
 
     @torch.no_grad()
     def _chunk(self, at: Tensor) -> dict[tuple[str, int, str], np.ndarray]:
-        settings, requests = self.settings, self.requests
-        first = next(iter(self.views.values()))
-        rows = torch.from_numpy(first.pairs.fresh[at.numpy()])
-        exclude = self.trained.repeat_policy == "exclude"
+        profile, twin = self.settings.profile, self.twin
+        rows = next(iter(self.views.values())).pairs.fresh[at.numpy()]
+        pools = twin.pools(rows)
         scores = Scores(
-            requests,
+            pools,
+            twin.requests,
             rows,
             popularity=torch.from_numpy(self.trained.popularity),
-            half_life=settings.paper.half_life,
-            exclude_seen=exclude,
-            second=self.twin.structural(at),
+            half_life=self.settings.paper.half_life,
+            second=self.second.structural(at),
         )
         found: dict[tuple[str, int, str], np.ndarray] = {}
 
         def rank(setting: str, gap: int, among: Tensor | None, views: dict[str, Tensor]) -> None:
             for scorer, values in views.items():
-                found[setting, gap, scorer] = scores.rank(values, among)
+                found[setting, gap, scorer] = pools.ranks(values, among)
 
-        structure = {"structure": scores.structural, "ensemble": scores.ensemble}
+        structure = {"structure": pools.structural, "ensemble": scores.ensemble}
         counters = scores.counters
-        fresh_list = scores.listed(self.candidates[rows])
-        window = scores.listed(requests.history[rows])
-        starter = settings.profile.table == "none"
-        alone = window | scores.popular(settings.profile.starter_items) if starter else None
+        bounded = {n: c for n, c in counters.items() if not n.endswith("_all")}
+        fresh_list, alone = pools.listed(twin.candidates[torch.from_numpy(rows)]), pools.alone()
         for gap, view in self.views.items():
-            stale_rows = torch.from_numpy(view.pairs.stale[at.numpy()])
-            old_list = scores.listed(self.candidates[stale_rows])
-            semantics = {name: scores.fused(e[at]) for name, e in view.named().items()}
-            semantics["semantic"] = scores.semantic(view.semantic[at])
-            both = structure | semantics
-            with_counters = both | {n: c for n, c in counters.items() if not n.endswith("_all")}
-            full = both | (counters if gap == 0 else {})
-            rank("full", gap, None, full)
-            rank("S1", gap, fresh_list, with_counters)
-            rank("S2", gap, old_list, with_counters)
-            if settings.profile.unite_history:
-                rank("S2_history", gap, old_list | window, both)
-            if not starter:
+            old = twin.candidates[torch.from_numpy(view.pairs.stale[at.numpy()])]
+            old_list, stale = pools.listed(old), view.embeddings["stale"][at]
+            semantic = {"semantic": scores.semantic(stale)}
+            both = structure | self._fused(pools, view.embeddings, at) | semantic
+            rank("full", gap, None, both | (counters if gap == 0 else {}))
+            in_fresh = both | self._fused(pools, view.among_fresh, at)
+            rank("S1", gap, fresh_list, in_fresh | bounded)
+            rank("S2", gap, old_list, both | bounded)
+            if profile.unite_history:
+                rank("S2_history", gap, pools.united(old), both)
+            if profile.table != "none":
                 for scorer in both:
                     found["S2_local", gap, scorer] = found["full", gap, scorer]
             rank("alone", gap, alone, structure | counters)
             for setting, among in (("full", None), ("S1", fresh_list), ("S2", old_list)):
-                found[setting, gap, "oracle"] = scores.best(view.stale[at], among)
+                found[setting, gap, "oracle"] = scores.best(twin.fusion_weight * stale, among)
             if gap == SPECIAL_GAP:
                 found |= self._special(at, view, scores, old_list, fresh_list)
         return found
+
+    def _fused(self, pools: Pools, embeddings: dict[str, Tensor], at: Tensor) -> dict[str, Tensor]:
+        """[B, I] scores under each of the embeddings [R, d] at the requests ``at`` [B]."""
+        weight = self.twin.fusion_weight
+        return {name: pools.fused(weight * e[at]) for name, e in embeddings.items()}
 
     def _special(
         self, at: Tensor, view: _View, scores: Scores, old_list: Tensor, fresh_list: Tensor
     ) -> dict[tuple[str, int, str], np.ndarray]:
         """Simulated drift, and candidates that the cache does not hold."""
         found: dict[tuple[str, int, str], np.ndarray] = {}
-        same = {"structure": scores.structural, "fused": scores.fused(view.fresh[at])}
+        pools = scores.pools
+        structure, views = {"structure": pools.structural}, self._fused(pools, view.embeddings, at)
         for share, drifted in self.drifted.items():
-            named = same | {name: scores.fused(e[at]) for name, e in drifted.items()}
-            for name, values in named.items():
-                found[f"drift-{share}", SPECIAL_GAP, name] = scores.rank(values, fresh_list)
-        named = same | {name: scores.fused(e[at]) for name, e in view.named().items()}
+            same = structure | {"fused": views["fused"]}
+            for name, values in (same | self._fused(pools, drifted, at)).items():
+                found[f"drift-{share}", SPECIAL_GAP, name] = pools.ranks(values, fresh_list)
         for share in SHARES:
             mixed = scores.mixed(old_list, fresh_list, share / 100)
-            for name, values in named.items():
-                found[f"overlap-{share}", SPECIAL_GAP, name] = scores.rank(values, mixed)
+            for name, values in (structure | views).items():
+                found[f"overlap-{share}", SPECIAL_GAP, name] = pools.ranks(values, mixed)
         return found
 
     def _drift(self, pairs: Pairs) -> dict[int, dict[str, Tensor]]:
         """Stale and calibrated embeddings where a share of requests holds a stranger's snapshot."""
         rng = np.random.default_rng(self.settings.seed)
         strangers, lot = rng.permutation(pairs.stale), rng.random(len(pairs)) * 100
-        calibration = self.trained.calibration
-        rule = rule_at(calibration.rules, SPECIAL_GAP)
         found = {}
         for share in SHARES:
             held = Pairs(pairs.fresh, np.where(lot < share, strangers, pairs.stale))
-            own, foreign = self._inputs(pairs, calibration), self._inputs(held, calibration)
+            own, foreign = (self.twin.inputs(p, listed=pairs.fresh) for p in (pairs, held))
             # Ages and the items met since are the user's own; only the snapshot is a stranger's.
             aged = [place for place, name in enumerate(CUES) if name not in ("drift", "omega")]
             foreign.cues[:, aged] = own.cues[:, aged]
+            names = self.trained.calibration.calibrator.inputs
             parts = tuple(
                 mine if name == "recent" else theirs
-                for name, mine, theirs in zip(
-                    calibration.calibrator.inputs, own.parts, foreign.parts, strict=True
-                )
+                for name, mine, theirs in zip(names, own.parts, foreign.parts, strict=True)
             )
             inputs = Inputs(foreign.cues, foreign.stale, parts)
-            e, r = calibration.correct(inputs)
-            moved = inputs.cues[:, CUES.index("moved")].numpy() > 0
-            corrected = apply_rule(rule, e, inputs.stale, moved)
-            found[share] = {
-                "stale": self.weight * inputs.stale,
-                "calibrated": self.weight * corrected,
-            }
+            corrected, r = self.twin.trusted(inputs)
+            found[share] = {"stale": inputs.stale, "calibrated": corrected}
             self.drift_r[share] = float(r.mean())
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """Semantic embeddings [R, d] of every scorer at one gap, times their fusion weight."""
+    """Semantic embeddings [R, d] of the scorers at one gap, by name, before their fusion weight.
+
+    Attributes:
+        among_fresh: those that differ where the fresh candidates are ranked: omega is of these.
+    """
 
     pairs: Pairs
-    fresh: Tensor
-    stale: Tensor
-    calibrated: Tensor
-    discount: Tensor
-    gate: Tensor
-    semantic: Tensor
-
-    def named(self) -> dict[str, Tensor]:
-        return {
-            "fused": self.fresh,
-            "stale": self.stale,
-            "calibrated": self.calibrated,
-            "discount": self.discount,
-            "gate": self.gate,
-        }
+    embeddings: dict[str, Tensor]
+    among_fresh: dict[str, Tensor]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shared.metrics import hit_rate, ndcg
 from training.age_rules import SCALES
+from training.pools import Pools
 from training.requests import Requests
 
 LOO_GAPS = (0, 5)  # gaps and settings at which each user's very last step is also told apart
@@ -17,80 +18,38 @@ PARTED = ("S1", "full")  # settings in which returns and discoveries are told ap
 
 
 class Scores:
-    """Dense scores [B, I] of a batch of B requests.
+    """Dense scores [B, I] of a batch of B requests, by everything that a study compares.
 
     Args:
-        rows: [B] of ``requests``.
+        pools: of the requests at ``rows`` [B] of ``requests``.
         popularity: [I] training counts.
         half_life: of the decayed counter, in events.
-        exclude_seen: items a user had may not be recommended.
         second: [B, I] structural scores of another model.
     """
 
     def __init__(
         self,
+        pools: Pools,
         requests: Requests,
-        rows: Tensor,
+        rows: NDArray[np.int64],
         *,
         popularity: Tensor,
         half_life: float,
-        exclude_seen: bool,
         second: Tensor,
     ) -> None:
-        self.requests, self.rows = requests, rows
-        self.vectors = requests.table.vectors.detach()
-        self.structural = requests.structural(rows)
-        self.barred: Tensor | None = None
-        if exclude_seen:
-            self.barred = torch.zeros(self.structural.shape, dtype=torch.bool)
-            self.barred[requests.seen(rows)] = True
+        self.pools, self.structural = pools, pools.structural
         self.ensemble = (self.structural.log_softmax(1) + second.log_softmax(1)) / 2
-        self.popularity = popularity.float()
-        self.counters = self._counters(half_life)
-        self.target = requests.target[rows]
-
-    def fused(self, weighted: Tensor) -> Tensor:
-        """[B, I] s_str + <w e_sem, v_i> for weighted embeddings [B, d] (eqs. 4 and 14)."""
-        return torch.addmm(self.structural, weighted, self.vectors.T)
+        self.counters = _counters(requests, torch.from_numpy(rows), popularity, half_life)
 
     def semantic(self, e_sem: Tensor) -> Tensor:
-        return e_sem @ self.vectors.T
-
-    def rank(self, scores: Tensor, among: Tensor | None = None) -> NDArray[np.float64]:
-        """[B] expected rank of the target among the items that may be recommended, else inf.
-
-        Args:
-            among: [B, I] bool; None for all.
-        """
-        own = scores.gather(1, self.target[:, None])
-        above, ties = scores > own, scores == own
-        allowed = among
-        if self.barred is not None:
-            allowed = ~self.barred if among is None else among & ~self.barred
-        if allowed is not None:
-            above, ties = above & allowed, ties & allowed
-        rank = above.sum(1).double() + (ties.sum(1).double() + 1.0) / 2.0
-        if allowed is not None:
-            rank[~allowed.gather(1, self.target[:, None])[:, 0]] = torch.inf
-        return rank.numpy()
+        return e_sem @ self.pools.vectors.T
 
     def best(self, weighted: Tensor, among: Tensor | None) -> NDArray[np.float64]:
         """Ranks of an oracle that knows how far to trust the semantic channel at each request."""
-        semantic = weighted @ self.vectors.T
-        ranks = [self.rank(self.structural + scale * semantic, among) for scale in SCALES]
+        semantic = weighted @ self.pools.vectors.T
+        ranks = [self.pools.ranks(self.structural + scale * semantic, among) for scale in SCALES]
         best: NDArray[np.float64] = np.min(ranks, axis=0)
         return best
-
-    def listed(self, items: Tensor) -> Tensor:
-        """[B, I] bool with the items [B, C] of a list set."""
-        mask = torch.zeros(self.structural.shape, dtype=torch.bool)
-        return mask.scatter_(1, items, True)
-
-    def popular(self, count: int) -> Tensor:
-        """[1, I] bool with the ``count`` most popular items set."""
-        mask = torch.zeros(1, len(self.popularity), dtype=torch.bool)
-        mask[0, self.popularity.topk(min(count, len(self.popularity))).indices] = True
-        return mask
 
     def mixed(self, old: Tensor, fresh: Tensor, share: float) -> Tensor:
         """As many candidates as ``old`` [B, I] has: ``share`` of them its own, the rest new.
@@ -109,34 +68,36 @@ class Scores:
             chosen.scatter_(1, new.topk(size - kept, 1).indices, True)
         return chosen
 
-    def _counters(self, half_life: float) -> dict[str, Tensor]:
-        """Popularity and personal counts: over the window, and (``_all``) over every event."""
-        requests, rows = self.requests, self.rows
-        shape = self.structural.shape
-        window = requests.history[rows]
-        length = torch.from_numpy(requests.length[rows.numpy()])[:, None]
-        place = torch.arange(window.shape[1])[None]
-        real = (place < length).float()
-        age = (length - 1 - place).clamp(min=0).float()
-        frequency = torch.zeros(shape).scatter_add_(1, window, real)
-        decayed = torch.zeros(shape).scatter_add_(1, window, real * torch.exp2(-age / half_life))
-        where, item = requests.seen(rows)
-        count = torch.bincount(where, minlength=len(rows))
-        last = count.cumsum(0) - 1
-        age_all = (last[where] - torch.arange(len(where))).float()
-        flat = where * shape[1] + item
-        size = shape[0] * shape[1]
-        frequency_all = torch.bincount(flat, minlength=size).float().view(shape)
-        decayed_all = torch.bincount(
-            flat, weights=torch.exp2(-age_all / half_life), minlength=size
-        ).view(shape)
-        return {
-            "popularity": self.popularity.expand(shape),
-            "frequency": frequency,
-            "decayed": decayed,
-            "frequency_all": frequency_all,
-            "decayed_all": decayed_all,
-        }
+
+def _counters(
+    requests: Requests, rows: Tensor, popularity: Tensor, half_life: float
+) -> dict[str, Tensor]:
+    """Popularity and personal counts: over the window, and (``_all``) over every event."""
+    shape = (len(rows), len(popularity))
+    window = requests.history[rows]
+    length = torch.from_numpy(requests.length[rows.numpy()])[:, None]
+    place = torch.arange(window.shape[1])[None]
+    real = (place < length).float()
+    age = (length - 1 - place).clamp(min=0).float()
+    frequency = torch.zeros(shape).scatter_add_(1, window, real)
+    decayed = torch.zeros(shape).scatter_add_(1, window, real * torch.exp2(-age / half_life))
+    where, item = requests.seen(rows)
+    count = torch.bincount(where, minlength=len(rows))
+    last = count.cumsum(0) - 1
+    age_all = (last[where] - torch.arange(len(where))).float()
+    flat = where * shape[1] + item
+    size = shape[0] * shape[1]
+    frequency_all = torch.bincount(flat, minlength=size).float().view(shape)
+    decayed_all = torch.bincount(
+        flat, weights=torch.exp2(-age_all / half_life), minlength=size
+    ).view(shape)
+    return {
+        "popularity": popularity.float().expand(shape),
+        "frequency": frequency,
+        "decayed": decayed,
+        "frequency_all": frequency_all,
+        "decayed_all": decayed_all,
+    }
 
 
 class StepRanks:

@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from loadtest.target_rank import target_rank
 from shared.metrics import expected_rank, hit_rate, ndcg
+from shared.profile import preset
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.anchors import stale_anchors
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
 from training.pipeline import events_of
+from training.pools import make_pools
 from training.requests import make_requests
 from training.study_scores import Scores
 
@@ -113,23 +115,25 @@ def test_the_studys_ranks_among_candidates_are_trec_evals(exclude_seen: bool) ->
     anchors = stale_anchors(steps, ())
     with torch.no_grad():
         requests = make_requests(model, ItemTable(len(log.catalogue), 8), events_of(log), anchors)
-        rows = torch.arange(len(requests))
+        rows = np.arange(len(requests))
+        popularity = np.bincount(log.item, minlength=len(log.catalogue)) // 4
+        pools = make_pools(requests, rows, preset("small"), popularity, exclude_seen=exclude_seen)
         scores = Scores(
+            pools,
             requests,
             rows,
-            popularity=torch.from_numpy(np.bincount(log.item, minlength=len(log.catalogue)) // 4),
+            popularity=torch.from_numpy(popularity),
             half_life=20.0,
-            exclude_seen=exclude_seen,
-            second=requests.structural(rows),
+            second=pools.structural,
         )
         among = torch.rand(scores.structural.shape) < 0.7
         allowed = among.clone()
         if exclude_seen:
-            allowed[requests.seen(rows)] = False
-        named = scores.counters | {"fused": scores.fused(torch.randn(len(rows), 8))}
+            allowed[requests.seen(torch.from_numpy(rows))] = False
+        named = scores.counters | {"fused": pools.fused(torch.randn(len(rows), 8))}
     for name, values in named.items():
-        ranks = scores.rank(values, among)
-        for row, (rank, target) in enumerate(zip(ranks, scores.target.tolist(), strict=True)):
+        ranks = pools.ranks(values, among)
+        for row, (rank, target) in enumerate(zip(ranks, pools.target.tolist(), strict=True)):
             items = torch.nonzero(allowed[row])[:, 0].tolist()
             if target not in items:
                 assert rank == np.inf

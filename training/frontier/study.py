@@ -26,18 +26,17 @@ from training.background import in_thread
 from training.cell import Cell
 from training.frontier.contest import Contest
 from training.frontier.evidence import FORM, Evidence, collect
-from training.frontier.pair_evidence import Judged
 from training.frontier.reach import on_and_off
 from training.frontier.scores import MODES, alone_rows, score_rows
 from training.frontier.ttl import tuned_ttl
 from training.frontier.windows import Windows, draw_windows
-from training.pairs import top_candidates
 from training.pipeline import TrainingRun, events_of, opened_run, sessions_of
 from training.refresh.stage import learn_refreshes
 from training.requests import make_requests
 from training.sources import SourceTree
 from training.stages import stage_key
 from training.trained import TrainedModel
+from training.twin import Twin, make_twin
 
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
@@ -99,15 +98,13 @@ def _key(run: TrainingRun) -> str:
 
 
 async def _build(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Evidence:
-    judged = await judged_windows(run, trained, windows)
-    return await in_thread(
-        lambda progress: collect(judged, windows, trained.popularity, progress), run.progress
-    )
+    twin = await twin_of_windows(run, trained, windows)
+    return await in_thread(lambda progress: collect(twin, windows, progress), run.progress)
 
 
-async def judged_windows(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Judged:
-    """Every request of the windows as the frozen models see it."""
-    backbone, settings = trained.backbone, run.settings
+async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Twin:
+    """Every request of the windows as the devices see it, and a snapshot of its moment."""
+    backbone = trained.backbone
     text = torch.from_numpy(
         await run.embed(_texts(run, windows), "embedding abstracts of the window")
     )
@@ -124,16 +121,7 @@ async def judged_windows(run: TrainingRun, trained: TrainedModel, windows: Windo
     )
     with torch.no_grad():
         e_sem = trained.projector.projector(text)
-    return Judged(
-        requests=requests,
-        e_sem=e_sem,
-        candidates=top_candidates(e_sem, requests.table.vectors, settings.cloud.candidates),
-        calibration=trained.calibration,
-        profile=settings.profile,
-        fusion_weight=trained.projector.fusion_weight,
-        top_l=settings.training.top_l,
-        exclude_seen=trained.repeat_policy == "exclude",
-    )
+    return make_twin(run.settings, trained, requests, e_sem)
 
 
 def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.metrics import expected_rank
 from training.lsc4rec.asked import Asked
 
 Floats = NDArray[np.float64]
@@ -49,8 +50,4 @@ def _weights(length: int, half_life: float) -> Floats:
 
 
 def _rank(scores: Floats, target: int) -> float:
-    own = scores[target]
-    if np.isneginf(own):
-        return np.inf
-    above, ties = np.count_nonzero(scores > own), np.count_nonzero(scores == own)
-    return float(above + (ties + 1) / 2.0)
+    return np.inf if np.isneginf(scores[target]) else expected_rank(scores, target)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shared.metrics import hit_rate, ndcg
+from shared.metrics import expected_ranks, hit_rate, ndcg
 from training.lsc4rec.asked import Asked
 
 Ranks = NDArray[np.float64]
@@ -24,10 +24,8 @@ def list_ranks(
         scores: [R, n] of ``items`` [R, n]. target: [R]. allowed: [R, n].
     """
     is_target = (items == target[:, None]) & allowed
-    own = np.where(is_target, scores, -np.inf).max(axis=1, initial=-np.inf)
-    above = ((scores > own[:, None]) & allowed).sum(axis=1)
-    ties = ((scores == own[:, None]) & allowed).sum(axis=1)
-    return np.where(is_target.any(axis=1), above + (ties + 1.0) / 2.0, np.inf)
+    ranks = expected_ranks(scores, is_target.argmax(axis=1), allowed)
+    return np.where(is_target.any(axis=1), ranks, np.inf)
 
 
 def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from shared.metrics import expected_ranks
 from shared.split import stale_tau
 from training.batches import Windows, windows_before
 from training.encoders.base import Encoder
@@ -130,15 +131,16 @@ def full_ranks(srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0) -> N
         gap: events the history lacks; what may be recommended is known in real time.
     """
     srm.model.eval()
-    windows, target = windows_of(srm, asked, gap), torch.from_numpy(asked.target)
+    windows, target = windows_of(srm, asked, gap), asked.target
     seen = asked.known_at(0)
-    ranks = torch.empty(len(asked), dtype=torch.float64)
+    ranks = np.empty(len(asked))
     for index in equal_lengths(windows.length, ROWS):
         scores = srm.all(windows.rows(index))
         if exclude_seen:
             for place, row in enumerate(index.tolist()):
                 scores[place, torch.from_numpy(seen[row].astype(np.int64))] = -torch.inf
-        own = scores.gather(1, target[index][:, None])
-        found = 1.0 + (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2.0
-        ranks[index] = torch.where(own[:, 0].isneginf(), torch.inf, found.double())
-    return ranks.numpy()
+        values = scores.numpy()
+        ranks[index.numpy()] = expected_ranks(
+            values, target[index], values > -np.inf if exclude_seen else None
+        )
+    return ranks

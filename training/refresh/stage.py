@@ -21,14 +21,15 @@ from training.anchors import MAX_GAP, Anchors, write_abstracts
 from training.background import in_thread
 from training.learning import reproducible
 from training.model_form import model_form
-from training.pairs import Pairs, block_pairs, pairs_at_gap, top_candidates, training_pairs
+from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.refresh.closed_loop import measure_call_rates
-from training.refresh.evidence import Ranker, RefreshEvidence
+from training.refresh.evidence import features, gains
 from training.refresh.gain_fit import FittedGain, fit_gain
 from training.refresh.sequences import accumulated, indexed
 from training.requests import Requests, make_requests
 from training.sources import SourceTree
 from training.stages import stage_key
+from training.twin import Twin, make_twin
 
 if TYPE_CHECKING:
     from training.pipeline import TrainingRun
@@ -138,14 +139,14 @@ def _learn(
         progress.task("learning when to refresh") as task,
     ):
         requests = run.requests(trained.backbone, progress)
-        evidence = _evidence(run, trained, requests, text)
+        twin = _twin(run, trained, requests, text)
         pairs, held = fitting_pairs(run, requests), validation_pairs(run)
         fitted = None  # a log of few events may have no request with an older snapshot
         if len(pairs):
             fitted = fit_gain(
-                evidence.features(pairs, task),
-                evidence.gains(pairs, task),
-                (evidence.features(held, task), evidence.gains(held, task)),
+                features(twin, pairs, task),
+                gains(twin, pairs, task),
+                (features(twin, held, task), gains(twin, held, task)),
             )
         gain = None if fitted is None else fitted.coefficients
         rates = {}
@@ -170,24 +171,12 @@ def _figures(fitted: FittedGain) -> dict[str, float]:
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
-def _evidence(
+def _twin(
     run: TrainingRun, trained: TrainedModel, requests: Requests, text: NDArray[np.float32]
-) -> RefreshEvidence:
-    settings, projector = run.settings, trained.projector
+) -> Twin:
     with torch.no_grad():
-        e_sem = projector.projector(torch.from_numpy(text))
-    profile = settings.profile
-    ranker = Ranker(
-        fusion_weight=projector.fusion_weight,
-        window=profile.window,
-        top_l=settings.training.top_l,
-        unite_history=profile.unite_history,
-        whole_history=profile.retain != "window",
-        whole_table=profile.table != "none" and profile.local_candidates > 0,
-        exclude_seen=run.policy == "exclude",
-    )
-    candidates = top_candidates(e_sem, requests.table.vectors, settings.cloud.candidates)
-    return RefreshEvidence(requests, e_sem, candidates, trained.calibration, ranker)
+        e_sem = trained.projector.projector(torch.from_numpy(text))
+    return make_twin(run.settings, trained, requests, e_sem)
 
 
 def fitting_pairs(run: TrainingRun, requests: Requests) -> Pairs:
@@ -251,14 +240,14 @@ def _walked_scores(
     fresh = np.repeat(rows, step)
     stale = np.concatenate([np.arange(row - n, row) for row, n in zip(rows, step, strict=True)])
     pairs = Pairs(fresh, stale.astype(np.int64))
-    features = _evidence(run, trained, requests, walks.text).features(pairs, task)
+    found = features(_twin(run, trained, requests, walks.text), pairs, task)
     scores = {
-        "drift": features[:, FEATURES.index("drift")],
-        "reliability": 1.0 - features[:, FEATURES.index("r")],
-        "inconsistency": features[:, FEATURES.index("inconsistency")],
+        "drift": found[:, FEATURES.index("drift")],
+        "reliability": 1.0 - found[:, FEATURES.index("r")],
+        "inconsistency": found[:, FEATURES.index("inconsistency")],
     }
     if gain is not None:
-        scores["expected-gain"] = QuadraticGain(gain).of(features)
+        scores["expected-gain"] = QuadraticGain(gain).of(found)
     for policy, values in scores.items():
         square = np.full((len(users), WALK, WALK), np.nan)
         square[walker[fresh], step[fresh], step[stale]] = values

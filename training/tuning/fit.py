@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shared.errors import DataError
 from shared.lora_settings import LoraSettings
-from shared.metrics import expected_rank, ndcg
+from shared.metrics import expected_ranks, ndcg
 from shared.progress import Progress
 from training.learning import (
     Checkpoint,
@@ -146,8 +146,7 @@ def judge(
     meant = _embedded(encoder, [items[item] for item in candidates])
     scores = said @ meant.T
     loss = torch.nn.functional.cross_entropy(scores / temperature, torch.from_numpy(label))
-    ranks = [expected_rank(row, int(at)) for row, at in zip(scores.numpy(), label, strict=True)]
-    return float(loss), float(ndcg(ranks, 10).mean())
+    return float(loss), float(ndcg(expected_ranks(scores.numpy(), label), 10).mean())
 
 
 def _embedded(encoder: AdaptedEncoder, texts: Sequence[str]) -> Tensor:

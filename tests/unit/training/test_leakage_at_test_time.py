@@ -19,6 +19,7 @@ from loadtest.full_ranking import run_full_ranking
 from loadtest.log_requests import LogRequests
 from loadtest.paper import run_paper
 from shared.interactions import InteractionLog
+from shared.profile import preset
 from shared.split import Steps
 from tests.support.bundles import make_bundle
 from tests.support.logs import drifting_log
@@ -31,6 +32,7 @@ from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
 from training.pairs import pairs_at_gap
 from training.pipeline import events_of, sessions_of
+from training.pools import make_pools
 from training.requests import Requests, make_requests
 from training.study_scores import Scores
 
@@ -86,14 +88,16 @@ def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[
             )
             for gap in GAPS
         ]
-        rows = torch.from_numpy(pairs_at_gap(anchors, steps, 0).fresh)
+        rows = pairs_at_gap(anchors, steps, 0).fresh
+        popularity = np.arange(len(log.catalogue))
+        pools = make_pools(requests, rows, preset("tiny"), popularity, exclude_seen=exclude_seen)
         scores = Scores(
+            pools,
             requests,
             rows,
-            popularity=torch.arange(len(log.catalogue)),
+            popularity=torch.from_numpy(popularity),
             half_life=20.0,
-            exclude_seen=exclude_seen,
-            second=requests.structural(rows).flip(0),
+            second=pools.structural.flip(0),
         )
     return requests, inputs, scores
 
@@ -109,8 +113,8 @@ def features(log: InteractionLog, exclude_seen: bool) -> dict[str, torch.Tensor]
         "ensemble": scores.ensemble,
         **scores.counters,
     }
-    if scores.barred is not None:
-        found["barred"] = scores.barred
+    masks = {"barred": scores.pools.barred, "own": scores.pools.own, "alone": scores.pools.alone()}
+    found |= {name: mask for name, mask in masks.items() if mask is not None}
     for gap, these in zip(GAPS, inputs, strict=True):
         named = zip(CONTEXT_INPUTS, these.parts, strict=True)
         found |= {f"{name} at {gap}": part for name, part in named}

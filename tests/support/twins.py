@@ -1,0 +1,200 @@
+"""One small model as the study ranks with it and as a device does, on the same snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloud_service.embedding.hashing import HashingEmbedder
+from device_runtime.abstract import TemplateAbstract
+from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.device import Device
+from device_runtime.encoded import Encoded
+from device_runtime.models import DeviceModels
+from loadtest.evaluation_models import EvaluationModels
+from loadtest.item_pages import ItemPages
+from loadtest.log_requests import LogRequests
+from loadtest.profile_figures import cache_holding
+from loadtest.target_rank import target_rank
+from shared.bundle import Bundle
+from shared.packed import pack
+from shared.profile import DeviceProfile
+from shared.progress import NullProgress
+from shared.settings import Settings
+from shared.snapshot import Snapshot
+from training.age_rules import AgeRule
+from training.anchors import stale_anchors, write_abstracts
+from training.pairs import Pairs, pairs_at_gap
+from training.pipeline import events_of, sessions_of
+from training.requests import make_requests
+from training.study import _structural_of, _Study
+from training.trained import TrainedModel
+
+Floats = NDArray[np.float64]
+Policy = Literal["allow", "exclude"]
+GAMMA_MAX = 5.0
+RULES = (
+    AgeRule(0, 1.0, True, 1.0, True),
+    AgeRule(4, 0.75, True, 0.5, True),
+    AgeRule(9, 1.5, False, 0.25, True),
+)
+
+
+def noticeable(trained: TrainedModel) -> TrainedModel:
+    """The networks with weights that matter, whatever one epoch has learnt, under real rules.
+
+    Item vectors become such as int8 holds exactly: devices that keep them packed then have the
+    same ones as torch.
+    """
+    rng, fitted, table = (
+        torch.Generator().manual_seed(0),
+        trained.calibration,
+        trained.backbone.table,
+    )
+    vectors, bias = pack(table.vectors.detach().numpy(), table.bias.detach().numpy()).unpack()
+    with torch.no_grad():
+        table.vectors.copy_(torch.from_numpy(vectors))
+        table.bias.copy_(torch.from_numpy(bias))
+        for layer in (fitted.calibrator.residual, fitted.calibrator.gate):
+            if layer is not None:
+                layer.weight.normal_(0.0, 0.5, generator=rng)
+    projector = replace(trained.projector, fusion_weight=0.8)
+    calibration = replace(fitted, gamma_max=GAMMA_MAX, rules=RULES)
+    return replace(trained, projector=projector, calibration=calibration)
+
+
+def studied(settings: Settings, trained: TrainedModel) -> _Study:
+    """The study of the last ``paper.steps`` test steps."""
+    log, steps = trained.log, trained.split.last_test(settings.paper.steps)
+    anchors = stale_anchors(steps, settings.paper.gaps)
+    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    texts = write_abstracts(log, anchors, writer, settings.profile)
+    with torch.no_grad():
+        text = torch.from_numpy(asyncio.run(HashingEmbedder(32).embed(texts)))
+        e_sem = trained.projector.projector(text)
+    backbone = trained.backbone
+    requests = make_requests(
+        backbone.model, backbone.table, events_of(log), anchors, None, sessions_of(log)
+    )
+    second = _structural_of(backbone, requests, pairs_at_gap(anchors, steps, 0).fresh)
+    return _Study(settings, trained, trained.calibration, requests, second, e_sem, steps)
+
+
+def study_ranks(study: _Study) -> dict[tuple[str, int, str], Floats]:
+    """Expected ranks [R] by setting, gap and scorer."""
+    return {(setting, gap, scorer): r for setting, gap, scorer, r in study.ranks(NullProgress())}
+
+
+@dataclass(frozen=True)
+class GivenSnapshots:
+    """Snapshots with the embeddings that the study has at its anchors."""
+
+    study: _Study
+    models: EvaluationModels
+
+    def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:
+        anchors = self.study.twin.requests.anchors
+        row = int(anchors.find(np.array([user]), np.array([tau]))[0])
+        assert row >= 0
+        found: NDArray[np.float32] = self.study.twin.e_sem[row].numpy()
+        return found
+
+    def candidates(
+        self, e_sem: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        scores = self.models.table.products(e_sem)
+        count = self.study.twin.candidates.shape[1]
+        best = np.argsort(-scores, kind="stable")[:count].astype(np.int32)
+        return best, scores[best]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a device said at one request: ranks of the target, and what calibration saw."""
+
+    calibrated: float
+    stale: float
+    structure: float
+    omega: float
+    r: float
+    ranked: int
+
+
+class ShippedDevices:
+    """Devices of an exported bundle at the requests of a study, each replayed from its events.
+
+    Args:
+        profile: how they rank; the bundle's own, or one that differs in what is united.
+        policy: whether items may be recommended again.
+    """
+
+    def __init__(
+        self, study: _Study, bundle: Bundle, profile: DeviceProfile, policy: Policy
+    ) -> None:
+        self._study, self._bundle, self._log = study, bundle, study.trained.log
+        self._models = copy.copy(DeviceModels.load(bundle))
+        self._models.profile = profile
+        manifest = bundle.manifest.model_copy(update={"repeat_policy": policy})
+        self._models.manifest = manifest
+        self._requests = LogRequests(self._log, EvaluationModels.load(bundle))
+        self._pages = ItemPages(bundle) if self._models.table is None else None
+        self._encoded: dict[tuple[int, int], Encoded | None] = {}
+
+    def answers(
+        self, pairs: Pairs, *, k: int, listed: NDArray[np.int64] | None = None
+    ) -> list[Answered]:
+        """One answer per pair, of ``k`` items.
+
+        Args:
+            listed: [P] rows whose candidates the snapshot holds; its own when None.
+        """
+        listed = pairs.stale if listed is None else listed
+        triples = zip(pairs.fresh.tolist(), pairs.stale.tolist(), listed.tolist(), strict=True)
+        return [self._answer(now, self._cached(then, of), k) for now, then, of in triples]
+
+    def alone(self, rows: NDArray[np.int64], *, k: int) -> list[Answered]:
+        """One answer per request, of ``k`` items, by devices that never had a snapshot."""
+        return [self._answer(row, None, k) for row in rows.tolist()]
+
+    def _answer(self, row: int, cached: CachedSnapshot | None, k: int) -> Answered:
+        anchors, requests = self._study.twin.requests.anchors, self._requests
+        user, step = int(anchors.user[row]), int(anchors.tau[row])
+        cache = None if cached is None else cache_holding(self._models, cached)
+        device = Device("u", self._models, TemplateAbstract(self._log.catalogue), cache=cache)
+        for place in range(step):
+            item, event = requests.target(user, place), requests.context(user, place)
+            page = None if self._pages is None else self._pages.page(item)
+            device.observe(item, event.time, event.hour_of_week, page)
+        context, target = requests.context(user, step), requests.target(user, step)
+        said = device.request(context, k=k)
+        device.calibrate = False
+        plain = device.request(context, k=k)
+        return Answered(
+            calibrated=target_rank(said.candidates, said.scores, target),
+            stale=target_rank(plain.candidates, plain.scores, target),
+            structure=target_rank(said.candidates, said.structural, target),
+            omega=said.diagnostics.omega,
+            r=said.diagnostics.r,
+            ranked=len(said.candidates),
+        )
+
+    def _cached(self, row: int, listed: int) -> CachedSnapshot:
+        twin = self._study.twin
+        user, tau = int(twin.requests.anchors.user[row]), int(twin.requests.anchors.tau[row])
+        if (user, tau) not in self._encoded:
+            self._encoded |= {(user, t): now for t, now in self._requests.encode(user, [tau])}
+        then = self._encoded[user, tau]
+        assert then is not None
+        items = twin.candidates[listed].numpy().astype(np.int32)
+        scores = (twin.requests.table.vectors[items] @ twin.e_sem[row]).detach().numpy()
+        packed = None if self._pages is None else self._pages.packed.take(items)
+        snapshot = Snapshot(
+            "u", tau, 1, self._bundle.id, twin.e_sem[row].numpy(), items, scores, packed
+        )
+        return CachedSnapshot(snapshot, then.e_str)
