@@ -23,7 +23,7 @@ from benchmarks.device import compare_device
 from benchmarks.replay import compare_memory, compare_replay
 from benchmarks.timing import Comparison
 from benchmarks.training import compare_training
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.folders import bundle_dir

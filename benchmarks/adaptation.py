@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Comparison, interleaved
-from device_runtime.adaptation import adapted
+from device_runtime.ranking.adaptation import adapted
 from shared.lsc4rec_settings import Lsc4recSettings
 
 RATE = 0.1

@@ -9,24 +9,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.abstract import AbstractWriter
-from device_runtime.cached_snapshot import CachedSnapshot, CacheKey, check_entry
-from device_runtime.candidates import Pool, build_pool
-from device_runtime.clock import Clock, UnixClock
-from device_runtime.cloud_link import CloudLink, RefreshFailed, RefreshResult
-from device_runtime.collaborative import rank_collaboratively
-from device_runtime.cues import inconsistency
-from device_runtime.encoded import encode
-from device_runtime.history import History, RequestContext
-from device_runtime.item_vectors import ItemPage
-from device_runtime.lapse import SessionCount, lapse_since
+from device_runtime.abstract.writer import AbstractWriter
+from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey, check_entry
+from device_runtime.cloud.clock import Clock, UnixClock
+from device_runtime.cloud.link import CloudLink, RefreshFailed, RefreshResult
+from device_runtime.cloud.snapshot_cache import MemorySnapshotCache, SnapshotCache
 from device_runtime.models import DeviceModels
-from device_runtime.ranking import rank_locally, rank_with_snapshot
-from device_runtime.refresh import Never, RefreshPolicy, RefreshState
-from device_runtime.reranker import top_k
-from device_runtime.response import Diagnostics, Response
-from device_runtime.snapshot_cache import MemorySnapshotCache, SnapshotCache
-from device_runtime.transitions import Transitions
+from device_runtime.ranking.candidates import Pool, build_pool
+from device_runtime.ranking.collaborative import rank_collaboratively
+from device_runtime.ranking.encoded import encode
+from device_runtime.ranking.fusion import top_k
+from device_runtime.ranking.response import Diagnostics, Response
+from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
+from device_runtime.ranking.transitions import Transitions
+from device_runtime.refresh.policy import Never, RefreshPolicy, RefreshState
+from device_runtime.state.cues import inconsistency
+from device_runtime.state.history import History, RequestContext
+from device_runtime.state.item_vectors import ItemPage
+from device_runtime.state.lapse import SessionCount, lapse_since
 from shared.bundle import CollaborationSpec
 from shared.errors import SnapshotError, SnapshotRejected
 from shared.snapshot import decode

@@ -10,9 +10,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from device_runtime.cues import CUES
-from device_runtime.features import TimeFeatures
-from device_runtime.item_vectors import (
+from device_runtime.refresh.policy import GainModel
+from device_runtime.refresh.quadratic_gain import QuadraticGain
+from device_runtime.state.cues import CUES
+from device_runtime.state.features import TimeFeatures
+from device_runtime.state.item_vectors import (
     Float32Table,
     Int8Table,
     ItemTable,
@@ -20,8 +22,6 @@ from device_runtime.item_vectors import (
     KnownItems,
     MetVectors,
 )
-from device_runtime.quadratic_gain import QuadraticGain
-from device_runtime.refresh import GainModel
 from shared.bundle import Bundle, Manifest
 from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runtime.item_vectors import Int8Table, ItemTable
 from device_runtime.models import DeviceModels, read_array
+from device_runtime.state.item_vectors import Int8Table, ItemTable
 from shared.bundle import Bundle
 from shared.packed import pack
 

@@ -10,16 +10,16 @@ from random import Random
 
 import numpy as np
 
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cloud_link import CloudLink
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
+from device_runtime.cloud.tokens import TokenSource
+from device_runtime.cloud.transport import CloudTransport
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.policies import collaboration, make_fleet_budget, make_policy
-from device_runtime.refresh import EveryK
-from device_runtime.snapshot_cache import DiskSnapshotCache
-from device_runtime.tokens import TokenSource
-from device_runtime.transport import CloudTransport
+from device_runtime.refresh.names import collaboration, make_fleet_budget, make_policy
+from device_runtime.refresh.policy import EveryK
+from device_runtime.state.history import RequestContext
 from loadtest.clock import ReplayTime, UnixTime
 from loadtest.counters import CounterRanks
 from loadtest.item_pages import ItemPages

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime import reranker
-from device_runtime.encoded import Encoded
+from device_runtime.ranking import fusion as reranker
+from device_runtime.ranking.encoded import Encoded
 from loadtest.counters import Counters
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import FULL, FullRecord, write_records

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from device_runtime.transport import CloudTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import CloudTransport, TransportError, TransportResponse
 from loadtest.availability import Availability
 
 LATENCY_SIGMA = 0.5  # of the logarithm: the 95th percentile is twice the mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from device_runtime.item_vectors import ItemPage
+from device_runtime.state.item_vectors import ItemPage
 from shared.bundle import Bundle
 from shared.packed import pack
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.encoded import Encoded, encode
-from device_runtime.history import History, RequestContext
-from device_runtime.lapse import Lapse, SessionCount, lapse_since
+from device_runtime.ranking.encoded import Encoded, encode
+from device_runtime.state.history import History, RequestContext
+from device_runtime.state.lapse import Lapse, SessionCount, lapse_since
 from loadtest.evaluation_models import EvaluationModels
 from shared.interactions import InteractionLog
 from shared.split import Steps

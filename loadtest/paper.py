@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.candidates import build_pool
-from device_runtime.encoded import Encoded
-from device_runtime.lapse import Lapse
-from device_runtime.ranking import rank_with_snapshot
+from device_runtime.cloud.cached_snapshot import CachedSnapshot
+from device_runtime.ranking.candidates import build_pool
+from device_runtime.ranking.encoded import Encoded
+from device_runtime.ranking.semantic import rank_with_snapshot
+from device_runtime.state.lapse import Lapse
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PAPER, PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user

@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 
-from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
+from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
+from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
-from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
-from device_runtime.snapshot_cache import MemorySnapshotCache
+from device_runtime.state.history import RequestContext, Window
 from loadtest.item_pages import ItemPages
 from loadtest.state_size import own_bytes
 from shared.bundle import Bundle

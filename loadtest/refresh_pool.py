@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from device_runtime.cloud_link import CloudLink
+from device_runtime.cloud.link import CloudLink
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
+from device_runtime.state.history import RequestContext
 from loadtest.clock import ReplayTime
 from loadtest.recorder import Recorder, RefreshRecord
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from device_runtime.cloud.tokens import TokenSource
+from device_runtime.cloud.transport import CloudTransport
 from device_runtime.models import DeviceModels
-from device_runtime.tokens import TokenSource
-from device_runtime.transport import CloudTransport
 from loadtest.availability import Availability, availability_of
 from loadtest.clock import Clock, ReplayTime, VirtualClock, WallClock
 from loadtest.controls import Controls, ReplayControls

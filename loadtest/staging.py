@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from device_runtime.transport import CloudTransport
+from device_runtime.cloud.transport import CloudTransport
 from loadtest.availability import Always, Availability
 from loadtest.clock import ReplayTime
 from loadtest.history.log import HistoryLog

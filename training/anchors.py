@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.abstract import AbstractWriter
-from device_runtime.history import RequestContext, Window
+from device_runtime.abstract.writer import AbstractWriter
+from device_runtime.state.history import RequestContext, Window
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, Steps, stale_tau

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from shared.errors import DataError
 from shared.progress import Progress
 from training.age_rules import UNRULED, AgeRule, choose_discount, choose_rules
@@ -57,7 +57,7 @@ class CalibrationOptions(BaseModel):
     """Constants of the method and of its optimisation.
 
     The paper's method is proposal "paper", no gate, label_weight 0, severity "kl", no age rules and
-    none of the cues beyond ``device_runtime.cues.PAPER_CUES``.
+    none of the cues beyond ``device_runtime.state.cues.PAPER_CUES``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from training.pairs import Pairs, pair_cues, recent_means
 from training.requests import Requests
 

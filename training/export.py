@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from shared.abstract_form import AbstractForm
 from shared.bundle import (
     CATALOGUE_FILE,

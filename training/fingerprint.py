@@ -36,7 +36,7 @@ _ENTRIES = {
     "abstracts": (
         "training.anchors",
         "training.semantics",
-        "device_runtime.abstract",
+        "device_runtime.abstract.writer",
         "training.pipeline:TrainingRun.__init__",
         "training.pipeline:TrainingRun.embed_abstracts",
         "training.pipeline:TrainingRun.embed",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime import cues
+from device_runtime.state import cues
 from shared.split import Steps, stale_tau
 from training.anchors import MAX_GAP, Anchors
 from training.batches import SECONDS_PER_HOUR

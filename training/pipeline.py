@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.settings import Settings

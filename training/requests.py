@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from device_runtime.cues import sessions_by_breaks
+from device_runtime.state.cues import sessions_by_breaks
 from shared.errors import DataError
 from shared.progress import NullProgress, Progress
 from training.anchors import Anchors

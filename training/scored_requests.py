@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from shared.split import Steps
 from training.anchors import stale_anchors, write_abstracts
 from training.pipeline import TrainingRun, events_of, sessions_of

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from shared.interactions import InteractionLog
 from shared.metrics import ndcg
 from shared.progress import Progress

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime import cues as device_cues
+from device_runtime.state import cues as device_cues
 from training.age_rules import AgeRule
 from training.pairs import Pairs
 from training.study_scores import StepRanks

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from device_runtime.transport import CloudTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import CloudTransport, TransportError, TransportResponse
 from loadtest.faults.fault import Fault, Target
 from loadtest.faults.script import FaultScript
 

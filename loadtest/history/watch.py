@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from device_runtime.transport import CloudTransport, TransportResponse
+from device_runtime.cloud.transport import CloudTransport, TransportResponse
 from loadtest.faults.parts import Store
 from loadtest.history.log import HistoryLog
 from loadtest.history.records import CANCELLED, NO_ANSWER, AttemptRecord, WriteRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from device_runtime.policies import policy_text, ranking_text
+from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.controls import read_interventions
 from loadtest.history.records import ATTEMPTS
 from loadtest.record_table import numbers, read_records

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cloud_service.embedding.base import Embedder
 from cloud_service.retrieval import ExactIndex
 from cloud_service.user_model import UserModel
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from shared.abstract_form import AbstractForm
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderUnavailable

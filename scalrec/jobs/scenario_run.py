@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.policies import policy_text, ranking_text
-from device_runtime.transport import CloudTransport, HttpTransport
+from device_runtime.cloud.transport import CloudTransport, HttpTransport
+from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.clock import ReplayTime, WallClock
 from loadtest.crowd import with_crowd
 from loadtest.dashboard.feed import Feed

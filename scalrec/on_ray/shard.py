@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from device_runtime.transport import HttpTransport
+from device_runtime.cloud.transport import HttpTransport
 from loadtest.clock import WallClock
 from loadtest.dashboard.feed import Feed
 from loadtest.dashboard.messages import Facts

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from device_runtime.tokens import CarriedTokens, TokenSource
+from device_runtime.cloud.tokens import CarriedTokens, TokenSource
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.tokens import TokenIssuer, load_keys, new_key

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from device_runtime.policies import policy_text, ranking_text
+from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed, Sink

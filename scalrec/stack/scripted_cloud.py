@@ -11,7 +11,7 @@ import numpy as np
 from cloud_service.app import create_app
 from cloud_service.snapshot_store import MemorySnapshotStore
 from cloud_service.telemetry import Telemetry
-from device_runtime.transport import AsgiTransport, CloudTransport
+from device_runtime.cloud.transport import AsgiTransport, CloudTransport
 from loadtest.clock import Clock
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import Embedder, FaultyEmbedder, FaultyStore

@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.collaborative import fused
-from device_runtime.cues import inconsistency
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.cached_snapshot import CachedSnapshot
+from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.response import Response
-from device_runtime.snapshot_cache import MemorySnapshotCache
+from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.response import Response
+from device_runtime.state.cues import inconsistency
+from device_runtime.state.history import RequestContext
 from loadtest.target_rank import target_rank
 from shared.bundle import CollaborationSpec
 from shared.interactions import InteractionLog

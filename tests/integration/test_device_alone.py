@@ -45,9 +45,9 @@ print(json.dumps(failed))
 """
 ANSWER = """
 from pathlib import Path
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
+from device_runtime.state.history import RequestContext
 from device_runtime.models import DeviceModels
 from shared.bundle import load_bundle
 bundle = load_bundle(Path(sys.argv[2]), device=True)

@@ -11,9 +11,9 @@ from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.snapshot_store import MemorySnapshotStore
 from cloud_service.user_model import UserModel
-from device_runtime.cloud_link import CloudLink
-from device_runtime.snapshot_cache import DiskSnapshotCache
-from device_runtime.transport import (
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
+from device_runtime.cloud.transport import (
     AsgiTransport,
     HttpTransport,
     ScriptedTransport,

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from device_runtime.breaker import BreakerState
-from device_runtime.cloud_link import CloudLink, RefreshFailed
-from device_runtime.transport import AsgiTransport, HttpTransport, TransportError
+from device_runtime.cloud.breaker import BreakerState
+from device_runtime.cloud.link import CloudLink, RefreshFailed
+from device_runtime.cloud.transport import AsgiTransport, HttpTransport, TransportError
 from shared.errors import ConfigError
 from shared.settings import LinkSettings
 from shared.snapshot import MAX_BLOB_BYTES

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.snapshot_store import MemorySnapshotStore
-from device_runtime.cloud_link import CloudLink
-from device_runtime.transport import AsgiTransport
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import AsgiTransport
 from launch.redis_server import RedisServer
 from loadtest.recorder import REFRESHES, REQUESTS
 from scalrec.jobs.exporting import export_if_changed

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from loadtest.evaluation_models import EvaluationModels

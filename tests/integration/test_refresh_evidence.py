@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cloud_link import CloudLink
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import ScriptedTransport, SentRequest, TransportResponse
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.quadratic_gain import FEATURES
-from device_runtime.refresh import RefreshState
-from device_runtime.transport import ScriptedTransport, SentRequest, TransportResponse
+from device_runtime.refresh.policy import RefreshState
+from device_runtime.refresh.quadratic_gain import FEATURES
+from device_runtime.state.history import RequestContext
 from loadtest.target_rank import target_rank
 from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask

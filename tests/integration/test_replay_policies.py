@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from device_runtime.call_budget import SLACK
-from device_runtime.policies import policy_text
+from device_runtime.refresh.call_budget import SLACK
+from device_runtime.refresh.names import policy_text
 from loadtest.record_table import numbers
 from loadtest.replay import ReplayResult
 from shared.bundle import Bundle

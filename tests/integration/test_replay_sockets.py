@@ -11,7 +11,7 @@ import pytest
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.snapshot_store import MemorySnapshotStore, RedisSnapshotStore
-from device_runtime.transport import HttpTransport
+from device_runtime.cloud.transport import HttpTransport
 from launch.redis_server import RedisServer
 from loadtest.clock import WallClock
 from loadtest.record_table import numbers
@@ -33,7 +33,7 @@ INTERRUPTED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from device_runtime.transport import ScriptedTransport, TransportError
+from device_runtime.cloud.transport import ScriptedTransport, TransportError
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings, replay_tiny
 folder, moment = Path(sys.argv[1]), sys.argv[2]

@@ -15,9 +15,9 @@ import pytest
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.snapshot_store import RedisSnapshotStore
-from device_runtime.cloud_link import CloudLink
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import HttpTransport
 from device_runtime.device import Device
-from device_runtime.transport import HttpTransport
 from launch.redis_server import RedisServer
 from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.control import Switchboard, control_app

@@ -18,7 +18,7 @@ import torch
 from pydantic import ValidationError
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.paper import run_paper
 from shared.bundle import Bundle

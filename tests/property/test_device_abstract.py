@@ -5,9 +5,9 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.abstract import DAY_PARTS, WEEKDAYS, TemplateAbstract
-from device_runtime.history import RequestContext
-from device_runtime.sanitise import clean_text
+from device_runtime.abstract.sanitise import clean_text
+from device_runtime.abstract.writer import DAY_PARTS, WEEKDAYS, TemplateAbstract
+from device_runtime.state.history import RequestContext
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 from tests.support.pasts import past

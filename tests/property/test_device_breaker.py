@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from device_runtime.breaker import BreakerState, CircuitBreaker
-from device_runtime.retry import BURST, RetryBudget, full_jitter
+from device_runtime.cloud.breaker import BreakerState, CircuitBreaker
+from device_runtime.cloud.retry import BURST, RetryBudget, full_jitter
 
 FAILURES, OPEN_S = 3, 10.0
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.call_budget import SLACK, CallBudget
+from device_runtime.refresh.call_budget import SLACK, CallBudget
 
 REQUESTS = 2000
 BUDGETS = (0.05, 0.1, 0.2, 0.4)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ConstantInputWarning, spearmanr
 
-from device_runtime import cues
+from device_runtime.state import cues
 
 # Few levels tie nearly everywhere, many nowhere.
 LEVELS = st.sampled_from([1, 2, 4, 1000])

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from device_runtime.calibration import bounded_correction
-from device_runtime.candidates import build_pool
-from device_runtime.cues import cue_vector, sessions_by_breaks
+from device_runtime.cloud.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
 from device_runtime.device import Device
-from device_runtime.features import time_features
-from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
-from device_runtime.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
+from device_runtime.ranking.calibration import bounded_correction
+from device_runtime.ranking.candidates import build_pool
+from device_runtime.state.cues import cue_vector, sessions_by_breaks
+from device_runtime.state.features import time_features
+from device_runtime.state.history import RequestContext, Window
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
 from shared.bundle import AgeRule

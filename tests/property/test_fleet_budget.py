@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.call_budget import SLACK
-from device_runtime.policies import FLEET_TOLERANCE, make_fleet_budget
+from device_runtime.refresh.call_budget import SLACK
+from device_runtime.refresh.names import FLEET_TOLERANCE, make_fleet_budget
 from shared.refresh_file import CallRates
 from shared.settings import DeviceSettings
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from device_runtime.quadratic_gain import FEATURES
+from device_runtime.refresh.quadratic_gain import FEATURES
 from shared.bundle import (
     ARRAY_FILES,
     CATALOGUE_FILE,

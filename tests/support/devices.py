@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.transport import SentRequest, TransportResponse
 from device_runtime.device import Device
-from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.transport import SentRequest, TransportResponse
+from device_runtime.state.history import RequestContext
 from loadtest.item_pages import ItemPages
 from shared.bundle import ARRAY_FILES, Bundle, write_bundle
 from shared.item_files import device_tables

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from device_runtime.history import Window
+from device_runtime.state.history import Window
 
 
 def past(items: Sequence[int], hours: Sequence[float] | None = None) -> Window:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
-from device_runtime.encoded import Encoded
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.encoded import Encoded
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
 from loadtest.log_requests import LogRequests

@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from device_runtime.sanitise import MAX_INPUT_CHARS, clean_text, identifiers, newest
+from device_runtime.abstract.sanitise import MAX_INPUT_CHARS, clean_text, identifiers, newest
 from shared.abstract_form import AbstractForm
 from shared.errors import DataError
 from shared.interactions import InteractionLog

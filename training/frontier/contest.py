@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.policies import make_fleet_budget, make_policy
-from device_runtime.refresh import GainModel, RefreshState
+from device_runtime.refresh.names import make_fleet_budget, make_policy
+from device_runtime.refresh.policy import GainModel, RefreshState
 from shared.fleet_settings import BUDGETED, DeviceSettings
 from shared.frontier_settings import FrontierSettings
 from shared.metrics import ndcg

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.cues import CUES
-from device_runtime.refresh import RefreshPolicy, RefreshState
+from device_runtime.refresh.policy import RefreshPolicy, RefreshState
+from device_runtime.state.cues import CUES
 from training.frontier.evidence import Evidence
 from training.frontier.windows import Windows
 

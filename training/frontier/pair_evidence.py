@@ -27,7 +27,7 @@ class PairEvidence:
         calibrated: [P] the same with correction and age rules.
         cues: [P, 8] raw, in the device's order.
         r: [P] estimated reliability.
-        inconsistency: [P] in positions (see ``device_runtime.cues``).
+        inconsistency: [P] in positions (see ``device_runtime.state.cues``).
     """
 
     stale: NDArray[np.float32]

@@ -15,8 +15,8 @@ import polars as pl
 import torch
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.quadratic_gain import QuadraticGain
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.refresh.quadratic_gain import QuadraticGain
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from device_runtime.adaptation import adapted
+from device_runtime.ranking.adaptation import adapted
 from training.batches import windows_before
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from device_runtime.collaborative import fused
+from device_runtime.ranking.collaborative import fused
 from shared.bundle import CollaborationSpec
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress

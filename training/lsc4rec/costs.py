@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnxruntime
 
-from device_runtime.adaptation import adapted
+from device_runtime.ranking.adaptation import adapted
 from shared.lsc4rec_settings import Lsc4recSettings
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import Asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.cues import inconsistency
+from device_runtime.state.cues import inconsistency
 from training.lsc4rec.cloud_lists import Lists
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.collaborative import fused
+from device_runtime.ranking.collaborative import fused
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
 from training.lsc4rec.adaptive import States, adaptive_scores, states_of

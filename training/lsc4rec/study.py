@@ -28,7 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.collaborative import fused
+from device_runtime.ranking.collaborative import fused
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings

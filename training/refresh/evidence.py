@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from device_runtime.cues import CUES
-from device_runtime.quadratic_gain import FEATURES
+from device_runtime.refresh.quadratic_gain import FEATURES
+from device_runtime.state.cues import CUES
 from shared.metrics import ndcg
 from shared.progress import Task
 from training.pairs import Pairs
@@ -19,7 +19,7 @@ CUTOFF = 10
 
 @torch.no_grad()
 def features(twin: Twin, pairs: Pairs, task: Task) -> Floats:
-    """[P, F] raw, in the order of ``device_runtime.quadratic_gain.FEATURES``."""
+    """[P, F] raw, in the order of ``device_runtime.refresh.quadratic_gain.FEATURES``."""
     cues = twin.inputs(pairs).cues
     found = np.empty((len(pairs), len(FEATURES)))
     found[:, : len(CUES)] = cues.numpy()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.quadratic_gain import FEATURES, QuadraticGain, quadratic, standardised
+from device_runtime.refresh.quadratic_gain import FEATURES, QuadraticGain, quadratic, standardised
 from shared.errors import DataError
 from shared.refresh_file import GainCoefficients
 

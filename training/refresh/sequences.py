@@ -12,13 +12,13 @@ Floats = NDArray[np.float64]
 
 
 def accumulated(scores: Floats) -> Floats:
-    """As ``device_runtime.refresh_budget.Accumulated`` adds them up."""
+    """As ``device_runtime.refresh.budgeted.Accumulated`` adds them up."""
     sums = np.cumsum(np.nan_to_num(scores), axis=1)
     return np.where(np.isfinite(scores), sums, np.nan)
 
 
 def indexed(scores: Floats) -> Floats:
-    """As ``device_runtime.refresh_budget.RefreshIndex`` weighs them."""
+    """As ``device_runtime.refresh.budgeted.RefreshIndex`` weighs them."""
     step = np.arange(scores.shape[1])
     age = step[:, None] - step[None, :]
     return (age + 1.0) * scores - accumulated(scores)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.quadratic_gain import FEATURES, QuadraticGain
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.refresh.quadratic_gain import FEATURES, QuadraticGain
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split

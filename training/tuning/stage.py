@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from cloud_service.embedding.base import model_name
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from launch.model_files import resolve_model
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
@@ -40,7 +40,7 @@ _CODE = (
     "training.tuning.adapters",
     "training.tuning.stage:_fit",
     "training.anchors",
-    "device_runtime.abstract",
+    "device_runtime.abstract.writer",
 )
 
 

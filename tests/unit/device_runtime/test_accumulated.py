@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from device_runtime.refresh import RefreshState
-from device_runtime.refresh_budget import Accumulated, RefreshIndex, drift_score
+from device_runtime.refresh.budgeted import Accumulated, RefreshIndex, drift_score
+from device_runtime.refresh.policy import RefreshState
 
 
 def state(since_attempt: int, drift: float) -> RefreshState:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_runtime import cues
-from device_runtime.cues import Agreement
+from device_runtime.state import cues
+from device_runtime.state.cues import Agreement
 
 scores = st.lists(st.integers(-4, 4), min_size=0, max_size=30)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from device_runtime.cached_snapshot import CachedSnapshot
-from device_runtime.cloud_link import CloudLink
-from device_runtime.collaborative import unlisted
+from device_runtime.cloud.cached_snapshot import CachedSnapshot
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
+from device_runtime.cloud.transport import ScriptedTransport, TransportResponse
 from device_runtime.device import Device
-from device_runtime.features import time_features
-from device_runtime.history import Window
-from device_runtime.policies import collaboration, make_policy, ranking_text
-from device_runtime.response import Response
-from device_runtime.snapshot_cache import MemorySnapshotCache
-from device_runtime.transport import ScriptedTransport, TransportResponse
+from device_runtime.ranking.collaborative import unlisted
+from device_runtime.ranking.response import Response
+from device_runtime.refresh.names import collaboration, make_policy, ranking_text
+from device_runtime.state.features import time_features
+from device_runtime.state.history import Window
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
 from shared.bundle import Bundle, CollaborationSpec

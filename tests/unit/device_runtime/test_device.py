@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
-from device_runtime.cloud_link import CloudLink
-from device_runtime.history import RequestContext
-from device_runtime.refresh import EveryK
-from device_runtime.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
-from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
+from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.refresh.policy import EveryK
+from device_runtime.state.history import RequestContext
 from loadtest.item_pages import ItemPages
 from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode

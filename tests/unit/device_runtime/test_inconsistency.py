@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_runtime.cloud_link import CloudLink
-from device_runtime.cues import inconsistency
-from device_runtime.policies import make_policy
-from device_runtime.refresh import RefreshPolicy, RefreshState
-from device_runtime.transport import ScriptedTransport
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import ScriptedTransport
+from device_runtime.refresh.names import make_policy
+from device_runtime.refresh.policy import RefreshPolicy, RefreshState
+from device_runtime.state.cues import inconsistency
 from shared.settings import DeviceSettings, LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe

@@ -2,8 +2,8 @@ import numpy as np
 import onnx
 import pytest
 
-from device_runtime.features import TimeFeatures
 from device_runtime.models import DeviceModels
+from device_runtime.state.features import TimeFeatures
 from shared.bundle import encode_array, write_bundle
 from shared.errors import BundleError
 from shared.profile import DeviceProfile

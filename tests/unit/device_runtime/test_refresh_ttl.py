@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from device_runtime.cloud_link import CloudLink
-from device_runtime.refresh import RefreshState, TimeToLive
-from device_runtime.transport import ScriptedTransport, TransportError
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import ScriptedTransport, TransportError
+from device_runtime.refresh.policy import RefreshState, TimeToLive
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, ManualClock, new_device, observe

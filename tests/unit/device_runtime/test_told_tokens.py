@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.cloud_link import CloudLink
-from device_runtime.transport import ScriptedTransport
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import ScriptedTransport
 from shared.bundle import Bundle
 from shared.profile import preset
 from shared.settings import LinkSettings

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.transport import CloudTransport, ScriptedTransport, TransportError
 from device_runtime.device import Device
-from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
-from device_runtime.response import Diagnostics, Response
-from device_runtime.transport import CloudTransport, ScriptedTransport, TransportError
+from device_runtime.ranking.response import Diagnostics, Response
+from device_runtime.state.history import RequestContext, Window
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.counters import CounterRanks
 from loadtest.fleet import Fleet

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
 from loadtest.availability import Always, Never, PeriodicOutage
 from loadtest.gated_transport import GatedTransport, ModelledLatency
 from loadtest.virtual_loop import run_virtual

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
+from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
+from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
-from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import PaperRecord, write_records
 from loadtest.log_requests import LogRequests, by_user

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from device_runtime.cloud_link import CloudLink
-from device_runtime.transport import ScriptedTransport, TransportError
+from device_runtime.cloud.link import CloudLink
+from device_runtime.cloud.transport import ScriptedTransport, TransportError
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.recorder import REFRESHES, Recorder
 from loadtest.refresh_pool import RefreshJob, RefreshPool

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from device_runtime.transport import HttpTransport
+from device_runtime.cloud.transport import HttpTransport
 from loadtest.clock import Clock, WallClock
 from loadtest.record_table import numbers
 from loadtest.recorder import Recorder

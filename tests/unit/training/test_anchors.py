@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_runtime.history import RequestContext, Window
+from device_runtime.state.history import RequestContext, Window
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, split_log, stale_tau
 from tests.support.logs import drifting_log

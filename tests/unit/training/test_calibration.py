@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from device_runtime.calibration import bounded_correction
+from device_runtime.ranking.calibration import bounded_correction
 from training.age_rules import UNRULED
 from training.calibration import (
     N_CUES,

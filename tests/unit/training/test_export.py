@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from shared.bundle import ONNX_FILES, Bundle, load_bundle
 from shared.errors import BundleError
 from shared.settings import Settings, load_settings

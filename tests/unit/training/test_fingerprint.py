@@ -36,7 +36,7 @@ ALL = {"items", "backbone", "abstracts", "projector", "calibration"}
         ("training/encoders/sasrec.py", {"backbone"}),
         ("training/encoders/surge.py", set()),
         ("training/embedding_cache.py", {"items", "backbone", "abstracts"}),
-        ("device_runtime/cues.py", {"projector", "calibration"}),
+        ("device_runtime/state/cues.py", {"projector", "calibration"}),
         ("training/export.py", set()),
         ("training/stage_forms.py", set()),
         ("training/fingerprint.py", set()),
@@ -58,7 +58,7 @@ def test_an_edit_changes_the_code_of_its_own_stages_only(
 
 def test_the_text_of_abstracts_is_code_of_their_stage(copy: Path) -> None:
     before = code_hashes(root=copy)["abstracts"]
-    path = copy / "device_runtime/sanitise.py"
+    path = copy / "device_runtime/abstract/sanitise.py"
     path.write_text(path.read_text() + "\nEDITED = 1\n")
     assert code_hashes(root=copy)["abstracts"] != before
 

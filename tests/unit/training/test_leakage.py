@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.abstract import TemplateAbstract
+from device_runtime.abstract.writer import TemplateAbstract
 from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile

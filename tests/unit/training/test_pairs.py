@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from device_runtime.cues import CUES
+from device_runtime.state.cues import CUES
 from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import drifting_log

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from device_runtime.cues import CUES
-from device_runtime.quadratic_gain import FEATURES, QuadraticGain
-from device_runtime.refresh import RefreshState
+from device_runtime.refresh.policy import RefreshState
+from device_runtime.refresh.quadratic_gain import FEATURES, QuadraticGain
+from device_runtime.state.cues import CUES
 from shared.errors import BundleError, DataError
 from shared.refresh_file import GainCoefficients
 from training.refresh.gain_fit import PENALTIES, FittedGain, fit_gain

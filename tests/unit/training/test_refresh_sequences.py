@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from device_runtime.refresh import RefreshState
-from device_runtime.refresh_budget import Accumulated, RefreshIndex, drift_score
+from device_runtime.refresh.budgeted import Accumulated, RefreshIndex, drift_score
+from device_runtime.refresh.policy import RefreshState
 from training.refresh.sequences import accumulated, indexed
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_runtime.abstract import TemplateAbstract
-from device_runtime.sanitise import clean_text, identifiers
+from device_runtime.abstract.sanitise import clean_text, identifiers
+from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.log_requests import LogRequests
 from shared.errors import DataError
 from shared.profile import DeviceProfile

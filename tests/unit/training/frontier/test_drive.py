@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device_runtime.call_budget import CallBudget
-from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState, TimeToLive
-from device_runtime.refresh_budget import Budgeted, drift_score, inconsistency_score
+from device_runtime.refresh.budgeted import Budgeted, drift_score, inconsistency_score
+from device_runtime.refresh.call_budget import CallBudget
+from device_runtime.refresh.policy import (
+    Always,
+    EveryK,
+    Never,
+    RefreshPolicy,
+    RefreshState,
+    TimeToLive,
+)
 from training.frontier.drive import Shown, drive
 from training.frontier.evidence import Evidence
 from training.frontier.interleaving import interleaved

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.cues import inconsistency
+from device_runtime.state.cues import inconsistency
 from shared.metrics import expected_rank
 from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for

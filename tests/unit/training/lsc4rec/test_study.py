@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.collaborative import fused
+from device_runtime.ranking.collaborative import fused
 from experiments.study import CellResult, checked, find_study
 from shared.metrics import ndcg
 from shared.progress import NullProgress

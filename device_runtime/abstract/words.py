@@ -1,0 +1,119 @@
+"""What may be said of each item at a privacy level: sanitised words, remembered per process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from device_runtime.abstract.name_hiding import NameHider
+from device_runtime.abstract.sanitise import (
+    MAX_INPUT_CHARS,
+    clean_text,
+    identifiers,
+    newest,
+    remove_phrase,
+)
+from shared.abstract_form import PrivacyLevel
+from shared.interactions import Catalogue
+
+NAME_CHARS = 64  # longest title, category or area
+_SAID_CATEGORIES = 3  # of an item that is told by its categories
+_DECADE = re.compile(r"\(((?:18|19|20)\d)\d\)\s*$", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Sanitised words of one item, "" or () where there are none or they may not be said.
+
+    Attributes:
+        name: what the item is called: its title, or below the level ``items`` its kind.
+        categories: most specific last.
+        area: neighbourhood or region; for items without one that carry a year, the decade.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    area: str
+
+
+class ItemWords:
+    """Words about the items of one catalogue.
+
+    Args:
+        catalogue: untrusted text; all of it passes ``sanitise``.
+        level: see ``AbstractForm``.
+    """
+
+    def __init__(self, catalogue: Catalogue, level: PrivacyLevel) -> None:
+        self._catalogue, self._level = catalogue, level
+        self._ids = identifiers(catalogue.ids)
+        self._words: dict[int, Words] = {}
+        self._hider: NameHider | None = None
+
+    def of(self, item: int) -> Words:
+        """Words of the item with this index."""
+        if item not in self._words:
+            self._words[item] = self._make(item)
+        return self._words[item]
+
+    def query(self, text: str, max_chars: int, history: Iterable[int]) -> str:
+        """The newest words of a query, cleaned; below ``items`` without names of items.
+
+        Args:
+            text: what the user said.
+            max_chars: longest result.
+            history: the user's own items, whose names are looked for most thoroughly.
+        """
+        if not text:
+            return ""
+        text = newest(text, MAX_INPUT_CHARS)
+        if self._level != "items":
+            self._hider = self._hider or self._make_hider()
+            text = self._hider.hide(text, (self._catalogue.titles[i] for i in set(history)))
+        text = clean_text(text, forbidden=self._ids, max_chars=MAX_INPUT_CHARS)
+        # Cut in two, what was harmless as a whole may need cleaning again.
+        return clean_text(newest(text, max_chars), forbidden=self._ids, max_chars=max_chars)
+
+    def _make(self, item: int) -> Words:
+        catalogue = self._catalogue
+        categories, area = self._categories(item), self._clean(catalogue.areas[item], item)
+        if self._level == "items":
+            title = self._clean(catalogue.titles[item], item)
+            return Words(title or (categories[-1] if categories else ""), categories, area)
+        # A path ends in what the item is; genres of a film count alike.
+        told = categories[-1:] if area else categories[:_SAID_CATEGORIES]
+        kind = " ".join(told)
+        if self._level == "categories":
+            return Words(kind, categories, "")
+        if not area and (decade := _DECADE.search(catalogue.titles[item])):
+            area = f"{decade[1]}0s"
+            return Words(f"{kind} {area}".strip(), categories, area)
+        return Words(f"{kind} in {area}" if kind and area else kind or area, categories, area)
+
+    def _categories(self, item: int) -> tuple[str, ...]:
+        # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
+        words = (
+            self._clean(
+                self._clean(category, item).replace("-", " ").replace("_", " ").lower(), item
+            )
+            for category in self._catalogue.categories[item]
+        )
+        return tuple(word for word in dict.fromkeys(words) if word)
+
+    def _clean(self, text: str, item: int) -> str:
+        text = clean_text(text, forbidden=self._ids, max_chars=NAME_CHARS)
+        return remove_phrase(text, self._catalogue.ids[item])
+
+    def _make_hider(self) -> NameHider:
+        catalogue = self._catalogue
+        kinds = [self.of(item) for item in range(len(catalogue))]
+        kept = {word for words in kinds for word in (*words.categories, words.area)}
+        names = [
+            (form, words.name)
+            for title, words in zip(catalogue.titles, kinds, strict=True)
+            for form in dict.fromkeys((title, clean_text(title, forbidden=self._ids)))
+        ]
+        if self._level == "categories":
+            names += [(area, "") for area in dict.fromkeys(catalogue.areas)]
+        return NameHider(names, kept)

@@ -1,0 +1,1 @@
+"""The way to the cloud and back: transport, retries, breaker, cached snapshots."""

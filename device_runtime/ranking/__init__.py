@@ -1,0 +1,1 @@
+"""How a device ranks one request: candidates, scores, fusion, correction."""

@@ -1,0 +1,169 @@
+"""Collaborative inference: the cloud's initial ranking and the device's own, fused (LSC4Rec).
+
+Equations 8-10 of arXiv 2501.05647. The cloud sends candidates S with scores P_init, which a
+generative model made from an older history; the device scores the same candidates from the present
+one, P_rerank. Both are min-max normalised over S, what may not be recommended is filtered out, and
+
+    P = alpha * P_init + (1 - alpha) * P_rerank.
+
+``normalised`` and ``fused`` work on one list [n] or on many [..., n]; arithmetic is float64. e_sem
+takes no part, so whatever made the list, a generator or retrieval, ranks by its own scores.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.models import DeviceModels
+from device_runtime.ranking.calibration import correction_strength
+from device_runtime.ranking.candidates import Pool
+from device_runtime.ranking.encoded import Encoded
+from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score
+from device_runtime.ranking.semantic import Ranking, snapshot_cues
+from device_runtime.ranking.transitions import Transitions
+from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.lapse import Lapse
+
+Floats = NDArray[np.float64]
+Items = NDArray[np.int32]
+
+
+def normalised(scores: NDArray[np.floating]) -> Floats:
+    """Scores [..., n] moved to [0, 1] within each list (eq. 9); zeros where all are equal.
+
+    Raises:
+        ValueError: a list is empty, or a score is not finite.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape[-1:] == (0,):
+        raise ValueError("an empty list of candidates has no scores to normalise")
+    if not np.isfinite(values).all():
+        raise ValueError("scores of candidates must be finite")
+    low = values.min(axis=-1, keepdims=True)
+    spread = values.max(axis=-1, keepdims=True) - low
+    moved: Floats = np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0.0)
+    return moved
+
+
+def fused(
+    initial: NDArray[np.floating],
+    rerank: NDArray[np.floating],
+    alpha: float,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """P [..., n] of every candidate (eq. 10).
+
+    Args:
+        initial: [..., n] scores that came with the list.
+        rerank: [..., n] the device's scores of the same candidates.
+        alpha: share of the initial scores, from 0 (the device alone) to 1 (the cloud alone).
+        allowed: [..., n] candidates that may be recommended; others get -inf. They do count for
+            the normalisation, so that a list means the same whatever the user has met since.
+
+    Raises:
+        ValueError: alpha lies outside [0, 1], shapes differ, or a score is not finite.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha is {alpha}, expected a share between 0 and 1")
+    if initial.shape != rerank.shape:
+        raise ValueError(f"{initial.shape} initial scores, but {rerank.shape} of the device")
+    scores = alpha * normalised(initial) + (1.0 - alpha) * normalised(rerank)
+    return scores if allowed is None else np.where(allowed, scores, -np.inf)
+
+
+def unlisted(
+    scores: NDArray[np.floating], rerank: NDArray[np.floating], alpha: float
+) -> NDArray[np.float64]:
+    """P [m] of items that the cloud did not list: its part 0, as of the last item on its list.
+
+    The device's part is on the scale of the list: scores [m] are moved as the list's own P_rerank
+    [n] are (eq. 9), and so lie above 1 or below 0 where they are better or worse than all of
+    these. What is listed therefore scores the same whatever is ranked beside it. Distances count
+    as they are where the list gives no scale, being empty or all equal.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    low = float(rerank.min()) if len(rerank) else 0.0
+    spread = float(rerank.max()) - low if len(rerank) else 0.0
+    return (1.0 - alpha) * (values - low) / (spread or 1.0)
+
+
+def rank_collaboratively(
+    models: DeviceModels,
+    vectors: ItemVectors,
+    pool: Pool,
+    encoded: Encoded | None,
+    seen: Items,
+    *,
+    lapse: Lapse,
+    k: int,
+    transitions: Transitions,
+) -> Ranking:
+    """P = alpha * P_init + (1 - alpha) * P_rerank of the snapshot's candidates, and of all beside.
+
+    What is ranked is what ``rank_with_snapshot`` ranks: the candidates; own history, where the
+    profile unites them (returns are then ranked too); items of the local table, where it
+    re-retrieves; and the device's own knowledge where candidates are too few for ``k``. Items that
+    a repeat policy bars are left out, after they have counted for the normalisation. See
+    ``unlisted`` for the score of what is not on the cloud's list; re-retrieval is by structural
+    score, which orders such items as P does.
+
+    There is nothing to calibrate in these scores: ``uncalibrated`` equals ``scores``. Cues, r and
+    ``structural`` are of the model as it was trained, because refresh policies go by them: what
+    the device taught itself (eq. 7) moves P_rerank alone.
+
+    Args:
+        vectors: what the device knows of items.
+        pool: candidates of a snapshot, from ``build_pool``.
+        encoded: None without history: the items' biases then stand for the device's scores.
+        seen: [m] int32 distinct own items, ascending.
+        lapse: since the snapshot's moment.
+        k: items wanted.
+        transitions: the device's real-time data, with alpha and the rate of re-training.
+
+    Raises:
+        ValueError: the pool has no snapshot.
+    """
+    if pool.cached is None:
+        raise ValueError("the pool was built without a snapshot")
+    snapshot = pool.cached.snapshot
+    scored = score(vectors, pool.items, encoded)
+    told = snapshot_cues(models, pool, encoded, scored, lapse)
+    # An item that a list repeats counts once, where it stands best.
+    listed, first = np.unique(snapshot.items, return_index=True)
+    initial, alpha = snapshot.scores[first], transitions.spec.initial_share
+    shift = None
+    if encoded is not None:
+        shift = transitions.shift(encoded.e_str, vectors, listed)
+    rerank = _moved(scored, shift)[np.searchsorted(pool.items, listed)]
+    if pool.keep is not None:
+        scored = scored.kept(pool.keep)
+    extra = extra_items(models, scored, encoded, None, barred_items(models, seen), k)
+    if len(extra):
+        scored = score(vectors, np.union1d(scored.items, extra), encoded)
+    scores = unlisted(_moved(scored, shift), rerank, alpha).astype(np.float32)
+    if len(listed):
+        place = np.minimum(np.searchsorted(listed, scored.items), len(listed) - 1)
+        on_list = listed[place] == scored.items
+        scores[on_list] = fused(initial, rerank, alpha)[place[on_list]]
+    known = encoded is not None
+    return Ranking(
+        items=scored.items,
+        scores=scores,
+        uncalibrated=scores,
+        structural=scored.structural,
+        drift=told.drift,
+        omega=told.omega,
+        r=told.r,
+        alpha=correction_strength(told.r) if known else math.nan,
+        de_norm=0.0 if known else math.nan,
+        trust=1.0,
+        cues=told.vector,
+    )
+
+
+def _moved(scored: Scored, shift: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """[n] structural scores with ``shift`` [d] added to e_str."""
+    return scored.structural if shift is None else scored.structural + scored.vectors @ shift

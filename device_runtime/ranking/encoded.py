@@ -1,0 +1,80 @@
+"""Encoded: the structural channel of a device at one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.models import DeviceModels
+from device_runtime.state import cues
+from device_runtime.state.features import time_features
+from device_runtime.state.history import History, RequestContext, Window
+from device_runtime.state.item_vectors import ItemVectors
+
+Items = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Encoded:
+    """What the encoder made of the window.
+
+    Attributes:
+        e_str: [d] structural embedding.
+        history: [L] int32 items of the window, those without a vector left out.
+        vectors: [L, d] of these items.
+        known: [W] bool, which events of the whole window they are.
+        copy_logit: [L].
+        length, density: cues of the window.
+    """
+
+    e_str: Floats
+    history: Items
+    vectors: Floats
+    known: NDArray[np.bool_]
+    copy_logit: Floats
+    length: float
+    density: float
+
+    def recent(self, delta: int) -> Floats:
+        """[d] mean vector of the items met in the last ``delta`` events, at most the window's.
+
+        Zeros without any whose vector is known.
+        """
+        met = np.count_nonzero(self.known[-delta:]) if delta else 0
+        if met == 0:
+            return np.zeros_like(self.e_str)
+        total = np.add.reduce(self.vectors[-met:], axis=0, dtype=np.float64)
+        mean: Floats = (total / met).astype(np.float32)
+        return mean
+
+
+def encode(
+    models: DeviceModels, vectors: ItemVectors, history: History, context: RequestContext
+) -> Encoded | None:
+    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
+    whole = history.window()
+    known = vectors.known(whole.items)
+    window = whole if known.all() else _at(known, whole)
+    if len(window) == 0:
+        return None
+    times = time_features(window, context, has_time=models.manifest.has_time)
+    item_vectors = vectors.of(window.items)[0]
+    e_str, copy_logit = models.encode(item_vectors, times)
+    if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
+        return None
+    return Encoded(
+        e_str=e_str,
+        history=window.items,
+        vectors=item_vectors,
+        known=known,
+        copy_logit=copy_logit,
+        length=cues.length(len(window), models.profile.window),
+        density=cues.density(times.age_hours, has_time=models.manifest.has_time),
+    )
+
+
+def _at(known: NDArray[np.bool_], window: Window) -> Window:
+    return Window(window.items[known], window.time[known], window.hour[known])

@@ -1,0 +1,85 @@
+"""Scores by the structural channel, and the items beyond a pool that a device ranks besides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.models import DeviceModels
+from device_runtime.ranking.candidates import best_of_table, most_popular
+from device_runtime.ranking.encoded import Encoded
+from device_runtime.ranking.fusion import copy_bonus, structural_scores
+from device_runtime.state.item_vectors import ItemTable, ItemVectors
+
+Items = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Items [n], ascending, with their vectors [n, d] and structural scores [n]."""
+
+    items: Items
+    vectors: Floats
+    structural: Floats
+
+    def kept(self, keep: NDArray[np.bool_]) -> Scored:
+        return Scored(self.items[keep], self.vectors[keep], self.structural[keep])
+
+
+def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
+    """Structural scores of ``items`` [n], ascending; their bias alone without history."""
+    vectors, bias = known.of(items)
+    if encoded is None:
+        return Scored(items, vectors, bias)
+    bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
+    return Scored(items, vectors, structural_scores(vectors, bias, encoded.e_str, bonus))
+
+
+def score_table(
+    table: ItemTable, encoded: Encoded | None, weighted_e_sem: Floats | None = None
+) -> Floats:
+    """[I] scores of all items by structure, or by both channels given w * e_sem: one product."""
+    if encoded is None:
+        query = weighted_e_sem
+    else:
+        query = encoded.e_str if weighted_e_sem is None else encoded.e_str + weighted_e_sem
+    if query is None:
+        return table.bias
+    scores = table.products(query) + table.bias
+    if encoded is not None:
+        # Few items are in the history: the bonus of all others is zero.
+        own = np.unique(encoded.history)
+        scores[own] += copy_bonus(own, encoded.history, encoded.copy_logit)
+    return scores
+
+
+def extra_items(
+    models: DeviceModels,
+    scored: Scored,
+    encoded: Encoded | None,
+    weighted: Floats | None,
+    barred: Items,
+    k: int,
+) -> Items:
+    """Items beside the pool: re-retrieved from the table (see the profile), or to fill the answer.
+
+    Args:
+        scored: the pool's items that may be answered.
+        weighted: [d] the corrected and weighted e_sem; None re-retrieves by structure alone.
+        barred: items that may not be recommended again.
+        k: items wanted.
+    """
+    wanted = models.profile.local_candidates
+    short = len(scored.items) < k
+    if models.table is not None and (wanted or short):
+        fused = score_table(models.table, encoded, weighted)
+        return best_of_table(fused, max(wanted, k if short else 0), barred)
+    return most_popular(models, k, barred)[0] if short else scored.items[:0]
+
+
+def barred_items(models: DeviceModels, seen: Items) -> Items:
+    """Items that may not be recommended again."""
+    return seen if models.manifest.repeat_policy == "exclude" else seen[:0]

@@ -1,0 +1,1 @@
+"""When a device asks the cloud: policies, budgets and their scores."""

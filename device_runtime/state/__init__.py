@@ -1,0 +1,1 @@
+"""What a device keeps: history, item vectors, and the cues read from them."""
