@@ -13,7 +13,7 @@ import redis.asyncio as redis
 import uvicorn
 from fastapi import FastAPI, Response
 
-from cloud_service.snapshot_store import key
+from cloud_service.store.snapshot_store import key
 from shared.snapshot import MEDIA_TYPE
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from benchmarks.timing import Comparison
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
 from loadtest.clock import Clock
 from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord

@@ -11,23 +11,23 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from cloud_service.audit import AuditLog, Pseudonyms
 from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
+from cloud_service.http.audit import AuditLog, Pseudonyms
+from cloud_service.http.middleware import RequestEnvelope, SizeLimits
+from cloud_service.http.problems import ProblemAnswers, install_problems
+from cloud_service.http.security import Gate, required_keys
 from cloud_service.limits import DeviceRates, Limiter
-from cloud_service.middleware import RequestEnvelope, SizeLimits
-from cloud_service.problems import ProblemAnswers, install_problems
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
 from cloud_service.routes.snapshots import snapshot_routes
-from cloud_service.security import Gate, required_keys
 from cloud_service.snapshot_service import SnapshotService
-from cloud_service.snapshot_store import RedisSnapshotStore, SnapshotStore
-from cloud_service.telemetry import Telemetry
-from cloud_service.traced import TracedEmbedder, TracedStore
+from cloud_service.store.snapshot_store import RedisSnapshotStore, SnapshotStore
+from cloud_service.telemetry.telemetry import Telemetry
+from cloud_service.telemetry.traced import TracedEmbedder, TracedStore
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cloud_service.generation.base import Generator
 from cloud_service.retrieval import CandidateIndex
-from cloud_service.telemetry import Telemetry
+from cloud_service.telemetry.telemetry import Telemetry
 from shared.errors import GeneratorUnavailable
 
 Candidates = tuple[NDArray[np.int32], NDArray[np.float32]]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.batching import Batcher
 from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.batcher import Batcher
 from shared.bundle import EmbedderIdentity
 from shared.errors import EmbedderError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.batching import Batcher
+from cloud_service.embedding.batcher import Batcher
 from shared.bundle import GENERATOR_FILE, Bundle
 from shared.errors import BundleError, ConfigError, GeneratorUnavailable
 from shared.item_tokens import read_tokens

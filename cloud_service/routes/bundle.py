@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from cloud_service.problems import documented
+from cloud_service.http.problems import documented
 from shared.bundle import Bundle
 from shared.schemas import BundleResponse
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import APIRouter
 
 from cloud_service.coalescing import Coalescer
-from cloud_service.problems import ProblemError, documented
+from cloud_service.http.problems import ProblemError, documented
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ScalrecError
 from shared.schemas import HealthResponse, ProblemType

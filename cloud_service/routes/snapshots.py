@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from cloud_service.generation.base import ToldItems
-from cloud_service.problems import ProblemError, documented
-from cloud_service.security import Gate
+from cloud_service.http.problems import ProblemError, documented
+from cloud_service.http.security import Gate
 from cloud_service.snapshot_service import Served, SnapshotService
 from shared.schemas import (
     BUNDLE_HEADER,

@@ -22,7 +22,7 @@ HANG_S = 30.0  # longer than any deadline of the cloud
 
 
 class Store(Protocol):
-    """What ``cloud_service.snapshot_store.SnapshotStore`` asks for."""
+    """What ``cloud_service.store.snapshot_store.SnapshotStore`` asks for."""
 
     async def get(self, user: str, bundle_id: str) -> bytes | None: ...
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool: ...

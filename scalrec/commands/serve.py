@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
-from cloud_service.security import required_keys
-from cloud_service.telemetry import Telemetry
+from cloud_service.http.security import required_keys
+from cloud_service.telemetry.telemetry import Telemetry
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloud_service.app import create_app
 from cloud_service.embedding.base import Embedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport, CloudTransport, HttpTransport
 from loadtest.clock import Clock, WallClock
 from loadtest.dashboard.feed import Feed

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cloud_service.app import create_app
-from cloud_service.snapshot_store import MemorySnapshotStore
-from cloud_service.telemetry import Telemetry
+from cloud_service.store.snapshot_store import MemorySnapshotStore
+from cloud_service.telemetry.telemetry import Telemetry
 from device_runtime.cloud.transport import AsgiTransport, CloudTransport
 from loadtest.clock import Clock
 from loadtest.faults.fault import Target

@@ -7,7 +7,7 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmServer
 from shared.bundle import EmbedderIdentity, load_bundle, write_bundle

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import redis.asyncio as redis
 
-from cloud_service.snapshot_store import RedisSnapshotStore, key
+from cloud_service.store.snapshot_store import RedisSnapshotStore, key
 from launch.redis_server import RedisServer
 from shared.errors import StoreUnavailable
 from shared.snapshot import Snapshot, decode, encode

@@ -10,7 +10,7 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import HttpTransport
 from loadtest.clock import WallClock
 from loadtest.record_table import numbers

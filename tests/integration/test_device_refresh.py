@@ -9,7 +9,7 @@ from asgi_lifespan import LifespanManager
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from cloud_service.user_model import UserModel
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache

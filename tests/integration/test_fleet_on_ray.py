@@ -14,7 +14,7 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.hub import Hub, Run
 from loadtest.history import invariants

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import AsgiTransport
 from launch.redis_server import RedisServer

@@ -14,7 +14,7 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import RedisSnapshotStore
+from cloud_service.store.snapshot_store import RedisSnapshotStore
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import HttpTransport
 from device_runtime.device import Device

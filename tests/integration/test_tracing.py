@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cloud_service.app import create_app
 from cloud_service.embedding.vllm import VllmEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.transport import AsgiTransport, ScriptedTransport, TransportError
 from shared.errors import ConfigError

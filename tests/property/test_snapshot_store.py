@@ -10,7 +10,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud_service.snapshot_store import MemorySnapshotStore, RedisSnapshotStore, SnapshotStore
+from cloud_service.store.snapshot_store import (
+    MemorySnapshotStore,
+    RedisSnapshotStore,
+    SnapshotStore,
+)
 from launch.redis_server import RedisServer
 from shared.snapshot import Snapshot, decode, encode
 

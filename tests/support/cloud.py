@@ -11,7 +11,7 @@ import httpx
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from cloud_service.telemetry import Telemetry
+from cloud_service.telemetry.telemetry import Telemetry
 from shared.settings import CloudSettings, EmbedderSettings, Settings
 
 

@@ -13,7 +13,7 @@ from asgi_lifespan import LifespanManager
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
 from loadtest.clock import Clock
 from loadtest.recorder import REFRESHES, REQUESTS

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
-from cloud_service.snapshot_store import MemorySnapshotStore
-from cloud_service.telemetry import Telemetry
+from cloud_service.store.snapshot_store import MemorySnapshotStore
+from cloud_service.telemetry.telemetry import Telemetry
 from shared.bundle import Bundle
 from shared.errors import StoreUnavailable
 from tests.support.bundles import make_bundle

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cloud_service import security
-from cloud_service.security import KnownToken, KnownTokens
+from cloud_service.http import security
+from cloud_service.http.security import KnownToken, KnownTokens
 from shared.schemas import ProblemType
 from shared.tokens import KeyRing, TokenClaims, verify_token
 from tests.unit.cloud_service.test_security import Guarded, guarded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cloud_service.metrics import metrics_page
+from cloud_service.telemetry.metrics import metrics_page
 from tests.unit.cloud_service.conftest import Cloud
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -17,7 +17,7 @@ ROW = re.compile(
 
 
 def test_the_page_is_the_generated_one() -> None:
-    words = "run .venv/bin/python -m cloud_service.metrics > docs/metrics.md"
+    words = "run .venv/bin/python -m cloud_service.telemetry.metrics > docs/metrics.md"
     assert PAGE.read_text() == metrics_page(), words
 
 

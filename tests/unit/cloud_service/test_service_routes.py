@@ -10,7 +10,7 @@ import pytest
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.routes import health
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.schemas import ProblemType

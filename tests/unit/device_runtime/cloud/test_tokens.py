@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.tokens import CarriedTokens, TokenUnavailable

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.snapshot_store import MemorySnapshotStore
+from cloud_service.store.snapshot_store import MemorySnapshotStore
 from shared.errors import ConfigError
 from shared.schemas import MAX_HEADER_BYTES, ProblemType
 from shared.tokens import KeyRing, TokenIssuer, new_key

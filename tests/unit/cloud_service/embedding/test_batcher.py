@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cloud_service.batching import Batcher
+from cloud_service.embedding.batcher import Batcher
 from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder
 from shared.errors import EmbedderMismatch, EmbedderUnavailable

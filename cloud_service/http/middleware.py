@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud_service.audit import route_of
-from cloud_service.problems import ProblemAnswers
-from cloud_service.telemetry import request_fields
+from cloud_service.http.audit import route_of
+from cloud_service.http.problems import ProblemAnswers
+from cloud_service.telemetry.telemetry import request_fields
 from shared.schemas import ID_PATTERN, REFRESH_HEADER, REQUEST_ID_HEADER, ProblemType
 from shared.tracing import Tracing
 

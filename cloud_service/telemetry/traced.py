@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
-from cloud_service.snapshot_store import SnapshotStore
+from cloud_service.store.snapshot_store import SnapshotStore
 from shared.bundle import EmbedderIdentity
 from shared.tracing import Tracing
 

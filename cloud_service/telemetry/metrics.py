@@ -1,6 +1,6 @@
 """Metrics: what Prometheus sees of one app. Each one is specified once, here.
 
-`python -m cloud_service.metrics` prints docs/metrics.md; a test holds that file to it.
+`python -m cloud_service.telemetry.metrics` prints docs/metrics.md; a test holds that file to it.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def metrics_page() -> str:
             "format. A histogram is stored as `_bucket`, `_sum` and `_count`. Labels never hold a "
             "user.",
             "",
-            "Generated: `.venv/bin/python -m cloud_service.metrics > docs/metrics.md`.",
+            "Generated: `.venv/bin/python -m cloud_service.telemetry.metrics > docs/metrics.md`.",
             "",
             "| name | type | unit | labels | meaning |",
             "|---|---|---|---|---|",

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from cloud_service.metrics import Metrics
+from cloud_service.telemetry.metrics import Metrics
 
 # What every log line made for a request says besides; whoever learns more of it adds to the dict.
 request_fields: ContextVar[dict[str, str]] = ContextVar("request_fields")

@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from cloud_service.audit import AuditLog
+from cloud_service.http.audit import AuditLog
 from cloud_service.limits import Overloaded, RateLimited
-from cloud_service.telemetry import Telemetry
+from cloud_service.telemetry.telemetry import Telemetry
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
 from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 

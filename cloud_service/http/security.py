@@ -14,10 +14,10 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloud_service.audit import Pseudonyms
+from cloud_service.http.audit import Pseudonyms
+from cloud_service.http.problems import ProblemError
 from cloud_service.limits import DeviceRates
-from cloud_service.problems import ProblemError
-from cloud_service.telemetry import request_fields
+from cloud_service.telemetry.telemetry import request_fields
 from shared.errors import ConfigError, TokenRefused
 from shared.schemas import USER_PATTERN, ProblemType
 from shared.settings import CloudSettings

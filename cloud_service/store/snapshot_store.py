@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from cloud_service.batching import Batcher
+from cloud_service.embedding.batcher import Batcher
 from shared.errors import ConfigError, StoreUnavailable
 from shared.snapshot import VERSION_SLICE, make_version
 

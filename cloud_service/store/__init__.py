@@ -1,0 +1,1 @@
+"""The last snapshot of every user, in Redis or in memory."""
