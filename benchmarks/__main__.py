@@ -24,7 +24,7 @@ from benchmarks.replay import compare_memory, compare_replay
 from benchmarks.timing import Comparison
 from benchmarks.training import compare_training
 from device_runtime.abstract.writer import TemplateAbstract
-from loadtest.run_info import git_revision
+from loadtest.replay.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.folders import bundle_dir
 from scalrec.jobs.exporting import export_if_changed

@@ -21,8 +21,8 @@ from device_runtime.state.cues import CUES
 from device_runtime.state.features import TimeFeatures
 from device_runtime.state.history import History, RequestContext
 from device_runtime.state.lapse import SessionCount, lapse_since
-from loadtest.item_pages import ItemPages
-from loadtest.profile_figures import cache_holding, plausible_snapshot
+from loadtest.replay.item_pages import ItemPages
+from loadtest.replay.profile_figures import cache_holding, plausible_snapshot
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from training.trained import TrainedModel

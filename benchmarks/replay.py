@@ -20,9 +20,9 @@ from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
-from loadtest.clock import Clock
-from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
-from loadtest.replay import Connect, ReplayResult, run_replay
+from loadtest.records.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
+from loadtest.replay.replay import Connect, ReplayResult, run_replay
+from loadtest.timing.clock import Clock
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import experiments
-from loadtest.run_info import RunInfo, read_run_info
+from loadtest.replay.run_info import RunInfo, read_run_info
 from reports.experiments.publish import record_path
 from reports.page.build import build_report
 from reports.page.judged import EXPERIMENT, JudgedRecord, NoRecord, read_judged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadtest.profile_figures import ProfileFigures
+from loadtest.replay.profile_figures import ProfileFigures
 from reports.summary.model import Cost, Scope
 from shared.statistics import Estimate
 

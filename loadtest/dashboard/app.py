@@ -27,7 +27,7 @@ from starlette.routing import Route
 from loadtest.dashboard.hub import Hub
 from loadtest.dashboard.messages import TOKEN_HEADER, decode_update
 from loadtest.dashboard.view import View
-from loadtest.switched_availability import Mode
+from loadtest.timing.switched_availability import Mode
 from shared.errors import ConfigError, DataError
 
 UPDATE_S = 0.5

@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from loadtest.dashboard.histogram import LogHistogram
-from loadtest.recorder import RefreshRecord, RequestRecord
+from loadtest.records.recorder import RefreshRecord, RequestRecord
 
 # Age of the snapshot in events, as in reports: label and last delta.
 AGES = (("0", 0), ("1-2", 2), ("3-5", 5), ("6-10", 10), ("11+", math.inf))

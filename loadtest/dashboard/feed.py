@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from loadtest.controls import Controls
 from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.messages import Facts, Reply, Status, Update, Wish
-from loadtest.recorder import RefreshRecord, RequestRecord
-from loadtest.ticker import ReplayTick
+from loadtest.records.recorder import RefreshRecord, RequestRecord
+from loadtest.replay.controls import Controls
+from loadtest.replay.ticker import ReplayTick
 from shared.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.messages import Facts, Reply, Status, Update, Wish
-from loadtest.switched_availability import Mode
+from loadtest.timing.switched_availability import Mode
 from shared.errors import ConfigError
 
 T = TypeVar("T")

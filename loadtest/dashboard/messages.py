@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from loadtest.dashboard.bins import Bin, Counts
-from loadtest.switched_availability import Mode
+from loadtest.timing.switched_availability import Mode
 from shared.errors import DataError
 
 TOKEN_HEADER = "x-scalrec-token"  # noqa: S105 - a header's name

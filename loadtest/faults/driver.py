@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from loadtest.clock import ReplayTime
 from loadtest.faults.fault import Fault, Target
 from loadtest.faults.script import FaultScript
 from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.toxics import Toxic
+from loadtest.timing.clock import ReplayTime
 
 # Names of the proxies before each part of a stack that somebody else runs.
 PROXIES: dict[Target, tuple[str, ...]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from loadtest.availability import Outages
 from loadtest.faults.fault import Fault, Target
+from loadtest.timing.availability import Outages
 
 
 class FaultScript:

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
-from loadtest.record_table import read_records
-from loadtest.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
+from loadtest.records.record_table import read_records
+from loadtest.records.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
 from shared.errors import DataError
 
 
@@ -19,7 +19,7 @@ class History:
     """Records of one run.
 
     Attributes:
-        requests, refreshes: of the devices (loadtest.recorder).
+        requests, refreshes: of the devices (loadtest.records.recorder).
         attempts: HTTP requests that left them.
         writes: changes of the store; empty where nobody could watch it.
     """

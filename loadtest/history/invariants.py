@@ -12,7 +12,7 @@ import polars as pl
 
 from loadtest.history.history import Expected, History, Violation, user_index
 from loadtest.history.records import CANCELLED
-from loadtest.record_table import numbers
+from loadtest.records.record_table import numbers
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, SnapshotRequest
 
 EPS = 1e-5  # float32 of the device against float64 here

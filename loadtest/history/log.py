@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from loadtest.clock import ReplayTime
 from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
-from loadtest.record_table import RecordTable
+from loadtest.records.record_table import RecordTable
+from loadtest.timing.clock import ReplayTime
 from shared.errors import ConfigError
 
 

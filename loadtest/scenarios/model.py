@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from loadtest.availability import Outages, random_on_off, recorded_trace
 from loadtest.faults.fault import Fault
 from loadtest.faults.script import FaultScript
+from loadtest.timing.availability import Outages, random_on_off, recorded_trace
 from shared.settings import Settings
 from shared.strict import Strict
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, History, Violation
-from loadtest.latency import percentiles
-from loadtest.record_table import numbers
+from loadtest.records.latency import percentiles
+from loadtest.records.record_table import numbers
 from loadtest.scenarios.model import Scenario
 from shared.errors import DataError
 from shared.files import write_whole

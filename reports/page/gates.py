@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.run_info import RunInfo
+from loadtest.replay.run_info import RunInfo
 from reports import text
 from reports.page.judged import JudgedRecord
 from reports.summary.model import PaperSection

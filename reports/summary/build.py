@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from loadtest.run_info import RUN_FILE, read_run_info
+from loadtest.replay.run_info import RUN_FILE, read_run_info
 from reports.summary.full_section import full_section
 from reports.summary.model import Summary
 from reports.summary.paper_section import paper_section

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from loadtest.record_table import numbers
+from loadtest.records.record_table import numbers
 from reports.summary.model import CloudUse, Cost
 from shared.cost import call_cost
 from shared.schemas import SnapshotRequest

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from loadtest.evidence_records import FULL
-from loadtest.record_table import numbers, read_records
-from loadtest.run_info import RunInfo
+from loadtest.records.evidence_records import FULL
+from loadtest.records.record_table import numbers, read_records
+from loadtest.replay.run_info import RunInfo
 from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics
 from reports.summary.model import FullDifference, FullScore, FullSection, Scope
 from shared.settings import PaperSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from loadtest.latency import Latency, percentiles
-from loadtest.record_table import numbers
+from loadtest.records.latency import Latency, percentiles
+from loadtest.records.record_table import numbers
 from reports.summary.model import LatencyCurve
 
 SCHEDULED = "request, from its scheduled time"

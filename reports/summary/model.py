@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from loadtest.latency import Latency
-from loadtest.run_info import RunInfo
+from loadtest.records.latency import Latency
+from loadtest.replay.run_info import RunInfo
 from shared.statistics import Estimate
 
 Part = Literal["all", "returns", "discoveries"]

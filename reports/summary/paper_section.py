@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loadtest.evidence_records import PAPER
-from loadtest.record_table import numbers, read_records
-from loadtest.run_info import RunInfo
+from loadtest.records.evidence_records import PAPER
+from loadtest.records.record_table import numbers, read_records
+from loadtest.replay.run_info import RunInfo
 from reports.summary.metrics import (
     add_difference,
     add_metrics,

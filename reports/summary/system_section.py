@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from device_runtime.refresh.names import policy_text, ranking_text
-from loadtest.controls import read_interventions
 from loadtest.history.records import ATTEMPTS
-from loadtest.record_table import numbers, read_records
-from loadtest.recorder import REFRESHES, REQUESTS
-from loadtest.run_info import RunInfo
+from loadtest.records.record_table import numbers, read_records
+from loadtest.records.recorder import REFRESHES, REQUESTS
+from loadtest.replay.controls import read_interventions
+from loadtest.replay.run_info import RunInfo
 from reports.summary.cloud_section import cloud_use
 from reports.summary.latency import curves, latencies
 from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics

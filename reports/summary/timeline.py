@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from loadtest.record_table import numbers
+from loadtest.records.record_table import numbers
 from reports.summary.model import Moment, Outage
 from shared.metrics import ndcg
 from shared.statistics import Float, Resampler

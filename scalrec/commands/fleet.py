@@ -11,8 +11,8 @@ import httpx
 import typer
 from rich.console import Console
 
-from loadtest.run_info import describe_run, write_run_info
-from loadtest.shards.outcome import failure_notes
+from loadtest.replay.run_info import describe_run, write_run_info
+from loadtest.replay.shards.outcome import failure_notes
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.summary.terminal import print_summary

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.profile_figures import ProfileFigures, measure_profile
+from loadtest.replay.profile_figures import ProfileFigures, measure_profile
 from reports.text import kib
 from scalrec.console import make_console
 from scalrec.options import SetOption, WorkDirOption, settings_from

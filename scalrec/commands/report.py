@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loadtest.recorder import recover
+from loadtest.records.recorder import recover
 from reports.documents import update_documents
 from reports.page.comparison import COMPARISON_FILE, build_comparison
 from reports.run_report import report_run

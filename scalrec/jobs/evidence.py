@@ -10,11 +10,11 @@ import loadtest
 import shared
 import training
 from cloud_service.embedding.base import Embedder
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.evidence_records import FULL, PAPER
-from loadtest.full_ranking import run_full_ranking
-from loadtest.paper import run_paper
-from loadtest.snapshot_source import snapshots_needed
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.full_ranking import run_full_ranking
+from loadtest.evaluation.paper import run_paper
+from loadtest.evaluation.snapshot_source import snapshots_needed
+from loadtest.records.evidence_records import FULL, PAPER
 from scalrec.jobs.offline_cloud import OfflineCloud, embed_abstracts
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog

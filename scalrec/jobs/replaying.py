@@ -11,11 +11,11 @@ from cloud_service.app import create_app
 from cloud_service.embedding.base import Embedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport, CloudTransport, HttpTransport
-from loadtest.clock import Clock, WallClock
 from loadtest.dashboard.feed import Feed
-from loadtest.recorder import Recorder
-from loadtest.replay import Connect, ReplayResult, replay, run_replay
-from loadtest.schedule import build_schedule
+from loadtest.records.recorder import Recorder
+from loadtest.replay.replay import Connect, ReplayResult, replay, run_replay
+from loadtest.timing.clock import Clock, WallClock
+from loadtest.timing.schedule import build_schedule
 from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle

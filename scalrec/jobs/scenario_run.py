@@ -12,8 +12,6 @@ import numpy as np
 
 from device_runtime.cloud.transport import CloudTransport, HttpTransport
 from device_runtime.refresh.names import policy_text, ranking_text
-from loadtest.clock import ReplayTime, WallClock
-from loadtest.crowd import with_crowd
 from loadtest.dashboard.feed import Feed
 from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, LinkFaults
 from loadtest.faults.fault import Target
@@ -24,12 +22,14 @@ from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
 from loadtest.history.page import write_page
 from loadtest.proxy.client import FaultProxy
-from loadtest.recorder import Recorder
-from loadtest.replay import ReplayResult, replay, run_replay
+from loadtest.records.recorder import Recorder
+from loadtest.replay.replay import ReplayResult, replay, run_replay
+from loadtest.replay.staging import Staging
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
-from loadtest.schedule import Schedule, build_schedule
-from loadtest.staging import Staging
+from loadtest.timing.clock import ReplayTime, WallClock
+from loadtest.timing.crowd import with_crowd
+from loadtest.timing.schedule import Schedule, build_schedule
 from scalrec.stack.cloud_keys import token_source, with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
 from scalrec.stack.local_stack import local_stack

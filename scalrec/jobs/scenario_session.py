@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.history.page import PAGE
-from loadtest.run_info import describe_run, git_revision, write_run_info
+from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
 from loadtest.scenarios.verdict import Verdict

@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
-from loadtest.profile_figures import ProfileFigures, measure_profile
-from loadtest.replay import ReplayResult
-from loadtest.run_info import Stage, describe_run, write_run_info
+from loadtest.replay.profile_figures import ProfileFigures, measure_profile
+from loadtest.replay.replay import ReplayResult
+from loadtest.replay.run_info import Stage, describe_run, write_run_info
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.summary.terminal import print_summary

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from loadtest.record_table import read_records
-from loadtest.recorder import REQUESTS
-from loadtest.replay import ReplayResult
-from loadtest.schedule import build_schedule
-from loadtest.shards.merge import keep_records, merge_records, shard_dir
-from loadtest.shards.outcome import ShardOutcome, add_up, write_outcomes
-from loadtest.shards.plan import ShardPlan, log_digest, plan_shards
+from loadtest.records.record_table import read_records
+from loadtest.records.recorder import REQUESTS
+from loadtest.replay.replay import ReplayResult
+from loadtest.replay.shards.merge import keep_records, merge_records, shard_dir
+from loadtest.replay.shards.outcome import ShardOutcome, add_up, write_outcomes
+from loadtest.replay.shards.plan import ShardPlan, log_digest, plan_shards
+from loadtest.timing.schedule import build_schedule
 from scalrec.on_ray.cluster import Cluster
 from scalrec.on_ray.crew import Crew
 from scalrec.on_ray.shard import ShardOrder, ShardReport

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from device_runtime.cloud.transport import HttpTransport
-from loadtest.clock import WallClock
 from loadtest.dashboard.feed import Feed
 from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.push import HttpSink
-from loadtest.recorder import REFRESHES, REQUESTS, Recorder
-from loadtest.replay import ReplayResult, replay
-from loadtest.schedule import build_schedule
-from loadtest.shards.plan import ShardPlan, log_digest
-from loadtest.ticker import ReplayTick
+from loadtest.records.recorder import REFRESHES, REQUESTS, Recorder
+from loadtest.replay.replay import ReplayResult, replay
+from loadtest.replay.shards.plan import ShardPlan, log_digest
+from loadtest.replay.ticker import ReplayTick
+from loadtest.timing.clock import WallClock
+from loadtest.timing.schedule import build_schedule
 from scalrec.stack.cloud_keys import token_source
 from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError

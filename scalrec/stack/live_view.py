@@ -22,7 +22,7 @@ from loadtest.dashboard.hub import Hub
 from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
-from loadtest.schedule import build_schedule
+from loadtest.timing.schedule import build_schedule
 from shared.bundle import Manifest
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED

@@ -12,15 +12,15 @@ from cloud_service.app import create_app
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from cloud_service.telemetry.telemetry import Telemetry
 from device_runtime.cloud.transport import AsgiTransport, CloudTransport
-from loadtest.clock import Clock
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import Embedder, FaultyEmbedder, FaultyStore
 from loadtest.faults.script import FaultScript
 from loadtest.faults.transport import FaultyTransport
 from loadtest.history.log import HistoryLog
 from loadtest.history.watch import WatchedStore
-from loadtest.replay import Connect, OpenCloud
-from loadtest.staging import Staging, Wrap
+from loadtest.replay.replay import Connect, OpenCloud
+from loadtest.replay.staging import Staging, Wrap
+from loadtest.timing.clock import Clock
 from shared.bundle import Bundle
 from shared.settings import Settings
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from loadtest.controls import read_interventions
+from loadtest.replay.controls import read_interventions
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings
 from tests.support.watched import Watched, watched_replay

@@ -24,7 +24,7 @@ from device_runtime.ranking.collaborative import fused
 from device_runtime.ranking.response import Response
 from device_runtime.state.cues import inconsistency
 from device_runtime.state.history import RequestContext
-from loadtest.target_rank import target_rank
+from loadtest.evaluation.target_rank import target_rank
 from shared.bundle import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress

@@ -12,10 +12,10 @@ from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import HttpTransport
-from loadtest.clock import WallClock
-from loadtest.record_table import numbers
-from loadtest.recorder import Recorder
-from loadtest.replay import replay
+from loadtest.records.record_table import numbers
+from loadtest.records.recorder import Recorder
+from loadtest.replay.replay import replay
+from loadtest.timing.clock import WallClock
 from shared.bundle import Bundle
 from shared.progress import NullProgress
 from shared.settings import Settings

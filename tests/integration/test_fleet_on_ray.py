@@ -19,9 +19,9 @@ from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.hub import Hub, Run
 from loadtest.history import invariants
 from loadtest.history.history import Expected, History
-from loadtest.run_info import read_run_info
-from loadtest.shards.merge import shard_dir
-from loadtest.shards.outcome import read_outcomes
+from loadtest.replay.run_info import read_run_info
+from loadtest.replay.shards.merge import shard_dir
+from loadtest.replay.shards.outcome import read_outcomes
 from reports.summary.build import read_summary
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog

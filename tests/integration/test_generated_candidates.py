@@ -19,7 +19,7 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import AsgiTransport
 from launch.redis_server import RedisServer
-from loadtest.recorder import REFRESHES, REQUESTS
+from loadtest.records.recorder import REFRESHES, REQUESTS
 from scalrec.jobs.exporting import export_if_changed
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError

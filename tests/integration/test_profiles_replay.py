@@ -12,13 +12,13 @@ from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.full_ranking import run_full_ranking
-from loadtest.item_pages import ItemPages
-from loadtest.log_requests import LogRequests
-from loadtest.paper import run_paper
-from loadtest.profile_figures import cache_holding
-from loadtest.target_rank import target_rank
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.full_ranking import run_full_ranking
+from loadtest.evaluation.log_requests import LogRequests
+from loadtest.evaluation.paper import run_paper
+from loadtest.evaluation.target_rank import target_rank
+from loadtest.replay.item_pages import ItemPages
+from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
 from shared.profile import PRESETS
 from shared.snapshot import Snapshot, most_candidates

@@ -22,7 +22,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.refresh.policy import RefreshState
 from device_runtime.refresh.quadratic_gain import FEATURES
 from device_runtime.state.history import RequestContext
-from loadtest.target_rank import target_rank
+from loadtest.evaluation.target_rank import target_rank
 from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask
 from shared.settings import LinkSettings, Settings, load_settings

@@ -8,8 +8,8 @@ import pytest
 
 from device_runtime.refresh.call_budget import SLACK
 from device_runtime.refresh.names import policy_text
-from loadtest.record_table import numbers
-from loadtest.replay import ReplayResult
+from loadtest.records.record_table import numbers
+from loadtest.replay.replay import ReplayResult
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.fleet_settings import BUDGETED

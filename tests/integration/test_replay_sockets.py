@@ -13,10 +13,10 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore, RedisSnapshotStore
 from device_runtime.cloud.transport import HttpTransport
 from launch.redis_server import RedisServer
-from loadtest.clock import WallClock
-from loadtest.record_table import numbers
-from loadtest.recorder import Recorder
-from loadtest.replay import ReplayResult, replay
+from loadtest.records.record_table import numbers
+from loadtest.records.recorder import Recorder
+from loadtest.replay.replay import ReplayResult, replay
+from loadtest.timing.clock import WallClock
 from shared.progress import NullProgress
 from shared.refresh_file import RefreshKnowledge
 from shared.split import split_log

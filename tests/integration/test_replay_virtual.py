@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.record_table import numbers
-from loadtest.recorder import REFRESHES, REQUESTS
+from loadtest.records.record_table import numbers
+from loadtest.records.recorder import REFRESHES, REQUESTS
 from tests.support.bundles import make_bundle
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loadtest.history.history import read_history
-from loadtest.recorder import REFRESHES, REQUESTS
+from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.scenarios.load import load_scenario, scenario_names
 from loadtest.scenarios.verdict import VERDICT, read_verdict
 from tests.support.scenarios import USERS, run_virtually

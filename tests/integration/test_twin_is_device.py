@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.state.cues import CUES
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.paper import run_paper
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.paper import run_paper
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile, preset

@@ -17,8 +17,8 @@ from device_runtime.ranking.candidates import build_pool
 from device_runtime.state.cues import cue_vector, sessions_by_breaks
 from device_runtime.state.features import time_features
 from device_runtime.state.history import RequestContext, Window
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.item_pages import ItemPages
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.replay.item_pages import ItemPages
 from shared.bundle import AgeRule
 from shared.profile import DeviceProfile
 from shared.snapshot import Snapshot

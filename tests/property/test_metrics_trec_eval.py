@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from loadtest.target_rank import target_rank
+from loadtest.evaluation.target_rank import target_rank
 from shared.metrics import expected_rank, hit_rate, ndcg
 from shared.profile import preset
 from shared.split import split_log

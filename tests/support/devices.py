@@ -12,7 +12,7 @@ from device_runtime.cloud.transport import SentRequest, TransportResponse
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.state.history import RequestContext
-from loadtest.item_pages import ItemPages
+from loadtest.replay.item_pages import ItemPages
 from shared.bundle import ARRAY_FILES, Bundle, write_bundle
 from shared.item_files import device_tables
 from shared.packed import pack

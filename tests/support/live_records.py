@@ -7,8 +7,8 @@ from typing import Any
 
 from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.messages import Facts, Update
-from loadtest.recorder import RefreshRecord, RequestRecord
-from loadtest.ticker import ReplayTick
+from loadtest.records.recorder import RefreshRecord, RequestRecord
+from loadtest.replay.ticker import ReplayTick
 
 
 def request(**known: Any) -> RequestRecord:

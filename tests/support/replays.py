@@ -15,9 +15,9 @@ from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
-from loadtest.clock import Clock
-from loadtest.recorder import REFRESHES, REQUESTS
-from loadtest.replay import Connect, OpenCloud, ReplayResult, run_replay
+from loadtest.records.recorder import REFRESHES, REQUESTS
+from loadtest.replay.replay import Connect, OpenCloud, ReplayResult, run_replay
+from loadtest.timing.clock import Clock
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress

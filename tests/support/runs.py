@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from loadtest.run_info import RunInfo, Stage, write_run_info
+from loadtest.replay.run_info import RunInfo, Stage, write_run_info
 from shared.bundle import EmbedderIdentity
 from shared.profile import DeviceProfile
 from shared.settings import DeviceSettings, PaperSettings, ReplaySettings, printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.evaluation_models import EvaluationModels
+from loadtest.evaluation.evaluation_models import EvaluationModels
 from shared.interactions import InteractionLog
 from tests.support.bundles import make_catalogue
 

@@ -17,11 +17,11 @@ from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.item_pages import ItemPages
-from loadtest.log_requests import LogRequests
-from loadtest.profile_figures import cache_holding
-from loadtest.target_rank import target_rank
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.log_requests import LogRequests
+from loadtest.evaluation.target_rank import target_rank
+from loadtest.replay.item_pages import ItemPages
+from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
 from shared.packed import pack
 from shared.profile import DeviceProfile

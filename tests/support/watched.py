@@ -11,15 +11,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from loadtest.clock import WallClock
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed
 from loadtest.dashboard.hub import Hub
 from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.server import LiveServer
-from loadtest.recorder import Recorder
-from loadtest.replay import ReplayResult, replay
+from loadtest.records.recorder import Recorder
+from loadtest.replay.replay import ReplayResult, replay
+from loadtest.timing.clock import WallClock
 from shared.bundle import Bundle
 from shared.progress import NullProgress
 from shared.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from loadtest.run_info import RunInfo
+from loadtest.replay.run_info import RunInfo
 from reports.page.charts.frame import Chart, finish
 
 

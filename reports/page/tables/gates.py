@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.gates import Evidence
 from experiments.selection import read_key
-from loadtest.run_info import RunInfo
+from loadtest.replay.run_info import RunInfo
 from reports import text
 from reports.experiments.tables import place_words, scored_steps
 from reports.page.judged import JudgedRecord

@@ -20,8 +20,8 @@ from device_runtime.ranking.response import Response
 from device_runtime.refresh.names import collaboration, make_policy, ranking_text
 from device_runtime.state.features import time_features
 from device_runtime.state.history import Window
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.item_pages import ItemPages
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.replay.item_pages import ItemPages
 from shared.bundle import Bundle, CollaborationSpec
 from shared.profile import DeviceProfile
 from shared.settings import DeviceSettings, LinkSettings

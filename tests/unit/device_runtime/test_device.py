@@ -9,7 +9,7 @@ from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapsho
 from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
 from device_runtime.refresh.policy import EveryK
 from device_runtime.state.history import RequestContext
-from loadtest.item_pages import ItemPages
+from loadtest.replay.item_pages import ItemPages
 from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from loadtest.availability import Outages, random_on_off, recorded_trace
-from loadtest.crowd import with_crowd
 from loadtest.faults.fault import Fault
 from loadtest.faults.script import FaultScript
 from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenario_names
 from loadtest.scenarios.variation import varied
-from loadtest.schedule import Schedule
+from loadtest.timing.availability import Outages, random_on_off, recorded_trace
+from loadtest.timing.crowd import with_crowd
+from loadtest.timing.schedule import Schedule
 from shared.errors import ConfigError, DataError
 from shared.settings import DeviceSettings, Settings
 

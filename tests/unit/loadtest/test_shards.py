@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.schedule import build_schedule
-from loadtest.shards.merge import keep_records, merge_records
-from loadtest.shards.outcome import ShardOutcome, failure_notes, read_outcomes, write_outcomes
-from loadtest.shards.plan import log_digest, plan_shards
+from loadtest.replay.shards.merge import keep_records, merge_records
+from loadtest.replay.shards.outcome import (
+    ShardOutcome,
+    failure_notes,
+    read_outcomes,
+    write_outcomes,
+)
+from loadtest.replay.shards.plan import log_digest, plan_shards
+from loadtest.timing.schedule import build_schedule
 from shared.errors import ConfigError, DataError
 from shared.settings import ReplaySettings
 from shared.split import split_log

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.controls import INTERVENTIONS
+from loadtest.replay.controls import INTERVENTIONS
 from reports import text
 from reports.page.build import build_report
 from reports.page.comparison import build_comparison

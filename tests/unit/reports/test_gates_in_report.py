@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.run_info import read_run_info, write_run_info
+from loadtest.replay.run_info import read_run_info, write_run_info
 from reports import run_report as reporting
 from reports import text
 from reports.experiments.publish import record_path

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loadtest.run_info import read_run_info, write_run_info
+from loadtest.replay.run_info import read_run_info, write_run_info
 from reports import text
 from reports.page.cards import facts
 from reports.page.tables.system import cloud_table

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from loadtest.run_info import read_run_info, write_run_info
+from loadtest.replay.run_info import read_run_info, write_run_info
 from reports.page import verdict
 from reports.page.cards import facts
 from reports.page.charts.replay import replay_charts

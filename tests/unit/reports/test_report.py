@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from loadtest.run_info import Stage, read_run_info, write_run_info
+from loadtest.replay.run_info import Stage, read_run_info, write_run_info
 from reports import text
 from reports.page import verdict
 from reports.page.build import build_report, render

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loadtest.latency import percentiles
-from loadtest.run_info import read_run_info
+from loadtest.records.latency import percentiles
+from loadtest.replay.run_info import read_run_info
 from reports.summary.build import build_summary, read_summary, write_summary
 from reports.summary.model import Summary
 from reports.summary.system_section import system_section

@@ -14,10 +14,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.full_ranking import run_full_ranking
-from loadtest.log_requests import LogRequests
-from loadtest.paper import run_paper
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.full_ranking import run_full_ranking
+from loadtest.evaluation.log_requests import LogRequests
+from loadtest.evaluation.paper import run_paper
 from shared.interactions import InteractionLog
 from shared.profile import preset
 from shared.split import Steps

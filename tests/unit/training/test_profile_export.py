@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from loadtest.evaluation_models import EvaluationModels
-from loadtest.full_ranking import run_full_ranking
-from loadtest.log_requests import LogRequests
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.full_ranking import run_full_ranking
+from loadtest.evaluation.log_requests import LogRequests
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.metrics import ndcg

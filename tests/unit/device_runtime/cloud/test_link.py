@@ -6,8 +6,8 @@ import pytest
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
-from loadtest.clock import VirtualClock
-from loadtest.virtual_loop import run_virtual
+from loadtest.timing.clock import VirtualClock
+from loadtest.timing.virtual_loop import run_virtual
 from shared.schemas import SnapshotRequest
 from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE

@@ -23,7 +23,7 @@ from device_runtime.state.item_vectors import (
     MetVectors,
     UnknownVector,
 )
-from loadtest.item_pages import ItemPages
+from loadtest.replay.item_pages import ItemPages
 from shared.bundle import MANIFEST, Bundle, load_bundle
 from shared.errors import BundleError
 from shared.packed import pack

@@ -6,7 +6,7 @@ import msgspec
 
 from loadtest.dashboard.feed import Feed
 from loadtest.dashboard.messages import Reply, Update, Wish, decode_update
-from loadtest.switched_availability import Mode
+from loadtest.timing.switched_availability import Mode
 from shared.errors import ConfigError
 from tests.support.live_records import facts, refresh, request, tick
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from loadtest.profile_figures import measure_profile
+from loadtest.replay.profile_figures import measure_profile
 from scalrec.cli import build_app
 from shared.profile import PRESETS
 from tests.support.bundles import make_bundle

@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest.record_table import schema_of
-from loadtest.recorder import REFRESHES, REQUESTS, RequestRecord
+from loadtest.records.record_table import schema_of
+from loadtest.records.recorder import REFRESHES, REQUESTS, RequestRecord
 from reports.summary.build import read_summary
 from scalrec.commands.report import report
 from tests.support.runs import invent_run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from device_runtime.abstract.sanitise import clean_text, identifiers
 from device_runtime.abstract.writer import TemplateAbstract
-from loadtest.log_requests import LogRequests
+from loadtest.evaluation.log_requests import LogRequests
 from shared.errors import DataError
 from shared.profile import DeviceProfile
 from shared.settings import LogSettings

@@ -1,0 +1,1 @@
+"""Controlled experiments on devices: staleness by the gap, full ranking, counters."""

@@ -1,0 +1,84 @@
+"""Full ranking: every item of the catalogue competes, the embedding is fresh (gap 0).
+
+What each channel is worth by itself, beside the counters any recommender must beat.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from device_runtime.ranking import fusion as reranker
+from device_runtime.ranking.encoded import Encoded
+from loadtest.evaluation.counters import Counters
+from loadtest.evaluation.evaluation_models import EvaluationModels
+from loadtest.evaluation.log_requests import LogRequests, by_user
+from loadtest.evaluation.snapshot_source import SnapshotSource
+from loadtest.evaluation.target_rank import target_rank
+from loadtest.records.evidence_records import FULL, FullRecord, write_records
+from shared.interactions import InteractionLog
+from shared.progress import NullProgress, Progress
+from shared.split import Steps
+
+
+def run_full_ranking(
+    run_dir: Path,
+    log: InteractionLog,
+    steps: Steps,
+    models: EvaluationModels,
+    source: SnapshotSource,
+    *,
+    half_life: float,
+    progress: Progress | None = None,
+) -> Path:
+    """Rank the target of every step by every scorer into full.parquet; returns its path."""
+    requests = LogRequests(log, models)
+    counters = Counters(models.item_popularity, half_life)
+    rows: list[FullRecord] = []
+    with (progress or NullProgress()).task("full ranking", len(steps)) as task:
+        for user, own in by_user(steps):
+            rows.extend(
+                _record(user, step, now, requests, models, source, counters)
+                for step, now in requests.encode(user, own)
+            )
+            task.advance(len(own))
+    return write_records(run_dir / FULL, rows, FullRecord)
+
+
+def _record(
+    user: int,
+    step: int,
+    now: Encoded | None,
+    requests: LogRequests,
+    models: EvaluationModels,
+    source: SnapshotSource,
+    counters: Counters,
+) -> FullRecord:
+    items, table = models.all_items, models.table
+    structural = table.bias
+    if now is not None:
+        bonus = reranker.copy_bonus(items, now.history, now.copy_logit)
+        structural = table.products(now.e_str) + table.bias + bonus
+    semantic = table.products(source.e_sem(user, step))
+    fused = reranker.fuse(structural, semantic, models.manifest.fusion_weight)
+    seen, target = requests.history(user, step), requests.target(user, step)
+    exclude = models.manifest.repeat_policy == "exclude"
+    keep = np.ones(len(items), dtype=bool)
+    if exclude:
+        keep[seen] = False
+    kept = items[keep]
+    counted = counters.ranks(seen, target, exclude_seen=exclude)
+    return FullRecord(
+        user=user,
+        step=step,
+        target=target,
+        is_return=bool(np.any(seen == target)),
+        last=requests.is_last(user, step),
+        rank_structure=target_rank(kept, structural[keep], target),
+        rank_semantic=target_rank(kept, semantic[keep], target),
+        rank_fused=target_rank(kept, fused[keep], target),
+        rank_popularity=counted.popularity,
+        rank_frequency=counted.frequency,
+        rank_decayed=counted.decayed,
+    )

@@ -1,0 +1,1 @@
+"""The fleet: an interaction log replayed as traffic."""

@@ -1,0 +1,1 @@
+"""When things happen: clocks, the schedule of requests, the cloud's availability."""
