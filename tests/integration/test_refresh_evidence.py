@@ -21,13 +21,14 @@ from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.quadratic_gain import FEATURES
 from device_runtime.refresh import RefreshState
-from device_runtime.transport import ScriptedTransport, SentRequest, TransportResponse
+from device_runtime.transport import TransportResponse
 from loadtest.target_rank import target_rank
 from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask
 from shared.settings import LinkSettings, Settings, load_settings
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
+from tests.support.transports import ScriptedTransport, SentRequest
 from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle

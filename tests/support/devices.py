@@ -11,7 +11,7 @@ from device_runtime.abstract import TemplateAbstract
 from device_runtime.device import Device
 from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
-from device_runtime.transport import SentRequest, TransportResponse
+from device_runtime.transport import TransportResponse
 from loadtest.item_pages import ItemPages
 from shared.bundle import ARRAY_FILES, Bundle, write_bundle
 from shared.item_files import device_tables
@@ -19,6 +19,7 @@ from shared.packed import pack
 from shared.profile import DeviceProfile
 from shared.schemas import STALE_HEADER, SnapshotRequest
 from shared.snapshot import Snapshot, encode
+from tests.support.transports import SentRequest
 
 CONTEXT = RequestContext(1_000_000.0, 33.0)
 

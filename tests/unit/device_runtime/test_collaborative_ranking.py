@@ -19,7 +19,7 @@ from device_runtime.history import Window
 from device_runtime.policies import collaboration, make_policy, ranking_text
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
-from device_runtime.transport import ScriptedTransport, TransportResponse
+from device_runtime.transport import TransportResponse
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.item_pages import ItemPages
 from shared.bundle import Bundle, CollaborationSpec
@@ -28,6 +28,7 @@ from shared.settings import DeviceSettings, LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe, snapshot_of
+from tests.support.transports import ScriptedTransport
 
 N_ITEMS, WINDOW = 40, 6
 HISTORY = [3, 8, 3, 21, 5, 30]

@@ -8,7 +8,7 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.history import RequestContext
 from device_runtime.refresh import EveryK
 from device_runtime.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
-from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.transport import TransportError, TransportResponse
 from loadtest.item_pages import ItemPages
 from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
@@ -22,6 +22,7 @@ from tests.support.devices import (
     snapshot_of,
     with_profile,
 )
+from tests.support.transports import ScriptedTransport
 
 
 @pytest.fixture(scope="module")

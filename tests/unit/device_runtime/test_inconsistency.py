@@ -8,10 +8,10 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.cues import inconsistency
 from device_runtime.policies import make_policy
 from device_runtime.refresh import RefreshPolicy, RefreshState
-from device_runtime.transport import ScriptedTransport
 from shared.settings import DeviceSettings, LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
+from tests.support.transports import ScriptedTransport
 
 
 def ints(*values: int) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ from device_runtime.item_vectors import (
     UnknownVector,
 )
 from device_runtime.models import DeviceModels
-from device_runtime.transport import ScriptedTransport, TransportResponse
+from device_runtime.transport import TransportResponse
 from loadtest.item_pages import ItemPages
 from shared.bundle import MANIFEST, Bundle, load_bundle
 from shared.errors import BundleError
@@ -32,6 +32,7 @@ from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle, make_catalogue
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe, snapshot_of
+from tests.support.transports import ScriptedTransport
 
 DIM, N = 4, 40
 RNG = np.random.default_rng(3)

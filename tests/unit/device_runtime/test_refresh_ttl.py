@@ -4,10 +4,11 @@ import pytest
 
 from device_runtime.cloud_link import CloudLink
 from device_runtime.refresh import RefreshState, TimeToLive
-from device_runtime.transport import ScriptedTransport, TransportError
+from device_runtime.transport import TransportError
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, ManualClock, new_device, observe
+from tests.support.transports import ScriptedTransport
 
 
 def state(

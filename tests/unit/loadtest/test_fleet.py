@@ -13,7 +13,7 @@ from device_runtime.device import Device
 from device_runtime.history import RequestContext, Window
 from device_runtime.models import DeviceModels
 from device_runtime.response import Diagnostics, Response
-from device_runtime.transport import CloudTransport, ScriptedTransport, TransportError
+from device_runtime.transport import CloudTransport, TransportError
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.counters import CounterRanks
 from loadtest.fleet import Fleet
@@ -30,6 +30,7 @@ from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings
 from tests.support.staleness import make_log
+from tests.support.transports import ScriptedTransport
 
 RANKS = CounterRanks(7.0, 8.0, 9.0)
 LOG = make_log(users=6, events=20)

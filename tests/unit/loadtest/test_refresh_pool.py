@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from device_runtime.cloud_link import CloudLink
-from device_runtime.transport import ScriptedTransport, TransportError
+from device_runtime.transport import TransportError
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.recorder import REFRESHES, Recorder
 from loadtest.refresh_pool import RefreshJob, RefreshPool
@@ -16,6 +16,7 @@ from shared.bundle import Bundle
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
+from tests.support.transports import ScriptedTransport
 
 
 @pytest.fixture(scope="module")
