@@ -1,7 +1,7 @@
 """Tracing: the seam for distributed traces, device -> cloud -> embedding server and store.
 
-``shared.otel`` is the OpenTelemetry side of it. The no-op of OpenTelemetry's own API would serve as
-well, but a device would need one more package for it, and more time to start than its own seam.
+``shared.otel`` is the OpenTelemetry side of it. OpenTelemetry's own API has such a seam, but a
+device would need one more package for it (ADR 0023).
 """
 
 from __future__ import annotations

@@ -109,10 +109,6 @@ class Proxy:
         toxics = tuple(self._toxics.values())
         return self._spec.model_copy(update={"toxics": toxics, "enabled": self._server is not None})
 
-    @property
-    def connections(self) -> int:
-        return len(self._open)
-
     async def update(self, *, listen: str, upstream: str, enabled: bool) -> None:
         """Change addresses, open or close; raises ProxyError (the address cannot be had)."""
         if (listen, upstream) != (self._spec.listen, self._spec.upstream):

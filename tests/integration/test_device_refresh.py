@@ -13,18 +13,14 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from cloud_service.user_model import UserModel
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
-from device_runtime.cloud.transport import (
-    AsgiTransport,
-    HttpTransport,
-    ScriptedTransport,
-    TransportError,
-)
+from device_runtime.cloud.transport import AsgiTransport, HttpTransport, TransportError
 from shared.errors import EmbedderUnavailable
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 from tests.support.servers import serving
+from tests.support.transports import ScriptedTransport
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.link import CloudLink
-from device_runtime.cloud.transport import ScriptedTransport, SentRequest, TransportResponse
+from device_runtime.cloud.transport import TransportResponse
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.refresh.policy import RefreshState
@@ -28,6 +28,7 @@ from shared.progress import NullProgress, NullTask
 from shared.settings import LinkSettings, Settings, load_settings
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
+from tests.support.transports import ScriptedTransport, SentRequest
 from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle

@@ -15,7 +15,7 @@ from cloud_service.app import create_app
 from cloud_service.embedding.vllm import VllmEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink, RefreshFailed
-from device_runtime.cloud.transport import AsgiTransport, ScriptedTransport, TransportError
+from device_runtime.cloud.transport import AsgiTransport, TransportError
 from shared.errors import ConfigError
 from shared.otel import OtelTracing, open_tracing
 from shared.settings import LinkSettings, TelemetrySettings
@@ -24,6 +24,7 @@ from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe
 from tests.support.embedding_server import EmbeddingServer
+from tests.support.transports import ScriptedTransport
 
 
 def recorded(service: str) -> tuple[OtelTracing, InMemorySpanExporter]:

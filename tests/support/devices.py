@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.transport import SentRequest, TransportResponse
+from device_runtime.cloud.transport import TransportResponse
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.state.history import RequestContext
@@ -19,6 +19,7 @@ from shared.packed import pack
 from shared.profile import DeviceProfile
 from shared.schemas import STALE_HEADER, SnapshotRequest
 from shared.snapshot import Snapshot, encode
+from tests.support.transports import SentRequest
 
 CONTEXT = RequestContext(1_000_000.0, 33.0)
 

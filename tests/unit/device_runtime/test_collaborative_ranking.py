@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
-from device_runtime.cloud.transport import ScriptedTransport, TransportResponse
+from device_runtime.cloud.transport import TransportResponse
 from device_runtime.device import Device
 from device_runtime.ranking.collaborative import unlisted
 from device_runtime.ranking.response import Response
@@ -28,6 +28,7 @@ from shared.settings import DeviceSettings, LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe, snapshot_of
+from tests.support.transports import ScriptedTransport
 
 N_ITEMS, WINDOW = 40, 6
 HISTORY = [3, 8, 3, 21, 5, 30]

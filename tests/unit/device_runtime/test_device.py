@@ -6,7 +6,7 @@ import pytest
 from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
-from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import TransportError, TransportResponse
 from device_runtime.refresh.policy import EveryK
 from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
@@ -22,6 +22,7 @@ from tests.support.devices import (
     snapshot_of,
     with_profile,
 )
+from tests.support.transports import ScriptedTransport
 
 
 @pytest.fixture(scope="module")

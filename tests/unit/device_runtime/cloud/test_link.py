@@ -5,12 +5,13 @@ import pytest
 
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
-from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import TransportError, TransportResponse
 from loadtest.timing.clock import VirtualClock
 from loadtest.timing.virtual_loop import run_virtual
 from shared.schemas import SnapshotRequest
 from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
+from tests.support.transports import ScriptedTransport
 
 OK = TransportResponse(200, {"age": "4", "scalrec-stale": "false"}, b"blob")
 STALE = TransportResponse(200, {"scalrec-stale": "true"}, b"old blob")

@@ -15,17 +15,13 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.tokens import CarriedTokens, TokenUnavailable
-from device_runtime.cloud.transport import (
-    AsgiTransport,
-    ScriptedTransport,
-    SentRequest,
-    TransportResponse,
-)
+from device_runtime.cloud.transport import AsgiTransport, TransportResponse
 from shared.settings import LinkSettings
 from shared.tokens import KeyRing, TokenIssuer, new_key
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe
+from tests.support.transports import ScriptedTransport, SentRequest
 
 OK = TransportResponse(200, {}, b"blob")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.link import CloudLink
-from device_runtime.cloud.transport import ScriptedTransport, TransportResponse
+from device_runtime.cloud.transport import TransportResponse
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.state.item_vectors import (
@@ -32,6 +32,7 @@ from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle, make_catalogue
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe, snapshot_of
+from tests.support.transports import ScriptedTransport
 
 DIM, N = 4, 40
 RNG = np.random.default_rng(3)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.transport import CloudTransport, ScriptedTransport, TransportError
+from device_runtime.cloud.transport import CloudTransport, TransportError
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.response import Diagnostics, Response
@@ -30,6 +30,7 @@ from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings
 from tests.support.staleness import make_log
+from tests.support.transports import ScriptedTransport
 
 RANKS = CounterRanks(7.0, 8.0, 9.0)
 LOG = make_log(users=6, events=20)

@@ -4,10 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device_runtime.cloud.transport import ScriptedTransport, TransportError, TransportResponse
+from device_runtime.cloud.transport import TransportError, TransportResponse
 from loadtest.replay.gated_transport import GatedTransport, ModelledLatency
 from loadtest.timing.availability import Always, Never, PeriodicOutage
 from loadtest.timing.virtual_loop import run_virtual
+from tests.support.transports import ScriptedTransport
 
 OK = TransportResponse(200, {}, b"snapshot")
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from device_runtime.cloud.link import CloudLink
-from device_runtime.cloud.transport import ScriptedTransport, TransportError
+from device_runtime.cloud.transport import TransportError
 from loadtest.records.recorder import REFRESHES, Recorder
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
 from loadtest.timing.clock import ReplayTime, VirtualClock
@@ -16,6 +16,7 @@ from shared.bundle import Bundle
 from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
+from tests.support.transports import ScriptedTransport
 
 
 @pytest.fixture(scope="module")
