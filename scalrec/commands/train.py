@@ -10,18 +10,7 @@ from rich.console import Console
 
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
 from scalrec.folders import bundle_dir
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from scalrec.stack.embedder_server import served_embedder
 from shared.settings import Settings
@@ -29,32 +18,15 @@ from training.background import in_thread
 from training.datasets.registry import load_log
 
 
+@options("log columns items embedder model profile seed work_dir force assignments")
 def train(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
+    given: Given,
     force: Annotated[
         bool, typer.Option("--force", help="Train all stages anew instead of reusing them.")
     ] = False,
-    assignments: SetOption = None,
 ) -> None:
     """Train every stage that is not finished yet; interrupted runs continue where they were."""
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
-    )
+    settings = given()
     run_command(train_and_export(settings, make_console(), force=force, export=False))
 
 

@@ -11,18 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.errors import ConfigError, DataError
 from shared.lora_settings import LoraSettings
@@ -34,15 +23,9 @@ if TYPE_CHECKING:
     from training.tuning.stage import TunedModel
 
 
+@options("log columns items embedder model profile seed work_dir out force assignments")
 def tune_embedder(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
+    given: Given,
     out: Annotated[
         Path | None,
         typer.Option(help="Where the model's folder is put; default: models in the work folder."),
@@ -50,7 +33,6 @@ def tune_embedder(
     force: Annotated[
         bool, typer.Option("--force", help="Tune anew instead of reusing what is finished.")
     ] = False,
-    assignments: SetOption = None,
 ) -> None:
     """Tune the text model with LoRA: an abstract comes to lie near the next item's text.
 
@@ -59,17 +41,7 @@ def tune_embedder(
     weights: give the folder to other commands with --model. How it is tuned: the settings
     embedder.lora.*, for example --set embedder.lora.rank=16. Interrupted runs continue.
     """
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
-    )
+    settings = given()
     run_command(_tune(settings, make_console(), out or settings.work_dir / "models", force=force))
 
 
