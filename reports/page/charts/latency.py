@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import AXIS, Chart, Record, finish
+from reports.page.charts.frame import AXIS, Chart, Record, color, finish
 from reports.summary.latency import REFRESH
 from reports.summary.model import SystemSection
 
@@ -37,11 +37,7 @@ def latency_chart(system: SystemSection) -> Chart | None:
             scale=alt.Scale(type="log"),
             axis=alt.Axis(values=powers, format="~g", **AXIS),
         ),
-        color=alt.Color(
-            "kind:N",
-            legend=None,
-            scale=alt.Scale(domain=list(colors), range=list(colors.values())),
-        ),
+        color=color("kind:N", colors),
     )
     points = base.mark_point(filled=True, size=46, opacity=1).encode(
         tooltip=[
@@ -106,11 +102,7 @@ def cdf_lines(rows: list[Record], by: str, colors: dict[str, str]) -> alt.LayerC
             scale=alt.Scale(domain=[0, 1]),
             axis=alt.Axis(tickCount=5, format=".0%", **AXIS),
         ),
-        color=alt.Color(
-            f"{by}:N",
-            legend=None,
-            scale=alt.Scale(domain=list(colors), range=list(colors.values())),
-        ),
+        color=color(f"{by}:N", colors),
         order=alt.Order("share:Q"),
     )
     points = base.mark_point(size=30, opacity=0).encode(

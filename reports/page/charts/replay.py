@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import AXIS, Chart, Record, Spec, finish, padded, y_axis
+from reports.page.charts.frame import AXIS, Chart, Record, Spec, color, finish, padded, y_axis
 from reports.page.tables.table import name_of, replay_name
 from reports.summary.model import SystemSection
 
@@ -150,11 +150,7 @@ def _refresh_chart(rows: list[Record], down: list[Record], end: float) -> Spec:
             x2="end:Q",
             y=alt.Y("y0:Q", title=None, axis=alt.Axis(tickCount=4, **AXIS)),
             y2="y1:Q",
-            color=alt.Color(
-                "outcome:N",
-                legend=None,
-                scale=alt.Scale(domain=list(OUTCOMES), range=[f"var(--o-{o})" for o in OUTCOMES]),
-            ),
+            color=color("outcome:N", {o: f"var(--o-{o})" for o in OUTCOMES}),
             tooltip=[
                 alt.Tooltip("outcome:N"),
                 alt.Tooltip("count:Q", title="refreshes"),
