@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
 from experiments.gates import Verdict, judge
 from experiments.record import Figure, Record
-from experiments.selection import Place, gap_order, read_key
+from experiments.selection import Place, gap_order, read_key, within
 from experiments.spec import Experiment, Published, Table
 from reports.experiments.frontier_tables import frontier_note, frontier_table
 from reports.markdown import markdown, plain, scalar, share, signed
@@ -81,9 +81,10 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     for record in records:
         figures: dict[str, Figure] = getattr(record, table.show)
         for key, figure in figures.items():
-            at = read_key(key) | {"log": record.log}
-            if not _wanted(table, at):
+            at = read_key(key)
+            if not within(table, at):
                 continue
+            at["log"] = record.log
             row = tuple(_word(table, experiment, d, at[d]) for d in table.rows)
             column = _word(table, experiment, table.columns, at[table.columns])
             columns.append(column)
@@ -103,20 +104,6 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     ]
     rows = [[*row, *(found.get(c, NONE) for c in columns)] for row, found in cells.items()]
     return markdown([*head, *columns], rows)
-
-
-def _wanted(table: Table, at: dict[str, str]) -> bool:
-    limits: tuple[tuple[str, Iterable[str] | None], ...] = (
-        ("name", table.names),
-        ("profile", table.profiles),
-        ("variant", table.variants),
-        ("setting", table.settings),
-        ("gap", table.gaps),
-        ("part", table.parts),
-        ("steps", table.steps),
-        ("metric", table.metrics),
-    )
-    return all(allowed is None or at[name] in allowed for name, allowed in limits)
 
 
 def _word(table: Table, experiment: Experiment, dimension: str, value: str) -> str:
