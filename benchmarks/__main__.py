@@ -26,8 +26,7 @@ from benchmarks.training import compare_training
 from device_runtime.abstract import TemplateAbstract
 from loadtest.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
-from scalrec.folders import bundle_dir
-from scalrec.jobs.exporting import export_if_changed
+from scalrec.jobs.exporting import exported
 from scalrec.options import Given, options
 from scalrec.running import run_command
 from scalrec.stack.cloud_stack import running_cloud
@@ -60,7 +59,7 @@ async def _bench(settings: Settings, console: Console) -> None:
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
             trained = await pipeline.train(settings, log, client, progress=progress)
-        bundle, _ = export_if_changed(trained, settings, bundle_dir(settings), progress=progress)
+        bundle, _ = await exported(trained, settings, progress)
         if served.settings.url is not None:
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress

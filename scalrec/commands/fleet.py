@@ -18,6 +18,7 @@ from reports.summary.build import read_summary
 from reports.summary.terminal import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_notes, replay_over_http
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
@@ -30,7 +31,6 @@ from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.split import split_log
 from training.background import in_thread
-from training.datasets.registry import load_log
 
 GREETING_TIMEOUT_S = 5.0
 
@@ -125,9 +125,7 @@ async def _fleet(
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)
     await _greet(console, url, bundle.id)
-    log = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    log = await read_log(settings, progress)
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)

@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
+from scalrec.jobs.prepared import read_log
 from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.errors import ConfigError, DataError
 from shared.lora_settings import LoraSettings
 from shared.settings import Settings
-from training.background import in_thread
-from training.datasets.registry import load_log
 
 if TYPE_CHECKING:
     from training.tuning.stage import TunedModel
@@ -52,9 +51,7 @@ async def _tune(settings: Settings, console: Console, out: Path, *, force: bool)
     lora = settings.embedder.lora or LoraSettings()
     print_settings(console, settings)
     progress = ConsoleProgress(console)
-    loaded = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    loaded = await read_log(settings, progress)
     print_log(console, loaded)
     tuned = await tuned_model(settings, loaded, lora, progress=progress, force=force)
     _print_epochs(console, tuned)
