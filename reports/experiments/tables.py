@@ -15,7 +15,7 @@ from reports.markdown import markdown, plain, scalar, share, signed
 from reports.text import NONE
 
 _HEADS = {"name": "scorer", "metric": "measure"}
-_METRICS = {
+METRICS = {
     "ndcg10": "NDCG@10",
     "ndcg5": "NDCG@5",
     "hr10": "HR@10",
@@ -51,8 +51,8 @@ def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) 
 def published_text(experiment: Experiment, published: Published, record: Record) -> str:
     """A paper's figures beside ours, per profile."""
     metrics = list(dict.fromkeys(m for row in published.rows for m in row.values))
-    head = ["", *(f"{_METRICS[m]}, paper" for m in metrics)]
-    head += [f"{_METRICS[m]}, ours, `{p}`" for p in record.profiles for m in metrics]
+    head = ["", *(f"{METRICS[m]}, paper" for m in metrics)]
+    head += [f"{METRICS[m]}, ours, `{p}`" for p in record.profiles for m in metrics]
     rows = []
     for row in published.rows:
         ours = []
@@ -111,7 +111,7 @@ def _word(table: Table, experiment: Experiment, dimension: str, value: str) -> s
         return experiment.label(value)
     if dimension == "gap" and table.columns == "gap":
         return "mean of gaps above 0" if value == "mean" else f"gap {value}"
-    words = {"metric": _METRICS, "part": _PARTS, "steps": _STEPS}.get(dimension, {})
+    words = {"metric": METRICS, "part": _PARTS, "steps": _STEPS}.get(dimension, {})
     return words.get(value, value)
 
 
@@ -216,7 +216,7 @@ def _caption(experiment: Experiment, table: Table, records: Sequence[Record]) ->
     facts = []
     if table.show not in ("gates", "gate-grid", "extras"):
         if "metric" not in said:
-            facts.append(", ".join(_METRICS[m] for m in table.metrics))
+            facts.append(", ".join(METRICS[m] for m in table.metrics))
         if "steps" not in said:
             facts.append(" and ".join(_steps(s, records) for s in table.steps))
         if "part" not in said and table.parts != ("all",):
