@@ -15,7 +15,7 @@ from loadtest.run_info import describe_run, write_run_info
 from loadtest.shards.outcome import failure_notes
 from reports.run_report import report_run
 from reports.summary.build import read_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import bundle_dir, new_run_dir, point_latest
 from scalrec.jobs.prepared import read_log

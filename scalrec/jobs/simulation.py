@@ -18,7 +18,7 @@ from loadtest.replay import ReplayResult
 from loadtest.run_info import Stage, describe_run, write_run_info
 from reports.run_report import report_run
 from reports.summary.build import read_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, StageTimes, print_log
 from scalrec.folders import new_run_dir, point_latest
 from scalrec.jobs.evidence import collect_evidence
