@@ -45,10 +45,12 @@ def gain_chart(figures: Figures) -> Chart:
         f"every {row.interval}: {text.signed(row.gain.value)}" for row in figures.intervals
     )
     return Chart(
-        "advice-gain",
-        "NDCG@10 gained over a device without any cloud",
-        f"Bands: 95 % intervals, bootstrap over {figures.users:,} users. At zero the cloud brings "
-        "nothing.",
-        finish(alt.layer(band, zero, line, points), f"Gain by refresh interval. {words}.", 260),
-        tuple((f"s-{name}", label) for name, label in _NAMES.items()),
+        id="advice-gain",
+        title="NDCG@10 gained over a device without any cloud",
+        note=f"Bands: 95 % intervals, bootstrap over {figures.users:,} users. At zero the cloud "
+        "brings nothing.",
+        spec=finish(
+            alt.layer(band, zero, line, points), f"Gain by refresh interval. {words}.", 260
+        ),
+        legend=tuple((f"s-{name}", label) for name, label in _NAMES.items()),
     )

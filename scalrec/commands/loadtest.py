@@ -97,5 +97,12 @@ def run(
     settings = given()
     console = make_console()
     print_settings(console, settings)
-    choice = Choice(virtual, cloud, fault_proxy, bundle, fallback, docs)
+    choice = Choice(
+        virtual=virtual,
+        cloud=cloud,
+        fault_proxy=fault_proxy,
+        bundle=bundle,
+        fallback=fallback,
+        docs=docs,
+    )
     run_command(run_scenarios(chosen, settings, choice, console))

@@ -63,7 +63,9 @@ async def _robustness(
     for virtual, chosen in ((True, list(variations(count, seed))), (False, on_sockets)):
         if not chosen:
             continue
-        choice = Choice(virtual, None, None, bundle, True, None)
+        choice = Choice(
+            virtual=virtual, cloud=None, fault_proxy=None, bundle=bundle, fallback=True, docs=None
+        )
         async with open_stage(settings, choice, console) as stage:
 
             async def run(scenario: Scenario, run_dir: Path) -> Verdict:

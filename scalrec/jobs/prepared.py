@@ -81,7 +81,7 @@ async def prepared(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
         served_bundle = made or load_bundle(bundle or bundle_dir(settings))
-        yield Prepared(log, split, served_bundle, served, client)
+        yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 
 
 async def _train(

@@ -78,7 +78,9 @@ async def running_cloud(
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
         admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
-        yield RunningCloud(url, admin_url, settings, service, redis)
+        yield RunningCloud(
+            url=url, admin_url=admin_url, settings=settings, service=service, redis=redis
+        )
 
 
 def cloud_process(

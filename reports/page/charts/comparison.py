@@ -76,12 +76,12 @@ def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | No
     chart = whiskers(base, reach(rows), ".3f", 80)
     words = "; ".join(f"{r['run']}: {r['up']:.0%} there, NDCG {r['value']:.4f}" for r in rows)
     return Chart(
-        "compare-availability",
-        "NDCG@10 of the answers against the cloud's availability",
-        "One point per run; bars: 95 % intervals, bootstrap over users. The vertical axis does not "
-        "start at zero.",
-        finish(chart, f"NDCG at 10 against availability. {words}.", 240),
-        legend,
+        id="compare-availability",
+        title="NDCG@10 of the answers against the cloud's availability",
+        note="One point per run; bars: 95 % intervals, bootstrap over users. The vertical axis "
+        "does not start at zero.",
+        spec=finish(chart, f"NDCG at 10 against availability. {words}.", 240),
+        legend=legend,
     )
 
 
@@ -106,11 +106,13 @@ def _over_time(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
         )
     )
     return Chart(
-        "compare-time",
-        "NDCG@10 of the answers over replayed time",
-        "Mean per bin of each run's own width.",
-        finish(alt.layer(lines), f"NDCG at 10 of {len(runs)} runs over {end:.0f} seconds.", 240),
-        legend,
+        id="compare-time",
+        title="NDCG@10 of the answers over replayed time",
+        note="Mean per bin of each run's own width.",
+        spec=finish(
+            alt.layer(lines), f"NDCG at 10 of {len(runs)} runs over {end:.0f} seconds.", 240
+        ),
+        legend=legend,
     )
 
 
@@ -133,11 +135,11 @@ def _by_age(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
     ]
     chart = by_age(rows, ages, "run", _colors(runs), 56, tooltip)
     return Chart(
-        "compare-age",
-        "NDCG@10 of the answers by the age of the snapshot",
-        "Bars: 95 % intervals. Each run has its own mixture of ages.",
-        finish(chart, f"NDCG at 10 by snapshot age of {len(runs)} runs.", 240),
-        legend,
+        id="compare-age",
+        title="NDCG@10 of the answers by the age of the snapshot",
+        note="Bars: 95 % intervals. Each run has its own mixture of ages.",
+        spec=finish(chart, f"NDCG at 10 by snapshot age of {len(runs)} runs.", 240),
+        legend=legend,
     )
 
 
@@ -154,10 +156,10 @@ def _latency(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
         return None
     lines = cdf_lines(rows, "run", _colors(runs))
     return Chart(
-        "compare-latency",
-        "Share of requests answered within a time, from schedule",
-        "Milliseconds on a logarithmic scale. Runs under the virtual clock take no time and are "
-        "left out.",
-        finish(lines, f"Cumulative distribution of request latency of {len(runs)} runs.", 240),
-        legend,
+        id="compare-latency",
+        title="Share of requests answered within a time, from schedule",
+        note="Milliseconds on a logarithmic scale. Runs under the virtual clock take no time and "
+        "are left out.",
+        spec=finish(lines, f"Cumulative distribution of request latency of {len(runs)} runs.", 240),
+        legend=legend,
     )

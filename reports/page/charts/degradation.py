@@ -42,12 +42,12 @@ def degradation_chart(system: SystemSection) -> Chart | None:
     chart = by_age(rows, ages, "scorer", COLORS, 64, tooltip)
     words = "; ".join(f"{r['name']} at age {r['age']} {r['value']:.4f}" for r in rows)
     return Chart(
-        "replay-degradation",
-        "NDCG@10 by the age of the snapshot",
-        "The same requests for all three answers at each age; bars: 95 % intervals. Ages differ in "
-        "who was asked: old snapshots are those of outages and of busy users.",
-        finish(chart, f"NDCG at 10 by snapshot age: {words}.", 220),
-        tuple(
+        id="replay-degradation",
+        title="NDCG@10 by the age of the snapshot",
+        note="The same requests for all three answers at each age; bars: 95 % intervals. Ages "
+        "differ in who was asked: old snapshots are those of outages and of busy users.",
+        spec=finish(chart, f"NDCG at 10 by snapshot age: {words}.", 220),
+        legend=tuple(
             (f"s-{css}", name_of(name))
             for css, name in (
                 ("calibrated", "answered"),

@@ -48,14 +48,14 @@ def latency_chart(system: SystemSection) -> Chart | None:
     )
     words = "; ".join(f"{r['what']} {r['percentile']} {r['ms']:.3g} ms" for r in rows)
     return Chart(
-        "latency",
-        "Latency percentiles, milliseconds (logarithmic)",
-        "Device requests from their scheduled and from their actual start; successful refreshes, "
-        "which no request waits for.",
-        finish(
+        id="latency",
+        title="Latency percentiles, milliseconds (logarithmic)",
+        note="Device requests from their scheduled and from their actual start; successful "
+        "refreshes, which no request waits for.",
+        spec=finish(
             alt.layer(base.mark_line(strokeWidth=2), points), f"Latency percentiles: {words}.", 240
         ),
-        (
+        legend=(
             ("s-calibrated", "request, from schedule"),
             ("s-structure", "request, from start"),
             ("s-uncalibrated", "refresh"),
@@ -77,12 +77,14 @@ def latency_cdf_chart(system: SystemSection) -> Chart | None:
         return None
     lines = cdf_lines(rows, "kind", colors)
     return Chart(
-        "latency-cdf",
-        "Share of requests answered within a time, milliseconds (logarithmic)",
-        "From the scheduled time every wait in a busy device counts; from the actual start only "
-        "its work. Where the curves part, requests had to queue.",
-        finish(lines, "Cumulative distribution of request latency, from schedule and start.", 240),
-        (("s-calibrated", "from schedule"), ("s-structure", "from start")),
+        id="latency-cdf",
+        title="Share of requests answered within a time, milliseconds (logarithmic)",
+        note="From the scheduled time every wait in a busy device counts; from the actual start "
+        "only its work. Where the curves part, requests had to queue.",
+        spec=finish(
+            lines, "Cumulative distribution of request latency, from schedule and start.", 240
+        ),
+        legend=(("s-calibrated", "from schedule"), ("s-structure", "from start")),
     )
 
 
