@@ -26,9 +26,8 @@ from benchmarks.training import compare_training
 from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.replay.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
-from scalrec.folders import bundle_dir
-from scalrec.jobs.exporting import export_if_changed
-from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
+from scalrec.jobs.exporting import exported
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import served_embedder
@@ -41,21 +40,11 @@ from training.anchors import training_anchors, write_abstracts
 from training.datasets.registry import load_log
 
 
-def bench(
-    log: LogOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    assignments: SetOption = None,
-) -> None:
+@options("log embedder model assignments")
+def bench(given: Given) -> None:
     """Measure ours against the peer or the limit, both in the same run (trains if needed)."""
-    settings = settings_from(
-        log=log,
-        embedder=embedder,
-        model=model,
-        assignments=assignments,
-        # The load comes from a few users that ask as often as they can.
-        cloud={"port": 0, "device_requests_per_minute": 0},
-    )
+    # The load comes from a few users that ask as often as they can.
+    settings = given(cloud={"port": 0, "device_requests_per_minute": 0})
     run_command(_bench(settings, make_console()))
 
 
@@ -71,7 +60,7 @@ async def _bench(settings: Settings, console: Console) -> None:
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
             trained = await pipeline.train(settings, log, client, progress=progress)
-        bundle, _ = export_if_changed(trained, settings, bundle_dir(settings), progress=progress)
+        bundle, _ = await exported(trained, settings, progress)
         if served.settings.url is not None:
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.frontiers import compare
 from experiments.panel import Panel
 from experiments.record import Figure, no_figure
-from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector
+from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector, within
 from experiments.spec import Experiment
 from shared.statistics import Float, Resampler, percentile_estimate
 
@@ -96,27 +96,13 @@ class _Estimation:
 
     def _places(self, scope: Scope) -> Iterator[Place]:
         """Places of the scope at which there is any score."""
-        found = dict.fromkeys(
-            (g.profile, g.variant, g.setting, g.gap, g.part, g.steps) for g in self.panel.groups()
-        )
-        for profile, variant, setting, gap, part, steps in found:
-            wanted = (
-                (profile, scope.profiles), (variant, scope.variants), (setting, scope.settings),
-                (gap, scope.gaps), (part, scope.parts), (steps, scope.steps),
-            )  # fmt: skip
-            if all(allowed is None or value in allowed for value, allowed in wanted):
+        found = dict.fromkeys(group._replace(scorer="") for group in self.panel.groups())
+        for group in found:
+            at = group._asdict()
+            del at["scorer"]
+            if within(scope, at):
                 for metric in scope.metrics:
-                    yield Place.model_validate(
-                        {
-                            "profile": profile,
-                            "variant": variant,
-                            "setting": setting,
-                            "gap": gap,
-                            "part": part,
-                            "steps": steps,
-                            "metric": metric,
-                        }
-                    )
+                    yield Place(**at, metric=metric)
 
     def _estimate(self, selector: Selector) -> Callable[[], Figure] | None:
         seeds = self._seeds(selector)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pydantic import model_validator
 
 from experiments.record import Figure, Record
-from experiments.selection import Gap, Metric, Part, Steps, read_key
+from experiments.selection import Gap, Metric, Part, Steps, read_key, within
 from shared.strict import Strict
 
 Require = Literal["above", "below", "not below", "not above"]
@@ -127,17 +127,7 @@ def _figures(check: Check, record: Record, profile: str) -> list[tuple[str, Figu
 
 def _concerns(check: Check, key: str, profile: str) -> bool:
     at = read_key(key)
-    wanted: list[tuple[str, Sequence[str] | None]] = [
-        ("variant", check.variants),
-        ("setting", check.settings),
-        ("gap", check.gaps),
-        ("part", check.parts),
-        ("steps", check.steps),
-        ("metric", check.metrics),
-    ]
-    return (at["name"], at["profile"]) == (check.of, profile) and all(
-        allowed is None or at[dimension] in allowed for dimension, allowed in wanted
-    )
+    return (at["name"], at["profile"]) == (check.of, profile) and within(check, at)
 
 
 def _decisive(check: Check, found: list[tuple[str, Figure]]) -> tuple[str, Figure]:

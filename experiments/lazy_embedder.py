@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder, model_name
+from cloud_service.embedding.factory import create_embedder
+from launch.model_files import resolve_model
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderMismatch
-from shared.settings import EmbedderSettings
+from shared.settings import EmbedderSettings, Settings
 
 
 class LazyEmbedder:
@@ -86,3 +89,19 @@ def identity_of(settings: EmbedderSettings, model_dir: Path) -> EmbedderIdentity
         pooling=settings.pooling,
         dim=dim,
     )
+
+
+def lazy_embedder(settings: Settings, start: Callable[[Path], Awaitable[Embedder]]) -> Embedder:
+    """The embedder of the settings; where that takes a model, started when first asked.
+
+    Args:
+        start: gives the real one from the model's folder.
+
+    Raises:
+        ConfigError: the model cannot be had.
+    """
+    wanted = settings.embedder
+    if wanted.backend == "hashing" or wanted.url is not None:
+        return create_embedder(wanted, model_dir=None, threads=settings.training.threads)
+    model_dir = resolve_model(wanted.model, cache=settings.cache)
+    return LazyEmbedder(identity_of(wanted, model_dir), partial(start, model_dir))

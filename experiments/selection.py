@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
@@ -129,16 +130,30 @@ class Selector(Place):
     scorer: str
 
 
+# Dimensions of a key, and the field of a scope that limits each.
+_LIMITS = {
+    "profile": "profiles",
+    "variant": "variants",
+    "name": "names",
+    "setting": "settings",
+    "gap": "gaps",
+    "part": "parts",
+    "steps": "steps",
+    "metric": "metrics",
+}
+
+
 def read_key(key: str) -> dict[str, str]:
     """The dimensions in a record's key; ``name`` is the scorer or the quantity's name."""
-    names = ("profile", "variant", "name", "setting", "gap", "part", "steps", "metric")
-    return dict(zip(names, key.split("/"), strict=True))
+    return dict(zip(_LIMITS, key.split("/"), strict=True))
+
+
+def within(scope: BaseModel, at: Mapping[str, str]) -> bool:
+    """Whether a place lies in what ``scope`` limits; a limit it does not have allows everything."""
+    limits = ((value, getattr(scope, _LIMITS[name], None)) for name, value in at.items())
+    return all(allowed is None or value in allowed for value, allowed in limits)
 
 
 def gap_order(gap: str) -> tuple[int, int]:
     """Sort key: numbers by size, then the mean."""
     return (1, 0) if gap == MEAN_GAP else (0, int(gap))
-
-
-def as_plain(value: BaseModel) -> dict[str, Any]:
-    return value.model_dump(mode="json", exclude_none=True)

@@ -16,11 +16,10 @@ from cloud_service.embedding.factory import create_embedder
 from experiments import jobs
 from experiments.cell_store import CellInfo, CellStore, finite
 from experiments.cells import relevant
-from experiments.lazy_embedder import LazyEmbedder, identity_of
+from experiments.lazy_embedder import lazy_embedder
 from experiments.provenance import machine
 from experiments.record import CellRun
 from experiments.study import checked, find_study
-from launch.model_files import resolve_model
 from shared.errors import DataError, EmbedderUnavailable, ScalrecError
 from shared.progress import Task
 from shared.settings import Settings
@@ -115,11 +114,8 @@ async def compute(folder: Path) -> None:
 
 def _embedder(settings: Settings, folder: Path) -> Embedder:
     wanted, threads = settings.embedder, settings.training.threads
-    if wanted.backend == "hashing" or wanted.url is not None:
-        return create_embedder(wanted, model_dir=None, threads=threads)
-    model_dir = resolve_model(wanted.model, cache=settings.cache)
 
-    async def start() -> Embedder:
+    async def start(model_dir: Path) -> Embedder:
         if wanted.backend == "transformers":
             return create_embedder(wanted, model_dir=model_dir, threads=threads)
         jobs.send(folder, jobs.WANTED, jobs.Wanted(model=wanted.model))
@@ -128,7 +124,7 @@ def _embedder(settings: Settings, folder: Path) -> Embedder:
             raise EmbedderUnavailable(served.error)
         return create_embedder(wanted, model_dir=model_dir, url=served.url)
 
-    return LazyEmbedder(identity_of(wanted, model_dir), start)
+    return lazy_embedder(settings, start)
 
 
 def main(arguments: list[str]) -> int:

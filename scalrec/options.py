@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +17,8 @@ from pydantic import SecretStr
 from shared.errors import ConfigError
 from shared.profile import DeviceProfile
 from shared.settings import Settings, load_settings
+
+Given = Callable[..., Settings]  # ``settings_from`` with what the options of a command were given
 
 LogOption = Annotated[
     str | None,
@@ -52,15 +57,15 @@ SetOption = Annotated[
 
 def settings_from(
     *,
-    log: str | None = None,
-    columns: str | None = None,
-    items: Path | None = None,
-    embedder: str | None = None,
-    model: str | None = None,
-    profile: str | None = None,
-    seed: int | None = None,
-    work_dir: Path | None = None,
-    assignments: list[str] | None = None,
+    log: LogOption = None,
+    columns: ColumnsOption = None,
+    items: ItemsOption = None,
+    embedder: EmbedderOption = None,
+    model: ModelOption = None,
+    profile: ProfileOption = None,
+    seed: SeedOption = None,
+    work_dir: WorkDirOption = None,
+    assignments: SetOption = None,
     **sections: dict[str, Any],
 ) -> Settings:
     """Settings with the given options on top; options left at None keep file and environment.
@@ -72,6 +77,34 @@ def settings_from(
     overrides.setdefault("embedder", {}).update(_given({"backend": embedder, "model": model}))
     overrides.update(_given({"profile": profile, "seed": seed, "work_dir": work_dir}))
     return settings_over(overrides, assignments)
+
+
+def options(names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that ``names`` lists in order, some of them its own.
+
+    A name that is no parameter of the command is that of ``settings_from``. What such options were
+    given reaches the command as its first argument: ``settings_from``, but for sections.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        shared = inspect.signature(settings_from, eval_str=True).parameters
+        listed = [own.get(name) or shared[name] for name in names.split()]
+
+        def run(**values: Any) -> None:
+            given = {name: values.pop(name) for name in names.split() if name not in own}
+            command(partial(settings_from, **given), **values)
+
+        run.__name__, run.__doc__, run.__module__ = (
+            command.__name__, command.__doc__, command.__module__,
+        )  # fmt: skip
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        signature = inspect.Signature([p.replace(kind=keyword) for p in listed])
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        return run
+
+    return decorated
 
 
 def settings_over(overrides: dict[str, Any], assignments: list[str] | None = None) -> Settings:

@@ -7,22 +7,18 @@ from itertools import cycle, islice
 from typing import Any
 
 import altair as alt
-import vl_convert
 
 from experiments.record import Record
 from experiments.selection import MEAN_GAP, Place, read_key
 from experiments.spec import Chart, Experiment
-from reports.experiments.facets import faceted
+from reports.experiments.frame import as_svg, faceted
 from reports.experiments.frontier_chart import frontier_panels, frontier_words
+from reports.experiments.tables import METRICS
 
 # Mid-tones with contrast on white and on near-black; shapes tell lines apart without colour.
 _COLOURS = ("#2f81f7", "#d9730d", "#2da44e", "#a371f7", "#e5534b", "#1b9aaa", "#b8860b", "#848d97")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
-_TEXT, _LINES = "#7d8590", "#8b949e55"
-# vl-convert brings this font along, so text has the same width, and files the same bytes, anywhere.
-_FONT = "Liberation Sans"
 _WIDTH, _HEIGHT = 220, 170
-_METRICS = {"ndcg10": "NDCG@10", "ndcg5": "NDCG@5", "hr10": "HR@10", "hr5": "HR@5"}
 
 
 def chart_svg(experiment: Experiment, chart: Chart, record: Record) -> str | None:
@@ -33,19 +29,7 @@ def chart_svg(experiment: Experiment, chart: Chart, record: Record) -> str | Non
         panels = _panels(experiment, chart, record)
     if panels is None:
         return None
-    spec = (
-        panels.configure(background="transparent", font=_FONT, padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=_TEXT, titleColor=_TEXT, gridColor=_LINES, domainColor=_LINES,
-            tickColor=_LINES, titleFontWeight="normal", labelFontSize=11, titleFontSize=11,
-        )
-        .configure_header(labelColor=_TEXT, titleColor=_TEXT, labelFontSize=12)
-        .configure_legend(labelColor=_TEXT, titleColor=_TEXT, labelFontSize=11, orient="bottom")
-        .to_dict()
-    )  # fmt: skip
-    svg: str = vl_convert.vegalite_to_svg(spec)
-    return svg if svg.endswith("\n") else svg + "\n"
+    return as_svg(panels)
 
 
 def _rows(experiment: Experiment, chart: Chart, record: Record) -> list[dict[str, Any]]:
@@ -103,9 +87,9 @@ def _panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetCh
         legend=legend,
         scale=alt.Scale(domain=names, range=_cycled(_SHAPES, names)),
     )
-    y = alt.Y("value:Q", title=_METRICS[chart.metric], scale=scale)
+    y = alt.Y("value:Q", title=METRICS[chart.metric], scale=scale)
     base = alt.Chart().encode(x=x, color=colour)
-    low = alt.Y("low:Q", title=_METRICS[chart.metric], scale=scale)
+    low = alt.Y("low:Q", title=METRICS[chart.metric], scale=scale)
     if chart.along == "gap":
         band = base.mark_area(opacity=0.16).encode(y=low, y2="high:Q")
     else:
@@ -141,4 +125,4 @@ def alt_text(experiment: Experiment, chart: Chart, record: Record) -> str:
             if figure is not None and figure.value is not None:
                 places.append(f"{profile} {name} {figure.value:.4f}")
     where = f"{chart.settings[0]}, gap {chart.gap}"
-    return f"{chart.title}, {record.log}; {_METRICS[chart.metric]} at {where}: " + ", ".join(places)
+    return f"{chart.title}, {record.log}; {METRICS[chart.metric]} at {where}: " + ", ".join(places)

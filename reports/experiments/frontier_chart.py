@@ -9,7 +9,7 @@ import altair as alt
 from experiments.record import Figure, Record
 from experiments.selection import read_key
 from experiments.spec import Chart, Experiment
-from reports.experiments.facets import faceted
+from reports.experiments.frame import faceted
 
 ALONE = "alone"  # the scorer without any cloud: a level, not a curve
 BOUND = "oracle"  # scorers that begin so are dashed: nobody can run them

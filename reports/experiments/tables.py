@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
 from experiments.gates import Verdict, judge
 from experiments.record import Figure, Record
-from experiments.selection import Place, gap_order, read_key
+from experiments.selection import Place, gap_order, read_key, within
 from experiments.spec import Experiment, Published, Table
 from reports.experiments.frontier_tables import frontier_note, frontier_table
 from reports.markdown import markdown, plain, scalar, share, signed
 from reports.text import NONE
 
 _HEADS = {"name": "scorer", "metric": "measure"}
-_METRICS = {
+METRICS = {
     "ndcg10": "NDCG@10",
     "ndcg5": "NDCG@5",
     "hr10": "HR@10",
@@ -51,8 +51,8 @@ def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) 
 def published_text(experiment: Experiment, published: Published, record: Record) -> str:
     """A paper's figures beside ours, per profile."""
     metrics = list(dict.fromkeys(m for row in published.rows for m in row.values))
-    head = ["", *(f"{_METRICS[m]}, paper" for m in metrics)]
-    head += [f"{_METRICS[m]}, ours, `{p}`" for p in record.profiles for m in metrics]
+    head = ["", *(f"{METRICS[m]}, paper" for m in metrics)]
+    head += [f"{METRICS[m]}, ours, `{p}`" for p in record.profiles for m in metrics]
     rows = []
     for row in published.rows:
         ours = []
@@ -81,9 +81,10 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     for record in records:
         figures: dict[str, Figure] = getattr(record, table.show)
         for key, figure in figures.items():
-            at = read_key(key) | {"log": record.log}
-            if not _wanted(table, at):
+            at = read_key(key)
+            if not within(table, at):
                 continue
+            at["log"] = record.log
             row = tuple(_word(table, experiment, d, at[d]) for d in table.rows)
             column = _word(table, experiment, table.columns, at[table.columns])
             columns.append(column)
@@ -105,26 +106,12 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     return markdown([*head, *columns], rows)
 
 
-def _wanted(table: Table, at: dict[str, str]) -> bool:
-    limits: tuple[tuple[str, Iterable[str] | None], ...] = (
-        ("name", table.names),
-        ("profile", table.profiles),
-        ("variant", table.variants),
-        ("setting", table.settings),
-        ("gap", table.gaps),
-        ("part", table.parts),
-        ("steps", table.steps),
-        ("metric", table.metrics),
-    )
-    return all(allowed is None or at[name] in allowed for name, allowed in limits)
-
-
 def _word(table: Table, experiment: Experiment, dimension: str, value: str) -> str:
     if dimension == "name" and table.show in ("differences", "ratios"):
         return experiment.label(value)
     if dimension == "gap" and table.columns == "gap":
         return "mean of gaps above 0" if value == "mean" else f"gap {value}"
-    words = {"metric": _METRICS, "part": _PARTS, "steps": _STEPS}.get(dimension, {})
+    words = {"metric": METRICS, "part": _PARTS, "steps": _STEPS}.get(dimension, {})
     return words.get(value, value)
 
 
@@ -229,7 +216,7 @@ def _caption(experiment: Experiment, table: Table, records: Sequence[Record]) ->
     facts = []
     if table.show not in ("gates", "gate-grid", "extras"):
         if "metric" not in said:
-            facts.append(", ".join(_METRICS[m] for m in table.metrics))
+            facts.append(", ".join(METRICS[m] for m in table.metrics))
         if "steps" not in said:
             facts.append(" and ".join(_steps(s, records) for s in table.steps))
         if "part" not in said and table.parts != ("all",):

@@ -12,16 +12,30 @@ import jinja2
 import vl_convert
 
 from reports import text
-from reports.page import cards, charts, tables, verdict
+from reports.page import cards, verdict
 from reports.page import gates as gate_words
-from reports.page.charts import Chart, Spec
+from reports.page.charts.calls import call_rate_chart
+from reports.page.charts.degradation import degradation_chart
+from reports.page.charts.frame import Chart, Spec
+from reports.page.charts.gates import gate_charts
+from reports.page.charts.latency import latency_cdf_chart, latency_chart
+from reports.page.charts.paper import paper_charts
+from reports.page.charts.replay import replay_charts
+from reports.page.charts.stages import stage_chart
 from reports.page.judged import JudgedRecord, NoRecord
+from reports.page.tables import full as full_tables
+from reports.page.tables import gates as gate_tables
+from reports.page.tables import paper as paper_tables
+from reports.page.tables import system as system_tables
 from reports.summary.build import write_summary
-from reports.summary.model import Summary
+from reports.summary.model import Summary, SystemSection
 from shared.files import write_whole
 
 REPORT_FILE = "report.html"
 FALLBACK_WIDTH = 720
+_TABLES = {
+    "paper": paper_tables, "gates": gate_tables, "system": system_tables, "full": full_tables,
+}  # fmt: skip
 
 
 def build_report(run_dir: Path, gates: JudgedRecord | NoRecord | None = None) -> Path:
@@ -47,28 +61,28 @@ def render(summary: Summary, gates: JudgedRecord | NoRecord | None = None) -> st
         summary=summary,
         run=summary.run,
         text=text,
-        tables=tables,
+        tables=_TABLES,
         card_groups=cards.card_groups(summary),
         sentences=verdict.sentences(summary),
         facts=cards.facts(summary),
-        paper_charts=charts.paper_charts(paper, full) if paper else [],
+        paper_charts=paper_charts(paper, full) if paper else [],
         gates=judged,
         gates_missing=gates if isinstance(gates, NoRecord) else None,
         gate_words=gate_words,
-        gate_charts=charts.gate_charts(judged, summary.run.profile.name) if judged else [],
-        replay_charts=charts.replay_charts(system) if system else [],
-        call_rate_chart=charts.call_rate_chart(system) if system else None,
-        degradation_chart=charts.degradation_chart(system) if system else None,
-        latency_charts=[
-            chart
-            for chart in (charts.latency_chart(system), charts.latency_cdf_chart(system))
-            if chart is not None
-        ]
-        if system
-        else [],
-        stage_chart=charts.stage_chart(summary.run) if summary.run.stages else None,
+        gate_charts=gate_charts(judged, summary.run.profile.name) if judged else [],
+        replay_charts=_of_replay(system) if system else [],
+        latency_charts=_drawn(latency_chart(system), latency_cdf_chart(system)) if system else [],
+        stage_chart=stage_chart(summary.run) if summary.run.stages else None,
         **assets,
     )
+
+
+def _of_replay(system: SystemSection) -> list[Chart]:
+    return [*replay_charts(system), *_drawn(call_rate_chart(system), degradation_chart(system))]
+
+
+def _drawn(*charts: Chart | None) -> list[Chart]:
+    return [chart for chart in charts if chart is not None]
 
 
 def environment_of_page() -> tuple[jinja2.Environment, dict[str, str]]:

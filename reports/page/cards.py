@@ -51,11 +51,11 @@ def card_groups(summary: Summary) -> list[CardGroup]:
 def _cost(row: Staleness) -> Card:
     loss = row.loss
     return Card(
-        "Staleness",
-        text.signed(None if loss.value is None else -loss.value),
-        _negated_interval(loss),
-        f"NDCG@10, snapshot {row.gap} events old against fresh" + _certainty(loss),
-        _tone(-loss.sign),
+        label="Staleness",
+        value=text.signed(None if loss.value is None else -loss.value),
+        interval=_negated_interval(loss),
+        note=f"NDCG@10, snapshot {row.gap} events old against fresh" + _certainty(loss),
+        tone=_tone(-loss.sign),
     )
 
 
@@ -67,11 +67,11 @@ def _bought_back(row: Staleness) -> Card:
         else f"NDCG@10, {text.percent(recovered)} of the loss"
     )
     return Card(
-        "Calibration",
-        text.signed(gain.value),
-        text.interval(gain, with_sign=True),
-        note + _certainty(gain),
-        _tone(gain.sign),
+        label="Calibration",
+        value=text.signed(gain.value),
+        interval=text.interval(gain, with_sign=True),
+        note=note + _certainty(gain),
+        tone=_tone(gain.sign),
     )
 
 
@@ -81,16 +81,16 @@ def _replay(system: SystemSection) -> tuple[Card, Card]:
     clock = "" if system.clock == "wall" else ", virtual clock"
     return (
         Card(
-            "Device p99",
-            f"{text.milliseconds(scheduled.p99)} ms",
-            f"p50 {text.milliseconds(scheduled.p50)} ms",
-            f"answer from its scheduled time{clock}",
+            label="Device p99",
+            value=f"{text.milliseconds(scheduled.p99)} ms",
+            interval=f"p50 {text.milliseconds(scheduled.p50)} ms",
+            note=f"answer from its scheduled time{clock}",
         ),
         Card(
-            "Cloud calls saved",
-            text.percent(cloud.saved),
-            f"{cloud.calls:,} calls",
-            f"for {cloud.requests:,} requests",
+            label="Cloud calls saved",
+            value=text.percent(cloud.saved),
+            interval=f"{cloud.calls:,} calls",
+            note=f"for {cloud.requests:,} requests",
         ),
     )
 

@@ -10,8 +10,8 @@ import numpy as np
 from loadtest.records.evidence_records import FULL
 from loadtest.records.record_table import numbers, read_records
 from loadtest.replay.run_info import RunInfo
-from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics
-from reports.summary.model import FullDifference, FullScore, FullSection, Scope
+from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
+from reports.summary.model import FullDifference, FullScore, FullSection
 from shared.settings import PaperSettings
 from shared.statistics import Resampler
 
@@ -49,16 +49,7 @@ def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullS
         for pair in COMPARISONS
     ]
     return FullSection(
-        scope=Scope(
-            mode="full",
-            users=len(np.unique(users)),
-            requests=len(users),
-            steps_per_user=most_per_user(users),
-            repeat_policy=info.repeat_policy,
-            half_life=settings.half_life,
-            candidates=None,
-            draws=settings.bootstrap,
-        ),
+        scope=scope_of("full", users, info, settings),
         scores=tuple(
             FullScore(
                 steps=which, scorer=scorer, part=part, metrics=read_metrics(resampler, handles)

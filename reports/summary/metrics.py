@@ -6,12 +6,15 @@ Register all quantities first, then read them (see Resampler).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.summary.model import Metrics, Part
+from loadtest.replay.run_info import RunInfo
+from reports.summary.model import Metrics, Part, Scope
 from shared.metrics import hit_rate, ndcg
+from shared.settings import PaperSettings
 from shared.statistics import Float, Mask, Resampler
 
 Handles = dict[str, int]
@@ -32,9 +35,24 @@ def parts(is_return: Mask) -> dict[Part, Mask]:
     return {"all": np.ones(len(is_return), bool), "returns": is_return, "discoveries": ~is_return}
 
 
-def most_per_user(users: NDArray[np.generic]) -> int:
-    """Most requests of any one user."""
-    return int(np.unique(users, return_counts=True)[1].max(initial=0))
+def scope_of(
+    mode: Literal["paper", "full", "system"],
+    users: NDArray[np.generic],
+    info: RunInfo,
+    settings: PaperSettings,
+) -> Scope:
+    """What a section is about, from the user of each of its requests."""
+    per_user = np.unique(users, return_counts=True)[1]
+    return Scope(
+        mode=mode,
+        users=len(per_user),
+        requests=len(users),
+        steps_per_user=int(per_user.max(initial=0)),
+        repeat_policy=info.repeat_policy,
+        half_life=settings.half_life,
+        candidates=None if mode == "full" else info.candidates,
+        draws=settings.bootstrap,
+    )
 
 
 def finite_mean(values: Float) -> float | None:

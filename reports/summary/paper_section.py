@@ -15,16 +15,15 @@ from reports.summary.metrics import (
     add_difference,
     add_metrics,
     finite_mean,
-    most_per_user,
     parts,
     read_metrics,
+    scope_of,
 )
 from reports.summary.model import (
     CueMeans,
     PaperDifference,
     PaperScore,
     PaperSection,
-    Scope,
     Staleness,
 )
 from shared.errors import DataError
@@ -85,16 +84,7 @@ def paper_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> Pape
     ]
     staleness = _staleness(cells, resampler, path)
     return PaperSection(
-        scope=Scope(
-            mode="paper",
-            users=len(np.unique(users)),
-            requests=len(users),
-            steps_per_user=most_per_user(users),
-            repeat_policy=info.repeat_policy,
-            half_life=settings.half_life,
-            candidates=info.candidates,
-            draws=settings.bootstrap,
-        ),
+        scope=scope_of("paper", users, info, settings),
         scores=tuple(
             PaperScore(
                 setting=cell.setting,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from device_runtime.refresh.names import policy_text, ranking_text
@@ -15,11 +14,10 @@ from loadtest.replay.controls import read_interventions
 from loadtest.replay.run_info import RunInfo
 from reports.summary.cloud_section import cloud_use
 from reports.summary.latency import curves, latencies
-from reports.summary.metrics import add_difference, add_metrics, most_per_user, parts, read_metrics
+from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
 from reports.summary.model import (
     Change,
     Outage,
-    Scope,
     SystemDifference,
     SystemScore,
     SystemSection,
@@ -88,16 +86,7 @@ def system_section(
     away = outages(frame)
     attempts = read_records(run_dir / ATTEMPTS, ("sent_s",))
     return SystemSection(
-        scope=Scope(
-            mode="system",
-            users=len(np.unique(users)),
-            requests=len(users),
-            steps_per_user=most_per_user(users),
-            repeat_policy=info.repeat_policy,
-            half_life=paper.half_life,
-            candidates=info.candidates,
-            draws=paper.bootstrap,
-        ),
+        scope=scope_of("system", users, info, paper),
         duration_s=float(numbers(frame, "finished_s").max()),
         policy=policy_text(device),
         budget=device.budget if device.policy in BUDGETED else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from reports import text
-from reports.page.charts.frame import Chart, Record, finish, padded, y_axis
+from reports.page.charts.frame import Chart, Record, color, finish, padded, y_axis
 from scalrec.advice.model import Figures
 
 _NAMES = {"calibrated": "calibrated", "uncalibrated": "uncalibrated"}
@@ -29,11 +29,7 @@ def gain_chart(figures: Figures) -> Chart:
             scale=alt.Scale(type="log", domain=[along[0], max(along[-1], 2)], nice=False),
             axis=alt.Axis(values=along, grid=False, format="d"),
         ),
-        color=alt.Color(
-            "snapshots:N",
-            legend=None,
-            scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())),
-        ),
+        color=color("snapshots:N", _COLORS),
     )
     band = base.mark_area(opacity=0.16).encode(y=y_axis("low:Q", domain, "+.3f"), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y_axis("value:Q", domain, "+.3f"))
@@ -49,10 +45,12 @@ def gain_chart(figures: Figures) -> Chart:
         f"every {row.interval}: {text.signed(row.gain.value)}" for row in figures.intervals
     )
     return Chart(
-        "advice-gain",
-        "NDCG@10 gained over a device without any cloud",
-        f"Bands: 95 % intervals, bootstrap over {figures.users:,} users. At zero the cloud brings "
-        "nothing.",
-        finish(alt.layer(band, zero, line, points), f"Gain by refresh interval. {words}.", 260),
-        tuple((f"s-{name}", label) for name, label in _NAMES.items()),
+        id="advice-gain",
+        title="NDCG@10 gained over a device without any cloud",
+        note=f"Bands: 95 % intervals, bootstrap over {figures.users:,} users. At zero the cloud "
+        "brings nothing.",
+        spec=finish(
+            alt.layer(band, zero, line, points), f"Gain by refresh interval. {words}.", 260
+        ),
+        legend=tuple((f"s-{name}", label) for name, label in _NAMES.items()),
     )

@@ -31,16 +31,16 @@ def _table(advice: Advice) -> Table:
     figures = advice.figures
     parts = tuple(dict.fromkeys(p for row in figures.intervals for p in row.gain_by_part))
     return Table(
-        "NDCG@10 by refresh interval",
-        f"{figures.requests:,} requests of {figures.users:,} users; the device alone: "
+        title="NDCG@10 by refresh interval",
+        caption=f"{figures.requests:,} requests of {figures.users:,} users; the device alone: "
         f"{score(figures.alone.value)}. Brackets: 95 % intervals, paired, bootstrap over users."
         + (f" {_PART_NOTE}" if parts else ""),
-        ("Refresh every",),
-        (
+        heads=("Refresh every",),
+        columns=(
             "Calls per 1,000", "Calibrated", "Uncalibrated", "Calibrated − alone",
             "Calibrated − uncalibrated", *(f"Gain, {PARTS[part]}" for part in parts),
         ),
-        tuple(_row(row, parts) for row in figures.intervals),
+        rows=tuple(_row(row, parts) for row in figures.intervals),
     )  # fmt: skip
 
 

@@ -12,39 +12,21 @@ from scalrec.advice.table import print_advice
 from scalrec.console import make_console
 from scalrec.jobs.advising import advise as compute
 from scalrec.jobs.advising import write_advice
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.settings import Settings
 
 
+@options("log columns items profile quick embedder model seed work_dir study assignments")
 def advise(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    profile: ProfileOption = None,
+    given: Given,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Few users and epochs: a first look, which it says so of."),
     ] = False,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
     study: Annotated[
         str, typer.Option(hidden=True, help="module:function that trains and scores.")
     ] = STUDY,
-    assignments: SetOption = None,
 ) -> None:
     """Say whether a cached cloud pays for a log and a device, and how often to call it.
 
@@ -56,18 +38,7 @@ def advise(
     Leaves advice.json and advice.html in a folder of its own under the work folder. Finished
     training stages are reused, so a repetition, or one that was interrupted, is quick.
     """
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
-        training=dict(QUICK) if quick else {},
-    )
+    settings = given(training=dict(QUICK) if quick else {})
     run_command(_advise(settings, quick=quick, study=study))
 
 

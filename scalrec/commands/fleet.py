@@ -15,23 +15,14 @@ from loadtest.replay.run_info import describe_run, write_run_info
 from loadtest.replay.shards.outcome import failure_notes
 from reports.run_report import report_run
 from reports.summary.build import read_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_notes, replay_over_http
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
-from scalrec.options import (
-    ColumnsOption,
-    DashboardOption,
-    ItemsOption,
-    LogOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import DashboardOption, Given, options
 from scalrec.running import run_command
 from scalrec.stack.cloud_keys import token_source, with_local_keys
 from scalrec.stack.live_view import Live, live_view
@@ -40,26 +31,24 @@ from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.split import split_log
 from training.background import in_thread
-from training.datasets.registry import load_log
 
 GREETING_TIMEOUT_S = 5.0
 
 
+@options(
+    "cloud log columns items profile bundle users duration seed work_dir dashboard ray shards "
+    "assignments"
+)
 def fleet(
+    given: Given,
     cloud: Annotated[
         str | None, typer.Option(help="Address of the cloud service (default: device.link.url).")
     ] = None,
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    profile: ProfileOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle of the devices (default: of log and profile).")
     ] = None,
     users: Annotated[int | None, typer.Option(help="Devices in the fleet.")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds the replay lasts.")] = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
     dashboard: DashboardOption = None,
     ray: Annotated[
         str | None,
@@ -73,21 +62,13 @@ def fleet(
         int | None,
         typer.Option(help="With --ray: processes the users are dealt to (default: one per CPU)."),
     ] = None,
-    assignments: SetOption = None,
 ) -> None:
     """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay.
 
     With --ray the devices are spread over a cluster; a shard that fails does not end the run, its
     requests count as unanswered, and the exit code is 1.
     """
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
+    settings = given(
         dashboard={"port": dashboard},
         replay={"users": users, "duration_s": duration, "clock": "wall"},
     )
@@ -144,9 +125,7 @@ async def _fleet(
     progress = ConsoleProgress(console)
     bundle = load_bundle(path)
     await _greet(console, url, bundle.id)
-    log = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    log = await read_log(settings, progress)
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)

@@ -11,16 +11,7 @@ from rich.table import Table
 from loadtest.scenarios.load import load_scenario, scenario_names
 from scalrec.console import make_console, print_settings
 from scalrec.jobs.scenario_session import Choice, run_scenarios
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.errors import ConfigError
 
@@ -55,7 +46,12 @@ def list_scenarios() -> None:
 
 
 @app.command("run")
+@options(
+    "scenarios every virtual cloud fault_proxy log columns items bundle embedder model users seed "
+    "work_dir fallback docs assignments"
+)
 def run(
+    given: Given,
     scenarios: Annotated[
         list[str] | None, typer.Argument(help="Names (`scalrec loadtest list`) or YAML files.")
     ] = None,
@@ -77,24 +73,17 @@ def run(
             envvar="SCALREC_LOADTEST_FAULT_PROXY",
         ),
     ] = None,
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use as it is (default: train what is missing).")
     ] = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
     users: Annotated[int | None, typer.Option(help="Devices, instead of the scenario's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the scenario's.")] = None,
-    work_dir: WorkDirOption = None,
     fallback: Annotated[
         bool, typer.Option(help="Use transformers where vLLM is not installed, and say so.")
     ] = True,
     docs: Annotated[
         Path | None, typer.Option(help="Put the figures into docs/ of this checkout.")
     ] = None,
-    assignments: SetOption = None,
 ) -> None:
     """Run scenarios; exit code 1 if a request went unanswered or a history does not hold."""
     names = scenario_names() if every else list(scenarios or ())
@@ -105,16 +94,15 @@ def run(
     if fault_proxy and not cloud:
         raise ConfigError("--fault-proxy stands before a cloud: name it with --cloud")
     chosen = [load_scenario(name).changed(users=users, seed=seed) for name in names]
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        work_dir=work_dir,
-        assignments=assignments,
-    )
+    settings = given()
     console = make_console()
     print_settings(console, settings)
-    choice = Choice(virtual, cloud, fault_proxy, bundle, fallback, docs)
+    choice = Choice(
+        virtual=virtual,
+        cloud=cloud,
+        fault_proxy=fault_proxy,
+        bundle=bundle,
+        fallback=fallback,
+        docs=docs,
+    )
     run_command(run_scenarios(chosen, settings, choice, console))

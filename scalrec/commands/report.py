@@ -12,7 +12,7 @@ from reports.documents import update_documents
 from reports.page.comparison import COMPARISON_FILE, build_comparison
 from reports.run_report import report_run
 from reports.summary.build import read_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from scalrec.console import make_console
 from scalrec.folders import latest_run
 from scalrec.options import WorkDirOption, settings_from

@@ -18,14 +18,7 @@ from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import run_varied, variations
 from scalrec.jobs.scenario_session import Choice, open_stage
-from scalrec.options import (
-    EmbedderOption,
-    LogOption,
-    ModelOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.progress import NullProgress
 from shared.settings import Settings
@@ -33,29 +26,24 @@ from shared.settings import Settings
 SOCKET_SCENARIOS = ("brown-out", "redis-restart", "freeze", "network-cut", "replica-killed")
 
 
+@options("count sockets seed log bundle embedder model work_dir assignments")
 def robustness(
+    given: Given,
     count: Annotated[int, typer.Option(min=0, help="Runs on the virtual clock.")] = 100,
     sockets: Annotated[
         int, typer.Option(min=0, help="Runs on real processes and sockets, a minute or two each.")
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the first run; the next has one more.")] = 0,
-    log: LogOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use as it is (default: train what is missing).")
     ] = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    work_dir: WorkDirOption = None,
-    assignments: SetOption = None,
 ) -> None:
     """Run varied scenarios and hold every history against the model; exit code 1 if one fails.
 
     A run that fails keeps its folder: records, history.html and the scenario that made it, which
     `scalrec loadtest run FILE --virtual` runs again.
     """
-    settings = settings_from(
-        log=log, embedder=embedder, model=model, work_dir=work_dir, assignments=assignments
-    )
+    settings = given()
     console = make_console()
     print_settings(console, settings)
     run_command(_robustness(settings, console, count, sockets, seed, bundle))
@@ -75,7 +63,9 @@ async def _robustness(
     for virtual, chosen in ((True, list(variations(count, seed))), (False, on_sockets)):
         if not chosen:
             continue
-        choice = Choice(virtual, None, None, bundle, True, None)
+        choice = Choice(
+            virtual=virtual, cloud=None, fault_proxy=None, bundle=bundle, fallback=True, docs=None
+        )
         async with open_stage(settings, choice, console) as stage:
 
             async def run(scenario: Scenario, run_dir: Path) -> Verdict:

@@ -20,14 +20,7 @@ from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import bundle_dir
-from scalrec.options import (
-    EmbedderOption,
-    ModelOption,
-    ProfileOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from scalrec.stack.cloud_keys import shared_on_this_machine, with_keys_on_loopback
 from scalrec.stack.embedder_server import served_embedder
@@ -38,17 +31,14 @@ from shared.settings import CloudSettings, Settings
 GRACEFUL_SHUTDOWN_S = 5
 
 
+@options("bundle host port embedder model profile work_dir assignments")
 def serve(
+    given: Given,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to serve (default: the one of log and profile).")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
-    work_dir: WorkDirOption = None,
-    assignments: SetOption = None,
 ) -> None:
     """Serve snapshots over HTTP until interrupted.
 
@@ -56,14 +46,7 @@ def serve(
     one is made for this run, and `scalrec fleet` on this machine finds it. Metrics and the API's
     description are on a port of their own (cloud.admin_port), for this machine alone by default.
     """
-    settings = settings_from(
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        work_dir=work_dir,
-        assignments=assignments,
-        cloud={"host": host, "port": port},
-    )
+    settings = given(cloud={"host": host, "port": port})
     run_command(_serve(settings, bundle or bundle_dir(settings)))
 
 

@@ -8,31 +8,18 @@ import typer
 from rich.console import Console
 
 from scalrec.console import make_console, print_settings
-from scalrec.options import (
-    ColumnsOption,
-    DashboardOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.options import DashboardOption, Given, options
 from scalrec.running import run_command
 from scalrec.stack.live_view import live_view
 from shared.settings import Settings
 
 
+@options(
+    "log columns items embedder model profile users duration clock k availability seed work_dir "
+    "fallback dashboard assignments"
+)
 def simulate(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
+    given: Given,
     users: Annotated[int | None, typer.Option(help="Devices in the fleet.")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds the replay lasts.")] = None,
     clock: Annotated[str | None, typer.Option(help="wall or virtual.")] = None,
@@ -40,29 +27,17 @@ def simulate(
     availability: Annotated[
         str | None, typer.Option(help="When the cloud is up: always, never or periodic.")
     ] = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
     fallback: Annotated[
         bool, typer.Option(help="Use transformers where vLLM is not installed, and say so.")
     ] = True,
     dashboard: DashboardOption = None,
-    assignments: SetOption = None,
 ) -> None:
     """Train, start Redis, vLLM and the cloud, replay a fleet, and write the report.
 
     Finished stages are reused by later runs with the same settings. Everything that was started is
     stopped at the end, and on Ctrl-C.
     """
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
+    settings = given(
         device={"k": k},
         cloud={"port": 0},
         dashboard={"port": dashboard},

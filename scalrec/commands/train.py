@@ -9,52 +9,22 @@ import typer
 from rich.console import Console
 
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
-from scalrec.folders import bundle_dir
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.jobs.prepared import read_log
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from scalrec.stack.embedder_server import served_embedder
 from shared.settings import Settings
-from training.background import in_thread
-from training.datasets.registry import load_log
 
 
+@options("log columns items embedder model profile seed work_dir force assignments")
 def train(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
+    given: Given,
     force: Annotated[
         bool, typer.Option("--force", help="Train all stages anew instead of reusing them.")
     ] = False,
-    assignments: SetOption = None,
 ) -> None:
     """Train every stage that is not finished yet; interrupted runs continue where they were."""
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
-    )
+    settings = given()
     run_command(train_and_export(settings, make_console(), force=force, export=False))
 
 
@@ -63,15 +33,13 @@ async def train_and_export(
 ) -> None:
     """Train, print the validation figures, and write the bundle if asked to."""
     # Here, not above: torch is loaded for training only, and images that serve do without it.
-    from scalrec.jobs.exporting import export_if_changed
+    from scalrec.jobs.exporting import exported
     from training import pipeline
     from training.tuning.stage import with_tuned_model
 
     print_settings(console, settings)
     progress, times = ConsoleProgress(console), StageTimes()
-    loaded = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    loaded = await read_log(settings, progress)
     print_log(console, loaded)
     settings = await with_tuned_model(settings, loaded, progress)
     async with served_embedder(
@@ -92,12 +60,7 @@ async def train_and_export(
         console.print(f"[yellow]note[/] {note}")
     if export:
         with times.stage("export"):
-            bundle, unchanged = await in_thread(
-                lambda stoppable: export_if_changed(
-                    trained, settings, bundle_dir(settings), progress=stoppable
-                ),
-                progress,
-            )
+            bundle, unchanged = await exported(trained, settings, progress)
         state = "unchanged" if unchanged else "written"
         console.print(f"[green]✓[/] bundle {bundle.id} {state}: {bundle.path}", soft_wrap=True)
     times.print(console)

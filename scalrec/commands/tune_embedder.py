@@ -11,38 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
-from scalrec.options import (
-    ColumnsOption,
-    EmbedderOption,
-    ItemsOption,
-    LogOption,
-    ModelOption,
-    ProfileOption,
-    SeedOption,
-    SetOption,
-    WorkDirOption,
-    settings_from,
-)
+from scalrec.jobs.prepared import read_log
+from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.errors import ConfigError, DataError
 from shared.lora_settings import LoraSettings
 from shared.settings import Settings
-from training.background import in_thread
-from training.datasets.registry import load_log
 
 if TYPE_CHECKING:
     from training.tuning.stage import TunedModel
 
 
+@options("log columns items embedder model profile seed work_dir out force assignments")
 def tune_embedder(
-    log: LogOption = None,
-    columns: ColumnsOption = None,
-    items: ItemsOption = None,
-    embedder: EmbedderOption = None,
-    model: ModelOption = None,
-    profile: ProfileOption = None,
-    seed: SeedOption = None,
-    work_dir: WorkDirOption = None,
+    given: Given,
     out: Annotated[
         Path | None,
         typer.Option(help="Where the model's folder is put; default: models in the work folder."),
@@ -50,7 +32,6 @@ def tune_embedder(
     force: Annotated[
         bool, typer.Option("--force", help="Tune anew instead of reusing what is finished.")
     ] = False,
-    assignments: SetOption = None,
 ) -> None:
     """Tune the text model with LoRA: an abstract comes to lie near the next item's text.
 
@@ -59,17 +40,7 @@ def tune_embedder(
     weights: give the folder to other commands with --model. How it is tuned: the settings
     embedder.lora.*, for example --set embedder.lora.rank=16. Interrupted runs continue.
     """
-    settings = settings_from(
-        log=log,
-        columns=columns,
-        items=items,
-        embedder=embedder,
-        model=model,
-        profile=profile,
-        seed=seed,
-        work_dir=work_dir,
-        assignments=assignments,
-    )
+    settings = given()
     run_command(_tune(settings, make_console(), out or settings.work_dir / "models", force=force))
 
 
@@ -80,9 +51,7 @@ async def _tune(settings: Settings, console: Console, out: Path, *, force: bool)
     lora = settings.embedder.lora or LoraSettings()
     print_settings(console, settings)
     progress = ConsoleProgress(console)
-    loaded = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    loaded = await read_log(settings, progress)
     print_log(console, loaded)
     tuned = await tuned_model(settings, loaded, lora, progress=progress, force=force)
     _print_epochs(console, tuned)

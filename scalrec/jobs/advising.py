@@ -18,11 +18,11 @@ from scalrec.advice.setup import QUICK_USERS, defaults, filled, some_users
 from scalrec.advice.verdict import judge
 from scalrec.console import ConsoleProgress, print_log, print_settings
 from scalrec.folders import new_run_dir
-from scalrec.stack.lazily_served import lazily_served
+from scalrec.jobs.prepared import read_log
+from scalrec.stack.embedder_server import lazily_served
 from shared.files import write_whole
 from shared.settings import Settings
-from training.background import in_thread
-from training.datasets.registry import load_log, repeat_policy
+from training.datasets.registry import repeat_policy
 
 FIGURES, PAGE = "advice.json", "advice.html"
 
@@ -43,9 +43,7 @@ async def advise(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     progress = ConsoleProgress(console)
-    log = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    log = await read_log(settings, progress)
     settings = filled(settings, defaults(log, settings.log.name))
     if quick:
         log = some_users(log, QUICK_USERS, settings.seed)

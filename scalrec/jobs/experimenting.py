@@ -21,13 +21,13 @@ from experiments.study import STUDY
 from reports.experiments import publish
 from scalrec.console import ConsoleProgress, print_log
 from scalrec.jobs.cell_overview import CellOverview
+from scalrec.jobs.prepared import read_log
 from scalrec.options import settings_over
 from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.settings import Settings
-from training.background import in_thread
-from training.datasets.registry import load_log, repeat_policy
+from training.datasets.registry import repeat_policy
 
 SHOWN_FILES = 5
 
@@ -98,10 +98,7 @@ async def run_experiment(
     if not (request.allow_dirty or request.quick):
         refuse_changed_code()
     settings = resolve({"log": experiment.logs.get(request.log, {}).get("log", {})}, 0)
-    loaded = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable),
-        ConsoleProgress(console),
-    )
+    loaded = await read_log(settings, ConsoleProgress(console))
     print_log(console, loaded)
     everything = _plan(experiment, request, resolve, loaded)
     seeds = 1 if request.quick else request.seeds

@@ -8,15 +8,29 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from scalrec.folders import bundle_dir
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
 from shared.files import write_whole
 from shared.progress import Progress
 from shared.settings import Settings
+from training.background import in_thread
 from training.export import export_bundle
 from training.fingerprint import stage_keys
 from training.stages import source_hash, stage_key
 from training.trained import TrainedModel
+
+
+async def exported(
+    trained: TrainedModel, settings: Settings, progress: Progress
+) -> tuple[Bundle, bool]:
+    """``export_if_changed`` to the settings' own folder, in a thread that a cancellation ends."""
+    return await in_thread(
+        lambda stoppable: export_if_changed(
+            trained, settings, bundle_dir(settings), progress=stoppable
+        ),
+        progress,
+    )
 
 
 def export_if_changed(

@@ -15,6 +15,7 @@ from scalrec.folders import bundle_dir
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
+from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split, split_log
 from training.background import in_thread
@@ -30,6 +31,17 @@ class Prepared:
     bundle: Bundle
     embedder: ServedEmbedder
     client: Embedder
+
+
+async def read_log(settings: Settings, progress: Progress) -> InteractionLog:
+    """The log of the settings, loaded in a thread that a cancellation ends.
+
+    Raises:
+        DataError: the log is malformed or not there.
+    """
+    return await in_thread(
+        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
+    )
 
 
 @asynccontextmanager
@@ -51,9 +63,7 @@ async def prepared(
         ScalrecError: whatever part failed, with what to do.
     """
     progress = ConsoleProgress(console)
-    log = await in_thread(
-        lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
-    )
+    log = await read_log(settings, progress)
     if settings.embedder.lora is not None:
         # Here, not above: torch is loaded for training only.
         from training.tuning.stage import with_tuned_model
@@ -71,21 +81,15 @@ async def prepared(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
         served_bundle = made or load_bundle(bundle or bundle_dir(settings))
-        yield Prepared(log, split, served_bundle, served, client)
+        yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 
 
 async def _train(
     settings: Settings, log: InteractionLog, client: Embedder, progress: ConsoleProgress
 ) -> Bundle:
     # Here, not above: torch is loaded for training only.
-    from scalrec.jobs.exporting import export_if_changed
+    from scalrec.jobs.exporting import exported
     from training import pipeline
 
     trained = await pipeline.train(settings, log, client, progress=progress)
-    bundle, _ = await in_thread(
-        lambda stoppable: export_if_changed(
-            trained, settings, bundle_dir(settings), progress=stoppable
-        ),
-        progress,
-    )
-    return bundle
+    return (await exported(trained, settings, progress))[0]

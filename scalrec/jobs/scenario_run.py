@@ -82,7 +82,16 @@ class ScenarioRun:
         # Snapshots of earlier runs would be none of this one's history.
         device = applied.device.model_copy(update={"cache_dir": None})
         applied = with_keys(applied.model_copy(update={"device": device}))
-        return cls(scenario, scenario.script(), applied, log, split, bundle, run_dir, progress)
+        return cls(
+            scenario=scenario,
+            script=scenario.script(),
+            settings=applied,
+            log=log,
+            split=split,
+            bundle=bundle,
+            run_dir=run_dir,
+            progress=progress,
+        )
 
     def on_the_virtual_clock(self, embedder: Embedder) -> Verdict:
         """Run in this process, without real time; same seed, same bytes.

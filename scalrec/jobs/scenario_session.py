@@ -21,7 +21,7 @@ from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
 from scalrec.console import ConsoleProgress
 from scalrec.folders import bundle_dir, new_run_dir, point_latest
-from scalrec.jobs.prepared import prepared
+from scalrec.jobs.prepared import prepared, read_log
 from scalrec.jobs.replaying import embed_beforehand
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.stack.live_view import live_view
@@ -32,7 +32,6 @@ from shared.progress import Progress
 from shared.settings import DashboardSettings, Settings
 from shared.split import Split, split_log
 from training.background import in_thread
-from training.datasets.registry import load_log
 
 RECORD = "scenarios.json"
 
@@ -119,10 +118,7 @@ async def open_stage(settings: Settings, choice: Choice, console: Console) -> As
     progress = ConsoleProgress(console)
     url = choice.cloud
     if url is not None:
-        log = await in_thread(
-            lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable),
-            progress,
-        )
+        log = await read_log(settings, progress)
         options = settings.training
         split = split_log(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps

@@ -18,11 +18,12 @@ from loadtest.replay.replay import ReplayResult
 from loadtest.replay.run_info import Stage, describe_run, write_run_info
 from reports.run_report import report_run
 from reports.summary.build import read_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, StageTimes, print_log
-from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.folders import new_run_dir, point_latest
 from scalrec.jobs.evidence import collect_evidence
-from scalrec.jobs.exporting import export_if_changed
+from scalrec.jobs.exporting import exported
+from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
@@ -32,8 +33,6 @@ from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
 from training import pipeline
-from training.background import in_thread
-from training.datasets.registry import load_log
 from training.trained import TrainedModel
 from training.tuning.stage import with_tuned_model
 
@@ -66,10 +65,7 @@ class Simulation:
         """
         settings = self.settings
         with self.times.stage("log"):
-            log = await in_thread(
-                lambda progress: load_log(settings.log, cache=settings.cache, progress=progress),
-                self.progress,
-            )
+            log = await read_log(settings, self.progress)
         print_log(self.console, log)
         if settings.embedder.lora is not None:
             with self.times.stage("tuning the text model"):
@@ -111,14 +107,8 @@ class Simulation:
         return trained
 
     async def _export(self, trained: TrainedModel) -> Bundle:
-        destination = bundle_dir(self.settings)
         with self.times.stage("export"):
-            bundle, unchanged = await in_thread(
-                lambda progress: export_if_changed(
-                    trained, self.settings, destination, progress=progress
-                ),
-                self.progress,
-            )
+            bundle, unchanged = await exported(trained, self.settings, self.progress)
         if unchanged:
             self.reused.add("export")
         return bundle

@@ -65,13 +65,10 @@ async def running_cloud(
             host = settings.cloud.host
             port = claim_port(settings.cloud.port, host)
             admin_port = claim_port(settings.cloud.admin_port or 0, settings.cloud.admin_host)
-            service = ChildProcess(
-                "cloud service",
-                [sys.executable, "-m", "scalrec", "serve", "--bundle", str(bundle.absolute())],
-                log=logs / "cloud.log",
-                env=os.environ
-                | service_environment(settings, embedder, redis_url, port, admin_port),
-            )
+            service = cloud_process(
+                settings, embedder, redis_url, bundle, port, admin_port,
+                name="cloud service", log=logs / "cloud.log",
+            )  # fmt: skip
             stack.push_async_callback(service.stop)
             service.start()
             url = f"http://{host}:{port}"
@@ -81,21 +78,33 @@ async def running_cloud(
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
         admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
-        yield RunningCloud(url, admin_url, settings, service, redis)
+        yield RunningCloud(
+            url=url, admin_url=admin_url, settings=settings, service=service, redis=redis
+        )
 
 
-def service_environment(
+def cloud_process(
     settings: Settings,
     embedder: ServedEmbedder,
     redis_url: SecretStr,
+    bundle: Path,
     port: int,
     admin_port: int,
-) -> dict[str, str]:
+    *,
+    name: str,
+    log: Path,
+) -> ChildProcess:
+    """`scalrec serve` as a child, not started yet."""
     cloud = settings.cloud.model_copy(
         update={"port": port, "admin_port": admin_port, "redis_url": redis_url}
     )
     served = settings.model_copy(update={"cloud": cloud, "embedder": embedder.settings})
-    return settings_environment(served) | {"OMP_NUM_THREADS": "1"}
+    return ChildProcess(
+        name,
+        [sys.executable, "-m", "scalrec", "serve", "--bundle", str(bundle.absolute())],
+        log=log,
+        env=os.environ | settings_environment(served) | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 async def probe_ready(url: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder, model_name
 from cloud_service.embedding.factory import create_embedder
+from experiments.lazy_embedder import lazy_embedder
 from launch.environments import EnvironmentMissing, find_vllm_python
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmOptions, VllmServer
@@ -91,6 +92,30 @@ async def served_embedder(
     yield ServedEmbedder(
         wanted.model_copy(update={"backend": "transformers"}), model_dir, fallback_reason=reason
     )
+
+
+@asynccontextmanager
+async def lazily_served(
+    settings: Settings, *, logs: Path, progress: Progress, console: Console
+) -> AsyncIterator[Embedder]:
+    """Yield a client whose server starts when a text is first asked for, and stops on leaving.
+
+    Raises:
+        ConfigError: the model cannot be had. The client raises what ``served_embedder`` does.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(_: Path) -> Embedder:
+            served = await stack.enter_async_context(
+                served_embedder(
+                    settings, logs=logs, progress=progress, console=console, allow_fallback=False
+                )
+            )
+            return served.connect(settings.training.threads)
+
+        # The client is closed before the server it talks to is stopped.
+        async with aclosing(lazy_embedder(settings, start)) as client:
+            yield client
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from loadtest.faults.driver import Actuator, LinkFaults
 from loadtest.faults.fault import Fault, Target
 from loadtest.proxy.client import FaultProxy
 from scalrec.stack.cloud_keys import with_keys
-from scalrec.stack.cloud_stack import READY_TIMEOUT_S, probe_ready, service_environment
+from scalrec.stack.cloud_stack import READY_TIMEOUT_S, cloud_process, probe_ready
 from scalrec.stack.embedder_server import ServedEmbedder
 from shared.errors import ConfigError
 from shared.progress import Progress
@@ -95,13 +95,10 @@ async def local_stack(
             urls = []
             for n in range(replicas):
                 port, admin = claim_port(0, LOOPBACK), claim_port(0, LOOPBACK)
-                service = ChildProcess(
-                    f"cloud service {n}",
-                    [sys.executable, "-m", "scalrec", "serve", "--bundle", str(bundle.absolute())],
-                    log=logs / f"cloud-{n}.log",
-                    env=os.environ
-                    | service_environment(settings, served, SecretStr(redis_url), port, admin),
-                )
+                service = cloud_process(
+                    settings, served, SecretStr(redis_url), bundle, port, admin,
+                    name=f"cloud service {n}", log=logs / f"cloud-{n}.log",
+                )  # fmt: skip
                 stack.push_async_callback(service.stop)
                 service.start()
                 spec = await proxy.create(

@@ -32,14 +32,14 @@ def call_rate_chart(system: SystemSection) -> Chart | None:
         )
     )
     return Chart(
-        "replay-calls",
-        "Requests to the cloud, per second",
-        "Every HTTP request that left a device, failed ones and retries included; what a breaker "
-        "held back did not leave. Shaded: the cloud is down.",
-        finish(
+        id="replay-calls",
+        title="Requests to the cloud, per second",
+        note="Every HTTP request that left a device, failed ones and retries included; what a "
+        "breaker held back did not leave. Shaded: the cloud is down.",
+        spec=finish(
             alt.layer(shade(down, end), bars),
             f"Requests to the cloud in each of {len(rate)} seconds, {max(rate):.0f} at most.",
             130,
         ),
-        (("s-calibrated", "requests to the cloud"),),
+        legend=(("s-calibrated", "requests to the cloud"),),
     )

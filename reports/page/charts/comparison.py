@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 import altair as alt
 
-from reports.page.charts.frame import Chart, Record, finish, padded, y_axis
+from reports.page.charts.frame import (
+    Chart,
+    Record,
+    by_age,
+    color,
+    finish,
+    padded,
+    reach,
+    whiskers,
+    y_axis,
+)
 from reports.page.charts.latency import cdf_lines
 from reports.page.charts.replay import time_axis
 from reports.summary.latency import SCHEDULED
@@ -37,12 +47,6 @@ def _colors(runs: Runs) -> dict[str, str]:
     return dict(zip(runs, RUN_COLORS, strict=False))
 
 
-def _color(runs: Runs) -> alt.Color:
-    colors = _colors(runs)
-    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
-    return alt.Color("run:N", legend=None, scale=scale)
-
-
 def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
     rows: list[Record] = [
         {"run": name, "up": system.cloud_up, **score.metrics["ndcg@10"].row()}
@@ -53,8 +57,6 @@ def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | No
     rows = [row for row in rows if row["value"] is not None]
     if not rows:
         return None
-    ends = [v for r in rows for v in (r["low"], r["value"], r["high"]) if v is not None]
-    domain = padded(min(ends), max(ends), floor=0.0)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X(
             "up:Q",
@@ -62,7 +64,7 @@ def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | No
             scale=alt.Scale(domain=[0, 1], padding=8, nice=False),
             axis=alt.Axis(format=".0%", grid=False, tickCount=5),
         ),
-        color=_color(runs),
+        color=color("run:N", _colors(runs)),
         tooltip=[
             alt.Tooltip("run:N"),
             alt.Tooltip("up:Q", title="cloud there", format=".1%"),
@@ -71,18 +73,15 @@ def _availability(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | No
             alt.Tooltip("high:Q", format=".4f"),
         ],
     )
-    bars = base.mark_rule(strokeWidth=2).encode(y=y_axis("low:Q", domain, ".3f"), y2="high:Q")
-    points = base.mark_point(filled=True, size=80, opacity=1).encode(
-        y=y_axis("value:Q", domain, ".3f")
-    )
+    chart = whiskers(base, reach(rows), ".3f", 80)
     words = "; ".join(f"{r['run']}: {r['up']:.0%} there, NDCG {r['value']:.4f}" for r in rows)
     return Chart(
-        "compare-availability",
-        "NDCG@10 of the answers against the cloud's availability",
-        "One point per run; bars: 95 % intervals, bootstrap over users. The vertical axis does not "
-        "start at zero.",
-        finish(alt.layer(bars, points), f"NDCG at 10 against availability. {words}.", 240),
-        legend,
+        id="compare-availability",
+        title="NDCG@10 of the answers against the cloud's availability",
+        note="One point per run; bars: 95 % intervals, bootstrap over users. The vertical axis "
+        "does not start at zero.",
+        spec=finish(chart, f"NDCG at 10 against availability. {words}.", 240),
+        legend=legend,
     )
 
 
@@ -103,15 +102,17 @@ def _over_time(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
         .encode(
             x=time_axis("middle:Q", end),
             y=y_axis("value:Q", padded(min(values), max(values), floor=0.0), ".2f"),
-            color=_color(runs),
+            color=color("run:N", _colors(runs)),
         )
     )
     return Chart(
-        "compare-time",
-        "NDCG@10 of the answers over replayed time",
-        "Mean per bin of each run's own width.",
-        finish(alt.layer(lines), f"NDCG at 10 of {len(runs)} runs over {end:.0f} seconds.", 240),
-        legend,
+        id="compare-time",
+        title="NDCG@10 of the answers over replayed time",
+        note="Mean per bin of each run's own width.",
+        spec=finish(
+            alt.layer(lines), f"NDCG at 10 of {len(runs)} runs over {end:.0f} seconds.", 240
+        ),
+        legend=legend,
     )
 
 
@@ -126,35 +127,19 @@ def _by_age(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
     if not rows:
         return None
     ages = sorted({row["age"] for row in rows}, key=lambda age: int(age.rstrip("+").split("-")[0]))
-    ends = [v for r in rows for v in (r["low"], r["value"], r["high"]) if v is not None]
-    domain = padded(min(ends), max(ends), floor=0.0)
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X(
-            "age:N",
-            sort=ages,
-            title="age of the snapshot, events",
-            axis=alt.Axis(labelAngle=0),
-            scale=alt.Scale(type="band", paddingInner=0.4),
-        ),
-        xOffset=alt.XOffset("run:N", sort=list(runs)),
-        color=_color(runs),
-        tooltip=[
-            alt.Tooltip("run:N"),
-            alt.Tooltip("age:N", title="age, events"),
-            alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
-            alt.Tooltip("count:Q", title="requests", format=","),
-        ],
-    )
-    bars = base.mark_rule(strokeWidth=2).encode(y=y_axis("low:Q", domain, ".2f"), y2="high:Q")
-    points = base.mark_point(filled=True, size=56, opacity=1).encode(
-        y=y_axis("value:Q", domain, ".2f")
-    )
+    tooltip = [
+        alt.Tooltip("run:N"),
+        alt.Tooltip("age:N", title="age, events"),
+        alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
+        alt.Tooltip("count:Q", title="requests", format=","),
+    ]
+    chart = by_age(rows, ages, "run", _colors(runs), 56, tooltip)
     return Chart(
-        "compare-age",
-        "NDCG@10 of the answers by the age of the snapshot",
-        "Bars: 95 % intervals. Each run has its own mixture of ages.",
-        finish(alt.layer(bars, points), f"NDCG at 10 by snapshot age of {len(runs)} runs.", 240),
-        legend,
+        id="compare-age",
+        title="NDCG@10 of the answers by the age of the snapshot",
+        note="Bars: 95 % intervals. Each run has its own mixture of ages.",
+        spec=finish(chart, f"NDCG at 10 by snapshot age of {len(runs)} runs.", 240),
+        legend=legend,
     )
 
 
@@ -171,10 +156,10 @@ def _latency(runs: Runs, legend: tuple[tuple[str, str], ...]) -> Chart | None:
         return None
     lines = cdf_lines(rows, "run", _colors(runs))
     return Chart(
-        "compare-latency",
-        "Share of requests answered within a time, from schedule",
-        "Milliseconds on a logarithmic scale. Runs under the virtual clock take no time and are "
-        "left out.",
-        finish(lines, f"Cumulative distribution of request latency of {len(runs)} runs.", 240),
-        legend,
+        id="compare-latency",
+        title="Share of requests answered within a time, from schedule",
+        note="Milliseconds on a logarithmic scale. Runs under the virtual clock take no time and "
+        "are left out.",
+        spec=finish(lines, f"Cumulative distribution of request latency of {len(runs)} runs.", 240),
+        legend=legend,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import Chart, Record, finish, padded, y_axis
+from reports.page.charts.frame import Chart, Record, by_age, finish
 from reports.page.tables.table import name_of
 from reports.summary.model import SystemSection
 
@@ -31,43 +31,23 @@ def degradation_chart(system: SystemSection) -> Chart | None:
     ages = list(dict.fromkeys(row["age"] for row in rows))
     if len(ages) < 2:
         return None
-    ends = [v for r in rows for v in (r["low"], r["value"], r["high"]) if v is not None]
-    domain = padded(min(ends), max(ends), floor=0.0)
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X(
-            "age:N",
-            sort=ages,
-            title="age of the snapshot, events",
-            axis=alt.Axis(labelAngle=0),
-            scale=alt.Scale(type="band", paddingInner=0.4),
-        ),
-        xOffset=alt.XOffset("scorer:N", sort=list(COLORS)),
-        color=alt.Color(
-            "scorer:N",
-            legend=None,
-            scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())),
-        ),
-        tooltip=[
-            alt.Tooltip("name:N", title="answer"),
-            alt.Tooltip("age:N", title="age, events"),
-            alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
-            alt.Tooltip("low:Q", format=".4f"),
-            alt.Tooltip("high:Q", format=".4f"),
-            alt.Tooltip("count:Q", title="requests", format=","),
-        ],
-    )
-    bars = base.mark_rule(strokeWidth=2).encode(y=y_axis("low:Q", domain, ".2f"), y2="high:Q")
-    points = base.mark_point(filled=True, size=64, opacity=1).encode(
-        y=y_axis("value:Q", domain, ".2f")
-    )
+    tooltip = [
+        alt.Tooltip("name:N", title="answer"),
+        alt.Tooltip("age:N", title="age, events"),
+        alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
+        alt.Tooltip("low:Q", format=".4f"),
+        alt.Tooltip("high:Q", format=".4f"),
+        alt.Tooltip("count:Q", title="requests", format=","),
+    ]
+    chart = by_age(rows, ages, "scorer", COLORS, 64, tooltip)
     words = "; ".join(f"{r['name']} at age {r['age']} {r['value']:.4f}" for r in rows)
     return Chart(
-        "replay-degradation",
-        "NDCG@10 by the age of the snapshot",
-        "The same requests for all three answers at each age; bars: 95 % intervals. Ages differ in "
-        "who was asked: old snapshots are those of outages and of busy users.",
-        finish(alt.layer(bars, points), f"NDCG at 10 by snapshot age: {words}.", 220),
-        tuple(
+        id="replay-degradation",
+        title="NDCG@10 by the age of the snapshot",
+        note="The same requests for all three answers at each age; bars: 95 % intervals. Ages "
+        "differ in who was asked: old snapshots are those of outages and of busy users.",
+        spec=finish(chart, f"NDCG at 10 by snapshot age: {words}.", 220),
+        legend=tuple(
             (f"s-{css}", name_of(name))
             for css, name in (
                 ("calibrated", "answered"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import Chart, Record, Spec, finish, padded, y_axis
+from reports.page.charts.frame import Chart, Record, Spec, color, finish, padded, y_axis
 from reports.page.charts.paper import SHOWN, gap_axis, gap_chart, gap_tooltip
 from reports.page.judged import JudgedRecord
 from reports.page.tables.table import name_of
@@ -66,15 +66,10 @@ def _differences(judged: JudgedRecord, profile: str, setting: str) -> Chart | No
 def _difference_chart(setting: str, rows: list[Record]) -> Spec:
     values = [v for r in rows for v in (r["low"], r["high"], r["value"], 0.0) if v is not None]
     domain = padded(min(values), max(values))
-    opponents = list(_OPPONENTS.values())
-    color = alt.Color(
-        "scorer:N",
-        legend=None,
-        scale=alt.Scale(domain=opponents, range=[f"var(--s-{o})" for o in opponents]),
-    )
+    series = color("scorer:N", {name: f"var(--s-{name})" for name in _OPPONENTS.values()})
     y = y_axis("value:Q", domain, "+.4f")
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=gap_axis(sorted({r["gap"] for r in rows})), color=color
+        x=gap_axis(sorted({r["gap"] for r in rows})), color=series
     )
     band = base.mark_area(opacity=0.16).encode(y=y_axis("low:Q", domain, "+.4f"), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)

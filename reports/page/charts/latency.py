@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import AXIS, Chart, Record, finish
+from reports.page.charts.frame import AXIS, Chart, Record, color, finish
 from reports.summary.latency import REFRESH
 from reports.summary.model import SystemSection
 
@@ -37,11 +37,7 @@ def latency_chart(system: SystemSection) -> Chart | None:
             scale=alt.Scale(type="log"),
             axis=alt.Axis(values=powers, format="~g", **AXIS),
         ),
-        color=alt.Color(
-            "kind:N",
-            legend=None,
-            scale=alt.Scale(domain=list(colors), range=list(colors.values())),
-        ),
+        color=color("kind:N", colors),
     )
     points = base.mark_point(filled=True, size=46, opacity=1).encode(
         tooltip=[
@@ -52,14 +48,14 @@ def latency_chart(system: SystemSection) -> Chart | None:
     )
     words = "; ".join(f"{r['what']} {r['percentile']} {r['ms']:.3g} ms" for r in rows)
     return Chart(
-        "latency",
-        "Latency percentiles, milliseconds (logarithmic)",
-        "Device requests from their scheduled and from their actual start; successful refreshes, "
-        "which no request waits for.",
-        finish(
+        id="latency",
+        title="Latency percentiles, milliseconds (logarithmic)",
+        note="Device requests from their scheduled and from their actual start; successful "
+        "refreshes, which no request waits for.",
+        spec=finish(
             alt.layer(base.mark_line(strokeWidth=2), points), f"Latency percentiles: {words}.", 240
         ),
-        (
+        legend=(
             ("s-calibrated", "request, from schedule"),
             ("s-structure", "request, from start"),
             ("s-uncalibrated", "refresh"),
@@ -81,12 +77,14 @@ def latency_cdf_chart(system: SystemSection) -> Chart | None:
         return None
     lines = cdf_lines(rows, "kind", colors)
     return Chart(
-        "latency-cdf",
-        "Share of requests answered within a time, milliseconds (logarithmic)",
-        "From the scheduled time every wait in a busy device counts; from the actual start only "
-        "its work. Where the curves part, requests had to queue.",
-        finish(lines, "Cumulative distribution of request latency, from schedule and start.", 240),
-        (("s-calibrated", "from schedule"), ("s-structure", "from start")),
+        id="latency-cdf",
+        title="Share of requests answered within a time, milliseconds (logarithmic)",
+        note="From the scheduled time every wait in a busy device counts; from the actual start "
+        "only its work. Where the curves part, requests had to queue.",
+        spec=finish(
+            lines, "Cumulative distribution of request latency, from schedule and start.", 240
+        ),
+        legend=(("s-calibrated", "from schedule"), ("s-structure", "from start")),
     )
 
 
@@ -106,11 +104,7 @@ def cdf_lines(rows: list[Record], by: str, colors: dict[str, str]) -> alt.LayerC
             scale=alt.Scale(domain=[0, 1]),
             axis=alt.Axis(tickCount=5, format=".0%", **AXIS),
         ),
-        color=alt.Color(
-            f"{by}:N",
-            legend=None,
-            scale=alt.Scale(domain=list(colors), range=list(colors.values())),
-        ),
+        color=color(f"{by}:N", colors),
         order=alt.Order("share:Q"),
     )
     points = base.mark_point(size=30, opacity=0).encode(

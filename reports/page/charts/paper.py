@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import Chart, Record, Spec, finish, padded, y_axis
+from reports.page.charts.frame import Chart, Record, Spec, color, finish, padded, y_axis
 from reports.page.tables.table import name_of
 from reports.summary.model import FullSection, PaperSection
 
@@ -64,14 +64,14 @@ def gap_chart(
     x = gap_axis(gaps)
     form = ".3f" if domain[1] - domain[0] > _NARROW else ".4f"
     y = y_axis("value:Q", domain, form)
-    color = _series(SHOWN)
+    series = color("scorer:N", {name: f"var(--s-{name})" for name in SHOWN})
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     band = base.mark_area(opacity=0.14).encode(
-        y=y_axis("low:Q", domain, form), y2="high:Q", color=color
+        y=y_axis("low:Q", domain, form), y2="high:Q", color=series
     )
-    line = base.mark_line(strokeWidth=2).encode(y=y, color=color)
+    line = base.mark_line(strokeWidth=2).encode(y=y, color=series)
     points = base.mark_point(filled=True, size=46, opacity=1).encode(
-        y=y, color=color, tooltip=gap_tooltip(("scorer:N", "scorer"), ("gap:Q", "gap"))
+        y=y, color=series, tooltip=gap_tooltip(("scorer:N", "scorer"), ("gap:Q", "gap"))
     )
     layers: list[alt.Chart] = [band, line, points] if bands else [line, points]
     if counters:
@@ -120,14 +120,6 @@ def _place_labels(counters: list[Record], room: float) -> None:
         crowded = above is not None and above["value"] - counter["value"] < room
         counter["place"] = "below" if crowded else "above"
         above = counter
-
-
-def _series(scorers: tuple[str, ...]) -> alt.Color:
-    return alt.Color(
-        "scorer:N",
-        legend=None,
-        scale=alt.Scale(domain=list(scorers), range=[f"var(--s-{s})" for s in scorers]),
-    )
 
 
 def gap_tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:

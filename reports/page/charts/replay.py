@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from reports.page.charts.frame import AXIS, Chart, Record, Spec, finish, padded, y_axis
+from reports.page.charts.frame import AXIS, Chart, Record, Spec, color, finish, padded, y_axis
 from reports.page.tables.table import name_of, replay_name
 from reports.summary.model import SystemSection
 
@@ -41,32 +41,32 @@ def replay_charts(system: SystemSection) -> list[Chart]:
     shaded = "Shaded: the cloud is down."
     charts = [
         Chart(
-            "replay-ndcg",
-            "NDCG@10 of the answers over replayed time",
-            f"Mean per bin of {text_bin(bins)}; band: 95 % interval of the answered. {shaded}",
-            _quality_chart(bins, down, end),
-            (
+            id="replay-ndcg",
+            title="NDCG@10 of the answers over replayed time",
+            note=f"Mean per bin of {text_bin(bins)}; band: 95 % interval of the answered. {shaded}",
+            spec=_quality_chart(bins, down, end),
+            legend=(
                 ("s-calibrated", replay_name("answered", collaborative=system.collaborative)),
                 ("s-structure", name_of("structure")),
             ),
         ),
         Chart(
-            "replay-age",
-            "Age of the snapshot answers were made from, seconds",
-            f"Line: median; band: 10th to 90th percentile of the requests of a bin. {shaded}",
-            _age_chart(bins, down, end),
-            (("s-calibrated", "median age"),),
+            id="replay-age",
+            title="Age of the snapshot answers were made from, seconds",
+            note=f"Line: median; band: 10th to 90th percentile of the requests of a bin. {shaded}",
+            spec=_age_chart(bins, down, end),
+            legend=(("s-calibrated", "median age"),),
         ),
     ]
     if refreshes:
         present = [o for o in OUTCOMES if any(r["outcome"] == o for r in refreshes)]
         charts.append(
             Chart(
-                "replay-refreshes",
-                "Refreshes per bin, by outcome",
-                f"One refresh is one ask of the policy, retries included. {shaded}",
-                _refresh_chart(refreshes, down, end),
-                tuple((f"o-{outcome}", outcome) for outcome in present),
+                id="replay-refreshes",
+                title="Refreshes per bin, by outcome",
+                note=f"One refresh is one ask of the policy, retries included. {shaded}",
+                spec=_refresh_chart(refreshes, down, end),
+                legend=tuple((f"o-{outcome}", outcome) for outcome in present),
             )
         )
     return charts
@@ -150,11 +150,7 @@ def _refresh_chart(rows: list[Record], down: list[Record], end: float) -> Spec:
             x2="end:Q",
             y=alt.Y("y0:Q", title=None, axis=alt.Axis(tickCount=4, **AXIS)),
             y2="y1:Q",
-            color=alt.Color(
-                "outcome:N",
-                legend=None,
-                scale=alt.Scale(domain=list(OUTCOMES), range=[f"var(--o-{o})" for o in OUTCOMES]),
-            ),
+            color=color("outcome:N", {o: f"var(--o-{o})" for o in OUTCOMES}),
             tooltip=[
                 alt.Tooltip("outcome:N"),
                 alt.Tooltip("count:Q", title="refreshes"),

@@ -43,8 +43,10 @@ def stage_chart(info: RunInfo) -> Chart:
     labels = base.mark_text(align="left", dx=6, color="var(--muted)").encode(text="label:N")
     words = "; ".join(f"{r['stage']} {r['label']}" for r in rows)
     return Chart(
-        "stages",
-        "Seconds per stage",
-        "Grey: reused from an earlier run.",
-        finish(alt.layer(bars, labels), f"Seconds per stage: {words}.", max(60, 26 * len(rows))),
+        id="stages",
+        title="Seconds per stage",
+        note="Grey: reused from an earlier run.",
+        spec=finish(
+            alt.layer(bars, labels), f"Seconds per stage: {words}.", max(60, 26 * len(rows))
+        ),
     )

@@ -16,31 +16,32 @@ Runs = Mapping[str, SystemSection]
 def answers_table(runs: Runs) -> Table:
     """One row per run: how well it answered, and from how old a snapshot."""
     return Table(
-        "How well they answered",
-        "95 % intervals, bootstrap over users. Over uncalibrated and over structure: paired "
-        "differences on the same requests. Stale: answers from a snapshot that is more than five "
-        "events old.",
-        ("Run",),
-        (
+        title="How well they answered",
+        caption="95 % intervals, bootstrap over users. Over uncalibrated and over structure: "
+        "paired differences on the same requests. Stale: answers from a snapshot that is more "
+        "than five events old.",
+        heads=("Run",),
+        columns=(
             "Cloud there", "Requests", "NDCG@10", "Over uncalibrated", "Over structure",
             "From a snapshot", "Stale",
         ),
-        tuple(Row((name,), _answers(system)) for name, system in runs.items()),
+        rows=tuple(Row((name,), _answers(system)) for name, system in runs.items()),
     )  # fmt: skip
 
 
 def costs_table(runs: Runs) -> Table:
     """One row per run: how fast it answered, and what it asked of the cloud."""
     return Table(
-        "How fast, and what they asked of the cloud",
-        "Latency from the scheduled time, on the wall clock only. Calls saved: against one call "
-        "per request. Failed: refreshes that brought no snapshot; refused ones are among them.",
-        ("Run",),
-        (
+        title="How fast, and what they asked of the cloud",
+        caption="Latency from the scheduled time, on the wall clock only. Calls saved: against "
+        "one call per request. Failed: refreshes that brought no snapshot; refused ones are "
+        "among them.",
+        heads=("Run",),
+        columns=(
             "Policy", "p50, ms", "p95, ms", "p99, ms", "Refreshes per request", "Calls saved",
             "Failed", "Refused",
         ),
-        tuple(Row((name,), _costs(system)) for name, system in runs.items()),
+        rows=tuple(Row((name,), _costs(system)) for name, system in runs.items()),
     )  # fmt: skip
 
 

@@ -26,21 +26,21 @@ def full_table(full: FullSection, steps: str) -> Table:
         count = rows[0].metrics["ndcg@10"].count
         scope = scope.model_copy(update={"requests": count, "steps_per_user": 1})
     return Table(
-        f"Whole catalogue, {steps}",
-        f"{steps.capitalize()}: {note}. " + text.scope(scope),
-        ("Scorer",),
-        metric_heads(),
-        tuple(Row((name_of(row.scorer),), metric_cells(row.metrics)) for row in rows),
+        title=f"Whole catalogue, {steps}",
+        caption=f"{steps.capitalize()}: {note}. " + text.scope(scope),
+        heads=("Scorer",),
+        columns=metric_heads(),
+        rows=tuple(Row((name_of(row.scorer),), metric_cells(row.metrics)) for row in rows),
     )
 
 
 def full_difference_table(full: FullSection) -> Table:
     return Table(
-        "Whole catalogue, paired differences",
-        "Differences on the same requests. " + _both(full),
-        ("Steps", "Difference"),
-        metric_heads(),
-        tuple(
+        title="Whole catalogue, paired differences",
+        caption="Differences on the same requests. " + _both(full),
+        heads=("Steps", "Difference"),
+        columns=metric_heads(),
+        rows=tuple(
             Row(
                 (row.steps, f"{row.minuend} − {row.subtrahend}"),
                 difference_cells(row.metrics),
@@ -56,11 +56,11 @@ def full_parts_table(full: FullSection) -> Table:
     found = {(r.steps, r.scorer, r.part): r.metrics for r in full.scores}
     keys = [(r.steps, r.scorer) for r in full.scores if r.part == "all"]
     return Table(
-        "Returns and discoveries over the whole catalogue",
-        PARTS + _both(full),
-        ("Steps", "Scorer"),
-        part_heads(),
-        tuple(
+        title="Returns and discoveries over the whole catalogue",
+        caption=PARTS + _both(full),
+        heads=("Steps", "Scorer"),
+        columns=part_heads(),
+        rows=tuple(
             Row(
                 (steps, name_of(scorer)),
                 part_cells(found[steps, scorer, "returns"], found[steps, scorer, "discoveries"]),

@@ -94,15 +94,15 @@ def device_table(judged: JudgedRecord, run: RunInfo) -> Table:
     profiles = {name: PRESETS[name] for name in judged.verdicts if name in PRESETS}
     profiles[run.profile.name] = run.profile
     return Table(
-        "The devices and what one of this run’s costs",
-        "Bytes, memory and time per request as measured in this run for its own profile; "
+        title="The devices and what one of this run’s costs",
+        caption="Bytes, memory and time per request as measured in this run for its own profile; "
         "“scalrec profiles” measures bundles of the others.",
-        ("Device",),
-        (
+        heads=("Device",),
+        columns=(
             "Sees, events", "Item table", "Ranks beside the cloud’s candidates", "Download",
             "Snapshot", "In memory", "Request p50", "p95",
         ),
-        tuple(
+        rows=tuple(
             Row(
                 (device_name(name, run.profile.name),),
                 (*_limits(profile), *_costs(run if name == run.profile.name else None)),

@@ -22,12 +22,12 @@ from reports.summary.model import PaperSection
 def staleness_table(paper: PaperSection) -> Table:
     """Loss, what was bought back, its share, against structure; NDCG@10."""
     return Table(
-        "What staleness cost and calibration bought back, NDCG@10",
-        "Loss: uncalibrated fusion at gap 0 minus at this gap, on the same requests. Bought back: "
-        "calibrated minus uncalibrated. Recovered: their ratio, where the loss is above zero. "
-        + text.scope(paper.scope),
-        ("Setting", "Gap"),
-        (
+        title="What staleness cost and calibration bought back, NDCG@10",
+        caption="Loss: uncalibrated fusion at gap 0 minus at this gap, on the same requests. "
+        "Bought back: calibrated minus uncalibrated. Recovered: their ratio, where the loss "
+        "is above zero. " + text.scope(paper.scope),
+        heads=("Setting", "Gap"),
+        columns=(
             "Loss",
             "Bought back",
             "Recovered",
@@ -35,7 +35,7 @@ def staleness_table(paper: PaperSection) -> Table:
             "Target among candidates",
             "Mean age, events",
         ),
-        tuple(
+        rows=tuple(
             Row(
                 (row.setting, str(row.gap)),
                 (
@@ -56,11 +56,11 @@ def staleness_table(paper: PaperSection) -> Table:
 def paper_table(paper: PaperSection, setting: str) -> Table:
     """All scorers at every gap of one setting."""
     return Table(
-        f"{setting}: every scorer by gap",
-        text.scope(paper.scope),
-        ("Gap", "Scorer"),
-        metric_heads(),
-        tuple(
+        title=f"{setting}: every scorer by gap",
+        caption=text.scope(paper.scope),
+        heads=("Gap", "Scorer"),
+        columns=metric_heads(),
+        rows=tuple(
             Row(
                 (str(row.gap), name_of(row.scorer)),
                 metric_cells(row.metrics),
@@ -75,11 +75,11 @@ def paper_table(paper: PaperSection, setting: str) -> Table:
 def paper_difference_table(paper: PaperSection) -> Table:
     """Paired differences at every setting and gap."""
     return Table(
-        "Paired differences by gap",
-        "Differences on the same requests. " + text.scope(paper.scope),
-        ("Setting", "Gap", "Difference"),
-        metric_heads(),
-        tuple(
+        title="Paired differences by gap",
+        caption="Differences on the same requests. " + text.scope(paper.scope),
+        heads=("Setting", "Gap", "Difference"),
+        columns=metric_heads(),
+        rows=tuple(
             Row(
                 (row.setting, str(row.gap), f"{row.minuend} − {row.subtrahend}"),
                 difference_cells(row.metrics),
@@ -96,11 +96,11 @@ def paper_parts_table(paper: PaperSection) -> Table:
     found = {(r.setting, r.gap, r.scorer, r.part): r.metrics for r in paper.scores}
     keys = [(r.setting, r.gap, r.scorer) for r in paper.scores if r.part == "all"]
     return Table(
-        "Returns and discoveries in paper mode",
-        PARTS + text.scope(paper.scope),
-        ("Setting", "Gap", "Scorer"),
-        part_heads(),
-        tuple(
+        title="Returns and discoveries in paper mode",
+        caption=PARTS + text.scope(paper.scope),
+        heads=("Setting", "Gap", "Scorer"),
+        columns=part_heads(),
+        rows=tuple(
             Row(
                 (setting, str(gap), name_of(scorer)),
                 part_cells(
@@ -118,12 +118,12 @@ def cue_table(paper: PaperSection) -> Table:
     """Means of the cues, of the reliability and of the correction."""
     cues = ("delta", "drift", "omega", "r", "alpha", "de_norm")
     return Table(
-        "What the device saw and did: means over requests",
-        "Cues of the estimator, reliability r, strength alpha = 1 − r, and size of the correction. "
-        + text.scope(paper.scope),
-        ("Setting", "Gap"),
-        ("delta, events", "drift", "omega", "r", "alpha", "|de|"),
-        tuple(
+        title="What the device saw and did: means over requests",
+        caption="Cues of the estimator, reliability r, strength alpha = 1 − r, and size of the "
+        "correction. " + text.scope(paper.scope),
+        heads=("Setting", "Gap"),
+        columns=("delta, events", "drift", "omega", "r", "alpha", "|de|"),
+        rows=tuple(
             Row(
                 (row.setting, str(row.gap)),
                 tuple(Cell(text.number(getattr(row, cue), 3)) for cue in cues),

@@ -21,11 +21,11 @@ from shared.statistics import Estimate
 def system_table(system: SystemSection) -> Table:
     """All scorers over all requests of the replay."""
     return Table(
-        "The replay, all requests",
-        _replay(system),
-        ("Scorer",),
-        metric_heads(),
-        tuple(
+        title="The replay, all requests",
+        caption=_replay(system),
+        heads=("Scorer",),
+        columns=metric_heads(),
+        rows=tuple(
             Row(
                 (replay_name(row.scorer, collaborative=system.collaborative),),
                 metric_cells(row.metrics),
@@ -44,11 +44,11 @@ def system_group_table(system: SystemSection) -> Table:
         if row.by != "all":
             groups.setdefault((row.by, row.group), {})[row.scorer] = row.metrics["ndcg@10"]
     return Table(
-        "The replay by group, NDCG@10",
-        _replay(system),
-        ("Group",),
-        ("Requests", *scorers),
-        tuple(
+        title="The replay by group, NDCG@10",
+        caption=_replay(system),
+        heads=("Group",),
+        columns=("Requests", *scorers),
+        rows=tuple(
             Row(
                 (_group(by, group),),
                 (
@@ -64,11 +64,11 @@ def system_group_table(system: SystemSection) -> Table:
 
 def system_difference_table(system: SystemSection) -> Table:
     return Table(
-        "The replay, paired differences",
-        "Differences on the same requests. " + _replay(system),
-        ("Group", "Difference"),
-        metric_heads(),
-        tuple(
+        title="The replay, paired differences",
+        caption="Differences on the same requests. " + _replay(system),
+        heads=("Group", "Difference"),
+        columns=metric_heads(),
+        rows=tuple(
             Row(
                 (_group(row.by, row.group), f"{row.minuend} − {row.subtrahend}"),
                 difference_cells(row.metrics),
@@ -83,13 +83,13 @@ def latency_table(system: SystemSection) -> Table:
     """Percentiles of requests and refreshes."""
     clock = "measured on the wall clock" if system.clock == "wall" else "of the virtual clock"
     return Table(
-        "Latency in milliseconds",
-        f"Nearest-rank percentiles, {clock}. From the scheduled time: what a user waits, queueing "
-        "in the device included (no coordinated omission). From the actual start: the device's "
-        "own work. A request never waits for a refresh.",
-        ("What",),
-        ("Count", "Mean", "p50", "p90", "p95", "p99", "Max"),
-        tuple(
+        title="Latency in milliseconds",
+        caption=f"Nearest-rank percentiles, {clock}. From the scheduled time: what a user waits, "
+        "queueing in the device included (no coordinated omission). From the actual start: the "
+        "device's own work. A request never waits for a refresh.",
+        heads=("What",),
+        columns=("Count", "Mean", "p50", "p90", "p95", "p99", "Max"),
+        rows=tuple(
             Row(
                 (row.what,),
                 (
@@ -168,12 +168,12 @@ def cloud_table(system: SystemSection) -> Table:
         ),
     )
     return Table(
-        "Calls, bytes and refusals",
-        f"During the replay of {text.seconds(system.duration_s)}; cloud availability: "
+        title="Calls, bytes and refusals",
+        caption=f"During the replay of {text.seconds(system.duration_s)}; cloud availability: "
         f"{system.availability}.",
-        ("What",),
-        ("Value", "Note"),
-        tuple(Row((what,), (Cell(value), Cell(note))) for what, value, note in lines),
+        heads=("What",),
+        columns=("Value", "Note"),
+        rows=tuple(Row((what,), (Cell(value), Cell(note))) for what, value, note in lines),
     )
 
 

@@ -9,7 +9,7 @@ from reports import text
 from reports.page.cards import facts
 from reports.page.tables.system import cloud_table
 from reports.summary.build import build_summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from shared.settings import CostSettings, DeviceSettings, printable
 from tests.support.runs import invent_run
 

@@ -15,7 +15,7 @@ from reports.page.charts.replay import replay_charts
 from reports.page.tables.system import system_table
 from reports.summary.build import build_summary
 from reports.summary.model import Summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from shared.settings import DeviceSettings, printable
 from tests.support.runs import invent_run
 

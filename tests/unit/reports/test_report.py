@@ -14,7 +14,7 @@ from reports.page.build import build_report, render
 from reports.page.tables.table import name_of
 from reports.summary.build import build_summary, read_summary
 from reports.summary.model import METRICS, Staleness, Summary
-from reports.summary.terminal import print_summary
+from reports.terminal import print_summary
 from shared.errors import DataError
 from shared.statistics import Estimate
 from tests.support.page import Page

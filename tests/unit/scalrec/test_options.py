@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from scalrec.options import settings_environment, settings_from
+from scalrec.options import Given, options, settings_environment, settings_from
 from shared.errors import ConfigError
 from shared.settings import load_settings
 
@@ -97,3 +99,24 @@ def test_a_known_log_on_the_command_line_beats_a_file_in_the_settings(tmp_path: 
 def test_a_setting_is_no_section() -> None:
     with pytest.raises(ConfigError, match="seed is a setting, not a section"):
         settings_from(seed=3, assignments=["seed.x=1"])
+
+
+def test_shared_options_stand_where_they_are_listed_and_reach_the_command() -> None:
+    seen: list[tuple[int, int, Path]] = []
+
+    @options("work_dir users embedder seed assignments")
+    def command(given: Given, users: int = 3, seed: int = 8) -> None:
+        """What it does."""
+        settings = given(replay={"users": users})
+        seen.append((settings.replay.users or 0, seed, settings.work_dir))
+
+    app = typer.Typer()
+    app.command()(command)
+    arguments = ["--users", "5", "--work-dir", "w", "--set", "replay.users=6", "--seed", "9"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert seen == [(6, 9, Path("w"))]  # the seed is the command's own
+    names = ["--work-dir", "--users", "--embedder", "--seed", "--set"]
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    assert sorted(names, key=text.index) == names
+    assert "What it does." in text
+    assert "--model" not in text
