@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
-from training.generative.kmeans import kmeans
+
+ROUNDS = 25  # of k-means at most
 
 
 def text_tokens(
@@ -43,6 +44,36 @@ def text_tokens(
         rest = rest - centres[own]
     columns.append(_place_among_equals(np.stack(columns, axis=1)))
     return _tokens(np.stack(columns, axis=1), order)
+
+
+def kmeans(
+    points: NDArray[np.float64], k: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Lloyd's: centres [k, m] and the centre of each point [n]; k falls to n of fewer points.
+
+    Starts from k points drawn without replacement. A centre that loses all its points moves to
+    the point farthest from its own centre; scipy's kmeans2 would leave it, and its code unused.
+    """
+    k = min(k, len(points))
+    centres = points[rng.choice(len(points), k, replace=False)].copy()
+    own = np.zeros(len(points), dtype=np.int64)
+    for _ in range(ROUNDS):
+        # |p - c|^2 without |p|^2, which no choice of c changes.
+        distance = (centres**2).sum(1) - 2.0 * points @ centres.T
+        nearest = distance.argmin(1)
+        if np.array_equal(nearest, own) and _ > 0:
+            break
+        own = nearest
+        counts = np.bincount(own, minlength=k)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, own, points)
+        filled = counts > 0
+        centres[filled] = sums[filled] / counts[filled, None]
+        empty = np.flatnonzero(~filled)
+        if len(empty):
+            apart = distance[np.arange(len(points)), own] + (points**2).sum(1)
+            centres[empty] = points[np.argsort(-apart, kind="stable")[: len(empty)]]
+    return centres, own
 
 
 def random_tokens(catalogue: Catalogue, *, levels: int, seed: int = 0) -> ItemTokens:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from device_runtime.ranking.adaptation import adapted
 from training.batches import windows_before
-from training.lsc4rec.asked import Asked
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.srm import ROWS, EncoderSrm, equal_lengths
 
 

@@ -1,4 +1,4 @@
-"""The requests of the study: whose next item is asked for, and what the cloud knew of the user."""
+"""The requests of the study: whose next item is asked for, what the cloud knew, what it wrote."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ class Asked:
             for place, history in enumerate(self.known_at(0)):
                 allowed[place] = ~np.isin(items[place], history)
         return allowed
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """What the cloud wrote for R requests: items [R, n], best first, and their scores [R, n]."""
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def first(self, n: int) -> Lists:
+        return Lists(self.items[:, :n], self.scores[:, :n])
 
 
 def requests_of_test(events: Events, split: Split, steps: int) -> Asked:

@@ -22,8 +22,7 @@ from training.fingerprint import code_hash_with_cloud
 from training.generative.stage import generator_key
 from training.generative.trained import TrainedGenerator
 from training.learning import reproducible
-from training.lsc4rec.asked import requests_of_validation
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Lists, requests_of_validation
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
 from training.model_form import model_form

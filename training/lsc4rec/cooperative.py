@@ -31,8 +31,7 @@ from training.learning import (
     reproducible,
     weights_of,
 )
-from training.lsc4rec.asked import Asked
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import Srm, equal_lengths, list_scores, windows_of
 

@@ -15,11 +15,11 @@ from training.generative.stage import generative_model, generator_key
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import (
     Asked,
+    Lists,
     requests_of_test,
     requests_of_training,
     requests_of_validation,
 )
-from training.lsc4rec.cloud_lists import Lists
 from training.pipeline import TrainingRun, events_of
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 

@@ -12,8 +12,7 @@ from device_runtime.ranking.collaborative import fused
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
 from training.lsc4rec.adaptive import States, adaptive_scores, states_of
-from training.lsc4rec.asked import Asked
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, Srm, list_scores
 

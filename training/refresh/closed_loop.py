@@ -3,6 +3,7 @@
 LSC4Rec (arXiv 2501.05647, eq. 12) takes a threshold's share of requests from scores as they are.
 But a refresh changes the scores that follow, so the share is measured here by letting training
 users refresh: a request asks iff the score of the snapshot it holds reaches the threshold.
+Some scores build up while a snapshot ages; they are built up here for whole walks at once.
 """
 
 from __future__ import annotations
@@ -68,3 +69,16 @@ def call_rate(scores: Floats, threshold: float) -> float:
     beyond = (calls[tail].sum() + 0.5) / (at_risk[tail].sum() + 0.5)
     mean_time = alive[:-1].sum() + alive[-1] / beyond
     return float(min(1.0, 1.0 / mean_time))
+
+
+def accumulated(scores: Floats) -> Floats:
+    """[U, S, S] as ``device_runtime.accumulated.Accumulated`` adds them up."""
+    sums = np.cumsum(np.nan_to_num(scores), axis=1)
+    return np.where(np.isfinite(scores), sums, np.nan)
+
+
+def indexed(scores: Floats) -> Floats:
+    """[U, S, S] as ``device_runtime.refresh_index.RefreshIndex`` weighs them."""
+    step = np.arange(scores.shape[1])
+    age = step[:, None] - step[None, :]
+    return (age + 1.0) * scores - accumulated(scores)

@@ -22,10 +22,9 @@ from training.background import in_thread
 from training.learning import reproducible
 from training.model_form import model_form
 from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
-from training.refresh.closed_loop import measure_call_rates
+from training.refresh.closed_loop import accumulated, indexed, measure_call_rates
 from training.refresh.evidence import features, gains
 from training.refresh.gain_fit import FittedGain, fit_gain
-from training.refresh.sequences import accumulated, indexed
 from training.requests import Requests, make_requests
 from training.sources import SourceTree
 from training.stages import stage_key

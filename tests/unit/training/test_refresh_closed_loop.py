@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from training.refresh.closed_loop import call_rate, measure_call_rates
+from device_runtime.refresh.budgeted import Accumulated, RefreshIndex, drift_score
+from device_runtime.refresh.policy import RefreshState
+from training.refresh.closed_loop import accumulated, call_rate, indexed, measure_call_rates
 
 
 def by_age(users: int, steps: int) -> np.ndarray:
@@ -52,3 +54,20 @@ def test_steps_that_a_user_never_made_are_no_requests() -> None:
 
 def test_scores_that_are_all_alike_say_nothing() -> None:
     assert measure_call_rates(np.zeros((4, 6, 6))) is None
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(accumulated, Accumulated), (indexed, RefreshIndex)])
+def test_walks_build_up_as_devices_do(ours, theirs) -> None:
+    steps = 9
+    scores = np.random.default_rng(0).standard_normal((3, steps, steps))
+    scores[:, np.triu(np.ones((steps, steps), dtype=bool))] = np.nan  # no snapshot of later steps
+    scores[2, 6:] = np.nan  # a shorter walk
+    found = ours(scores)
+    for user, tau in np.ndindex(3, steps):
+        device = theirs(drift_score)
+        for t in range(tau + 1, steps):
+            state = RefreshState(t - tau, True, False, t - tau, 0.0, scores[user, t, tau], 0.5)
+            if np.isnan(scores[user, t, tau]):
+                assert np.isnan(found[user, t, tau])
+            else:
+                assert found[user, t, tau] == pytest.approx(device(state))

@@ -13,8 +13,7 @@ from shared.interactions import Catalogue, InteractionLog
 from shared.item_tokens import ItemTokens
 from shared.settings import Settings
 from tests.support.logs import KINDS, drifting_log
-from training.generative.item_codes import random_tokens, text_tokens
-from training.generative.kmeans import kmeans
+from training.generative.item_codes import kmeans, random_tokens, text_tokens
 from training.generative.stage import item_tokens
 
 ITEMS = 120

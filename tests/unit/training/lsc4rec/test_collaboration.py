@@ -17,8 +17,7 @@ from shared.errors import DataError
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.export import export_bundle
-from training.lsc4rec.asked import requests_of_validation
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Lists, requests_of_validation
 from training.lsc4rec.collaboration import SAVED, choose_spec
 from training.lsc4rec.reranking import ALPHAS, Reranker
 from training.lsc4rec.srm import EncoderSrm

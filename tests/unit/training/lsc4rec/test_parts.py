@@ -12,7 +12,7 @@ from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.lsc4rec import asked as asking
 from training.lsc4rec import requesting
-from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.asked import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
