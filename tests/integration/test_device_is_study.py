@@ -26,6 +26,7 @@ from shared.interactions import InteractionLog
 from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
+from tests.support.tiers import first_quick
 from training.age_rules import AgeRule
 from training.anchors import Anchors, stale_anchors, write_abstracts
 from training.export import export_bundle
@@ -119,7 +120,7 @@ def noticeable(trained: TrainedModel) -> TrainedModel:
     return replace(trained, projector=projector, calibration=calibration)
 
 
-@pytest.mark.parametrize(("variant", "log_name"), CASES)
+@pytest.mark.parametrize(("variant", "log_name"), first_quick(CASES))
 def test_ranks_and_cues_are_the_studys(variant: str, log_name: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     log, settings = LOGS[log_name], settings_of(tmp_path, variant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from loadtest.history.history import read_history
 from loadtest.scenarios.load import load_scenario
@@ -12,6 +13,7 @@ from scalrec.embedder_server import ServedEmbedder
 from tests.support.scenarios import tiny_run
 
 
+@pytest.mark.slow
 async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> None:
     scenario = load_scenario("steady").changed(
         users=60,
