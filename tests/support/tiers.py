@@ -18,14 +18,15 @@ def examples(full: int) -> int:
 
 
 def first_quick(cases: Iterable[Any], quick: int = 1) -> list[Any]:
-    """Parameters of which all but the first ``quick`` are in the slow tier."""
-    marked = [case if n < quick else _slow(case) for n, case in enumerate(cases)]
-    return marked
+    """Parameters of which all but the first ``quick`` are in the slow tier.
 
-
-def _slow(case: Any) -> Any:
-    values = case if isinstance(case, tuple) else (case,)
-    return pytest.param(*values, marks=pytest.mark.slow)
+    A tuple is the values of several arguments.
+    """
+    every = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [
+        pytest.param(*values, marks=() if place < quick else pytest.mark.slow)
+        for place, values in enumerate(every)
+    ]
 
 
 def keep_together(items: Iterable[pytest.Item]) -> None:
