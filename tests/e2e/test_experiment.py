@@ -24,6 +24,7 @@ def arguments(tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interrupted_experiment_continues_where_it_was(
     tmp_path: Path, arguments: list[str]
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reports.summary.model import Summary
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
@@ -18,6 +20,7 @@ def _arguments(folder: Path, *more: str) -> list[str]:
     return ["simulate", *own, *QUICK, *SMALL, *real, "--set", "embedder.python=/nowhere", *more]
 
 
+@pytest.mark.slow
 def test_a_run_without_vllm_falls_back_and_says_so(tmp_path: Path) -> None:
     run = CliRun(_arguments(tmp_path), tmp_path / "runs")
     run.finish(timeout_s=300)

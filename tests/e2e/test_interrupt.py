@@ -11,6 +11,7 @@ from shared.bundle import load_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 from tests.support.small_run import QUICK, SmallRun, naming
+from tests.support.tiers import first_quick
 
 ARGUMENTS = [
     "simulate", *QUICK, "--users", "20", "--duration", "30",
@@ -18,13 +19,17 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("moment", ["interactions", "embedding items", "embedding abstracts"])
+@pytest.mark.parametrize(
+    "moment", first_quick(["embedding abstracts", "interactions", "embedding items"])
+)
 def test_interrupted_while_training(moment: str, tmp_path: Path) -> None:
     own = naming(*small_log(tmp_path))
     _interrupted(CliRun([*ARGUMENTS, *own], tmp_path / "runs"), moment)
 
 
-@pytest.mark.parametrize("moment", ["exporting to ONNX", "cloud service", "Devices load"])
+@pytest.mark.parametrize(
+    "moment", first_quick(["Devices load", "cloud service", "exporting to ONNX"])
+)
 def test_interrupted_once_trained(moment: str, tmp_path: Path, trained: SmallRun) -> None:
     runs = trained.copy(tmp_path / "runs", bundles=moment != "exporting to ONNX")
     _interrupted(CliRun([*ARGUMENTS, *trained.own], runs), moment)

@@ -13,6 +13,7 @@ from tests.support.small_log import small_log
 from tests.support.small_run import QUICK, naming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_run_of_each_profile_ends_in_a_report_with_its_figures(tmp_path: Path, name: str) -> None:
     own = naming(*small_log(tmp_path))

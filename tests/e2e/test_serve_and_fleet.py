@@ -56,6 +56,7 @@ def test_a_fleet_uses_a_served_cloud(trained: SmallRun, tmp_path: Path) -> None:
     assert (records / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_report_is_made_anew_from_the_records(trained: SmallRun, tmp_path: Path) -> None:
     small = ["--users", "8", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
     small += ["--set", "device.policy=expected-gain", "--set", "device.budget=0.3"]
@@ -117,6 +118,7 @@ def test_a_fleet_refuses_a_cloud_of_another_bundle(trained: SmallRun, tmp_path: 
     assert list((tmp_path / "fleet").glob("*-fleet")) == []
 
 
+@pytest.mark.slow
 def test_two_fleets_are_one_run_on_one_page(trained: SmallRun, tmp_path: Path) -> None:
     secret, port = {"SCALREC_DASHBOARD__TOKEN": "of these fleets"}, free_port()
     page = f"http://127.0.0.1:{port}"

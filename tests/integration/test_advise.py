@@ -31,6 +31,7 @@ def advise(folder: Path, profile: str, *more: str) -> tuple[str, Path]:
     return result.output, run
 
 
+@pytest.mark.slow
 def test_advice_for_a_small_device(tmp_path: Path) -> None:
     output, run = advise(tmp_path, "tiny")
     advice = Advice.model_validate_json((run / "advice.json").read_text())

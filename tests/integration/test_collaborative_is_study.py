@@ -31,6 +31,7 @@ from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
+from tests.support.tiers import first_quick
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
 from training.lsc4rec.device_model import independent_srm
@@ -103,8 +104,10 @@ def asked_device(
     return ask(start + step)
 
 
-@pytest.mark.parametrize("returns", [True, False], ids=["repeats allowed", "repeats excluded"])
-@pytest.mark.parametrize("rate", [0.0, 0.3], ids=["as trained", "adapting"])
+@pytest.mark.parametrize(
+    "returns", first_quick([True, False]), ids=["repeats allowed", "repeats excluded"]
+)
+@pytest.mark.parametrize("rate", first_quick([0.3, 0.0]), ids=["adapting", "as trained"])
 def test_scores_ranks_and_inconsistency_are_the_studys(
     returns: bool, rate: float, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def cloud_of(bundle: Bundle):  # type: ignore[no-untyped-def]
     )
 
 
+@pytest.mark.slow
 async def test_two_workers_are_one_fleet(
     tmp_path: Path, bundle: Bundle, options: list[str], two_nodes: str
 ) -> None:
@@ -155,6 +156,7 @@ async def test_two_workers_are_one_fleet(
     assert hub.look(_seen) == ({"shard-0": 30, "shard-1": 30}, "finished")
 
 
+@pytest.mark.slow
 async def test_a_shard_that_dies_is_told_and_the_others_go_on(
     tmp_path: Path, bundle: Bundle, options: list[str]
 ) -> None:

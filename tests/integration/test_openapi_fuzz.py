@@ -25,6 +25,7 @@ from shared.errors import ConfigError
 from shared.tokens import KeyRing, TokenIssuer, new_key
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
+from tests.support.tiers import first_quick
 from tests.unit.cloud_service.conftest import SwitchableStore
 from tests.unit.cloud_service.test_user_model import Switchable
 
@@ -112,7 +113,7 @@ def test_every_operation_is_fuzzed(healthy: OpenApiSchema) -> None:
     assert found == set(OPERATIONS)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", first_quick(zip(OPERATIONS), 2))
 def test_as_generated(healthy: OpenApiSchema, operation: tuple[str, str]) -> None:
     def check(case: Case) -> None:
         case.call_and_validate(checks=CHECKED)
@@ -120,7 +121,7 @@ def test_as_generated(healthy: OpenApiSchema, operation: tuple[str, str]) -> Non
     fuzz(healthy, operation, check)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", first_quick(zip(OPERATIONS), 2))
 def test_with_the_token_of_the_user(healthy: OpenApiSchema, operation: tuple[str, str]) -> None:
     seen: Counter[int] = Counter()
 
@@ -134,7 +135,7 @@ def test_with_the_token_of_the_user(healthy: OpenApiSchema, operation: tuple[str
     assert seen[200], "no request came through"
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", first_quick(zip(OPERATIONS), 2))
 def test_a_failing_cloud_gives_documented_answers_too(
     failing: OpenApiSchema, operation: tuple[str, str]
 ) -> None:

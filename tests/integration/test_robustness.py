@@ -32,12 +32,15 @@ from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe
 from tests.support.scenarios import run_virtually, tiny_run
 from tests.support.servers import serving
+from tests.support.tiers import first_quick
+
+pytestmark = pytest.mark.xdist_group("clock")
 
 USERS = ("ann", "bob", "cyd", "dan")
 REFRESHES_CANCELLED = 10_000
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", first_quick(range(6), 2))
 async def test_varied_scenarios_hold(tmp_path: Path, number: int) -> None:
     scenario = list(variations(number + 1, seed=1000))[number]
 
@@ -125,6 +128,7 @@ async def test_cancelling_a_refresh_at_any_moment_mixes_nothing_up(tmp_path: Pat
     assert fresh > 300
 
 
+@pytest.mark.slow
 async def test_after_ten_thousand_cancelled_refreshes_the_next_one_succeeds(
     tmp_path: Path,
 ) -> None:
@@ -190,6 +194,7 @@ class Memory:
             self.held.append(own_memory())
 
 
+@pytest.mark.slow
 def test_a_long_run_does_not_grow(tmp_path: Path) -> None:
     """A day of traffic, 24 times compressed: an hour with an outage every five minutes."""
     scenario = load_scenario("periodic-outage").changed(
@@ -208,6 +213,7 @@ def test_a_long_run_does_not_grow(tmp_path: Path) -> None:
     assert max(memory.held) < 1.05 * settled
 
 
+@pytest.mark.slow
 def test_ten_thousand_devices_fit_into_bounded_memory(tmp_path: Path) -> None:
     """What a device holds for itself, measured on all that it reaches and on the process."""
     few = tiny_run(tmp_path / "few", load_scenario("steady").changed(users=100, steps=1), users=100)

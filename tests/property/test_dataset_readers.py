@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.errors import DataError
 from shared.settings import LogSettings
+from tests.support.tiers import examples
 from training.datasets.registry import load_log
 from training.datasets.tables import Dialect, read_text, records
 
@@ -71,7 +72,7 @@ def _named(folder):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.txt", "a.inter", "a.parquet", "a"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     content=contents,
     packed=st.booleans(),
@@ -97,7 +98,7 @@ words = st.text(
 good_rows = st.lists(st.tuples(words, words, st.integers(0, 10**9)), min_size=1, max_size=30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(rows=good_rows, bad=st.data())
 def test_one_bad_row_among_good_ones_is_named_by_its_line(rows, bad):
     position = bad.draw(st.integers(0, len(rows)))
@@ -112,7 +113,7 @@ def test_one_bad_row_among_good_ones_is_named_by_its_line(rows, bad):
     assert (caught.value.path, caught.value.line) == (path, position + 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     rows=st.lists(
         st.tuples(

@@ -11,6 +11,7 @@ from device_runtime.state.history import RequestContext
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 from tests.support.pasts import past
+from tests.support.tiers import examples
 
 # Words that the template itself says; an id that happens to be one of them is not leaked by it.
 TEMPLATE_SENTENCES = (
@@ -80,7 +81,7 @@ def catalogues(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(catalogues(), st.data())
 def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
     items = data.draw(st.lists(st.integers(0, len(catalogue) - 1), max_size=12))
@@ -108,7 +109,7 @@ def test_nothing_that_identifies_is_in_an_abstract(catalogue, data):
     assert writer.write(past(items, hours), context) == text
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.lists(st.one_of(st.text(max_size=12), word, secret, number), max_size=8).map(" ".join))
 def test_cleaning_twice_is_cleaning_once(text):
     once = clean_text(text)
@@ -125,7 +126,7 @@ kinds = st.lists(st.sampled_from(["crime", "drama", "horror", "cafe"]), max_size
 chatter = st.sampled_from(["I liked", "and", "something with robots?", "in", "crime", "no,"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_no_name_at_lower_levels_and_no_area_at_the_lowest(data):
     n = data.draw(st.integers(1, 6))

@@ -16,6 +16,7 @@ from device_runtime.cloud.cached_snapshot import (
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
 from shared.errors import SnapshotCorrupt
 from shared.snapshot import Snapshot
+from tests.support.tiers import examples
 
 E_SEM = np.linspace(-1, 1, 8, dtype=np.float32)
 SNAPSHOT = Snapshot(
@@ -41,7 +42,9 @@ def test_every_single_byte_matters():
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(place=st.integers(0, len(ENTRY) - 1), flip=st.integers(1, 255), cut=st.integers(0, 40))
 def test_a_damaged_file_is_removed_and_an_intact_one_is_not(
@@ -58,7 +61,7 @@ def test_a_damaged_file_is_removed_and_an_intact_one_is_not(
     assert not path.exists()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_are_corrupt_never_a_crash(data):
     with pytest.raises(SnapshotCorrupt):

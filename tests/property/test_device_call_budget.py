@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_runtime.refresh.call_budget import SLACK, CallBudget
+from tests.support.tiers import examples
 
 REQUESTS = 2000
 BUDGETS = (0.05, 0.1, 0.2, 0.4)
@@ -29,7 +30,7 @@ def drifting(draw):
 
 
 @pytest.mark.parametrize("share", BUDGETS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(scores=drifting(), seed=st.integers(0, 2**32))
 def test_realised_calls_are_within_ten_percent_of_the_budget(share, scores, seed):
     budget = CallBudget(share, np.random.default_rng(seed))

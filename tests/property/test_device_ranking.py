@@ -23,6 +23,7 @@ from shared.bundle import AgeRule
 from shared.profile import DeviceProfile
 from shared.snapshot import Snapshot
 from tests.support.bundles import make_bundle
+from tests.support.tiers import examples
 
 N_ITEMS, DIM, WINDOW = 30, 6, 5
 STARTER = 12  # items that come with the models of a device without a table
@@ -126,7 +127,7 @@ class NoWords:
         return "nothing"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_scores_are_the_equations(models, data):
     policy, table = data.draw(CASES)
@@ -237,7 +238,7 @@ def test_scores_are_the_equations(models, data):
         assert d.omega == pytest.approx(expected, abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data())
 def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
     """A device that answered before gives the same answer as one that did not."""
@@ -254,7 +255,7 @@ def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
     np.testing.assert_array_equal(one.items, other.items)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data())
 def test_a_snapshot_that_is_wholly_reliable_is_taken_at_face_value(models, data):
     """At alpha = 0 calibration is the identity, to the last bit, where no age rule steps in."""

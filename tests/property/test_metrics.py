@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.metrics import expected_rank, hit_rate, ndcg
+from tests.support.tiers import examples
 
 few_values = st.sampled_from([0.0, 1.0, 2.0, -1.0])
 
@@ -24,7 +25,7 @@ def ranks_over_all_orders(scores, target):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(few_values, min_size=1, max_size=6), st.data())
 def test_rank_is_the_mean_over_all_orders_of_ties(scores, data):
     target = data.draw(st.integers(0, len(scores) - 1))

@@ -24,6 +24,7 @@ from shared.metrics import expected_rank, hit_rate, ndcg
 from shared.profile import preset
 from shared.split import split_log
 from tests.support.logs import drifting_log
+from tests.support.tiers import examples
 from training.anchors import stale_anchors
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
@@ -82,7 +83,7 @@ def test_a_target_that_is_not_listed_scores_as_in_trec_eval() -> None:
         np.testing.assert_allclose(ndcg(ranks, k), theirs[f"ndcg_cut_{k}"], rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.data())
 def test_ties_stand_at_the_mean_rank_and_score_as_their_middle_order(
     scores: list[int], data: st.DataObject

@@ -17,6 +17,7 @@ from cloud_service.store.snapshot_store import (
 )
 from launch.redis_server import RedisServer
 from shared.snapshot import Snapshot, decode, encode
+from tests.support.tiers import examples
 
 BUNDLE = "9f2c1a7be04d5533"
 WRITES = st.lists(
@@ -114,7 +115,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     asyncio.run(server.stop())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(writes=WRITES, concurrently=st.booleans())
 def test_redis_store(redis_url: str, writes: Writes, concurrently: bool) -> None:
     with redis.Redis.from_url(redis_url) as raw:
@@ -130,7 +131,7 @@ def test_redis_store(redis_url: str, writes: Writes, concurrently: bool) -> None
     asyncio.run(run())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(writes=NEAR | WRITES)
 def test_redis_store_lets_time_decide_beyond_the_window(redis_url: str, writes: Writes) -> None:
     with redis.Redis.from_url(redis_url) as raw:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from experiments import spec
@@ -18,13 +16,15 @@ from tests.support.logs import drifting_log
 USERS = 40
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gates() -> Experiment:
     return spec.load("gates")
 
 
-@pytest.fixture
-def record(gates: Experiment, tmp_path: Path) -> Record:
+@pytest.fixture(scope="session")
+def record(gates: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Made once: two hundred draws of every figure take seconds. Tests change copies."""
+    folder = tmp_path_factory.mktemp("cells")
     cells = list(expand(gates, "foursquare-nyc", profiles=("tiny", "small"), seeds=2))
-    pairs = [(cell, store_cell(tmp_path, cell, invented(USERS, cell.seed))) for cell in cells]
+    pairs = [(cell, store_cell(folder, cell, invented(USERS, cell.seed))) for cell in cells]
     return aggregate(gates, drifting_log(users=USERS), "allow", pairs, draws=200)

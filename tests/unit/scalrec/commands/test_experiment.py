@@ -85,6 +85,7 @@ class Run:
         return outcome, sink.getvalue()
 
 
+@pytest.mark.slow
 async def test_changed_code_is_noticed_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

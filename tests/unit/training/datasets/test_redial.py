@@ -295,6 +295,7 @@ def test_bad_title_is_named_by_line(tmp_path, write):
         load(tmp_path, write("t.jsonl", TALK))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_dialogues(real_data):
     path = real_data / "redial_partial.jsonl.gz"
@@ -318,6 +319,7 @@ def _texts(log):
     return zip(log.catalogue.texts, log.catalogue.titles, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_seekers_with_many_mentions(tmp_path, real_data):
     log = load(tmp_path, real_data / "redial_partial.jsonl.gz", min_events=15)

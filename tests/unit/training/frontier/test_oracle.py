@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.tiers import examples
 from training.frontier.drive import Course
 from training.frontier.oracle import best_of_fleet, best_under_price, best_with_calls
 
@@ -47,7 +48,7 @@ def worths(values: NDArray[np.float64], course: Course) -> list[float]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10_000), price=st.sampled_from([0.0, 0.1, 0.3, 0.7, 2.0]))
 def test_the_priced_plan_is_the_best_of_all(seed: int, price: float) -> None:
     values = drawn(seed)
@@ -58,7 +59,7 @@ def test_the_priced_plan_is_the_best_of_all(seed: int, price: float) -> None:
         assert total - price * calls == pytest.approx(best)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10_000), calls=st.integers(0, LENGTH))
 def test_the_plan_of_so_many_calls_is_the_best_of_all(seed: int, calls: int) -> None:
     values = drawn(seed)

@@ -14,6 +14,7 @@ from shared.metrics import expected_rank
 from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for
 from tests.support.logs import drifting_log
+from tests.support.tiers import first_quick
 from training.age_rules import rule_at
 from training.calibration_inputs import make_inputs
 from training.embedding_cache import EmbeddingCache
@@ -75,8 +76,8 @@ def by_hand(twin: Twin, fresh: int, stale: int, *, calibrated: bool) -> float:
     return expected_rank(scores[ordered], ordered.index(target))
 
 
-@pytest.mark.parametrize("returns", [True, False])
-@pytest.mark.parametrize("profile", [{}, {"local_candidates": 20}, {"table": "none"}])
+@pytest.mark.parametrize("returns", first_quick([True, False]))
+@pytest.mark.parametrize("profile", first_quick([{"local_candidates": 20}, {}, {"table": "none"}]))
 async def test_ranks_are_those_of_the_definitions(
     tmp_path: Path, returns: bool, profile: dict
 ) -> None:

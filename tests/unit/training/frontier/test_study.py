@@ -63,6 +63,7 @@ def test_nobody_beats_the_oracle_at_its_calls(cell: Cell) -> None:
             assert rate(cell, scorer, f"{mode}-100", "ndcg10") <= most + 1e-9
 
 
+@pytest.mark.slow
 async def test_a_second_run_reuses_the_evidence(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     first = await run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress())

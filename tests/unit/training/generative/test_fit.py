@@ -13,6 +13,7 @@ from cloud_service.generation.beam import BeamSearch
 from shared.errors import DataError
 from shared.generator_config import Generative, GeneratorConfig
 from shared.item_tokens import ItemTokens
+from tests.support.tiers import first_quick
 from tests.unit.training.generative.conftest import network_for
 from training.batches import Events
 from training.generative.fit import (
@@ -69,7 +70,7 @@ def config(tokens: ItemTokens, model: Generative = "p5") -> GeneratorConfig:
     )
 
 
-@pytest.mark.parametrize("model", ["p5", "pod"])
+@pytest.mark.parametrize("model", first_quick(["p5", "pod"]))
 def test_it_learns_what_follows_what(tokens: ItemTokens, tmp_path: Path, model: Generative) -> None:
     checkpoint = Checkpoint(tmp_path / "c.safetensors")
     network, epochs = train_generator(
@@ -105,6 +106,7 @@ class _EndedAfter:
             raise _Ended
 
 
+@pytest.mark.slow
 def test_an_ended_run_goes_on_and_ends_with_the_same_weights(
     tokens: ItemTokens, tmp_path: Path
 ) -> None:
@@ -128,6 +130,7 @@ def test_an_ended_run_goes_on_and_ends_with_the_same_weights(
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_starts_anew(tokens: ItemTokens, tmp_path: Path) -> None:
     saved = Checkpoint(tmp_path / "c")
     saved.path.write_bytes(b"no tensors")

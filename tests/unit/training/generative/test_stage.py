@@ -98,6 +98,7 @@ async def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> N
     run.cache.close()
 
 
+@pytest.mark.slow
 async def test_a_damaged_stage_is_refused(tmp_path: Path) -> None:
     run = run_for(settings_for(tmp_path, tokens="random"), tmp_path)
     trained = await generative_model(run)

@@ -164,6 +164,7 @@ def test_cooperative_training_leaves_the_independent_model_alone_and_lists_are_s
     assert not np.allclose(moved, plain, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_srm_stands_in_the_clouds_place(folder: Path, result: CellResult) -> None:
     found = cell(folder, returns=False, second=True, backbone="gru4rec")
     before = found.scores.filter(~pl.col("scorer").str.starts_with("second"))
@@ -192,6 +193,7 @@ def test_a_second_srm_stands_in_the_clouds_place(folder: Path, result: CellResul
     assert not np.allclose(late, now)
 
 
+@pytest.mark.slow
 def test_din_re_ranks_but_is_not_adapted(folder: Path) -> None:
     found = cell(folder, returns=False, srm="din")
     scorers = set(found.scores["scorer"])
@@ -203,6 +205,7 @@ def test_din_re_ranks_but_is_not_adapted(folder: Path) -> None:
     assert again.scores.equals(found.scores)
 
 
+@pytest.mark.slow
 def test_where_users_return_the_decayed_counter_stands_beside_it(folder: Path) -> None:
     found = cell(folder, returns=True, backbone="sasrec", return_mechanism=True)
     assert total(found, "full", 0, "decayed").height == 16

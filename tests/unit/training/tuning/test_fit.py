@@ -14,6 +14,7 @@ from shared.errors import DataError
 from shared.lora_settings import LoraSettings
 from shared.progress import Task
 from tests.support.text_models import tiny_model
+from tests.support.tiers import first_quick
 from training.anchors import Anchors
 from training.learning import Checkpoint, best_of, copied
 from training.tuning.adapters import AdaptedEncoder
@@ -50,7 +51,7 @@ def encoder_of(model: Path, options: LoraSettings = OPTIONS) -> AdaptedEncoder:
     return AdaptedEncoder(model, options, pooling="MEAN", max_tokens=16)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", first_quick(["bfloat16", "float32"]))
 def test_held_out_requests_rank_better(model: Path, tmp_path: Path, precision: str) -> None:
     options = OPTIONS.model_copy(update={"precision": precision})
     encoder, held_out = encoder_of(model, options), said(36, seed=9)
@@ -112,6 +113,7 @@ class EndsIn:
             raise Ended
 
 
+@pytest.mark.slow
 def test_a_run_that_was_ended_comes_to_the_same(model: Path, tmp_path: Path) -> None:
     training, held_out = said(48, seed=1), said(24, seed=9)
     options = OPTIONS.model_copy(update={"epochs": 3})
@@ -131,6 +133,7 @@ def test_a_run_that_was_ended_comes_to_the_same(model: Path, tmp_path: Path) -> 
         torch.testing.assert_close(again.adapters()[name], value, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_begun_anew(model: Path, tmp_path: Path) -> None:
     saved = Checkpoint(tmp_path / "c")
     saved.path.write_bytes(b"not a checkpoint")

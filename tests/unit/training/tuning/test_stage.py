@@ -71,6 +71,7 @@ def test_no_request_after_training_is_learned_from() -> None:
     assert len(few) == 7
 
 
+@pytest.mark.slow
 async def test_other_test_events_leave_the_tuned_weights_as_they_were(settings: Settings) -> None:
     log = small_log()
     split = split_log(log, test_steps=5, validation_steps=2, calibration_steps=3)
@@ -112,6 +113,7 @@ async def test_the_stage_is_reused_and_its_model_is_served(settings: Settings) -
     assert not np.allclose(vectors[0], vectors[1], atol=1e-2)
 
 
+@pytest.mark.slow
 async def test_a_damaged_model_is_tuned_anew(settings: Settings) -> None:
     log = small_log()
     tuned = await run(settings, log)
