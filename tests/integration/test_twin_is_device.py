@@ -1,7 +1,7 @@
 """What studies score is what ships: the twin and the device, rank by rank.
 
-``training.twin`` ranks thousands of requests at once with torch; a device ranks one, with the graphs
-of an exported bundle. Both see the same snapshots here.
+``training.twin`` ranks thousands of requests at once with torch; a device ranks one, with the
+graphs of an exported bundle. Both see the same snapshots here.
 """
 
 from __future__ import annotations
@@ -260,12 +260,10 @@ def test_the_twin_ranks_as_the_device(
         places = np.arange(report.gap % 3, len(report.pairs), 3)  # one request of every user
         pairs = report.pairs[places]
         said = asked(case.devices, setting, pairs)
-        wanted = {
-            n: [expected[setting, report.gap, n][places]] for n in SCORERS if setting != "alone"
-        }
+        scorers = ("structure",) if setting == "alone" else SCORERS
+        wanted = {n: [expected[setting, report.gap, n][places]] for n in scorers}
         if setting == "alone":
             assert np.isnan([a.omega for a in said]).all()
-            wanted["structure"] = [expected["alone", report.gap, "structure"][places]]
             wanted["structure"].append(twin.ranks_alone()[pairs.fresh])
         else:
             inputs = twin.inputs(pairs, listed=pairs.fresh if setting == "S1" else None)
