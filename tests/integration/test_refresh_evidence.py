@@ -32,12 +32,13 @@ from tests.support.transports import ScriptedTransport, SentRequest
 from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
-from training.pairs import Pairs, top_candidates
+from training.pairs import Pairs
 from training.pipeline import TrainingRun, train
-from training.refresh.evidence import Ranker, RefreshEvidence
+from training.refresh.evidence import features, gains
 from training.refresh.stage import with_refreshes
 from training.requests import make_requests
 from training.stages import StageStore
+from training.twin import make_twin
 
 LOG = drifting_log(users=20, events=30)
 GAPS = (1, 4, 9)
@@ -93,21 +94,11 @@ async def test_features_and_gains_are_the_devices(
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))
     requests = make_requests(trained.backbone.model, trained.backbone.table, run.events, anchors)
-    candidates = top_candidates(e_sem, requests.table.vectors, CANDIDATES)
+    twin = make_twin(settings, trained, requests, e_sem)
     fresh = anchors.find(steps.user, steps.step)
     stale = [anchors.find(steps.user, steps.step.astype(int) - gap) for gap in GAPS]
     pairs = Pairs(np.tile(fresh, len(GAPS)), np.concatenate(stale))
-    ranker = Ranker(
-        fusion_weight=trained.projector.fusion_weight,
-        window=8,
-        top_l=8,
-        unite_history=settings.profile.unite_history,
-        whole_history=settings.profile.retain != "window",
-        whole_table=local_candidates > 0,
-        exclude_seen=policy == "exclude",
-    )
-    evidence = RefreshEvidence(requests, e_sem, candidates, trained.calibration, ranker)
-    features, gains = evidence.features(pairs, NullTask()), evidence.gains(pairs, NullTask())
+    known, gained = features(twin, pairs, NullTask()), gains(twin, pairs, NullTask())
 
     models = DeviceModels.load(bundle)
     assert models.gain is not None
@@ -121,7 +112,7 @@ async def test_features_and_gains_are_the_devices(
             created_ms=1,
             bundle_id=bundle.id,
             e_sem=e_sem[tau_row].numpy(),
-            items=candidates[tau_row].numpy().astype(np.int32),
+            items=twin.candidates[tau_row].numpy().astype(np.int32),
             scores=np.linspace(1, 0, CANDIDATES, dtype=np.float32),
         )
 
@@ -155,15 +146,13 @@ async def test_features_and_gains_are_the_devices(
         _, best = await ask(row, row)
         assert state.cues is not None
         ours = np.array([*state.cues, state.r, state.inconsistency])
-        np.testing.assert_allclose(
-            ours[:-1], features[place, :-1], atol=2e-4, err_msg=str(FEATURES)
-        )
-        differ += not np.isclose(ours[-1], features[place, -1], atol=0.3, equal_nan=True)
-        differ += not np.isclose(best - held, gains[place], atol=1e-6)
+        np.testing.assert_allclose(ours[:-1], known[place, :-1], atol=2e-4, err_msg=str(FEATURES))
+        differ += not np.isclose(ours[-1], known[place, -1], atol=0.3, equal_nan=True)
+        differ += not np.isclose(best - held, gained[place], atol=1e-6)
         assert np.isfinite(models.gain.expected_gain(state))
     # Scores a rounding apart may change places.
     assert differ <= 0.05 * len(pairs)
-    assert np.count_nonzero(gains) > 0.1 * len(gains), "the comparison would see a difference"
+    assert np.count_nonzero(gained) > 0.1 * len(gained), "the comparison would see a difference"
 
 
 async def test_a_log_too_short_to_learn_gains_from_trains_all_the_same(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract.writer import TemplateAbstract
@@ -24,12 +25,12 @@ from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
 from shared.packed import pack
-from shared.profile import DeviceProfile
 from shared.progress import NullProgress
 from shared.settings import Settings
 from shared.snapshot import Snapshot
 from training.age_rules import AgeRule
 from training.anchors import stale_anchors, write_abstracts
+from training.onnx_graphs import export_graph
 from training.pairs import Pairs, pairs_at_gap
 from training.pipeline import events_of, sessions_of
 from training.requests import make_requests
@@ -52,12 +53,9 @@ def noticeable(trained: TrainedModel) -> TrainedModel:
     Item vectors become such as int8 holds exactly: devices that keep them packed then have the
     same ones as torch.
     """
-    rng, fitted, table = (
-        torch.Generator().manual_seed(0),
-        trained.calibration,
-        trained.backbone.table,
-    )
-    vectors, bias = pack(table.vectors.detach().numpy(), table.bias.detach().numpy()).unpack()
+    rng, fitted = torch.Generator().manual_seed(0), trained.calibration
+    table = trained.backbone.table.requires_grad_(False)
+    vectors, bias = pack(table.vectors.numpy(), table.bias.numpy()).unpack()
     with torch.no_grad():
         table.vectors.copy_(torch.from_numpy(vectors))
         table.bias.copy_(torch.from_numpy(bias))
@@ -126,25 +124,34 @@ class Answered:
     ranked: int
 
 
+class ExportedOnce:
+    """``export_graph`` that exports each network once: bundles share what they have in common."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[nn.Module, bytes]] = {}
+
+    def __call__(self, module: nn.Module, *args: Any) -> bytes:
+        if id(module) not in self._done:  # kept with the module, so that its id stays its own
+            self._done[id(module)] = module, export_graph(module, *args)
+        return self._done[id(module)][1]
+
+
 class ShippedDevices:
-    """Devices of an exported bundle at the requests of a study, each replayed from its events.
+    """Devices of an exported bundle at the requests of a study, each replayed from its events."""
 
-    Args:
-        profile: how they rank; the bundle's own, or one that differs in what is united.
-        policy: whether items may be recommended again.
-    """
-
-    def __init__(
-        self, study: _Study, bundle: Bundle, profile: DeviceProfile, policy: Policy
-    ) -> None:
+    def __init__(self, study: _Study, bundle: Bundle) -> None:
         self._study, self._bundle, self._log = study, bundle, study.trained.log
-        self._models = copy.copy(DeviceModels.load(bundle))
-        self._models.profile = profile
-        manifest = bundle.manifest.model_copy(update={"repeat_policy": policy})
-        self._models.manifest = manifest
+        self._models = DeviceModels.load(bundle)
         self._requests = LogRequests(self._log, EvaluationModels.load(bundle))
         self._pages = ItemPages(bundle) if self._models.table is None else None
         self._encoded: dict[tuple[int, int], Encoded | None] = {}
+
+    def limited(self, **limits: object) -> ShippedDevices:
+        """The same devices under a profile that differs in what is ranked."""
+        others = copy.copy(self)
+        others._models = copy.copy(self._models)
+        others._models.profile = self._models.profile.model_copy(update=limits)
+        return others
 
     def answers(
         self, pairs: Pairs, *, k: int, listed: NDArray[np.int64] | None = None
