@@ -7,6 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from experiments.study import place_of
 from training.sources import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,12 +18,15 @@ _NO_PART = frozenset({"shared.errors", "shared.progress", "training.background"}
 
 
 def code_hash(study: str, root: Path = ROOT) -> str:
-    """Hash over the code of a study (``module:function``) and all it imports; comments are free.
+    """Hash over a study's code and all it imports; comments are free.
+
+    Args:
+        study: see ``experiments.study.find_study``.
 
     Raises:
         ConfigError: the study's module does not exist.
     """
-    module = study.partition(":")[0]
+    module = place_of(study).partition(":")[0]
     packages = tuple(dict.fromkeys((*PACKAGES, module.partition(".")[0])))
     return SourceTree(root, packages, _NO_PART).hash([module])
 

@@ -42,7 +42,7 @@ def advise(
     seed: SeedOption = None,
     work_dir: WorkDirOption = None,
     study: Annotated[
-        str, typer.Option(hidden=True, help="module:function that trains and scores.")
+        str, typer.Option(hidden=True, help="Id or module:function of what trains and scores.")
     ] = STUDY,
     assignments: SetOption = None,
 ) -> None:

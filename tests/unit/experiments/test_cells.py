@@ -18,7 +18,7 @@ from experiments.cells import (
     relevant,
 )
 from experiments.spec import merge
-from experiments.study import STUDY
+from experiments.study import STUDIES, STUDY
 from scalrec.options import settings_over
 from shared.errors import ConfigError, DataError
 from shared.settings import Settings
@@ -139,4 +139,12 @@ def test_another_study_or_section_makes_another_cell() -> None:
     }
     assert len(keys) == 3
     assert cell_key(Settings(), "data", STUDY) in keys
+
+
+def test_a_key_names_no_place_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [cell_key(Settings(), "data", study) for study in STUDIES]
+    assert len(set(before)) == len(STUDIES)
+    for study in STUDIES:
+        monkeypatch.setitem(STUDIES, study, "elsewhere.module:function")
+    assert [cell_key(Settings(), "data", study) for study in STUDIES] == before
     assert "device" in relevant(Settings(), ["device"])
