@@ -79,9 +79,9 @@ async def _train(
 ) -> Bundle:
     # Here, not above: torch is loaded for training only.
     from scalrec.training import export_if_changed
-    from training import pipeline
+    from training.train import train
 
-    trained = await pipeline.train(settings, log, client, progress=progress)
+    trained = await train(settings, log, client, progress=progress)
     bundle, _ = await in_thread(
         lambda stoppable: export_if_changed(
             trained, settings, bundle_dir(settings), progress=stoppable

@@ -33,9 +33,9 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
-from training import pipeline
 from training.background import in_thread
 from training.datasets.registry import load_log
+from training.train import train
 from training.trained import TrainedModel
 from training.tuning.stage import with_tuned_model
 
@@ -104,7 +104,7 @@ class Simulation:
         return run_dir
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
-        trained = await pipeline.train(self.settings, log, client, progress=self.progress)
+        trained = await train(self.settings, log, client, progress=self.progress)
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}

@@ -28,7 +28,7 @@ from training.calibration_inputs import Inputs, make_inputs
 from training.cell import Cell
 from training.options import calibration_options
 from training.pairs import Pairs, pairs_at_gap, top_candidates
-from training.pipeline import opened_run
+from training.run import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
@@ -42,7 +42,7 @@ async def run_cell(
     """Train (or reuse stages), fit the bounds and score them beside the calibrated device.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
+        DataError, EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()

@@ -35,9 +35,9 @@ from scalrec.training import export_if_changed
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log
-from training import pipeline
 from training.anchors import training_anchors, write_abstracts
 from training.datasets.registry import load_log
+from training.train import train
 
 
 def bench(
@@ -69,7 +69,7 @@ async def _bench(settings: Settings, console: Console) -> None:
         settings, logs=logs, progress=progress, console=console, allow_fallback=False
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
-            trained = await pipeline.train(settings, log, client, progress=progress)
+            trained = await train(settings, log, client, progress=progress)
         bundle, _ = export_if_changed(trained, settings, bundle_dir(settings), progress=progress)
         if served.settings.url is not None:
             async with running_cloud(

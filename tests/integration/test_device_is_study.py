@@ -28,11 +28,12 @@ from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.age_rules import AgeRule
 from training.anchors import Anchors, stale_anchors, write_abstracts
+from training.batches import events_of, sessions_of
 from training.export import export_bundle
 from training.pairs import pairs_at_gap
-from training.pipeline import events_of, sessions_of, train
 from training.requests import make_requests
 from training.study import _structural_of, _Study
+from training.train import train
 from training.trained import TrainedModel
 
 GAPS = (0, 1, 5, 12)

@@ -32,11 +32,12 @@ from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
 from training.pairs import Pairs, top_candidates
-from training.pipeline import TrainingRun, train
 from training.refresh.evidence import Ranker, RefreshEvidence
 from training.refresh.stage import with_refreshes
 from training.requests import make_requests
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
+from training.train import train
 
 LOG = drifting_log(users=20, events=30)
 GAPS = (1, 4, 9)

@@ -24,9 +24,9 @@ from shared.metrics import expected_rank, hit_rate, ndcg
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.anchors import stale_anchors
+from training.batches import events_of
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
-from training.pipeline import events_of
 from training.requests import make_requests
 from training.study_scores import Scores
 

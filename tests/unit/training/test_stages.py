@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from shared.errors import ConfigError
-from training.stages import Saved, StageStore, load_arrays, save_arrays, source_hash, stage_key
+from training.stages.forms import Saved, load_arrays, save_arrays
+from training.stages.stage import stage_key
+from training.stages.store import StageStore
 
 FORM: Saved[np.ndarray] = Saved(
     save=lambda value, folder: save_arrays(folder, {"value": value}),
@@ -97,15 +99,3 @@ def test_key_depends_on_every_input() -> None:
     base = stage_key(a=1, b={"x": 0.1})
     assert base == stage_key(b={"x": 0.1}, a=1)
     assert len({base, stage_key(a=2, b={"x": 0.1}), stage_key(a=1, b={"x": 0.2})}) == 3
-
-
-def test_source_hash_follows_code_but_not_what_is_left_out(tmp_path: Path) -> None:
-    package = tmp_path / "package"
-    (package / "sub").mkdir(parents=True)
-    (package / "a.py").write_text("x = 1\n")
-    (package / "sub" / "b.py").write_text("y = 1\n")
-    before = source_hash([package], leave_out=["sub"])
-    (package / "sub" / "b.py").write_text("y = 2\n")
-    assert source_hash([package], leave_out=["sub"]) == before
-    (package / "a.py").write_text("x = 2\n")
-    assert source_hash([package], leave_out=["sub"]) != before

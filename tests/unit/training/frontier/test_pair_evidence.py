@@ -22,8 +22,8 @@ from training.frontier.pair_evidence import Judged, pair_evidence
 from training.frontier.study import judged_windows
 from training.frontier.windows import Windows, draw_windows
 from training.pairs import Pairs
-from training.pipeline import TrainingRun
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
 
 
 async def judged_for(
