@@ -84,6 +84,7 @@ class TrainingRun:
         )
         self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
+        self.unfinished = store.root / ".unfinished"
         self._requests: Requests | None = None
         self._stages()
 
@@ -125,7 +126,7 @@ class TrainingRun:
             policy,
             items=self.items if settings.generative.tokens == "text" else None,
             seed=settings.seed,
-            unfinished=self.store.root / ".unfinished",
+            unfinished=self.unfinished,
         )
 
     def _calibration(self, options: CalibrationOptions, name: str) -> Stage[FittedCalibration]:
@@ -198,7 +199,7 @@ class TrainingRun:
             EmbedderError, ConfigError: as from the run's other stages.
         """
         trained = await self.result(self.generator)
-        checkpoint_of(self.generator, self.store.root).remove()
+        checkpoint_of(self.generator, self.unfinished).remove()
         return trained
 
     async def embed(self, texts: Sequence[str], label: str) -> NDArray[np.float32]:

@@ -79,7 +79,7 @@ def collaboration_stage(run: TrainingRun) -> Stage[ChosenCollaboration]:
             "seed": run.settings.seed,
             "threads": run.settings.training.threads,
         },
-        inputs={"steps": run.steps},
+        inputs={"events": run.steps.events, "split": run.split},
         upstream=(run.structure, run.generator),
         code=(
             *(collaboration_stage, fused, Reranker, requests_of_validation, Lists, EncoderSrm),

@@ -48,6 +48,7 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     same = [
         {"work_dir": "elsewhere"},
         {"training": {"threads": 1}},
+        {"embedder": {"extra_args": ("--dtype=float32",), "url": "http://localhost:1"}},
         {"training": {"backbone": "sasrec"}},
         {"embedder": {"lora": None}},
         {"embedder": {"backend": "transformers", "batch_size": 3}},
@@ -71,8 +72,11 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     assert cell_key(Settings(), "other data") != key
 
 
-def test_results_from_before_there_was_a_choice_of_backbone_are_found() -> None:
-    assert "backbone" not in relevant(Settings())["training"]
+def test_places_and_machinery_are_marked_where_they_are_declared() -> None:
+    found = relevant(settings_over({"embedder": {"lora": {"threads": 3}}}), ["generative"])
+    assert "threads" not in found["training"] | found["generative"] | found["embedder"]["lora"]
+    assert not {"path", "columns", "items"} & found["log"].keys()
+    assert found["embedder"].keys() == {"model", "pooling", "lora", "max_tokens"}
     assert relevant(settings_over({"training": {"backbone": "surge"}}))["training"]["backbone"]
 
 
