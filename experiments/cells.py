@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud_service.embedding.base import model_name
+from cloud_service.embedding.base import model_content, model_name
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from shared.errors import ConfigError
@@ -133,7 +133,10 @@ def relevant(settings: Settings, sections: Sequence[str] = ()) -> dict[str, Any]
         sections: beside those that every study reads.
     """
     plain = printable(settings)
-    plain["embedder"]["model"] = model_name(settings.embedder.model)  # not where a folder lies
+    model = settings.embedder.model
+    content = model_content(model)
+    # A folder is known by what is in it, not by where it lies.
+    plain["embedder"]["model"] = model_name(model) + ("" if content is None else f"@{content}")
     return {
         section: deciding(getattr(settings, section), plain[section])
         for section in (*_SECTIONS, *sections)

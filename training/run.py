@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from training.options import (
     gate_options,
     projector_options,
 )
+from training.projector import FittedProjector
 from training.requests import Requests, make_requests
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
@@ -61,7 +63,12 @@ async def opened_run(
 
 
 class TrainingRun:
-    """One training run: what its stages share, and the stages as its settings choose them."""
+    """One training run: what its stages share, and the stages as its settings choose them.
+
+    Attributes:
+        steps: what training reads of the log.
+        unfinished: folder for training that goes on in another run.
+    """
 
     def __init__(
         self,
@@ -86,46 +93,65 @@ class TrainingRun:
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         self.unfinished = store.root / ".unfinished"
         self._requests: Requests | None = None
-        self._stages()
 
-    def _stages(self) -> None:
-        settings, steps, policy = self.settings, self.steps, self.policy
-        n_items = len(self.log.catalogue)
-        fit = {"seed": settings.seed, "threads": settings.training.threads}
-        self.items = items_stage(self.log.catalogue.texts, self.embedding)
-        self.abstracts = abstracts_stage(
+    @cached_property
+    def items(self) -> Stage[NDArray[np.float32]]:
+        return items_stage(self.log.catalogue.texts, self.embedding)
+
+    @cached_property
+    def abstracts(self) -> Stage[NDArray[np.float32]]:
+        return abstracts_stage(
             told_to_writers(self.log, self.split),
-            steps.anchors,
-            AbstractForm(**settings.abstract.model_dump(exclude={"item_tokens"})),
-            settings.profile,
+            self.steps.anchors,
+            AbstractForm(**self.settings.abstract.model_dump(exclude={"item_tokens"})),
+            self.settings.profile,
             self.embedding,
         )
-        self.structure = backbone_stage(
-            steps,
+
+    @cached_property
+    def structure(self) -> Stage[TrainedBackbone]:
+        settings, n_items = self.settings, len(self.log.catalogue)
+        return backbone_stage(
+            self.steps,
             encoder_config(settings, has_time=self.log.time is not None),
-            backbone_options(settings, policy, n_items),
+            backbone_options(settings, self.policy, n_items),
             n_items=n_items,
             items=self.items if settings.training.item_start == "text" else None,
-            **fit,
+            seed=settings.seed,
+            threads=settings.training.threads,
         )
-        self.semantics = projector_stage(
-            steps,
+
+    @cached_property
+    def semantics(self) -> Stage[FittedProjector]:
+        return projector_stage(
+            self.steps,
             self.requests,
-            projector_options(settings, policy),
+            projector_options(self.settings, self.policy),
             backbone=self.structure,
             abstracts=self.abstracts,
-            **fit,
+            seed=self.settings.seed,
+            threads=self.settings.training.threads,
         )
-        self.calibrator = self._calibration(calibration_options(settings, policy), "calibration")
-        # The opponent of calibration that only learns how far to trust the semantic channel.
-        self.opponent = self._calibration(gate_options(settings, policy), "gate")
-        self.generator = generator_stage(
+
+    @cached_property
+    def calibrator(self) -> Stage[FittedCalibration]:
+        return self._calibration(calibration_options(self.settings, self.policy), "calibration")
+
+    @cached_property
+    def opponent(self) -> Stage[FittedCalibration]:
+        """A calibrator that only learns how far to trust the semantic channel."""
+        return self._calibration(gate_options(self.settings, self.policy), "gate")
+
+    @cached_property
+    def generator(self) -> Stage[TrainedGenerator]:
+        chosen = self.settings.generative
+        return generator_stage(
             self.log.catalogue,
-            steps,
-            settings.generative,
-            policy,
-            items=self.items if settings.generative.tokens == "text" else None,
-            seed=settings.seed,
+            self.steps,
+            chosen,
+            self.policy,
+            items=self.items if chosen.tokens == "text" else None,
+            seed=self.settings.seed,
             unfinished=self.unfinished,
         )
 

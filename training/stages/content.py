@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,13 +43,4 @@ def fingerprint(log: InteractionLog) -> str:
     for column in (log.user, log.item, log.time, log.utc_offset_min, log.session):
         digest.update(b"-" if column is None else str(column.dtype).encode() + column.tobytes())
     digest.update("\0".join(log.query or ()).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
-
-
-def files_hash(folder: Path) -> str:
-    """Hash over the names and bytes of the files that lie right in ``folder``."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

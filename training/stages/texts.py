@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import cloud_service.embedding
 from cloud_service.batching import Batcher
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, model_content
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.history import Window
 from device_runtime.item_words import ItemWords
@@ -43,12 +43,14 @@ class TextEmbedding:
     """An embedder, how long a text it gets, and the cache of what it answered.
 
     Attributes:
+        model: hash over the model's files, where it is known by nothing but its folder's name.
         batch_size, concurrency: texts in a request, and requests in flight.
     """
 
     embedder: Embedder
     cache: EmbeddingCache
     max_tokens: int
+    model: str | None
     batch_size: int
     concurrency: int
 
@@ -59,17 +61,19 @@ class TextEmbedding:
             embedder=embedder,
             cache=cache,
             max_tokens=wanted.max_tokens,
+            model=model_content(wanted.model),
             batch_size=wanted.batch_size,
             concurrency=wanted.concurrency,
         )
 
     @property
-    def decides(self) -> tuple[EmbedderIdentity, int]:
+    def decides(self) -> tuple[EmbedderIdentity, str | None, int]:
         """What vectors depend on, beside the text and the code."""
-        return self.embedder.identity, self.max_tokens
+        return self.embedder.identity, self.model, self.max_tokens
 
     async def vectors(self, texts: Sequence[str], label: str, progress: Progress) -> Vectors:
         """[n, m]; errors as of ``embed_texts``."""
+        code = code_of([cloud_service.embedding])
         return await embed_texts(
             self.embedder,
             texts,
@@ -79,7 +83,7 @@ class TextEmbedding:
             progress=progress,
             label=label,
             # What an embedder's code made once is no answer of other code.
-            variant=f"max_tokens={self.max_tokens} {code_of([cloud_service.embedding])}",
+            variant=f"max_tokens={self.max_tokens} model={self.model} code={code}",
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import cloud_service.embedding
 import training.tuning
 from cloud_service.batching import Batcher
-from cloud_service.embedding.base import model_name
+from cloud_service.embedding.base import model_content, model_name
 from cloud_service.launch.model_files import resolve_model
 from device_runtime.abstract import TemplateAbstract
 from shared.errors import ConfigError
@@ -24,7 +24,7 @@ from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import Anchors, write_abstracts
 from training.determinism import reproducible
-from training.stages.content import files_hash, fingerprint
+from training.stages.content import fingerprint
 from training.stages.forms import Saved
 from training.stages.stage import Stage, threaded
 from training.stages.store import StageStore
@@ -122,7 +122,7 @@ def tuning_stage(
             "abstract": settings.abstract.model_dump(exclude={"item_tokens"}),
             "lora": lora,
         },
-        inputs={"data": fingerprint(log), "model": files_hash(source)},
+        inputs={"data": fingerprint(log), "model": model_content(str(source))},
         code=(training.tuning, reproducible, *WRITING, cloud_service.embedding, Batcher),
         libraries=("numpy", "torch", "peft", "transformers"),
         build=threaded(

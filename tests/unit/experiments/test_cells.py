@@ -81,12 +81,18 @@ def test_places_and_machinery_are_marked_where_they_are_declared() -> None:
 
 
 def test_a_model_folder_may_lie_anywhere(tmp_path: Path) -> None:
-    keys = set()
-    for place in ("a", "b"):
-        folder = tmp_path / place / "my-model"
+    def key(folder: Path) -> str:
+        return cell_key(settings_over({"embedder": {"model": str(folder)}}), "data")
+
+    folders = [tmp_path / place / "my-model" for place in ("a", "b")]
+    for folder in folders:
         folder.mkdir(parents=True)
-        keys.add(cell_key(settings_over({"embedder": {"model": str(folder)}}), "data"))
-    assert len(keys) == 1
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "README.md").write_text(str(folder))
+    first, second = map(key, folders)
+    assert first == second
+    (folders[1] / "model.safetensors").write_bytes(b"others!")
+    assert key(folders[1]) != first
 
 
 def test_variants_that_are_the_same_are_refused() -> None:

@@ -153,6 +153,17 @@ def test_another_embedder_costs_all(tmp_path: Path) -> None:
     assert changed(keys_of(settings), keys_of(settings, dim=24)) == ALL
 
 
+def test_models_of_one_name_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    keys = []
+    for place, weights in (("a", b"one"), ("b", b"other"), ("c", b"one")):
+        folder = tmp_path / place / "my-model"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(weights)
+        keys.append(keys_of(settings_for(tmp_path, embedder={"model": str(folder)})))
+    assert changed(keys[0], keys[1]) == ALL
+    assert keys[0] == keys[2]
+
+
 def test_the_generator_reads_no_text_for_random_tokens(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, generative={"tokens": "random"})
     assert "generator-p5" not in changed(keys_of(settings), keys_of(settings, dim=24))
