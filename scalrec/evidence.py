@@ -7,7 +7,7 @@ from pathlib import Path
 import cloud_service
 import device_runtime
 import loadtest
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, model_content
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.evidence_records import FULL, PAPER
 from loadtest.full_ranking import run_full_ranking
@@ -18,7 +18,7 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
-from shared.split import Split
+from shared.split import Split, Steps
 from training.anchors import write_abstracts
 from training.background import in_thread
 from training.embedding_cache import EmbeddingCache
@@ -47,6 +47,21 @@ async def collect_evidence(
         The stage store, which knows the seconds it took and whether records were reused.
     """
     steps = split.last_test(settings.paper.steps)
+    stage = evidence_stage(settings, log, steps, bundle, embedder, run_dir)
+    store = StageStore(settings.work_dir / "stages")
+    _save(await store.result(stage, progress), run_dir)
+    return store
+
+
+def evidence_stage(
+    settings: Settings,
+    log: InteractionLog,
+    steps: Steps,
+    bundle: Bundle,
+    embedder: Embedder,
+    run_dir: Path,
+) -> Stage[Blobs]:
+    """The records of ``steps`` with snapshots of every age, as files by name."""
     gaps = settings.paper.gaps
 
     async def measure(progress: Progress) -> Blobs:
@@ -73,24 +88,22 @@ async def collect_evidence(
         await in_thread(work, progress)
         return {name: (run_dir / name).read_bytes() for name in (PAPER, FULL)}
 
-    stage = Stage(
+    return Stage(
         name="evidence",
         options={
             "paper": settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
             "candidates": settings.cloud.candidates,
+            "model": model_content(settings.embedder.model),
             "max_tokens": settings.embedder.max_tokens,
         },
         inputs={"bundle": bundle.id, "log": fingerprint(log), "steps": steps},
         code=(
             *(cloud_service, device_runtime, loadtest),
-            *(collect_evidence, embed_abstracts, write_abstracts, embed_texts, EmbeddingCache),
+            *(evidence_stage, OfflineCloud, write_abstracts, embed_texts, EmbeddingCache),
         ),
         build=measure,
         form=Saved(_save, _load),
     )
-    store = StageStore(settings.work_dir / "stages")
-    _save(await store.result(stage, progress), run_dir)
-    return store
 
 
 def _save(blobs: Blobs, folder: Path) -> None:
