@@ -35,9 +35,9 @@ from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import split_log
-from training import pipeline
 from training.anchors import training_anchors, write_abstracts
 from training.datasets.registry import load_log
+from training.train import train
 
 
 @options("log embedder model assignments")
@@ -59,7 +59,7 @@ async def _bench(settings: Settings, console: Console) -> None:
         settings, logs=logs, progress=progress, console=console, allow_fallback=False
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
-            trained = await pipeline.train(settings, log, client, progress=progress)
+            trained = await train(settings, log, client, progress=progress)
         bundle, _ = await exported(trained, settings, progress)
         if served.settings.url is not None:
             async with running_cloud(

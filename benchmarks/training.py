@@ -10,12 +10,11 @@ from benchmarks.timing import Comparison, interleaved
 from shared.interactions import InteractionLog
 from shared.split import Split
 from training.backbone import BackboneFit, BackboneOptions
-from training.batches import training_windows
+from training.batches import events_of, training_windows
 from training.encoders.base import EncoderConfig
 from training.encoders.sasrec import SASRecConfig
 from training.item_table import ItemTable
 from training.learning import reproducible
-from training.pipeline import events_of
 
 ROUNDS = 10
 

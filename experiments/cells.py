@@ -8,26 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud_service.embedding.base import model_name
+from cloud_service.embedding.base import model_content, model_name
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
 from shared.settings import Settings, printable
+from shared.settings_section import deciding
 
-# What may differ between machines and leaves a result as it is.
-_NO_PART = {
-    "embedder": ("backend", "url", "api_key", "python", "batch_size", "concurrency", "device",
-                 "deadline_s", "start_timeout_s", "extra_args"),
-    "training": ("threads",),
-    "log": ("path", "columns", "items"),
-}  # fmt: skip
-# Settings younger than results: at the value that was then the only one, keys stay as they were.
-_YOUNGER: dict[str, dict[str, Any]] = {
-    "training": {"backbone": "sasrec"},
-    "embedder": {"lora": None},
-    "lsc4rec": {"second_srm": False},
-}
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16
 
@@ -145,14 +133,12 @@ def relevant(settings: Settings, sections: Sequence[str] = ()) -> dict[str, Any]
         sections: beside those that every study reads.
     """
     plain = printable(settings)
-    plain["embedder"]["model"] = model_name(settings.embedder.model)  # not where a folder lies
+    model = settings.embedder.model
+    content = model_content(model)
+    # A folder is known by what is in it, not by where it lies.
+    plain["embedder"]["model"] = model_name(model) + ("" if content is None else f"@{content}")
     return {
-        section: {
-            k: v
-            for k, v in plain[section].items()
-            if k not in _NO_PART.get(section, ())
-            and (k, v) not in _YOUNGER.get(section, {}).items()
-        }
+        section: deciding(getattr(settings, section), plain[section])
         for section in (*_SECTIONS, *sections)
     }
 

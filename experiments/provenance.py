@@ -7,7 +7,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-from training.sources import SourceTree
+from experiments.study import place_of
+from shared.errors import ConfigError
+from training.stages.code import code_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("shared", "cloud_service", "device_runtime", "launch", "training")
@@ -21,18 +23,22 @@ CODE = (
     "pyproject.toml",
     "requirements",
 )
-_NO_PART = frozenset({"shared.errors", "shared.progress", "training.background"})
 
 
 def code_hash(study: str, root: Path = ROOT) -> str:
-    """Hash over the code of a study (``module:function``) and all it imports; comments are free.
+    """Hash over the packages that a study can be made of; comments are free.
+
+    Args:
+        study: see ``experiments.study.find_study``.
 
     Raises:
         ConfigError: the study's module does not exist.
     """
-    module = study.partition(":")[0]
-    packages = tuple(dict.fromkeys((*PACKAGES, module.partition(".")[0])))
-    return SourceTree(root, packages, _NO_PART).hash([module])
+    module = place_of(study).partition(":")[0]
+    if not root.joinpath(*module.split(".")).with_suffix(".py").is_file():
+        raise ConfigError(f"no module {module} under {root}")
+    packages = {*PACKAGES, module.partition(".")[0]}
+    return code_of((name for name in packages if (root / name).is_dir()), root)
 
 
 def changed_code(root: Path = ROOT) -> list[str]:

@@ -43,7 +43,7 @@ class Runner:
     Attributes:
         store: where finished cells go.
         experiment: its name, noted in each cell.
-        study: "module:function" that computes a cell.
+        study: which computes a cell, see ``experiments.study``.
         processes: cells computed at the same time.
         threads: of each cell's process.
         revision, code: noted in each cell.

@@ -146,7 +146,7 @@ class Experiment(Strict):
         reuse: another experiment whose cells these are; this one runs nothing of its own.
         like: another experiment that says what this one leaves out about cells; ``base`` is laid
             over its base. Cells that both name are computed once.
-        study: "module:function" that computes a cell.
+        study: which computes a cell, see ``experiments.study``.
         sections: of the settings that decide a cell of this study, beside those of every cell.
         logs: settings that belong to a log; any other log may be run as well.
         base: settings of all cells.

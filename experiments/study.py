@@ -15,7 +15,15 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
 
-STUDY = "training.study:run_cell"
+STUDY = "scalrec"  # what an experiment computes its cells with unless it says another
+
+# Experiments and keys name a study by its id, so that its code may move.
+STUDIES = {
+    "scalrec": "training.study:run_cell",
+    "frontier": "training.frontier.study:run_cell",
+    "lsc4rec": "training.lsc4rec.study:run_cell",
+    "oracle": "training.oracle_fit:run_cell",
+}
 
 # One row per user, scorer, setting, gap, part and kind of steps; metrics are sums over n steps.
 SCHEMA = pl.Schema(
@@ -61,13 +69,28 @@ class Study(Protocol):
     ) -> Scored: ...
 
 
-def find_study(name: str = STUDY) -> Study:
-    """The function called ``module:function``; raises ConfigError if there is none."""
-    module, _, function = name.partition(":")
+def place_of(study: str) -> str:
+    """``module:function`` of a study, given by its id or by its place."""
+    return STUDIES.get(study, study)
+
+
+def find_study(study: str = STUDY) -> Study:
+    """The function that computes a study's cells.
+
+    Args:
+        study: an id of STUDIES, or ``module:function``.
+
+    Raises:
+        ConfigError: there is no such function.
+    """
+    module, _, function = place_of(study).partition(":")
     try:
         return cast(Study, getattr(import_module(module), function))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"nothing computes cells: {name} is not there ({error})") from error
+        raise ConfigError(
+            f"nothing computes cells: {study} is not there ({error}); studies are "
+            f"{', '.join(STUDIES)}, or module:function"
+        ) from error
 
 
 def in_schema(scores: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.generator_config import Generative
-from shared.settings_section import Section
+from shared.settings_section import MACHINERY, Section
 
 
 class GenerativeSettings(Section):
@@ -44,4 +44,4 @@ class GenerativeSettings(Section):
         default="float32", description="of matrix products while training; weights stay float32"
     )
     validation_users: int = Field(default=2000, ge=1, description="judged after each epoch")
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, json_schema_extra=MACHINERY)

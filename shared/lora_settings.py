@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.settings_section import Section
+from shared.settings_section import MACHINERY, Section
 
 
 class LoraSettings(Section):
@@ -37,4 +37,4 @@ class LoraSettings(Section):
         description="of matrix products; bfloat16 is much quicker where the processor has "
         "instructions for it. Weights stay float32",
     )
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, json_schema_extra=MACHINERY)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from shared.lora_settings import LoraSettings
-from shared.settings_section import Section
+from shared.settings_section import MACHINERY, Section
 
 
 class LogSettings(Section):
@@ -18,11 +18,19 @@ class LogSettings(Section):
         default="movielens-100k",
         description="a known log (`scalrec data list`), or a short name for your own",
     )
-    path: Path | None = Field(default=None, description="your own csv, tsv, parquet or .inter file")
-    columns: str | None = Field(
-        default=None, description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns"
+    path: Path | None = Field(
+        default=None,
+        description="your own csv, tsv, parquet or .inter file",
+        json_schema_extra=MACHINERY,
     )
-    items: Path | None = Field(default=None, description="file with item id and item text")
+    columns: str | None = Field(
+        default=None,
+        description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns",
+        json_schema_extra=MACHINERY,
+    )
+    items: Path | None = Field(
+        default=None, description="file with item id and item text", json_schema_extra=MACHINERY
+    )
     min_events: int | None = Field(
         default=None,
         ge=3,
@@ -37,7 +45,9 @@ class LogSettings(Section):
 class EmbedderSettings(Section):
     """The text model behind item vectors and semantic user embeddings."""
 
-    backend: Literal["vllm", "transformers", "hashing"] = "vllm"
+    backend: Literal["vllm", "transformers", "hashing"] = Field(
+        default="vllm", json_schema_extra=MACHINERY
+    )
     model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
     pooling: Literal["MEAN", "LAST"] = "MEAN"
     lora: LoraSettings | None = Field(
@@ -45,21 +55,37 @@ class EmbedderSettings(Section):
         description="tune the model to the log's training requests before it is used, for commands "
         "that train; unset: the model as it is",
     )
-    url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
-    api_key: SecretStr | None = None
-    python: Path | None = Field(default=None, description="python of the vLLM environment")
-    batch_size: int = Field(default=64, ge=1)
-    concurrency: int = Field(default=4, ge=1, description="batches in flight while embedding a log")
+    url: str | None = Field(
+        default=None,
+        description="a running OpenAI-compatible server to use",
+        json_schema_extra=MACHINERY,
+    )
+    api_key: SecretStr | None = Field(default=None, json_schema_extra=MACHINERY)
+    python: Path | None = Field(
+        default=None, description="python of the vLLM environment", json_schema_extra=MACHINERY
+    )
+    batch_size: int = Field(default=64, ge=1, json_schema_extra=MACHINERY)
+    concurrency: int = Field(
+        default=4,
+        ge=1,
+        description="batches in flight while embedding a log",
+        json_schema_extra=MACHINERY,
+    )
     max_tokens: int = Field(default=256, ge=16)
     deadline_s: float = Field(
         default=3.0,
         gt=0,
         description="for one request on the serving path; below the devices' own deadline, so that "
         "a stale answer still reaches them",
+        json_schema_extra=MACHINERY,
     )
-    start_timeout_s: float = Field(default=300.0, gt=0)
-    extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
-    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
+    start_timeout_s: float = Field(default=300.0, gt=0, json_schema_extra=MACHINERY)
+    extra_args: tuple[str, ...] = Field(
+        default=(), description="further vLLM server arguments", json_schema_extra=MACHINERY
+    )
+    device: Literal["cpu", "gpu"] = Field(
+        default="cpu", description="gpu is unverified", json_schema_extra=MACHINERY
+    )
 
 
 class TrainingSettings(Section):
@@ -145,7 +171,7 @@ class TrainingSettings(Section):
         "0: the best on validation is taken",
     )
     calibration_epochs: int = Field(default=30, ge=1)
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, json_schema_extra=MACHINERY)
 
 
 class PaperSettings(Section):

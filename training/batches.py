@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import DataError
+from shared.interactions import InteractionLog
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -143,3 +144,18 @@ def training_windows(events: Events, width: int, stride: int, rng: np.random.Gen
 
 def _long(values: NDArray[np.integer]) -> Tensor:
     return torch.from_numpy(values.astype(np.int64))
+
+
+def events_of(log: InteractionLog) -> Events:
+    """The log's columns as the backbone reads them."""
+    return Events(log.item, log.local_hour_of_week(), log.user_start, log.time)
+
+
+def sessions_of(
+    log: InteractionLog, stop: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | None:
+    """The log's own session of every event, of each user's first ``stop`` [U]; None without any."""
+    if log.session is None or stop is None:
+        return log.session
+    place = np.arange(len(log.item)) - np.repeat(log.user_start[:-1], log.counts())
+    return log.session[place < np.repeat(stop, log.counts())]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shared.settings import Settings
 from training.backbone import BackboneOptions, Cycle
 from training.calibration_fit import CalibrationOptions
@@ -12,7 +9,6 @@ from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS
 from training.objective import RepeatPolicy
 from training.projector import ProjectorOptions
-from training.semantics import reduce_vectors
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
@@ -47,17 +43,6 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
         negatives=None if n_items <= FULL_SOFTMAX_ITEMS else SAMPLED_NEGATIVES,
         repeat_policy=policy,
     )
-
-
-def item_start(settings: Settings, items: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """[I, dim] what a device's item table is trained from; None: random vectors.
-
-    Args:
-        items: [I, m] embeddings of the items' texts.
-    """
-    if settings.training.item_start == "random":
-        return None
-    return reduce_vectors(items, settings.training.dim, settings.seed)
 
 
 def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOptions:

@@ -25,7 +25,7 @@ from training.calibration_fit import fit_calibration
 from training.cell import Cell
 from training.options import calibration_options
 from training.pairs import Pairs, pairs_at_gap
-from training.pipeline import opened_run
+from training.run import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
 from training.study_scores import StepRanks, aggregate
 from training.trained import TrainedModel
@@ -40,7 +40,7 @@ async def run_cell(
     """Train (or reuse stages), fit the bounds and score them beside the calibrated device.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
+        DataError, EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()

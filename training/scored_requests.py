@@ -11,8 +11,9 @@ from torch import Tensor
 from device_runtime.abstract.writer import TemplateAbstract
 from shared.split import Steps
 from training.anchors import stale_anchors, write_abstracts
-from training.pipeline import TrainingRun, events_of, sessions_of
+from training.batches import events_of, sessions_of
 from training.requests import Requests, make_requests
+from training.run import TrainingRun
 from training.trained import TrainedModel
 
 

@@ -35,9 +35,9 @@ from training.calibration_fit import FittedCalibration
 from training.calibration_inputs import Inputs
 from training.cell import Cell
 from training.pairs import Pairs, pairs_at_gap
-from training.pipeline import TrainingRun, opened_run
 from training.pools import Pools
 from training.requests import Requests, make_requests
+from training.run import TrainingRun, opened_run
 from training.scored_requests import encode_scored
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
@@ -55,11 +55,11 @@ async def run_cell(
     """Train (or reuse stages) and evaluate; ``settings.paper.gaps`` are the ages that are scored.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
+        DataError, EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
-        gate = await run.gate(trained)
+        gate = await run.gate()
         partner = await _partner(run).backbone()
         scored = await encode_scored(run, trained)
         requests, steps = scored.requests, scored.steps

@@ -26,6 +26,7 @@ class TrainedModel:
     Attributes:
         popularity: [I] float32, training events per item.
         figures: validation NDCG@10 and the like, by name; they go into the bundle's manifest.
+        keys: of the stages it was made by, by name: equal keys, equal models.
         stage_seconds: wall time of each stage of this run.
         reused: stages read from an earlier run.
         refresh: when a refresh pays; None if that was not learned.
@@ -43,6 +44,7 @@ class TrainedModel:
     calibration: FittedCalibration
     popularity: NDArray[np.float32]
     figures: Mapping[str, float]
+    keys: Mapping[str, str]
     stage_seconds: Mapping[str, float]
     reused: tuple[str, ...]
     refresh: RefreshKnowledge | None = None

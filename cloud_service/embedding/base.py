@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from shared.bundle import EmbedderIdentity
 from shared.errors import EmbedderMismatch, EmbedderUnavailable
+
+_MODEL_FILES = frozenset({".safetensors", ".bin", ".json", ".txt", ".model"})
 
 
 class Embedder(Protocol):
@@ -44,6 +48,27 @@ def model_name(model: str) -> str:
     """The name a manifest keeps for a model: a folder's own name, not where it happens to lie."""
     path = Path(model)
     return path.name if path.is_absolute() or path.is_dir() else model
+
+
+def model_content(model: str) -> str | None:
+    """Hash over the files of a model that lies in a folder; None for one that goes by a name.
+
+    Two folders may have one name. Weights, configuration and tokenizer count, other files do not.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return None
+    files = [path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + _file_hash(path, path.stat().st_mtime_ns))
+    return digest.hexdigest()[:16]
+
+
+@cache  # weights are read once, not for every key that they are part of
+def _file_hash(path: Path, modified: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def require_identity(identity: EmbedderIdentity | None) -> EmbedderIdentity:

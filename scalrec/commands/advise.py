@@ -25,7 +25,7 @@ def advise(
         typer.Option("--quick", help="Few users and epochs: a first look, which it says so of."),
     ] = False,
     study: Annotated[
-        str, typer.Option(hidden=True, help="module:function that trains and scores.")
+        str, typer.Option(hidden=True, help="Id or module:function of what trains and scores.")
     ] = STUDY,
 ) -> None:
     """Say whether a cached cloud pays for a log and a device, and how often to call it.

@@ -94,7 +94,7 @@ def run(
         typer.Option("--keep-outdated", help="Keep finished cells that other code computed."),
     ] = False,
     study: Annotated[
-        str | None, typer.Option(hidden=True, help="module:function that computes a cell.")
+        str | None, typer.Option(hidden=True, help="Id or module:function of what computes a cell.")
     ] = None,
     results: ResultsOption = RESULTS,
     columns: ColumnsOption = None,

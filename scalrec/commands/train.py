@@ -34,7 +34,7 @@ async def train_and_export(
     """Train, print the validation figures, and write the bundle if asked to."""
     # Here, not above: torch is loaded for training only, and images that serve do without it.
     from scalrec.jobs.exporting import exported
-    from training import pipeline
+    from training.train import train as train_model
     from training.tuning.stage import with_tuned_model
 
     print_settings(console, settings)
@@ -51,7 +51,7 @@ async def train_and_export(
     ) as served:
         times.add("embedder start", served.seconds_to_ready)
         async with aclosing(served.connect(settings.training.threads)) as client:
-            trained = await pipeline.train(settings, loaded, client, progress=progress, force=force)
+            trained = await train_model(settings, loaded, client, progress=progress, force=force)
     for name, seconds in trained.stage_seconds.items():
         times.add(f"{name} (reused)" if name in trained.reused else name, seconds)
     for name, value in trained.figures.items():

@@ -35,7 +35,7 @@ async def advise(
     Args:
         settings: what they leave at its default, ``scalrec.advice.setup`` decides.
         quick: of few users.
-        study: module:function that trains and scores.
+        study: which trains and scores, see ``experiments.study``.
 
     Raises:
         DataError: the log is malformed or too small.

@@ -7,9 +7,7 @@ from pathlib import Path
 import cloud_service
 import device_runtime
 import loadtest
-import shared
-import training
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, model_content
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.paper import run_paper
@@ -20,9 +18,15 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.settings import Settings
-from shared.split import Split
+from shared.split import Split, Steps
+from training.anchors import write_abstracts
 from training.background import in_thread
-from training.stages import Saved, StageStore, source_hash, stage_key
+from training.embedding_cache import EmbeddingCache
+from training.semantics import embed_texts
+from training.stages.content import fingerprint
+from training.stages.forms import Saved
+from training.stages.stage import Stage
+from training.stages.store import StageStore
 
 Blobs = dict[str, bytes]
 
@@ -43,9 +47,24 @@ async def collect_evidence(
         The stage store, which knows the seconds it took and whether records were reused.
     """
     steps = split.last_test(settings.paper.steps)
+    stage = evidence_stage(settings, log, steps, bundle, embedder, run_dir)
+    store = StageStore(settings.work_dir / "stages")
+    _save(await store.result(stage, progress), run_dir)
+    return store
+
+
+def evidence_stage(
+    settings: Settings,
+    log: InteractionLog,
+    steps: Steps,
+    bundle: Bundle,
+    embedder: Embedder,
+    run_dir: Path,
+) -> Stage[Blobs]:
+    """The records of ``steps`` with snapshots of every age, as files by name."""
     gaps = settings.paper.gaps
 
-    async def measure() -> Blobs:
+    async def measure(progress: Progress) -> Blobs:
         points = snapshots_needed(steps, gaps)
         abstracts = await embed_abstracts(
             settings,
@@ -69,28 +88,21 @@ async def collect_evidence(
         await in_thread(work, progress)
         return {name: (run_dir / name).read_bytes() for name in (PAPER, FULL)}
 
-    store = StageStore(settings.work_dir / "stages")
-    blobs = await store.run("evidence", _key(settings, bundle), measure, Saved(_save, _load))
-    _save(blobs, run_dir)
-    return store
-
-
-def _key(settings: Settings, bundle: Bundle) -> str:
-    rooms = (device_runtime, loadtest, cloud_service, shared, training)
-    device, fleet, cloud, contracts, offline = (Path(room.__path__[0]) for room in rooms)
-    sources = [
-        *(device, fleet),
-        *(cloud / name for name in ("retrieval.py", "user_model.py")),
-        *(contracts / name for name in ("metrics.py", "packed.py", "split.py")),
-        offline / "anchors.py",
-        *(Path(__file__).with_name(name) for name in ("evidence.py", "offline_cloud.py")),
-    ]
-    return stage_key(
-        bundle=bundle.id,
-        paper=settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
-        candidates=settings.cloud.candidates,
-        test_steps=settings.training.test_steps,
-        code=source_hash(sources),
+    return Stage(
+        name="evidence",
+        options={
+            "paper": settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
+            "candidates": settings.cloud.candidates,
+            "model": model_content(settings.embedder.model),
+            "max_tokens": settings.embedder.max_tokens,
+        },
+        inputs={"bundle": bundle.id, "log": fingerprint(log), "steps": steps},
+        code=(
+            *(cloud_service, device_runtime, loadtest),
+            *(evidence_stage, OfflineCloud, write_abstracts, embed_texts, EmbeddingCache),
+        ),
+        build=measure,
+        form=Saved(_save, _load),
     )
 
 

@@ -148,7 +148,7 @@ def _plan(
     experiment: Experiment, request: Request, resolve: Resolve, log: InteractionLog
 ) -> list[PlannedCell]:
     """All cells the record may hold: those of the experiment, and those asked for beyond it."""
-    from training.fingerprint import fingerprint  # loads torch
+    from training.stages.content import fingerprint
 
     seeds = max(experiment.seeds, request.seeds or 0)
     profiles = tuple(dict.fromkeys((*experiment.profiles, *(request.profiles or ()))))

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import shared
+import training
 from scalrec.folders import bundle_dir
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
@@ -16,8 +18,9 @@ from shared.progress import Progress
 from shared.settings import Settings
 from training.background import in_thread
 from training.export import export_bundle
-from training.fingerprint import stage_keys
-from training.stages import source_hash, stage_key
+from training.stages.code import code_of
+from training.stages.content import fingerprint
+from training.stages.stage import stage_key
 from training.trained import TrainedModel
 
 
@@ -78,11 +81,11 @@ def _generated(trained: TrainedModel, settings: Settings) -> dict[str, object]:
 
 
 def _recipe(trained: TrainedModel, settings: Settings) -> str:
-    keys = stage_keys(settings, trained.log, trained.embedder, trained.repeat_policy)
     return stage_key(
-        stages=keys,
+        stages=dict(trained.keys),
+        data=fingerprint(trained.log),
         scalrec=version("scalrec"),
-        exporter=source_hash([Path(__file__).parents[2] / "training"], leave_out=("datasets",)),
+        exporter=code_of([shared, training]),
         profile=settings.profile.model_dump(),
         candidates=settings.cloud.candidates,
         top_l=settings.training.top_l,

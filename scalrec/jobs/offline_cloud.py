@@ -20,7 +20,7 @@ from shared.progress import Progress
 from shared.settings import Settings
 from training.anchors import Anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
-from training.semantics import embed_texts
+from training.stages.texts import TextEmbedding
 
 Points = Sequence[tuple[int, int]]
 
@@ -106,14 +106,6 @@ async def embed_abstracts(
     writer = TemplateAbstract(log.catalogue, form)
     texts = write_abstracts(log, Anchors(users, taus), writer, settings.profile)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        vectors = await embed_texts(
-            embedder,
-            texts,
-            cache,
-            batch_size=settings.embedder.batch_size,
-            concurrency=settings.embedder.concurrency,
-            progress=progress,
-            label=label,
-            variant=f"max_tokens={settings.embedder.max_tokens}",
-        )
+        embedding = TextEmbedding.of(settings.embedder, embedder, cache)
+        vectors = await embedding.vectors(texts, label, progress)
     return AbstractVectors(distinct, texts, vectors)

@@ -89,7 +89,7 @@ async def _train(
 ) -> Bundle:
     # Here, not above: torch is loaded for training only.
     from scalrec.jobs.exporting import exported
-    from training import pipeline
+    from training.train import train
 
-    trained = await pipeline.train(settings, log, client, progress=progress)
+    trained = await train(settings, log, client, progress=progress)
     return (await exported(trained, settings, progress))[0]

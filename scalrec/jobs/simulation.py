@@ -32,7 +32,7 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.settings import Settings
 from shared.split import Split
-from training import pipeline
+from training.train import train
 from training.trained import TrainedModel
 from training.tuning.stage import with_tuned_model
 
@@ -98,7 +98,7 @@ class Simulation:
         return run_dir
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
-        trained = await pipeline.train(self.settings, log, client, progress=self.progress)
+        trained = await train(self.settings, log, client, progress=self.progress)
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}

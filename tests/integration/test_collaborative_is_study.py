@@ -38,8 +38,9 @@ from training.lsc4rec.device_model import independent_srm
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.requesting import inconsistencies
 from training.lsc4rec.reranking import Reranker
-from training.pipeline import TrainingRun, train
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
+from training.train import train
 
 LENGTH, LATE = 12, 2
 SHARES = (0.0, 0.2, 0.65, 1.0)

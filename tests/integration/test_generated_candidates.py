@@ -34,7 +34,7 @@ from tests.support.logs import drifting_log
 from tests.support.replays import records, replay_settings, replay_tiny
 from training.generative.export import generator_spec
 from training.generative.trained import TrainedGenerator
-from training.pipeline import train
+from training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -33,11 +33,12 @@ from training.anchors import stale_anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
 from training.pairs import Pairs
-from training.pipeline import TrainingRun, train
 from training.refresh.evidence import features, gains
 from training.refresh.stage import with_refreshes
 from training.requests import make_requests
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
+from training.train import train
 from training.twin import make_twin
 
 LOG = drifting_log(users=20, events=30)

@@ -41,9 +41,9 @@ from tests.support.twins import (
 )
 from training.export import export_bundle
 from training.pairs import Pairs
-from training.pipeline import train
 from training.pools import WANTED
 from training.study import _Study
+from training.train import train
 from training.trained import TrainedModel
 
 GAPS = (0, 1, 5, 12)

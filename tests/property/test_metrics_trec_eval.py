@@ -26,9 +26,9 @@ from shared.split import split_log
 from tests.support.logs import drifting_log
 from tests.support.tiers import examples
 from training.anchors import stale_anchors
+from training.batches import events_of
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
-from training.pipeline import events_of
 from training.pools import make_pools
 from training.requests import make_requests
 from training.study_scores import Scores

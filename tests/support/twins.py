@@ -30,9 +30,9 @@ from shared.settings import Settings
 from shared.snapshot import Snapshot
 from training.age_rules import AgeRule
 from training.anchors import stale_anchors, write_abstracts
+from training.batches import events_of, sessions_of
 from training.onnx_graphs import export_graph
 from training.pairs import Pairs, pairs_at_gap
-from training.pipeline import events_of, sessions_of
 from training.requests import make_requests
 from training.study import _structural_of, _Study
 from training.trained import TrainedModel

@@ -12,7 +12,7 @@ from shared.progress import Progress
 from training.frontier.pair_evidence import pair_evidence
 from training.frontier.windows import Windows
 from training.pairs import Pairs
-from training.stages import Saved, load_arrays, save_arrays
+from training.stages.forms import Saved, load_arrays, save_arrays
 from training.twin import Twin
 
 NEVER = np.float32(np.nan)  # above the diagonal: a snapshot of later than the request

@@ -8,8 +8,6 @@ scored.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import torch
@@ -23,6 +21,8 @@ from shared.progress import Progress
 from shared.settings import Settings
 from training.anchors import stale_anchors, write_abstracts
 from training.background import in_thread
+from training.batches import events_of, sessions_of
+from training.calibration_fit import FittedCalibration
 from training.cell import Cell
 from training.frontier.contest import Contest
 from training.frontier.evidence import FORM, Evidence, collect
@@ -30,16 +30,15 @@ from training.frontier.reach import on_and_off
 from training.frontier.scores import MODES, alone_rows, score_rows
 from training.frontier.ttl import tuned_ttl
 from training.frontier.windows import Windows, draw_windows
-from training.pipeline import TrainingRun, events_of, opened_run, sessions_of
+from training.pools import Pools
 from training.refresh.stage import learn_refreshes
 from training.requests import make_requests
-from training.sources import SourceTree
-from training.stages import stage_key
+from training.run import TrainingRun, opened_run
+from training.stages.content import fingerprint
+from training.stages.stage import Stage
 from training.trained import TrainedModel
 from training.twin import Twin, make_twin
 
-_PACKAGES = ("training", "device_runtime", "shared")
-_NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 _OUTAGES = 3  # stream of the seed
 
 
@@ -49,8 +48,8 @@ async def run_cell(
     """Train (or reuse stages), collect evidence (or reuse it) and drive the policies.
 
     Raises:
-        DataError: as ``training.pipeline.train``, or no user has enough events.
-        EmbedderError, ConfigError: as ``training.pipeline.train``.
+        DataError: as ``training.train.train``, or no user has enough events.
+        EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
         options = settings.frontier
@@ -60,9 +59,7 @@ async def run_cell(
         trained = await run.all()
         learned = (await learn_refreshes(run, trained)).knowledge
         texts = _texts(run, windows)
-        evidence = await run.store.run(
-            "evidence", _key(run), lambda: _build(run, trained, windows), FORM
-        )
+        evidence = await run.result(evidence_stage(run, trained, windows))
         contest = Contest(
             evidence=evidence,
             windows=windows,
@@ -85,21 +82,28 @@ def _texts(run: TrainingRun, windows: Windows) -> list[str]:
     return write_abstracts(run.log, anchors, writer, run.settings.profile)
 
 
-def _key(run: TrainingRun) -> str:
-    settings, options = run.settings, run.settings.frontier
-    tree = SourceTree(Path(__file__).parents[2], _PACKAGES, _NO_PART)
-    return stage_key(
-        code=tree.hash(["training.frontier.evidence", "training.frontier.windows"]),
-        upstream=[run.keys["calibration"]],
-        windows={"steps": options.steps, "users": options.users, "history": options.history},
-        profile=settings.profile.model_dump(),
-        candidates=settings.cloud.candidates,
+def evidence_stage(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Stage[Evidence]:
+    """Every snapshot judged at every request of the windows."""
+    settings = run.settings
+
+    async def build(progress: Progress, _: FittedCalibration) -> Evidence:
+        twin = await twin_of_windows(run, trained, windows)
+        return await in_thread(lambda stoppable: collect(twin, windows, stoppable), progress)
+
+    return Stage(
+        name="evidence",
+        options={
+            "profile": settings.profile,
+            "candidates": settings.cloud.candidates,
+            "top_l": settings.training.top_l,
+            "abstract": settings.abstract,
+        },
+        inputs={"log": fingerprint(run.log), "windows": windows},
+        upstream=(run.calibrator,),
+        code=(evidence_stage, collect, Twin, Pools, Windows),
+        build=build,
+        form=FORM,
     )
-
-
-async def _build(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Evidence:
-    twin = await twin_of_windows(run, trained, windows)
-    return await in_thread(lambda progress: collect(twin, windows, progress), run.progress)
 
 
 async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Twin:

@@ -5,33 +5,29 @@ While it trains, its last finished epoch lies under ``stages/.unfinished``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
 
+import cloud_service.generation
+import training.generative
 from shared.errors import ConfigError
+from shared.generative_settings import GenerativeSettings
 from shared.generator_config import GeneratorConfig
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
-from training import stage_forms
-from training.background import in_thread
 from training.batches import Events
-from training.fingerprint import code_hash_with_cloud, fingerprint
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
-from training.learning import Checkpoint
+from training.learning import Checkpoint, reproducible
 from training.objective import RepeatPolicy
-from training.stages import stage_key
-
-if TYPE_CHECKING:
-    from training.pipeline import TrainingRun
+from training.stages.stage import Stage, threaded
+from training.steps import TrainingSteps
 
 _SIZES = {
     "cpu": {"d_model": 64, "d_ff": 256, "d_kv": 16, "heads": 4, "layers": 2},
@@ -39,54 +35,72 @@ _SIZES = {
     # T5-small, the backbone of P5-small and of POD.
     "paper": {"d_model": 512, "d_ff": 2048, "d_kv": 64, "heads": 8, "layers": 6},
 }
-_CODE = (
-    "training.generative.fit",
-    "training.generative.item_codes",
-    "training.generative.stage:item_tokens",
-    "training.generative.stage:held_out",
-)
 
 
-async def generative_model(run: TrainingRun) -> TrainedGenerator:
-    """P5 or POD as ``run.settings.generative`` asks, trained on the run's training events.
+def generator_stage(
+    catalogue: Catalogue,
+    steps: TrainingSteps,
+    chosen: GenerativeSettings,
+    policy: RepeatPolicy,
+    *,
+    items: Stage[NDArray[np.float32]] | None,
+    seed: int,
+    unfinished: Path,
+) -> Stage[TrainedGenerator]:
+    """P5 or POD, and the items' tokens.
 
-    Raises:
-        DataError: the log is too small to train on, or training diverged.
-        EmbedderError, ConfigError: as from the run's other stages.
+    Args:
+        items: embeddings of the items' texts that tokens are made from; None: random tokens.
+        unfinished: folder for the last finished epoch of training that goes on.
     """
-    name, key = f"generator-{run.settings.generative.model}", generator_key(run)
-    checkpoint = Checkpoint(run.store.root / ".unfinished" / f"{name}-{key}.safetensors")
-    trained = await run.store.run(name, key, lambda: _train(run, checkpoint), GENERATOR)
-    checkpoint.remove()
-    return trained
+    options = generator_options(chosen, policy)
+    known = steps.events.keep_first(steps.split.calibration_start)
+    held = held_out(steps.events, steps.split, chosen.validation_users, seed)
 
+    def fit(progress: Progress, *text: NDArray[np.float32]) -> TrainedGenerator:
+        tokens = item_tokens(catalogue, text[0] if text else None, chosen, seed)
+        checkpoint = checkpoint_of(stage, unfinished)
+        try:
+            network, epochs = train_generator(
+                known,
+                held,
+                tokens,
+                generator_config(chosen, tokens.sizes),
+                options,
+                checkpoint=checkpoint,
+                seed=seed,
+                threads=chosen.threads,
+                progress=progress,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot keep the unfinished generator {checkpoint.path}: {error}; make room there "
+                "or set SCALREC_WORK_DIR to another folder"
+            ) from error
+        return TrainedGenerator(network, tokens, epochs)
 
-def generator_key(run: TrainingRun) -> str:
-    """Key of the stage: over all that tokens and weights depend on."""
-    settings = run.settings
-    chosen = settings.generative
-    by_text = chosen.tokens == "text"
-    return stage_key(
-        code=code_hash_with_cloud(_CODE),
-        torch=torch.__version__,
-        transformers=transformers.__version__,
-        seed=settings.seed,
-        threads=chosen.threads,
-        data=fingerprint(run.log),
-        upstream=[run.keys["items"]] if by_text else [],
-        split={
-            "test": settings.training.test_steps,
-            "validation": settings.training.validation_steps,
-            "calibration": settings.training.calibration_steps,
-        },
-        tokens=chosen.model_dump(include={"tokens", "levels", "codes"}),
-        config=generator_config(settings, (1,)).model_dump(),
-        options=generator_options(settings, run.policy).model_dump(),
+    stage: Stage[TrainedGenerator] = Stage(
+        name=f"generator-{chosen.model}",
+        options=(
+            *(generator_config(chosen, (1,)), options, seed, chosen.threads),
+            chosen.model_dump(include={"tokens", "levels", "codes"}),
+        ),
+        inputs={"ids": catalogue.ids, "texts": catalogue.texts, "events": known, "held": held},
+        upstream=() if items is None else (items,),
+        code=(training.generative, cloud_service.generation, Events, reproducible),
+        libraries=("numpy", "torch", "transformers"),
+        build=threaded(fit),
+        form=GENERATOR,
     )
+    return stage
 
 
-def generator_config(settings: Settings, levels: tuple[int, ...]) -> GeneratorConfig:
-    chosen = settings.generative
+def checkpoint_of(stage: Stage[TrainedGenerator], unfinished: Path) -> Checkpoint:
+    """Where training of a stage that is not finished goes on."""
+    return Checkpoint(unfinished / f"{stage.name}-{stage.key}.safetensors")
+
+
+def generator_config(chosen: GenerativeSettings, levels: tuple[int, ...]) -> GeneratorConfig:
     sizes: dict[str, Any] = _SIZES[chosen.size]
     return GeneratorConfig(
         model=chosen.model,
@@ -98,17 +112,15 @@ def generator_config(settings: Settings, levels: tuple[int, ...]) -> GeneratorCo
     )
 
 
-def generator_options(settings: Settings, policy: RepeatPolicy) -> GeneratorOptions:
+def generator_options(chosen: GenerativeSettings, policy: RepeatPolicy) -> GeneratorOptions:
     fields = set(GeneratorOptions.model_fields) - {"exclude_seen"}
-    chosen = settings.generative.model_dump(include=fields)
-    return GeneratorOptions(exclude_seen=policy == "exclude", **chosen)
+    return GeneratorOptions(exclude_seen=policy == "exclude", **chosen.model_dump(include=fields))
 
 
 def item_tokens(
-    catalogue: Catalogue, text: NDArray[np.float32] | None, settings: Settings
+    catalogue: Catalogue, text: NDArray[np.float32] | None, chosen: GenerativeSettings, seed: int
 ) -> ItemTokens:
     """Tokens from ``text`` [I, m], embeddings of the items' texts; random ones without."""
-    chosen, seed = settings.generative, settings.seed
     if text is None:
         return random_tokens(catalogue, levels=chosen.levels, seed=seed)
     return text_tokens(catalogue, text, levels=chosen.levels, codes=chosen.codes, seed=seed)
@@ -125,38 +137,3 @@ def held_out(events: Events, split: Split, users: int, seed: int) -> Validation:
     rows = start + step[able]
     histories = tuple(item[a:b] for a, b in zip(start, rows, strict=True))
     return Validation(histories, item[rows])
-
-
-async def _train(run: TrainingRun, checkpoint: Checkpoint) -> TrainedGenerator:
-    text = None
-    if run.settings.generative.tokens == "text":
-        text = await run.stage("items", run.embed_items, stage_forms.MATRIX)
-    return await in_thread(lambda progress: _fit(run, text, checkpoint, progress), run.progress)
-
-
-def _fit(
-    run: TrainingRun,
-    text: NDArray[np.float32] | None,
-    checkpoint: Checkpoint,
-    progress: Progress,
-) -> TrainedGenerator:
-    settings = run.settings
-    tokens = item_tokens(run.log.catalogue, text, settings)
-    try:
-        network, epochs = train_generator(
-            run.events.keep_first(run.split.calibration_start),
-            held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
-            tokens,
-            generator_config(settings, tokens.sizes),
-            generator_options(settings, run.policy),
-            checkpoint=checkpoint,
-            seed=settings.seed,
-            threads=settings.generative.threads,
-            progress=progress,
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"cannot keep the unfinished generator {checkpoint.path}: {error}; make room there or "
-            "set SCALREC_WORK_DIR to another folder"
-        ) from error
-    return TrainedGenerator(network, tokens, epochs)

@@ -18,7 +18,7 @@ from shared.item_tokens import ItemTokens
 from shared.progress import Progress
 from training.generative.candidates import candidate_lists
 from training.learning import Epoch, best_of
-from training.stages import Saved, load_arrays, save_arrays
+from training.stages.forms import Saved, load_arrays, save_arrays
 
 
 @dataclass(frozen=True, eq=False)

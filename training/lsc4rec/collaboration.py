@@ -8,31 +8,28 @@ as the cloud's.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from device_runtime.ranking.adaptation import adapted
 from device_runtime.ranking.collaborative import fused
 from shared.bundle import CollaborationSpec
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
-from training.background import in_thread
-from training.fingerprint import code_hash_with_cloud
-from training.generative.stage import generator_key
+from training.backbone import TrainedBackbone
 from training.generative.trained import TrainedGenerator
 from training.learning import reproducible
+from training.lsc4rec.adaptive import adaptive_scores
 from training.lsc4rec.asked import Lists, requests_of_validation
+from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
-from training.model_form import model_form
-from training.stages import stage_key
+from training.run import TrainingRun
+from training.stages.forms import model_form
+from training.stages.stage import Stage, threaded
+from training.trained import TrainedModel
 
-if TYPE_CHECKING:
-    from training.pipeline import TrainingRun
-    from training.trained import TrainedModel
-
-STAGE = "collaboration"
 SHORTEST = 2  # a list of one item has no order
 Z = 1.96  # of a 95 % interval
 
@@ -51,37 +48,52 @@ async def with_collaboration(run: TrainingRun, trained: TrainedModel) -> Trained
     Raises:
         DataError: a finished stage cannot be read.
     """
-    generator = trained.generator
-    if generator is None:
+    if trained.generator is None:
         return trained
-    chosen = run.settings.lsc4rec
-    key = stage_key(
-        code=code_hash_with_cloud((__name__,)),
-        upstream=[run.keys["backbone"], generator_key(run)],
-        plan=chosen.model_dump(
-            include={
-                *("lateness", "validation_users"),
-                *("adaptive_rates", "adaptive_steps", "adaptive_transitions"),
-            }
-        ),
-        candidates=run.settings.cloud.candidates,
-    )
-
-    async def build() -> ChosenCollaboration:
-        return await in_thread(
-            lambda progress: _choose(run, trained, generator, progress), run.progress
-        )
-
-    found = await run.store.run(STAGE, key, build, SAVED)
+    found = await run.result(collaboration_stage(run))
     figures = {**trained.figures, **found.figures}
     return replace(trained, collaboration=found.spec, figures=figures)
 
 
+def collaboration_stage(run: TrainingRun) -> Stage[ChosenCollaboration]:
+    """What devices are to do with the run's encoder and generator."""
+    chosen = run.settings.lsc4rec
+
+    def fit(
+        progress: Progress, backbone: TrainedBackbone, generator: TrainedGenerator
+    ) -> ChosenCollaboration:
+        return _choose(run, backbone, generator, progress)
+
+    return Stage(
+        name="collaboration",
+        options={
+            "plan": chosen.model_dump(
+                include={
+                    *("lateness", "validation_users"),
+                    *("adaptive_rates", "adaptive_steps", "adaptive_transitions"),
+                }
+            ),
+            "candidates": run.settings.cloud.candidates,
+            "exclude_seen": run.policy == "exclude",
+            "seed": run.settings.seed,
+            "threads": run.settings.training.threads,
+        },
+        inputs={"events": run.steps.events, "split": run.split},
+        upstream=(run.structure, run.generator),
+        code=(
+            *(collaboration_stage, fused, Reranker, requests_of_validation, Lists, EncoderSrm),
+            *(list_ranks, adaptive_scores, adapted),
+        ),
+        build=threaded(fit),
+        form=SAVED,
+    )
+
+
 def _choose(
-    run: TrainingRun, trained: TrainedModel, generator: TrainedGenerator, progress: Progress
+    run: TrainingRun, backbone: TrainedBackbone, generator: TrainedGenerator, progress: Progress
 ) -> ChosenCollaboration:
     chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
-    asked = requests_of_validation(run.events, run.split, chosen)
+    asked = requests_of_validation(run.steps.events, run.split, chosen)
     histories = asked.known_at(chosen.lateness)
     barred = max((len(np.unique(known)) for known in histories), default=0) if exclude else 0
     n = min(run.settings.cloud.candidates, len(run.log.catalogue) - barred)
@@ -91,7 +103,7 @@ def _choose(
         lists = Lists(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
-        srm = EncoderSrm(trained.backbone.model, trained.backbone.table)
+        srm = EncoderSrm(backbone.model, backbone.table)
         held = Reranker({INDEPENDENT: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
         with progress.task("choosing how devices collaborate") as task:
             found = choose_spec(held, (n, chosen.lateness), chosen)

@@ -13,27 +13,26 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.progress import Progress
-from training import stage_forms
-from training.background import in_thread
 from training.encoders.din import DINConfig
-from training.fingerprint import code_hash_with_cloud, items_read
 from training.generative.trained import TrainedGenerator
 from training.item_table import ItemTable
 from training.learning import Epoch
+from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.cooperative import (
     Cooperative,
     CooperativeOptions,
     cooperate,
 )
 from training.lsc4rec.lists import Listed
+from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
-from training.options import item_start
-from training.pipeline import TrainingRun, events_of
+from training.run import TrainingRun
 from training.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
-from training.stages import Saved, load_arrays, save_arrays, stage_key
-
-_DIN_CODE = ("training.scorer_fit", "training.encoders.din", "training.semantics", "shared.split")
-_COOPERATIVE_CODE = ("training.lsc4rec.cooperative",)
+from training.semantics import reduce_vectors
+from training.stages.backbone import FITTING
+from training.stages.forms import Saved, load_arrays, save_arrays
+from training.stages.stage import Stage, threaded
+from training.stages.texts import EMBEDDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,44 +56,48 @@ async def independent_srm(run: TrainingRun) -> DeviceModel:
         backbone = await run.backbone()
         srm: Srm = EncoderSrm(backbone.model, backbone.table)
         seconds = float(np.mean([epoch.seconds for epoch in backbone.history]))
-        return DeviceModel(srm, run.keys["backbone"], seconds)
+        return DeviceModel(srm, run.structure.key, seconds)
+    stage = din_stage(run)
+    trained = await run.result(stage)
+    seconds = float(np.mean([epoch.seconds for epoch in trained.history]))
+    return DeviceModel(ScorerSrm(trained.model, trained.table), stage.key, seconds)
+
+
+def din_stage(run: TrainingRun) -> Stage[TrainedScorer]:
+    """A deep interest network in the place of the run's encoder."""
     settings = run.settings
     config, options = _din(run)
-    key = stage_key(
-        code=code_hash_with_cloud(_DIN_CODE),
-        torch=torch.__version__,
-        seed=settings.seed,
-        threads=settings.training.threads,
-        upstream=[items_read(settings, run.keys["items"], run.log)],
-        split=settings.training.model_dump(
-            include={"test_steps", "validation_steps", "calibration_steps"}
-        ),
-        config=config.model_dump(),
-        options=options.model_dump(),
-    )
-    items = await run.stage("items", run.embed_items, stage_forms.MATRIX)
+    events, split, n_items = run.steps.events, run.split, len(run.log.catalogue)
+    seed, threads = settings.seed, settings.training.threads
 
-    async def build() -> TrainedScorer:
-        return await in_thread(
-            lambda progress: train_scorer(
-                events_of(run.log),
-                config,
-                options,
-                n_items=len(run.log.catalogue),
-                validation_start=run.split.calibration_start,
-                test_start=run.split.test_start,
-                item_init=item_start(settings, items),
-                seed=settings.seed,
-                threads=settings.training.threads,
-                progress=progress,
-            ),
-            run.progress,
+    def fit(progress: Progress, *text: NDArray[np.float32]) -> TrainedScorer:
+        return train_scorer(
+            events,
+            config,
+            options,
+            n_items=n_items,
+            validation_start=split.calibration_start,
+            test_start=split.test_start,
+            item_init=reduce_vectors(text[0], config.dim, seed) if text else None,
+            seed=seed,
+            threads=threads,
+            progress=progress,
         )
 
-    form = Saved(save=_save_scorer, load=lambda folder: _load_scorer(folder, config))
-    trained = await run.store.run("din", key, build, form)
-    seconds = float(np.mean([epoch.seconds for epoch in trained.history]))
-    return DeviceModel(ScorerSrm(trained.model, trained.table), key, seconds)
+    return Stage(
+        name="din",
+        options=(config, options, seed, threads),
+        inputs={
+            "events": events,
+            "validation_start": split.calibration_start,
+            "test_start": split.test_start,
+            "n_items": n_items,
+        },
+        upstream=(run.items,) if settings.training.item_start == "text" else (),
+        code=(din_stage, *FITTING, train_scorer, reduce_vectors, *EMBEDDING),
+        build=threaded(fit),
+        form=Saved(save=_save_scorer, load=lambda folder: _load_scorer(folder, config)),
+    )
 
 
 async def cooperative_srm(
@@ -105,6 +108,17 @@ async def cooperative_srm(
     lists_key: str,
 ) -> Cooperative:
     """The SRM after training on the cloud's lists."""
+    return await run.result(cooperative_stage(run, device, generator, listed, lists_key))
+
+
+def cooperative_stage(
+    run: TrainingRun,
+    device: DeviceModel,
+    generator: TrainedGenerator,
+    listed: Listed,
+    lists_key: str,
+) -> Stage[Cooperative]:
+    """``cooperative_srm`` as a stage."""
     settings, late = run.settings, run.settings.lsc4rec.lateness
     chosen = settings.lsc4rec
     options = CooperativeOptions(
@@ -113,14 +127,6 @@ async def cooperative_srm(
         batch=chosen.cooperative_batch,
         similar=chosen.similar,
         exclude_seen=run.policy == "exclude",
-    )
-    key = stage_key(
-        code=code_hash_with_cloud(_COOPERATIVE_CODE),
-        torch=torch.__version__,
-        seed=settings.seed,
-        threads=settings.training.threads,
-        upstream=[device.key, lists_key],
-        options=options.model_dump(),
     )
 
     def fit(progress: Progress) -> Cooperative:
@@ -137,11 +143,14 @@ async def cooperative_srm(
             progress=progress,
         )
 
-    async def build() -> Cooperative:
-        return await in_thread(fit, run.progress)
-
-    form = Saved(save=_save_cooperative, load=lambda folder: _load_onto(folder, device.srm))
-    return await run.store.run("cooperative", key, build, form)
+    return Stage(
+        name="cooperative",
+        options=(options, settings.seed, settings.training.threads, run.policy),
+        inputs={"device": device.key, "lists": lists_key},
+        code=(*(cooperate, Asked, Lists, list_ranks, EncoderSrm, train_scorer), *FITTING),
+        build=threaded(fit),
+        form=Saved(save=_save_cooperative, load=lambda folder: _load_onto(folder, device.srm)),
+    )
 
 
 def _din(run: TrainingRun) -> tuple[DINConfig, ScorerOptions]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,8 @@ from numpy.typing import NDArray
 
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
-from training.background import in_thread
-from training.fingerprint import code_hash_with_cloud
-from training.generative.stage import generative_model, generator_key
+from training.batches import events_of
+from training.generative.candidates import candidate_lists as generated_lists
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import (
     Asked,
@@ -20,10 +20,9 @@ from training.lsc4rec.asked import (
     requests_of_training,
     requests_of_validation,
 )
-from training.pipeline import TrainingRun, events_of
-from training.stages import Saved, load_arrays, save_arrays, stage_key
-
-_CODE = ("training.lsc4rec.asked", "training.generative.candidates")
+from training.run import TrainingRun
+from training.stages.forms import Saved, load_arrays, save_arrays
+from training.stages.stage import Stage, threaded
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +44,11 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
     """The cloud's model, its lists and their stage's key.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``generative_model``.
+        DataError, EmbedderError, ConfigError: as ``TrainingRun.generative_model``.
     """
     chosen = run.settings.lsc4rec
     cloud = run.with_seed(chosen.llm_seed)
-    generator = await generative_model(cloud)
-    key = stage_key(
-        code=code_hash_with_cloud(_CODE),
-        upstream=[generator_key(cloud)],
-        steps=run.settings.paper.steps,
-        plan=chosen.model_dump(include={"lateness", "training_users", "validation_users"}),
-        longest=chosen.longest,
-    )
+    generator = await cloud.generative_model()
     events = events_of(run.log)
     training = requests_of_training(events, run.split, chosen)
     validation = requests_of_validation(events, run.split, chosen)
@@ -64,18 +56,8 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
     wanted = {("training", chosen.lateness): training}
     for gap in (0, chosen.lateness):
         wanted |= {("validation", gap): validation, ("test", gap): test}
-    exclude = run.policy == "exclude"
-
-    async def build() -> dict[str, Lists]:
-        return await in_thread(
-            lambda progress: {
-                f"{kind}-{gap}": _written(generator, asked, gap, chosen, exclude, progress)
-                for (kind, gap), asked in wanted.items()
-            },
-            run.progress,
-        )
-
-    found = await run.store.run(f"lists-{run.settings.generative.model}", key, build, LISTS)
+    stage = lists_stage(run, cloud, wanted)
+    found = await run.result(stage)
     gaps = (0, chosen.lateness)
     listed = Listed(
         training,
@@ -85,7 +67,30 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         {gap: found[f"validation-{gap}"] for gap in gaps},
         {gap: found[f"test-{gap}"] for gap in gaps},
     )
-    return generator, listed, key
+    return generator, listed, stage.key
+
+
+def lists_stage(
+    run: TrainingRun, cloud: TrainingRun, wanted: Mapping[tuple[str, int], Asked]
+) -> Stage[dict[str, Lists]]:
+    """The lists of ``wanted`` requests, by kind and gap, of the generator of the run ``cloud``."""
+    chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
+
+    def write(progress: Progress, generator: TrainedGenerator) -> dict[str, Lists]:
+        return {
+            f"{kind}-{gap}": _written(generator, asked, gap, chosen, exclude, progress)
+            for (kind, gap), asked in wanted.items()
+        }
+
+    return Stage(
+        name=f"lists-{run.settings.generative.model}",
+        options={"longest": chosen.longest, "exclude_seen": exclude},
+        inputs={f"{kind}-{gap}": asked for (kind, gap), asked in wanted.items()},
+        upstream=(cloud.generator,),
+        code=(lists_stage, Asked, Lists, generated_lists),
+        build=threaded(write),
+        form=LISTS,
+    )
 
 
 def _written(

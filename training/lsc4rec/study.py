@@ -52,7 +52,7 @@ from training.lsc4rec.reranking import (
     unnormalised,
 )
 from training.lsc4rec.srm import ScorerSrm, Srm, full_ranks, list_scores
-from training.pipeline import TrainingRun, opened_run
+from training.run import TrainingRun, opened_run
 
 SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
 
@@ -63,7 +63,7 @@ async def run_cell(
     """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``training.pipeline.train``.
+        DataError, EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
         device = await independent_srm(run)

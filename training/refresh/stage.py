@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+import training.refresh
 from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.refresh.policy import RefreshState
 from device_runtime.refresh.quadratic_gain import FEATURES, QuadraticGain
+from device_runtime.state.cues import inconsistency
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
 from training.anchors import MAX_GAP, Anchors, write_abstracts
 from training.background import in_thread
+from training.calibration_fit import FittedCalibration
 from training.learning import reproducible
-from training.model_form import model_form
 from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
+from training.pools import Pools
 from training.refresh.closed_loop import accumulated, indexed, measure_call_rates
 from training.refresh.evidence import features, gains
 from training.refresh.gain_fit import FittedGain, fit_gain
 from training.requests import Requests, make_requests
-from training.sources import SourceTree
-from training.stages import stage_key
+from training.run import TrainingRun
+from training.stages.forms import model_form
+from training.stages.stage import Stage
+from training.trained import TrainedModel
 from training.twin import Twin, make_twin
 
-if TYPE_CHECKING:
-    from training.pipeline import TrainingRun
-    from training.trained import TrainedModel
-
 Floats = NDArray[np.float64]
-STAGE = "refresh"
 VALIDATION_AGES = (1, 2, 5, 10, 20)
 MAX_PAIRS = 30_000  # that the gain is fitted on; more would only take longer
 WALKERS, WALK = 100, 32  # users who refresh by thresholds, and training steps of each
@@ -44,8 +43,6 @@ _BUILT_UP = {
     "drift": {"accumulated-drift": accumulated, "indexed-drift": indexed},
     "expected-gain": {"accumulated-gain": accumulated},
 }
-_PACKAGES = ("training", "device_runtime", "shared")
-_NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 
 
 class LearnedRefreshes(BaseModel):
@@ -86,27 +83,40 @@ async def learn_refreshes(run: TrainingRun, trained: TrainedModel) -> LearnedRef
         DataError: there is nothing to fit on.
         EmbedderError: the embedder does not answer.
     """
-    settings = run.settings
-    tree = SourceTree(Path(__file__).parents[2], _PACKAGES, _NO_PART)
-    key = stage_key(
-        code=tree.hash([__name__]),
-        upstream=[run.keys["calibration"]],
-        profile=settings.profile.model_dump(),
-        candidates=settings.cloud.candidates,
-        seed=settings.seed,
-    )
+    return await run.result(refresh_stage(run, trained))
 
-    async def build() -> LearnedRefreshes:
-        text, walks = await run.text(), await _walk(run)
+
+def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefreshes]:
+    """``learn_refreshes`` as a stage of the run that ``trained`` is from."""
+    settings, anchors = run.settings, walk_anchors(run.split)
+
+    async def build(
+        progress: Progress, _: FittedCalibration, text: NDArray[np.float32]
+    ) -> LearnedRefreshes:
+        walks = await _walk(run, anchors)
         return await in_thread(
-            lambda progress: _learn(run, trained, text, walks, progress), run.progress
+            lambda stoppable: _learn(run, trained, text, walks, stoppable), progress
         )
 
-    return await run.store.run(STAGE, key, build, SAVED)
+    return Stage(
+        name="refresh",
+        options={
+            "profile": settings.profile,
+            "candidates": settings.cloud.candidates,
+            "top_l": settings.training.top_l,
+            "exclude_seen": run.policy == "exclude",
+            "seed": settings.seed,
+            "threads": settings.training.threads,
+        },
+        inputs={"steps": run.steps, "walks": anchors},
+        upstream=(run.calibrator, run.abstracts),
+        code=(training.refresh, Twin, Pools, inconsistency, QuadraticGain, RefreshState),
+        build=build,
+        form=SAVED,
+    )
 
 
-async def _walk(run: TrainingRun) -> _Walks:
-    anchors = walk_anchors(run.split)
+async def _walk(run: TrainingRun, anchors: Anchors) -> _Walks:
     if len(anchors) == 0:
         return _Walks(anchors, np.empty((0, 0), dtype=np.float32))
     writer = TemplateAbstract(run.log.catalogue, run.settings.abstract)
@@ -180,19 +190,21 @@ def _twin(
 
 def fitting_pairs(run: TrainingRun, requests: Requests) -> Pairs:
     """Requests of the calibration block with older snapshots; of training if there is no block."""
-    block, rng = run.block(), np.random.default_rng(run.settings.seed)
+    steps, rng = run.steps, np.random.default_rng(run.settings.seed)
+    block = steps.block()
     if block is None:
-        pairs = training_pairs(run.anchors, run.rows(run.trained_on))
+        pairs = training_pairs(steps.anchors, steps.rows(steps.trained_on))
     else:
-        pairs = block_pairs(run.anchors, block, rng, partners=MAX_GAP)
+        pairs = block_pairs(steps.anchors, block, rng, partners=MAX_GAP)
     return _older(pairs, rng, requests.fresh_targets if run.policy == "exclude" else None)
 
 
 def validation_pairs(run: TrainingRun) -> Pairs:
     """Validation requests with snapshots of every age that training keeps for them."""
-    if len(run.validation) == 0:
+    steps = run.steps
+    if len(steps.validation) == 0:
         return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    parts = [pairs_at_gap(run.anchors, run.validation, gap) for gap in VALIDATION_AGES]
+    parts = [pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_AGES]
     pairs = Pairs(
         np.concatenate([part.fresh for part in parts]),
         np.concatenate([part.stale for part in parts]),
@@ -228,7 +240,7 @@ def _walked_scores(
     requests = make_requests(
         trained.backbone.model,
         trained.backbone.table,
-        run.events,
+        run.steps.events,
         anchors,
         session=sessions,
     )

@@ -6,16 +6,14 @@ the embedding cache: vectors of two tunings can never be taken for each other.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
-from cloud_service.embedding.base import model_name
+import cloud_service.embedding
+import training.tuning
+from cloud_service.embedding.base import model_content, model_name
+from cloud_service.embedding.batcher import Batcher
 from device_runtime.abstract.writer import TemplateAbstract
 from launch.model_files import resolve_model
 from shared.errors import ConfigError
@@ -25,23 +23,17 @@ from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import Anchors, write_abstracts
-from training.background import in_thread
-from training.fingerprint import code_hash_with_cloud, fingerprint
 from training.learning import Checkpoint, Epoch, best_of, reproducible
-from training.stages import Saved, StageStore, stage_key
+from training.stages.content import fingerprint
+from training.stages.forms import Saved
+from training.stages.stage import Stage, threaded
+from training.stages.store import StageStore
+from training.stages.texts import WRITING
 from training.tuning.adapters import AdaptedEncoder, save_merged
 from training.tuning.fit import tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
 
 HISTORY = "tuning.json"
-_CODE = (
-    "training.tuning.fit",
-    "training.tuning.pairs",
-    "training.tuning.adapters",
-    "training.tuning.stage:_fit",
-    "training.anchors",
-    "device_runtime.abstract.writer",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,26 +91,54 @@ async def tuned_model(
         )
     source = resolve_model(wanted.model, cache=settings.cache)
     store = StageStore((settings.work_dir / "stages").absolute(), force=force)
-    name = f"{model_name(wanted.model)}-lora"
-    key = _key(settings, log, lora, source)
-    folder = store.root / f"{name}-{key}"
-    checkpoint = Checkpoint(store.root / ".unfinished" / f"{folder.name}.safetensors")
+    unfinished = store.root / ".unfinished"
+    stage = tuning_stage(settings, log, lora, source, unfinished)
     if force:
-        checkpoint.remove()
-    form: Saved[_Fitted] = Saved(
-        save=lambda fitted, target: _save(fitted, source, target),
-        load=lambda found: _Fitted(_history(found), None),
-    )
-    fitted = await store.run(
-        name,
-        key,
-        lambda: in_thread(
-            lambda stoppable: _fit(settings, log, lora, source, checkpoint, stoppable), progress
-        ),
-        form,
-    )
-    checkpoint.remove()
+        _checkpoint(stage, unfinished).remove()
+    fitted = await store.result(stage, progress)
+    _checkpoint(stage, unfinished).remove()
+    folder = store.root / f"{stage.name}-{stage.key}"
     return TunedModel(folder if best_of(fitted.epochs).epoch else None, fitted.epochs)
+
+
+def tuning_stage(
+    settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path, unfinished: Path
+) -> Stage[_Fitted]:
+    """The model in the folder ``source``, tuned.
+
+    Args:
+        unfinished: folder for the last finished epoch of training that goes on.
+    """
+    options, wanted = settings.training, settings.embedder
+    stage: Stage[_Fitted] = Stage(
+        name=f"{model_name(wanted.model)}-lora",
+        options={
+            "seed": settings.seed,
+            "embedder": wanted.model_dump(include={"pooling", "max_tokens"}),
+            "split": [options.test_steps, options.validation_steps, options.calibration_steps],
+            "per_user": options.abstracts_per_user,
+            "profile": settings.profile.model_dump(include={"window", "retain"}),
+            "abstract": settings.abstract.model_dump(exclude={"item_tokens"}),
+            "lora": lora,
+        },
+        inputs={"data": fingerprint(log), "model": model_content(str(source))},
+        code=(training.tuning, reproducible, *WRITING, cloud_service.embedding, Batcher),
+        libraries=("numpy", "torch", "peft", "transformers"),
+        build=threaded(
+            lambda progress: _fit(
+                settings, log, lora, source, _checkpoint(stage, unfinished), progress
+            )
+        ),
+        form=Saved(
+            save=lambda fitted, target: _save(fitted, source, target),
+            load=lambda found: _Fitted(_history(found), None),
+        ),
+    )
+    return stage
+
+
+def _checkpoint(stage: Stage[_Fitted], unfinished: Path) -> Checkpoint:
+    return Checkpoint(unfinished / f"{stage.name}-{stage.key}.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,30 +201,3 @@ def _save(fitted: _Fitted, source: Path, target: Path) -> None:
 
 def _history(folder: Path) -> tuple[Epoch, ...]:
     return tuple(Epoch(**one) for one in json.loads((folder / HISTORY).read_text()))
-
-
-def _key(settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path) -> str:
-    options, wanted = settings.training, settings.embedder
-    return stage_key(
-        code=code_hash_with_cloud(_CODE),
-        torch=torch.__version__,
-        peft=importlib.metadata.version("peft"),
-        transformers=importlib.metadata.version("transformers"),
-        seed=settings.seed,
-        data=fingerprint(log),
-        model=_files_hash([p for p in source.iterdir() if p.is_file()]),
-        embedder=wanted.model_dump(include={"pooling", "max_tokens"}),
-        split=[options.test_steps, options.validation_steps, options.calibration_steps],
-        per_user=options.abstracts_per_user,
-        profile=settings.profile.model_dump(include={"window", "retain"}),
-        abstract=settings.abstract.model_dump(exclude={"item_tokens"}),
-        lora=lora.model_dump(),
-    )
-
-
-def _files_hash(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from experiments.cells import (
     relevant,
 )
 from experiments.spec import merge
-from experiments.study import STUDY
+from experiments.study import STUDIES, STUDY
 from scalrec.options import settings_over
 from shared.errors import ConfigError, DataError
 from shared.settings import Settings
@@ -48,6 +48,7 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     same = [
         {"work_dir": "elsewhere"},
         {"training": {"threads": 1}},
+        {"embedder": {"extra_args": ("--dtype=float32",), "url": "http://localhost:1"}},
         {"training": {"backbone": "sasrec"}},
         {"embedder": {"lora": None}},
         {"embedder": {"backend": "transformers", "batch_size": 3}},
@@ -71,18 +72,27 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
     assert cell_key(Settings(), "other data") != key
 
 
-def test_results_from_before_there_was_a_choice_of_backbone_are_found() -> None:
-    assert "backbone" not in relevant(Settings())["training"]
+def test_places_and_machinery_are_marked_where_they_are_declared() -> None:
+    found = relevant(settings_over({"embedder": {"lora": {"threads": 3}}}), ["generative"])
+    assert "threads" not in found["training"] | found["generative"] | found["embedder"]["lora"]
+    assert not {"path", "columns", "items"} & found["log"].keys()
+    assert found["embedder"].keys() == {"model", "pooling", "lora", "max_tokens"}
     assert relevant(settings_over({"training": {"backbone": "surge"}}))["training"]["backbone"]
 
 
 def test_a_model_folder_may_lie_anywhere(tmp_path: Path) -> None:
-    keys = set()
-    for place in ("a", "b"):
-        folder = tmp_path / place / "my-model"
+    def key(folder: Path) -> str:
+        return cell_key(settings_over({"embedder": {"model": str(folder)}}), "data")
+
+    folders = [tmp_path / place / "my-model" for place in ("a", "b")]
+    for folder in folders:
         folder.mkdir(parents=True)
-        keys.add(cell_key(settings_over({"embedder": {"model": str(folder)}}), "data"))
-    assert len(keys) == 1
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "README.md").write_text(str(folder))
+    first, second = map(key, folders)
+    assert first == second
+    (folders[1] / "model.safetensors").write_bytes(b"others!")
+    assert key(folders[1]) != first
 
 
 def test_variants_that_are_the_same_are_refused() -> None:
@@ -139,4 +149,12 @@ def test_another_study_or_section_makes_another_cell() -> None:
     }
     assert len(keys) == 3
     assert cell_key(Settings(), "data", STUDY) in keys
+
+
+def test_a_key_names_no_place_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [cell_key(Settings(), "data", study) for study in STUDIES]
+    assert len(set(before)) == len(STUDIES)
+    for study in STUDIES:
+        monkeypatch.setitem(STUDIES, study, "elsewhere.module:function")
+    assert [cell_key(Settings(), "data", study) for study in STUDIES] == before
     assert "device" in relevant(Settings(), ["device"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from experiments.study import SCHEMA, CellResult, checked, find_study
+from experiments import spec
+from experiments.study import SCHEMA, STUDIES, CellResult, checked, find_study
 from shared.errors import ConfigError, DataError
 from tests.support.fake_study import invented
 
@@ -42,3 +43,9 @@ def test_a_study_that_is_not_there_is_named() -> None:
     for name in ("tests.support.nothing:run_cell", "tests.support.fake_study:walk", "nonsense"):
         with pytest.raises(ConfigError, match=f"{name} is not there"):
             find_study(name)
+
+
+def test_every_experiment_names_its_study_by_an_id_that_is_somewhere() -> None:
+    assert {spec.load(name).study for name in spec.names()} == set(STUDIES)
+    for study, place in STUDIES.items():
+        assert find_study(study) is find_study(place)

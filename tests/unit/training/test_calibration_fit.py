@@ -8,11 +8,11 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
+from training.batches import events_of
 from training.calibration_fit import CalibrationOptions, FittedCalibration, fit_calibration
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
 from training.pairs import Pairs, pairs_at_gap, training_pairs
-from training.pipeline import events_of
 from training.requests import Requests, make_requests
 
 DIM = 8

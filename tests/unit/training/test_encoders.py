@@ -17,7 +17,7 @@ from tests.support.logs import drifting_log
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
 from training.export import export_bundle
-from training.pipeline import train
+from training.train import train
 
 BOTH = pytest.mark.parametrize("backbone", CONFIGS)
 

@@ -21,7 +21,7 @@ from training.encoders.sasrec import SASRec, SASRecConfig
 from training.export import export_bundle, export_graphs
 from training.onnx_graphs import ESTIMATOR, export_encoder, export_rows
 from training.parity import BATCH_SIZES, check_parity
-from training.pipeline import train
+from training.train import train
 from training.trained import TrainedModel
 
 WINDOW = 6

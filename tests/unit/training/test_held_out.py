@@ -8,12 +8,12 @@ from shared.metrics import ndcg
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
+from training.batches import events_of
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.evaluate import target_ranks
 from training.held_out import MAX_ROWS, HeldOut
 from training.item_table import ItemTable
 from training.pairs import block_pairs, pairs_at_gap, recent_means
-from training.pipeline import events_of
 from training.requests import Requests, make_requests
 
 WINDOW, DIM = 8, 16

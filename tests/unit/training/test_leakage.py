@@ -23,8 +23,9 @@ from shared.split import Split, split_log
 from tests.support.logs import drifting_log
 from tests.unit.training.test_pipeline import settings_for, weights
 from training.anchors import Anchors, merge, stale_anchors, training_anchors, write_abstracts
+from training.batches import events_of
 from training.datasets.registry import load_log
-from training.pipeline import events_of, train
+from training.train import train
 
 GAPS = (0, 5, 10, 20)
 FORMS = [AbstractForm(), AbstractForm(level="coarse"), AbstractForm(context=False)]

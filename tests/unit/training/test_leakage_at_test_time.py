@@ -26,12 +26,12 @@ from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
 from tests.unit.training.test_leakage import changed_from, with_sessions_and_queries
 from training.anchors import stale_anchors
+from training.batches import events_of, sessions_of
 from training.calibration import CONTEXT_INPUTS
 from training.calibration_inputs import Inputs, make_inputs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
 from training.pairs import pairs_at_gap
-from training.pipeline import events_of, sessions_of
 from training.pools import make_pools
 from training.requests import Requests, make_requests
 from training.study_scores import Scores

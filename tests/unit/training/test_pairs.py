@@ -10,6 +10,7 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
+from training.batches import events_of
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
 from training.pairs import (
@@ -20,7 +21,6 @@ from training.pairs import (
     training_pairs,
     united,
 )
-from training.pipeline import events_of
 from training.requests import Requests, make_requests
 
 WINDOW, DIM = 8, 16

@@ -26,7 +26,7 @@ from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
 from training.export import export_bundle
 from training.parity import BATCH_SIZES
-from training.pipeline import train
+from training.train import train
 
 SMALL = {
     "dim": 16, "epochs": 2, "restart_epochs": 0, "test_steps": 3, "abstracts_per_user": 6,

@@ -8,10 +8,10 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.anchors import merge, stale_anchors, training_anchors
+from training.batches import events_of
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.held_out import HeldOut
 from training.item_table import ItemTable
-from training.pipeline import events_of
 from training.projector import WEIGHT_GRID, FittedProjector, Projector, ProjectorOptions
 from training.projector import fit_projector as fit
 from training.requests import Requests, make_requests

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from shared.errors import ConfigError
-from training.stages import Saved, StageStore, load_arrays, save_arrays, source_hash, stage_key
+from shared.progress import NullProgress, Progress
+from training.calibration_judge import GapFigures
+from training.stages.forms import Saved, load_arrays, save_arrays
+from training.stages.stage import Stage, stage_key
+from training.stages.store import StageStore
 
 FORM: Saved[np.ndarray] = Saved(
     save=lambda value, folder: save_arrays(folder, {"value": value}),
@@ -99,13 +105,63 @@ def test_key_depends_on_every_input() -> None:
     assert len({base, stage_key(a=2, b={"x": 0.1}), stage_key(a=1, b={"x": 0.2})}) == 3
 
 
-def test_source_hash_follows_code_but_not_what_is_left_out(tmp_path: Path) -> None:
-    package = tmp_path / "package"
-    (package / "sub").mkdir(parents=True)
-    (package / "a.py").write_text("x = 1\n")
-    (package / "sub" / "b.py").write_text("y = 1\n")
-    before = source_hash([package], leave_out=["sub"])
-    (package / "sub" / "b.py").write_text("y = 2\n")
-    assert source_hash([package], leave_out=["sub"]) == before
-    (package / "a.py").write_text("x = 2\n")
-    assert source_hash([package], leave_out=["sub"]) != before
+def stage_for(build: Build, **parts: Any) -> Stage[np.ndarray]:
+    async def after(progress: Progress, *before: np.ndarray) -> np.ndarray:
+        return sum(before, await build())
+
+    usual = {"name": "s", "code": (Build,), "build": after, "form": FORM}
+    return Stage(**usual | parts)  # type: ignore[arg-type]
+
+
+def test_the_key_of_a_stage_depends_on_all_that_it_says_it_reads() -> None:
+    array, before = np.arange(3), stage_for(Build(), name="before")
+    same = [
+        stage_for(
+            Build(),
+            options=GapFigures(0.1, 0.2, 0.3, 0.4),
+            inputs={"a": array, "b": ("x", 1.5)},
+            upstream=u,
+        )
+        for u in ((before,), (stage_for(Build(), name="another name"),))
+    ]
+    assert same[0].key == same[1].key
+    others = [
+        {"options": GapFigures(0.1, 0.2, 0.3, 0.5)},
+        {"inputs": {"a": array + 1, "b": ("x", 1.5)}},
+        {"inputs": {"a": array.astype(np.int32), "b": ("x", 1.5)}},
+        {"inputs": {"a": array.reshape(3, 1), "b": ("x", 1.5)}},
+        {"inputs": {"a": array, "b": ("x", 1.6)}},
+        {"upstream": ()},
+        {"upstream": (stage_for(Build(), version=2),)},
+        {"code": (StageStore,)},
+        {"version": 2},
+        {"libraries": ("numpy",)},
+    ]
+    keys = {replace(same[0], **other).key for other in others}
+    assert len(keys | {same[0].key}) == len(others) + 1
+
+
+def test_what_has_no_plain_content_cannot_be_read() -> None:
+    with pytest.raises(TypeError, match="a stage cannot read a function"):
+        _ = stage_for(Build(), options={"fit": lambda: 1}).key
+
+
+async def test_stages_before_are_built_first_and_once(tmp_path: Path) -> None:
+    first, second, third = Build(1.0), Build(10.0), Build(100.0)
+    one = stage_for(first, name="one")
+    two = stage_for(second, name="two", upstream=(one,))
+    three = stage_for(third, name="three", upstream=(one, two))
+    store = StageStore(tmp_path)
+    np.testing.assert_array_equal(await store.result(three, NullProgress()), np.full(3, 112.0))
+    await store.result(two, NullProgress())
+    assert [build.calls for build in (first, second, third)] == [1, 1, 1]
+    assert store.keys == {stage.name: stage.key for stage in (one, two, three)}
+    # Nothing before a finished stage is looked at.
+    again = StageStore(tmp_path)
+    await again.result(three, NullProgress())
+    assert again.reused == ["three"]
+    # A stage that changed is built from what the finished ones before it left.
+    changed = StageStore(tmp_path)
+    await changed.result(replace(three, version=2), NullProgress())
+    assert changed.reused == ["one", "two"]
+    assert [build.calls for build in (first, second, third)] == [1, 1, 2]

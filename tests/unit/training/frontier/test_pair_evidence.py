@@ -23,9 +23,9 @@ from training.frontier.pair_evidence import pair_evidence
 from training.frontier.study import twin_of_windows
 from training.frontier.windows import Windows, draw_windows
 from training.pairs import Pairs
-from training.pipeline import TrainingRun
 from training.pools import WANTED
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
 from training.twin import Twin
 
 

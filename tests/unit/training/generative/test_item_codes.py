@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import DataError
+from shared.generative_settings import GenerativeSettings
 from shared.interactions import Catalogue, InteractionLog
 from shared.item_tokens import ItemTokens
-from shared.settings import Settings
 from tests.support.logs import KINDS, drifting_log
 from training.generative.item_codes import kmeans, random_tokens, text_tokens
 from training.generative.stage import item_tokens
@@ -48,11 +48,11 @@ def reordered(log: InteractionLog, seed: int) -> InteractionLog:
 
 @pytest.mark.parametrize("kind", ["text", "random"])
 def test_interactions_have_no_part_in_tokens(kind: str, embeddings: NDArray[np.float32]) -> None:
-    settings = Settings(generative={"tokens": kind, "codes": 8})
+    chosen = GenerativeSettings(tokens=kind, codes=8)
     log = drifting_log(items=ITEMS)
     fewer = replace(log, user=log.user[:200], item=log.item[:200], time=None)
     text = embeddings if kind == "text" else None
-    found = [item_tokens(x.catalogue, text, settings) for x in (log, reordered(log, 1), fewer)]
+    found = [item_tokens(x.catalogue, text, chosen, 0) for x in (log, reordered(log, 1), fewer)]
     for other in found[1:]:
         np.testing.assert_array_equal(found[0].codes, other.codes)
 

@@ -14,10 +14,9 @@ from shared.progress import NullProgress
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
-from training.generative.stage import generative_model, generator_key
 from training.generative.trained import GENERATOR, TrainedGenerator
-from training.pipeline import TrainingRun
-from training.stages import StageStore
+from training.run import TrainingRun
+from training.stages.store import StageStore
 
 LOG = drifting_log(users=12, events=10, items=30)
 
@@ -41,7 +40,7 @@ def run_for(settings: Settings, folder: Path) -> TrainingRun:
 async def test_a_second_run_reads_what_the_first_one_left(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     first_run, second_run = (run_for(settings, tmp_path) for _ in range(2))
-    first, second = await generative_model(first_run), await generative_model(second_run)
+    first, second = await first_run.generative_model(), await second_run.generative_model()
     first_run.cache.close()
     second_run.cache.close()
     assert first_run.store.reused == []
@@ -75,7 +74,7 @@ def test_the_key_follows_what_is_read(
     tmp_path: Path, changed: dict[str, object], same: bool
 ) -> None:
     usual, other = (run_for(settings_for(tmp_path, **c), tmp_path) for c in ({}, changed))
-    assert (generator_key(usual) == generator_key(other)) is same
+    assert (usual.generator.key == other.generator.key) is same
     usual.cache.close()
     other.cache.close()
 
@@ -84,7 +83,7 @@ def test_the_device_profile_is_no_part_of_the_key(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     tiny = settings.model_copy(update={"profile": load_settings(profile="tiny").profile})
     usual, other = (run_for(s, tmp_path) for s in (settings, tiny))
-    assert generator_key(usual) == generator_key(other)
+    assert usual.generator.key == other.generator.key
     usual.cache.close()
     other.cache.close()
 
@@ -94,14 +93,14 @@ async def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> N
     run.store.root.mkdir(parents=True)
     (run.store.root / ".unfinished").write_text("a file where a folder should be")
     with pytest.raises(ConfigError, match="cannot keep the unfinished generator"):
-        await generative_model(run)
+        await run.generative_model()
     run.cache.close()
 
 
 @pytest.mark.slow
 async def test_a_damaged_stage_is_refused(tmp_path: Path) -> None:
     run = run_for(settings_for(tmp_path, tokens="random"), tmp_path)
-    trained = await generative_model(run)
+    trained = await run.generative_model()
     run.cache.close()
     folder = tmp_path / "kept"
     folder.mkdir()

@@ -16,12 +16,13 @@ from shared.bundle import CollaborationSpec, load_bundle
 from shared.errors import DataError
 from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
+from training.batches import events_of
 from training.export import export_bundle
 from training.lsc4rec.asked import Lists, requests_of_validation
 from training.lsc4rec.collaboration import SAVED, choose_spec
 from training.lsc4rec.reranking import ALPHAS, Reranker
 from training.lsc4rec.srm import EncoderSrm
-from training.pipeline import events_of, train
+from training.train import train
 from training.trained import TrainedModel
 
 LENGTH, LATE = 8, 2

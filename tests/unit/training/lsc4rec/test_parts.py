@@ -10,13 +10,13 @@ from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import expected_rank
 from shared.split import split_log
 from tests.support.logs import drifting_log
+from training.batches import events_of
 from training.lsc4rec import asked as asking
 from training.lsc4rec import requesting
 from training.lsc4rec.asked import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
-from training.pipeline import events_of
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)
 EVENTS, SPLIT = events_of(LOG), split_log(LOG)

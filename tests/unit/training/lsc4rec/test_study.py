@@ -23,7 +23,7 @@ from training.lsc4rec.device_model import cooperative_srm, independent_srm
 from training.lsc4rec.lists import candidate_lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, list_scores
-from training.pipeline import opened_run
+from training.run import opened_run
 
 STUDY = "training.lsc4rec.study:run_cell"
 

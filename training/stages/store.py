@@ -1,7 +1,7 @@
 """StageStore: finished training stages on disk, found again by what went into them.
 
 ``root/<stage>-<key>/`` holds one stage's result. The key is a hash over everything the result
-depends on (settings, data, upstream keys, source code), so a folder is either exactly right or
+depends on (options, data, upstream keys, source code), so a folder is either exactly right or
 never looked at. A folder is filled under another name and renamed when complete; its marker, with
 the hash of every file, is written last.
 """
@@ -13,29 +13,18 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
-from safetensors import SafetensorError
+from typing import Any, TypeVar
 
 from shared.errors import ConfigError, DataError
+from shared.progress import Progress
+from training.stages.forms import Saved
+from training.stages.stage import Stage
 
 T = TypeVar("T")
 MARKER = "stage.json"
-KEY_LENGTH = 16
-
-
-@dataclass(frozen=True)
-class Saved(Generic[T]):
-    """How a stage's result becomes files in a folder, and back."""
-
-    save: Callable[[T, Path], None]
-    load: Callable[[Path], T]
 
 
 @dataclass
@@ -45,14 +34,33 @@ class StageStore:
     Attributes:
         root: usually ``work_dir/stages``.
         force: compute everything anew, replacing what is there.
+        keys: of each stage this run went through, by name.
         seconds: wall time of each stage this run went through, by name.
         reused: names of the stages that were read instead of computed.
     """
 
     root: Path
     force: bool = False
+    keys: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
+    _results: dict[str, Any] = field(default_factory=dict)  # by key
+
+    async def result(self, stage: Stage[T], progress: Progress) -> T:
+        """The result of a stage; where it must be built, of those before. Each is got once.
+
+        Raises what ``run`` and the stages' ``build`` raise.
+        """
+
+        async def build() -> T:
+            before = [await self.result(one, progress) for one in stage.upstream]
+            return await stage.build(progress, *before)
+
+        if stage.key not in self._results:
+            found = await self.run(stage.name, stage.key, build, stage.form)
+            self._results[stage.key] = found
+        result: T = self._results[stage.key]
+        return result
 
     async def run(
         self, stage: str, key: str, build: Callable[[], Awaitable[T]], form: Saved[T]
@@ -70,6 +78,7 @@ class StageStore:
         else:
             result = await build()
             self._write(folder, result, form)
+        self.keys[stage] = key
         self.seconds[stage] = time.perf_counter() - started
         return result
 
@@ -101,50 +110,6 @@ class StageStore:
         finally:
             if staging is not None:
                 shutil.rmtree(staging, ignore_errors=True)
-
-
-def stage_key(**inputs: Any) -> str:
-    """Hash of JSON-like inputs (sorted, floats exact); 16 hex digits."""
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-def source_hash(packages: Iterable[Path], *, leave_out: Iterable[str] = ()) -> str:
-    """Hash over the Python sources of files and folders, so that changed code is run anew.
-
-    Args:
-        packages: .py files, or folders taken with their subfolders.
-        leave_out: names of files or folders that cannot change a stage's result.
-    """
-    skipped = set(leave_out)
-    digest = hashlib.sha256()
-    for package in packages:
-        sources = [package] if package.is_file() else sorted(package.rglob("*.py"))
-        for source in sources:
-            relative = source.relative_to(package.parent)
-            if skipped.isdisjoint(relative.parts):
-                digest.update(relative.as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
-    return digest.hexdigest()[:KEY_LENGTH]
-
-
-def save_arrays(
-    folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any] | None = None
-) -> None:
-    """Write arrays (safetensors) and plain values (JSON) into a stage's folder."""
-    data = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    (folder / "arrays.safetensors").write_bytes(safetensors.numpy.save(data))
-    (folder / "values.json").write_text(json.dumps(values or {}, indent=1) + "\n")
-
-
-def load_arrays(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what ``save_arrays`` wrote; raises DataError when it is damaged."""
-    path = folder / "arrays.safetensors"
-    try:
-        arrays = safetensors.numpy.load(path.read_bytes())
-        values = json.loads((folder / "values.json").read_text())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"not a stage's arrays: {error}", path) from error
-    return arrays, values
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,135 @@
+"""What counts as a stage's code: the files of its parts, without comments and docstrings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grimp
+import pytest
+
+import training.encoders
+from cloud_service.embedding.hashing import HashingEmbedder
+from shared.progress import NullProgress
+from shared.settings import Settings, load_settings
+from tests.support.logs import drifting_log
+from training.embedding_cache import EmbeddingCache
+from training.frontier.study import evidence_stage
+from training.frontier.windows import draw_windows
+from training.lsc4rec.collaboration import collaboration_stage
+from training.lsc4rec.device_model import DeviceModel, cooperative_stage, din_stage
+from training.lsc4rec.lists import Listed, lists_stage
+from training.projector import fit_projector
+from training.refresh.stage import refresh_stage
+from training.run import TrainingRun
+from training.stages.code import ROOT, code_of, module_of
+from training.stages.stage import Stage
+from training.stages.store import StageStore
+from training.tuning.stage import tuning_stage
+
+FILES = {
+    "app/__init__.py": "",
+    "app/fit.py": "'''Fits.'''\ndef fit(x):\n    '''Says.'''\n    return x\n",
+    "app/other.py": "x = 1\n",
+    "lib/__init__.py": "",
+    "lib/deep/__init__.py": "",
+    "lib/deep/maths.py": "class Sum:\n    'Adds.'\n    name = 'sum'\n",
+}
+ROOTS = ("shared", "cloud_service", "device_runtime", "training")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["app/fit.py", "lib/deep/maths.py"])
+def test_a_changed_line_of_a_part_changes_the_hash(root: Path, name: str) -> None:
+    before = code_of(["app.fit", "lib"], root)
+    path = root / name
+    path.write_text(path.read_text() + "added = 1\n")
+    assert code_of(["app.fit", "lib"], root) != before
+
+
+def test_other_files_do_not(root: Path) -> None:
+    before = code_of(["app.fit", "lib"], root)
+    (root / "app/other.py").write_text("changed = 1\n")
+    assert code_of(["app.fit", "lib"], root) == before
+    assert code_of(["lib", "app.fit"], root) == before
+
+
+def test_comments_and_docstrings_are_free_but_other_texts_are_not(root: Path) -> None:
+    before = code_of(["app", "lib"], root)
+    path = root / "app/fit.py"
+    path.write_text(
+        "'''Fits it.'''\n\ndef fit(x):\n    '''Says more.'''  # and why\n    return x\n"
+    )
+    path = root / "lib/deep/maths.py"
+    path.write_text(path.read_text().replace("'Adds.'", "'Adds up.'"))
+    assert code_of(["app", "lib"], root) == before
+    path.write_text(path.read_text().replace("'sum'", "'add'"))
+    assert code_of(["app", "lib"], root) != before
+
+
+def test_a_part_that_is_not_there_is_an_error(root: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone"):
+        code_of(["app.gone"], root)
+
+
+def test_functions_and_modules_stand_for_where_they_are() -> None:
+    assert code_of([fit_projector]) == code_of(["training.projector"], ROOT)
+    assert code_of([training.encoders]) == code_of(["training.encoders"])
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
+    """Every stage that a run of training may go through."""
+    folder, log = tmp_path_factory.mktemp("run"), drifting_log()
+    settings = load_settings(
+        work_dir=folder,
+        embedder={"backend": "hashing", "model": "hashing-32"},
+        training={"test_steps": 5},
+    )
+    with EmbeddingCache(folder / "embeddings.sqlite") as cache:
+        embedder = HashingEmbedder(32)
+        run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
+    made = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator, run.opponent]
+    made += [run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
+    unread = Listed(None, None, None, None, {2: None}, {})  # type: ignore[arg-type,dict-item]
+    device = DeviceModel(None, "key", 0.0)  # type: ignore[arg-type]
+    lists = lists_stage(run, run, {})
+    made += [din_stage(run), lists, cooperative_stage(run, device, None, unread, lists.key)]  # type: ignore[arg-type]
+    windows = draw_windows(log, run.split, length=5, users=3, history=5)
+    made.append(evidence_stage(run, None, windows))  # type: ignore[arg-type]
+    lora = Settings(embedder={"lora": {"rank": 4}}).embedder.lora
+    assert lora is not None
+    made.append(tuning_stage(settings, log, lora, folder, folder))
+    return {stage.name: stage for stage in made}
+
+
+def declared(stage: Stage) -> set[str]:
+    """Modules and packages of a stage's code and of the stages it reads."""
+    own = {"shared", *(module_of(part) for part in stage.code)}
+    return own.union(*(declared(before) for before in stage.upstream))
+
+
+def test_a_stage_names_all_code_that_it_computes_with(stages: dict[str, Stage]) -> None:
+    """A key that leaves out code would let a stale result be used."""
+    graph = grimp.build_graph(*ROOTS, exclude_type_checking_imports=True)
+    # They bring stages together and keep results; threads are how, not what, is computed.
+    wiring = graph.find_modules_that_directly_import("training.stages.stage")
+    wiring |= graph.find_descendants("training.stages")
+    wiring |= {"training", "training.stages", "training.background", "training.trained"}
+    for module in wiring:
+        graph.remove_module(module)
+    missing = {}
+    for name, stage in stages.items():
+        there = declared(stage) - wiring
+        own = {m for m in graph.modules if any(f"{m}.".startswith(f"{p}.") for p in there)}
+        reached = set[str]().union(*(graph.find_upstream_modules(module) for module in own))
+        if reached - own:
+            missing[name] = sorted(reached - own)
+    assert missing == {}

@@ -1,0 +1,249 @@
+"""TrainingRun: the context of a training run, and the stages that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud_service.embedding.base import Embedder
+from shared.abstract_form import AbstractForm
+from shared.interactions import InteractionLog
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.split import split_log
+from training.backbone import TrainedBackbone
+from training.calibration_fit import CalibrationOptions, FittedCalibration
+from training.datasets.registry import repeat_policy
+from training.embedding_cache import EmbeddingCache
+from training.generative.stage import checkpoint_of, generator_stage
+from training.generative.trained import TrainedGenerator
+from training.options import (
+    backbone_options,
+    calibration_options,
+    encoder_config,
+    gate_options,
+    projector_options,
+)
+from training.projector import FittedProjector
+from training.requests import Requests, make_requests
+from training.stages.backbone import backbone_stage
+from training.stages.calibration import calibration_stage
+from training.stages.projector import projector_stage
+from training.stages.stage import Stage
+from training.stages.store import StageStore
+from training.stages.texts import TextEmbedding, abstracts_stage, items_stage
+from training.steps import told_to_writers, training_steps
+from training.trained import TrainedModel, validation_figures
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def opened_run(
+    settings: Settings,
+    log: InteractionLog,
+    embedder: Embedder,
+    progress: Progress,
+    *,
+    force: bool = False,
+) -> AsyncIterator[TrainingRun]:
+    """A run over the stages under ``work_dir`` and the embeddings under ``cache``.
+
+    Args and errors as for ``training.train.train``; the cache is closed at the end.
+    """
+    await embedder.ready()
+    store = StageStore(settings.work_dir / "stages", force=force)
+    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        yield TrainingRun(settings, log, embedder, cache, store, progress)
+
+
+class TrainingRun:
+    """One training run: what its stages share, and the stages as its settings choose them.
+
+    Attributes:
+        steps: what training reads of the log.
+        unfinished: folder for training that goes on in another run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: InteractionLog,
+        embedder: Embedder,
+        cache: EmbeddingCache,
+        store: StageStore,
+        progress: Progress,
+    ) -> None:
+        self.settings, self.log, self.embedder = settings, log, embedder
+        self.cache, self.store, self.progress = cache, store, progress
+        options = settings.training
+        self.policy = repeat_policy(settings.log, log)
+        self.split = split_log(
+            log,
+            test_steps=options.test_steps,
+            validation_steps=options.validation_steps,
+            calibration_steps=options.calibration_steps,
+        )
+        self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
+        self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
+        self.unfinished = store.root / ".unfinished"
+        self._requests: Requests | None = None
+
+    @cached_property
+    def items(self) -> Stage[NDArray[np.float32]]:
+        return items_stage(self.log.catalogue.texts, self.embedding)
+
+    @cached_property
+    def abstracts(self) -> Stage[NDArray[np.float32]]:
+        return abstracts_stage(
+            told_to_writers(self.log, self.split),
+            self.steps.anchors,
+            AbstractForm(**self.settings.abstract.model_dump(exclude={"item_tokens"})),
+            self.settings.profile,
+            self.embedding,
+        )
+
+    @cached_property
+    def structure(self) -> Stage[TrainedBackbone]:
+        settings, n_items = self.settings, len(self.log.catalogue)
+        return backbone_stage(
+            self.steps,
+            encoder_config(settings, has_time=self.log.time is not None),
+            backbone_options(settings, self.policy, n_items),
+            n_items=n_items,
+            items=self.items if settings.training.item_start == "text" else None,
+            seed=settings.seed,
+            threads=settings.training.threads,
+        )
+
+    @cached_property
+    def semantics(self) -> Stage[FittedProjector]:
+        return projector_stage(
+            self.steps,
+            self.requests,
+            projector_options(self.settings, self.policy),
+            backbone=self.structure,
+            abstracts=self.abstracts,
+            seed=self.settings.seed,
+            threads=self.settings.training.threads,
+        )
+
+    @cached_property
+    def calibrator(self) -> Stage[FittedCalibration]:
+        return self._calibration(calibration_options(self.settings, self.policy), "calibration")
+
+    @cached_property
+    def opponent(self) -> Stage[FittedCalibration]:
+        """A calibrator that only learns how far to trust the semantic channel."""
+        return self._calibration(gate_options(self.settings, self.policy), "gate")
+
+    @cached_property
+    def generator(self) -> Stage[TrainedGenerator]:
+        chosen = self.settings.generative
+        return generator_stage(
+            self.log.catalogue,
+            self.steps,
+            chosen,
+            self.policy,
+            items=self.items if chosen.tokens == "text" else None,
+            seed=self.settings.seed,
+            unfinished=self.unfinished,
+        )
+
+    def _calibration(self, options: CalibrationOptions, name: str) -> Stage[FittedCalibration]:
+        return calibration_stage(
+            self.steps,
+            self.requests,
+            options,
+            backbone=self.structure,
+            projector=self.semantics,
+            abstracts=self.abstracts,
+            seed=self.settings.seed,
+            threads=self.settings.training.threads,
+            name=name,
+        )
+
+    def with_seed(self, seed: int) -> TrainingRun:
+        """This run with another seed; stages that do not read the seed are shared."""
+        if seed == self.settings.seed:
+            return self
+        settings = self.settings.model_copy(update={"seed": seed})
+        return TrainingRun(settings, self.log, self.embedder, self.cache, self.store, self.progress)
+
+    async def result(self, stage: Stage[T]) -> T:
+        """Of a stage of this run; see ``StageStore.result``."""
+        return await self.store.result(stage, self.progress)
+
+    async def all(self) -> TrainedModel:
+        """Every stage that a bundle needs."""
+        backbone, _ = await self.backbone(), await self.text()
+        projector = await self.result(self.semantics)
+        calibration = await self.result(self.calibrator)
+        generates = self.settings.cloud.candidates_from == "generative"
+        generator = await self.generative_model() if generates else None
+        aside = self.cache.set_aside
+        return TrainedModel(
+            log=self.log,
+            split=self.split,
+            repeat_policy=self.policy,
+            embedder=self.embedder.identity,
+            backbone=backbone,
+            projector=projector,
+            calibration=calibration,
+            popularity=self.popularity(),
+            figures=validation_figures(backbone, projector, calibration),
+            stage_seconds=dict(self.store.seconds),
+            reused=tuple(self.store.reused),
+            keys=dict(self.store.keys),
+            notes=() if aside is None else (f"a damaged embedding cache was moved to {aside}",),
+            generator=generator,
+        )
+
+    async def backbone(self) -> TrainedBackbone:
+        for before in self.structure.upstream:
+            await self.result(before)
+        return await self.result(self.structure)
+
+    async def text(self) -> NDArray[np.float32]:
+        """[A, m] embedding of every anchor's abstract."""
+        return await self.result(self.abstracts)
+
+    async def gate(self) -> FittedCalibration:
+        """The opponent of calibration that only learns how far to trust the semantic channel."""
+        return await self.result(self.opponent)
+
+    async def generative_model(self) -> TrainedGenerator:
+        """P5 or POD as ``settings.generative`` asks, trained on the run's training events.
+
+        Raises:
+            DataError: the log is too small to train on, or training diverged.
+            EmbedderError, ConfigError: as from the run's other stages.
+        """
+        trained = await self.result(self.generator)
+        checkpoint_of(self.generator, self.unfinished).remove()
+        return trained
+
+    async def embed(self, texts: Sequence[str], label: str) -> NDArray[np.float32]:
+        return await self.embedding.vectors(texts, label, self.progress)
+
+    def requests(self, backbone: TrainedBackbone, progress: Progress) -> Requests:
+        """Histories encoded once; only when a stage that needs them is not reused."""
+        if self._requests is None:
+            self._requests = make_requests(
+                backbone.model,
+                backbone.table,
+                self.steps.events,
+                self.steps.anchors,
+                progress,
+                self.steps.sessions,
+            )
+        return self._requests
+
+    def popularity(self) -> NDArray[np.float32]:
+        known = self.steps.events.keep_first(self.split.validation_start)
+        return np.bincount(known.item, minlength=len(self.log.catalogue)).astype(np.float32)

@@ -1,0 +1,124 @@
+"""The stages that fit estimator and calibrator, and the opponent that is only a learned weight."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.progress import Progress
+from training.age_rules import AgeRule
+from training.backbone import TrainedBackbone
+from training.background import in_thread
+from training.calibration import N_CUES, Calibrator, Estimator
+from training.calibration_fit import CalibrationOptions, FittedCalibration, fit_calibration
+from training.calibration_inputs import make_inputs
+from training.calibration_judge import GapFigures
+from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
+from training.projector import FittedProjector
+from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
+from training.stages.projector import Encode
+from training.stages.stage import Stage
+from training.steps import VALIDATION_GAPS, TrainingSteps
+
+STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the calibrator
+TRAINING_PER_BLOCK = 2  # requests of training beside one of the calibration block
+
+
+def _save(fitted: FittedCalibration, folder: Path) -> None:
+    networks = {"estimator": fitted.estimator, "calibrator": fitted.calibrator}
+    values = {name: value for name, value in vars(fitted).items() if name not in networks}
+    values["inputs"] = fitted.calibrator.inputs
+    for name in ("rules", "discount"):
+        values[name] = [asdict(rule) for rule in values[name]]
+    values["gaps"] = {str(gap): asdict(figures) for gap, figures in fitted.gaps.items()}
+    save_arrays(folder, named_weights(**networks), values)
+
+
+def _load(folder: Path) -> FittedCalibration:
+    arrays, values = load_arrays(folder)
+    estimator = Estimator(hidden=len(arrays["estimator.mlp.0.bias"]))
+    hidden, size = arrays["calibrator.body.0.weight"].shape
+    inputs = tuple(values.pop("inputs"))
+    vectors = len(inputs) - ("cues" in inputs)
+    calibrator = Calibrator(
+        (size - N_CUES * ("cues" in inputs)) // vectors,
+        inputs,
+        gate="calibrator.gate.bias" in arrays,
+        residual="calibrator.residual.bias" in arrays,
+        hidden=hidden,
+    )
+    restore_weights(arrays, estimator=estimator, calibrator=calibrator)
+    values["gaps"] = {int(gap): GapFigures(**figures) for gap, figures in values["gaps"].items()}
+    for name in ("rules", "discount"):
+        values[name] = tuple(AgeRule(**rule) for rule in values[name])
+    return FittedCalibration(estimator=estimator, calibrator=calibrator, **values)
+
+
+CALIBRATION: Saved[FittedCalibration] = Saved(_save, _load)
+
+
+def calibration_stage(
+    steps: TrainingSteps,
+    encode: Encode,
+    options: CalibrationOptions,
+    *,
+    backbone: Stage[TrainedBackbone],
+    projector: Stage[FittedProjector],
+    abstracts: Stage[NDArray[np.float32]],
+    seed: int,
+    threads: int,
+    name: str = "calibration",
+) -> Stage[FittedCalibration]:
+    """Estimator, calibrator and age rules; another ``name`` for another choice of options."""
+
+    async def build(
+        progress: Progress,
+        trained: TrainedBackbone,
+        fitted: FittedProjector,
+        text: NDArray[np.float32],
+    ) -> FittedCalibration:
+        with torch.no_grad():
+            e_sem = fitted.projector(torch.from_numpy(text))
+        return await in_thread(
+            lambda stoppable: fit_calibration(
+                encode(trained, stoppable),
+                e_sem,
+                fitting_pairs(steps, seed),
+                {g: pairs_at_gap(steps.anchors, steps.validation, g) for g in VALIDATION_GAPS},
+                fitted.fusion_weight,
+                options,
+                labelled=steps.block(),
+                seed=seed,
+                threads=threads,
+                progress=stoppable,
+            ),
+            progress,
+        )
+
+    return Stage(
+        name=name,
+        options=(options, seed, threads),
+        inputs={"steps": steps},
+        upstream=(backbone, projector, abstracts),
+        code=(
+            *(calibration_stage, fit_calibration, Calibrator, make_inputs),
+            *(GapFigures, AgeRule, Pairs),
+        ),
+        build=build,
+        form=CALIBRATION,
+    )
+
+
+def fitting_pairs(steps: TrainingSteps, seed: int) -> Pairs:
+    """Of the calibration block and some of training; of training alone without a block."""
+    training, block = steps.rows(steps.trained_on), steps.block()
+    if block is None:
+        return training_pairs(steps.anchors, training)
+    rng = np.random.default_rng(seed)
+    some = rng.permutation(training)[: TRAINING_PER_BLOCK * len(block)]
+    fresh = np.union1d(block, some)
+    return block_pairs(steps.anchors, fresh, rng, partners=STALE_PARTNERS)

@@ -1,0 +1,77 @@
+"""The stage that fits the cloud's projector on what the frozen backbone says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.state.cues import cue_vector
+from shared.progress import Progress
+from training.backbone import TrainedBackbone
+from training.held_out import HeldOut
+from training.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
+from training.requests import Requests, make_requests
+from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
+from training.stages.stage import Stage, threaded
+from training.steps import TrainingSteps
+
+# Histories at every anchor, encoded once for all stages that need them.
+Encode = Callable[[TrainedBackbone, Progress], Requests]
+
+
+def _save(fitted: FittedProjector, folder: Path) -> None:
+    values = {name: value for name, value in vars(fitted).items() if name != "projector"}
+    save_arrays(folder, named_weights(projector=fitted.projector), values)
+
+
+def _load(folder: Path) -> FittedProjector:
+    arrays, values = load_arrays(folder)
+    hidden, text_dim = arrays["projector.mlp.0.weight"].shape
+    dim = len(arrays["projector.skip.bias"])
+    projector = Projector(text_dim, dim, hidden)
+    restore_weights(arrays, projector=projector)
+    return FittedProjector(projector=projector, **values)
+
+
+PROJECTOR: Saved[FittedProjector] = Saved(_save, _load)
+
+
+def projector_stage(
+    steps: TrainingSteps,
+    encode: Encode,
+    options: ProjectorOptions,
+    *,
+    backbone: Stage[TrainedBackbone],
+    abstracts: Stage[NDArray[np.float32]],
+    seed: int,
+    threads: int,
+) -> Stage[FittedProjector]:
+    """The map from abstracts' embeddings to the backbone's space, and the fusion weight."""
+
+    def fit(
+        progress: Progress, trained: TrainedBackbone, text: NDArray[np.float32]
+    ) -> FittedProjector:
+        return fit_projector(
+            encode(trained, progress),
+            text,
+            steps.rows(steps.trained_on),
+            steps.validation_rows(),
+            options,
+            stop=steps.split.calibration_start,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+
+    return Stage(
+        name="projector",
+        options=(options, seed, threads),
+        inputs={"steps": steps},
+        upstream=(backbone, abstracts),
+        code=(projector_stage, fit_projector, TrainingSteps, make_requests, HeldOut, cue_vector),
+        build=threaded(fit),
+        form=PROJECTOR,
+    )

@@ -1,0 +1,46 @@
+"""Training: from an interaction log to all that a bundle needs, in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud_service.embedding.base import Embedder
+from shared.interactions import InteractionLog
+from shared.progress import NullProgress, Progress
+from shared.settings import Settings
+from training.lsc4rec.collaboration import with_collaboration
+from training.refresh.stage import with_refreshes
+from training.run import opened_run
+from training.trained import TrainedModel
+
+
+async def train(
+    settings: Settings,
+    log: InteractionLog,
+    embedder: Embedder,
+    *,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> TrainedModel:
+    """Train everything a bundle needs, or reuse what earlier runs under ``work_dir`` finished.
+
+    Args:
+        embedder: must be the one the cloud will serve with; embeddings are cached under
+            ``settings.cache``.
+        force: compute all stages anew (embeddings stay cached).
+
+    Raises:
+        DataError: the log is too small to train on, or training diverged.
+        EmbedderError: the embedder does not answer or answers unusable vectors.
+        ConfigError: the work or cache folder cannot be written.
+    """
+    async with opened_run(settings, log, embedder, progress or NullProgress(), force=force) as run:
+        trained = await with_refreshes(run, await run.all())
+        trained = await with_collaboration(run, trained)
+        # The stages after those of ``all``, too.
+        return replace(
+            trained,
+            keys=dict(run.store.keys),
+            stage_seconds=dict(run.store.seconds),
+            reused=tuple(run.store.reused),
+        )
