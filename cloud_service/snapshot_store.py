@@ -21,6 +21,8 @@ from shared.errors import ConfigError, StoreUnavailable
 T = TypeVar("T")
 
 MOST_READS = 64  # in one round trip
+SNAPSHOT_TTL_S = 7 * 86400.0
+STORE_DEADLINE_S = 1.0
 
 _DISCARD = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then

@@ -22,7 +22,13 @@ from pydantic import ValidationError
 
 from device_runtime.breaker import BreakerState, CircuitBreaker, Ticket
 from device_runtime.clock import Clock, MonotonicClock
-from device_runtime.retry import RetryBudget, full_jitter, retry_after_s
+from device_runtime.retry import (
+    BACKOFF_BASE_S,
+    BACKOFF_CAP_S,
+    RetryBudget,
+    full_jitter,
+    retry_after_s,
+)
 from device_runtime.tokens import TokenSource, TokenUnavailable
 from device_runtime.transport import CloudTransport, TransportError, TransportResponse
 from shared.errors import CloudUnavailable
@@ -289,8 +295,8 @@ class CloudLink:
         settings = self._settings
         pause = (at_least or 0.0) + full_jitter(
             tally.attempts,
-            base_s=settings.backoff_base_s,
-            cap_s=settings.backoff_cap_s,
+            base_s=BACKOFF_BASE_S,
+            cap_s=BACKOFF_CAP_S,
             rng=self._rng,
         )
         no_time = asyncio.get_running_loop().time() + pause >= deadline

@@ -17,8 +17,8 @@ from shared.settings import Settings, printable
 
 # What may differ between machines and leaves a result as it is.
 _NO_PART = {
-    "embedder": ("backend", "url", "api_key", "python", "batch_size", "concurrency", "device",
-                 "deadline_s", "start_timeout_s", "extra_args"),
+    "embedder": ("backend", "url", "api_key", "python", "batch_size", "device", "deadline_s",
+                 "extra_args"),
     "training": ("threads",),
     "log": ("path", "columns", "items"),
 }  # fmt: skip

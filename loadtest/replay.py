@@ -32,6 +32,7 @@ from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
 from shared.errors import BundleError, ConfigError
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
@@ -268,7 +269,7 @@ def _counter_ranks(
     log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: Settings
 ) -> list[CounterRanks]:
     """[n] ranks by counting, made before the clock runs so that they delay no request."""
-    counters = Counters(bundle.array("item_popularity.npy"), settings.paper.half_life)
+    counters = Counters(bundle.array("item_popularity.npy"), HALF_LIFE)
     exclude = bundle.manifest.repeat_policy == "exclude"
     starts = log.user_start[schedule.user]
     return [

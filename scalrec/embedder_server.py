@@ -106,7 +106,7 @@ async def _vllm(
         api_key=_reveal(wanted.api_key),
         extra_args=wanted.extra_args,
     )
-    server = VllmServer(options, log=logs / "vllm.log", start_timeout_s=wanted.start_timeout_s)
+    server = VllmServer(options, log=logs / "vllm.log")
     try:
         with progress.task(f"vLLM serves {model_name(wanted.model)}") as task:
             await server.start(on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"))

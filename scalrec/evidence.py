@@ -18,6 +18,7 @@ from loadtest.snapshot_source import snapshots_needed
 from scalrec.offline_cloud import OfflineCloud, embed_abstracts
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Split
@@ -60,7 +61,7 @@ async def collect_evidence(
         models = EvaluationModels.load(bundle, expected=settings.profile)
 
         def work(progress: Progress) -> None:
-            half_life = settings.paper.half_life
+            half_life = HALF_LIFE
             run_full_ranking(
                 run_dir, log, steps, models, source, half_life=half_life, progress=progress
             )

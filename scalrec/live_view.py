@@ -61,7 +61,7 @@ class Live:
         facts = facts_of(self._settings, log, split, manifest, run, started)
         if scenario is not None:
             facts = msgspec.structs.replace(facts, availability=f"scenario {scenario}")
-        shard = self._settings.dashboard.shard or _name(f"{socket.gethostname()}-{os.getpid()}")
+        shard = _name(f"{socket.gethostname()}-{os.getpid()}")
         self._feed = Feed(facts, shard, self._sink)
         return self._feed
 
@@ -109,7 +109,7 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
             sink.close()
     elif options.port is not None:
         hub = Hub()
-        page = LiveView(hub, settings.work_dir, hosts=_hosts(settings), window_s=options.window_s)
+        page = LiveView(hub, settings.work_dir, hosts=_hosts(settings))
         with LiveServer(page, options.host, options.port) as server:
             console.print(f"[green]✓[/] live view at [bold]{server.url}[/]", highlight=False)
             live = Live(settings, hub, server.url, served_here=True)
@@ -128,7 +128,6 @@ def serve_dashboard(settings: Settings, token: str, port: int) -> LiveServer:
         settings.work_dir,
         ingest_token=token,
         hosts=_hosts(settings),
-        window_s=settings.dashboard.window_s,
     )
     return LiveServer(page, settings.dashboard.host, port)
 

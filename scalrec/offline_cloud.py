@@ -111,7 +111,6 @@ async def embed_abstracts(
             texts,
             cache,
             batch_size=settings.embedder.batch_size,
-            concurrency=settings.embedder.concurrency,
             progress=progress,
             label=label,
             variant=f"max_tokens={settings.embedder.max_tokens}",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud_service.problems import RETRY_AFTER_S
 from device_runtime.policies import policy_text
 from device_runtime.ranking_choice import ranking_text
 from device_runtime.transport import CloudTransport, HttpTransport
@@ -248,6 +249,6 @@ class ScenarioRun:
             gamma_max=manifest.calibration.gamma_max,
             deadline_s=settings.device.link.deadline_s,
             breaker_open_s=settings.device.link.breaker_open_s,
-            retry_after_s=settings.cloud.retry_after_s,
+            retry_after_s=RETRY_AFTER_S,
             quiet=tuple(self.script.quiet_after()),
         )

@@ -9,6 +9,7 @@ from shared.cost_settings import CostSettings
 PER_REQUESTS = 1000
 _TOKENS_PER_PRICE = 1e6
 _SECONDS_PER_HOUR = 3600.0
+CHARACTERS_PER_TOKEN = 4.0  # about so many in English
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +58,4 @@ def tokens_per_call(prices: CostSettings, characters: float) -> float:
     """Tokens of one abstract: as set, else estimated from its length."""
     if prices.tokens_per_abstract is not None:
         return prices.tokens_per_abstract
-    return characters / prices.characters_per_token
+    return characters / CHARACTERS_PER_TOKEN

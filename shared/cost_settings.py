@@ -27,6 +27,3 @@ class CostSettings(Section):
         allow_inf_nan=False,
         description="measured with your text model; unset: estimated from the characters sent",
     )
-    characters_per_token: float = Field(
-        default=4.0, gt=0, allow_inf_nan=False, description="for that estimate; about 4 in English"
-    )

@@ -31,8 +31,6 @@ class LinkSettings(Section):
     )
     deadline_s: float = Field(default=5.0, gt=0, description="one refresh, all retries included")
     attempts: int = Field(default=3, ge=1)
-    backoff_base_s: float = Field(default=0.2, gt=0)
-    backoff_cap_s: float = Field(default=2.0, gt=0)
     retry_budget: float = Field(default=0.2, ge=0, description="retries per first attempt, at most")
     breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open it")
     breaker_open_s: float = Field(default=5.0, gt=0)
@@ -70,7 +68,6 @@ class DeviceSettings(Section):
         description="whose requests the budget is a share of; device: of each device's own; fleet: "
         "of all devices of a process, so that those ask whose need is greatest",
     )
-    top_k: int = Field(default=10, ge=1)
     ranking: Literal["semantic", "collaborative"] = Field(
         default="semantic",
         description="how a device ranks a snapshot's candidates; semantic: by its own scores and "
@@ -168,15 +165,6 @@ class DashboardSettings(Section):
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
         description="name of the run, the same for all its processes; unset: its folder's",
     )
-    shard: str | None = Field(
-        default=None,
-        max_length=100,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
-        description="name of this process; unset: host and process id",
-    )
     allow_hosts: tuple[str, ...] = Field(
         default=(), description="names the page is reached by, beside those of the loopback"
-    )
-    window_s: float = Field(
-        default=10.0, gt=0, description="length of the sliding window, replayed seconds"
     )

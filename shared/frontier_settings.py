@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from shared.settings_section import Section
@@ -19,26 +17,10 @@ class FrontierSettings(Section):
     )
     users: int = Field(default=300, ge=1, description="at most so many, drawn at random")
     history: int = Field(default=40, ge=0, description="events a user must have before those")
-    align: Literal["none", "users"] = Field(
-        default="users",
-        description="how requests of different users interleave; none: by the log's clock; users: "
-        "all users' windows side by side, as replay.align does, so that devices that share a "
-        "budget are active together even if the log's users never met",
-    )
     budgets: tuple[float, ...] = Field(
         default=(0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0),
         description="wanted calls per request; every-k asks every 1 / budget requests",
     )
-    intervals: tuple[int, ...] = Field(
-        default=(3, 7, 14, 30), description="further k at which every-k is measured"
-    )
-    availability: float = Field(
-        default=0.75,
-        gt=0,
-        lt=1,
-        description="share of requests at which the cloud can be reached, where it comes and goes",
-    )
-    mean_outage: float = Field(default=5.0, ge=1, description="mean length, in a user's requests")
 
     @field_validator("budgets")
     @classmethod

@@ -27,21 +27,9 @@ class GenerativeSettings(Section):
         description="how items are numbered; text: by k-means over the embeddings of their texts; "
         "random: by a seeded hash. Neither reads interactions",
     )
-    levels: int = Field(default=2, ge=1, le=6, description="codes of an item, the last one aside")
     codes: int = Field(default=256, ge=2, le=4096, description="codes at each level")
     history: int = Field(default=20, ge=1, le=200, description="latest items that are read")
-    prompt_vectors: int = Field(default=3, ge=1, le=64, description="continuous prompt of pod")
     epochs: int = Field(default=14, ge=1)
-    patience: int = Field(
-        default=5, ge=1, description="epochs without a better validation NDCG@10 before it stops"
-    )
-    batch_size: int = Field(default=64, ge=1, description="users' sequences in a training batch")
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of matrix products while training; weights stay float32"
     )
-    validation_users: int = Field(default=2000, ge=1, description="judged after each epoch")
-    threads: int = Field(default=1, ge=1)

@@ -13,7 +13,6 @@ class LoraSettings(Section):
     """How adapters are trained and how much of the log they are trained on."""
 
     rank: int = Field(default=8, ge=1, le=256, description="of each adapter")
-    alpha: float = Field(default=16.0, gt=0, description="adapters are scaled by alpha / rank")
     layers: int | None = Field(
         default=None, ge=1, description="last layers of the model that get adapters; unset: all"
     )
@@ -21,9 +20,6 @@ class LoraSettings(Section):
         default=4096, ge=2, description="training abstracts, drawn once; all if there are fewer"
     )
     epochs: int = Field(default=4, ge=1, description="passes over those abstracts")
-    patience: int = Field(
-        default=2, ge=1, description="epochs without a better validation NDCG@10 before it stops"
-    )
     batch_size: int = Field(
         default=64, ge=2, description="abstracts in a batch; their next items are its candidates"
     )
@@ -37,4 +33,3 @@ class LoraSettings(Section):
         description="of matrix products; bfloat16 is much quicker where the processor has "
         "instructions for it. Weights stay float32",
     )
-    threads: int = Field(default=1, ge=1)

@@ -17,14 +17,8 @@ class Lsc4recSettings(Section):
         description="the device's model; backbone: the encoder of training.backbone; din: a deep "
         "interest network",
     )
-    lateness: int = Field(
-        default=2, ge=1, description="events the cloud's history lacks, near real time"
-    )
     lists: tuple[int, ...] = Field(
         default=(20, 50), description="lengths of candidate lists; a shorter one begins the longest"
-    )
-    llm_seed: int = Field(
-        default=0, description="of the cloud's model, whatever the seed: SRMs of all seeds share it"
     )
     training_users: int = Field(
         default=20_000, ge=1, description="users whose last training request has a list"
@@ -37,34 +31,20 @@ class Lsc4recSettings(Section):
         description="in studies: also put an SRM of the next seed in the place of the cloud's "
         "scores, which bounds what a better cloud could add; trains one more",
     )
-    similar: int = Field(
-        default=14, ge=0, description="items of similar tokens added to a list in training (eq. 5)"
-    )
     cooperative_epochs: int = Field(default=4, ge=1)
-    cooperative_rate: float = Field(default=3e-4, gt=0, description="learning rate")
-    cooperative_batch: int = Field(default=256, ge=1, description="requests in a batch")
     adaptive_rates: tuple[float, ...] = Field(
         default=(0.03, 0.1, 0.3, 1.0),
         description="step sizes of the device's own re-training that validation chooses from, in "
         "units of 1 / mean |e_str|^2",
     )
-    adaptive_steps: int = Field(default=5, ge=1, le=100, description="steps of gradient descent")
-    adaptive_transitions: int = Field(
-        default=5, ge=1, le=1000, description="latest own events that it is fitted to"
-    )
-    budgets: tuple[int, ...] = Field(
-        default=(5, 10, 20, 40), description="shares of requests that may ask the cloud, in percent"
-    )
     din_epochs: int = Field(default=6, ge=1)
-    din_learning_rate: float = Field(default=2e-3, gt=0)
-    din_negatives: int = Field(default=128, ge=1, description="uniform items a batch shares")
 
     @property
     def longest(self) -> int:
         """Length of the lists the cloud makes."""
         return max(self.lists)
 
-    @field_validator("lists", "budgets", "adaptive_rates")
+    @field_validator("lists", "adaptive_rates")
     @classmethod
     def _some(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if not values or min(values) <= 0 or len(set(values)) != len(values):

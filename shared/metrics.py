@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+HALF_LIFE = 20.0  # of the decayed counter, in events of a user
 Float = NDArray[np.float64]
 
 

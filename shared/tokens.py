@@ -25,6 +25,7 @@ ALGORITHM = "HS256"
 AUDIENCE = "scalrec-cloud"
 DEFAULT_DEVICE = "main"
 KEY_BYTES = 32
+TOKEN_TTL_S = 86400.0
 MAX_TOKEN_CHARS = 1024
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")

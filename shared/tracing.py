@@ -99,6 +99,4 @@ def open_tracing(settings: TelemetrySettings, service: str) -> Tracing | None:
             f"telemetry.traces is {settings.traces}, but {error.name} is not installed: run "
             "`pip install scalrec[otel]`, or set telemetry.traces=off"
         ) from error
-    return OtelTracing(
-        service, BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint))
-    )
+    return OtelTracing(service, BatchSpanProcessor(OTLPSpanExporter()))

@@ -49,7 +49,6 @@ class EmbedderSettings(Section):
     api_key: SecretStr | None = None
     python: Path | None = Field(default=None, description="python of the vLLM environment")
     batch_size: int = Field(default=64, ge=1)
-    concurrency: int = Field(default=4, ge=1, description="batches in flight while embedding a log")
     max_tokens: int = Field(default=256, ge=16)
     deadline_s: float = Field(
         default=3.0,
@@ -57,7 +56,6 @@ class EmbedderSettings(Section):
         description="for one request on the serving path; below the devices' own deadline, so that "
         "a stale answer still reaches them",
     )
-    start_timeout_s: float = Field(default=300.0, gt=0)
     extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
 
@@ -77,20 +75,12 @@ class TrainingSettings(Section):
         "random: no text, ids alone",
     )
     layers: int = Field(default=2, ge=1)
-    heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     return_mechanism: bool = Field(default=True, description="copy logits over the own history")
     epochs: int = Field(default=8, ge=1)
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
-    curriculum_window: int | None = Field(
-        default=50,
-        ge=1,
-        description="longest window of the epochs before the warm restart; the restart trains at "
-        "the profile's own; None = all do",
-    )
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
-    batch_size: int = Field(default=64, ge=1, description="pairs per calibration batch")
     test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
     validation_steps: int = Field(
         default=1, ge=1, description="steps before them on which epochs and rules are chosen"
@@ -155,7 +145,6 @@ class PaperSettings(Section):
         default=(0, 5, 10, 20), description="ages in events; 0 is always among them"
     )
     steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
-    half_life: float = Field(default=20.0, gt=0, description="of the decayed counter, in events")
     bootstrap: int = Field(default=2000, ge=100)
 
     @field_validator("gaps")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime.cues import CUES
-from shared.abstract_form import AbstractForm
 from shared.bundle import (
     CATALOGUE_FILE,
     REFRESH_FILE,
@@ -80,7 +79,7 @@ def export_bundle(
         n_items=len(trained.log.catalogue),
         dim=trained.backbone.model.config.dim,
         profile=settings.profile,
-        abstract=AbstractForm(**settings.abstract.model_dump(exclude={"item_tokens"})),
+        abstract=settings.abstract.form,
         embedder=trained.embedder,
         backbone=trained.backbone.model.config.backbone,
         has_time=trained.log.time is not None,

@@ -136,7 +136,7 @@ def stage_keys(
         split=split,
         per_user=options.abstracts_per_user,
         profile=settings.profile.model_dump(include={"window", "retain"}),
-        abstract=settings.abstract.model_dump(exclude={"item_tokens"}),
+        abstract=settings.abstract.form.model_dump(),
     )
     projector = stage_key(
         code=code["projector"],

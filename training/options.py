@@ -16,6 +16,8 @@ from training.semantics import reduce_vectors
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
+# Longest window before the warm restart, which trains at the profile's own.
+CURRICULUM_WINDOW = 50
 
 
 def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
@@ -23,7 +25,6 @@ def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
     return CONFIGS[options.backbone](
         dim=options.dim,
         layers=options.layers,
-        heads=options.heads,
         window=settings.profile.window,
         dropout=options.dropout,
         has_time=has_time,
@@ -36,9 +37,8 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
     first = Cycle(epochs=options.epochs, learning_rate=options.learning_rate)
     cycles = [first]
     if options.restart_epochs:
-        if options.curriculum_window is not None:
-            narrow = min(options.curriculum_window, settings.profile.window)
-            cycles = [first.model_copy(update={"window": narrow})]
+        narrow = min(CURRICULUM_WINDOW, settings.profile.window)
+        cycles = [first.model_copy(update={"window": narrow})]
         rate = options.learning_rate / 2
         cycles.append(Cycle(epochs=options.restart_epochs, learning_rate=rate))
     return BackboneOptions(
@@ -87,7 +87,6 @@ def calibration_options(settings: Settings, policy: RepeatPolicy) -> Calibration
         age_rules=options.age_rules,
         rule_margin=options.rule_margin,
         epochs=options.calibration_epochs,
-        batch_size=options.batch_size,
         dropout=options.dropout,
         candidates=settings.cloud.candidates,
         top_l=options.top_l,

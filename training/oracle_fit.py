@@ -19,6 +19,7 @@ from torch import Tensor
 from cloud_service.embedding.base import Embedder
 from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from shared.settings import Settings
 from training.age_rules import apply_rule, rule_at
@@ -96,7 +97,7 @@ class _Bounds:
                     self.requests,
                     rows,
                     popularity=torch.from_numpy(self.trained.popularity),
-                    half_life=self.settings.paper.half_life,
+                    half_life=HALF_LIFE,
                     exclude_seen=self.trained.repeat_policy == "exclude",
                     second=self.requests.structural(rows),  # no ensemble is scored here
                 )

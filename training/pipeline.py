@@ -205,7 +205,7 @@ class TrainingRun:
         return await self.embed(self.log.catalogue.texts, "embedding items")
 
     async def embed_abstracts(self) -> NDArray[np.float32]:
-        writer = TemplateAbstract(self.log.catalogue, self.settings.abstract)
+        writer = TemplateAbstract(self.log.catalogue, self.settings.abstract.form)
         texts = write_abstracts(self.log, self.anchors, writer, self.settings.profile)
         return await self.embed(texts, "embedding abstracts")
 
@@ -216,7 +216,6 @@ class TrainingRun:
             texts,
             self.cache,
             batch_size=options.batch_size,
-            concurrency=options.concurrency,
             progress=self.progress,
             label=label,
             variant=f"max_tokens={options.max_tokens}",

@@ -23,7 +23,7 @@ from torch import Tensor
 from cloud_service.embedding.base import Embedder
 from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
-from shared.metrics import ndcg
+from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
 from shared.settings import Settings
 from shared.split import Steps
@@ -172,7 +172,7 @@ class _Study:
             requests,
             rows,
             popularity=torch.from_numpy(self.trained.popularity),
-            half_life=settings.paper.half_life,
+            half_life=HALF_LIFE,
             exclude_seen=exclude,
             second=self.twin.structural(at),
         )

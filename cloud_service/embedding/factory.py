@@ -57,7 +57,6 @@ def create_embedder(
         pooling=settings.pooling,
         max_tokens=settings.max_tokens,
         batch_size=settings.batch_size,
-        concurrency=settings.concurrency,
         api_key=settings.api_key,
         trace_headers=None if tracing is None else tracing.headers,
     )

@@ -13,6 +13,7 @@ from loadtest.summary.model import FullDifference, FullScore, FullSection, Scope
 from loadtest.summary.records import most_per_user, numbers, parts, read_records
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
+from shared.metrics import HALF_LIFE
 from shared.settings import PaperSettings
 
 SCORERS = ("structure", "semantic", "fused", "popularity", "frequency", "decayed")
@@ -55,7 +56,7 @@ def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullS
             requests=len(users),
             steps_per_user=most_per_user(users),
             repeat_policy=info.repeat_policy,
-            half_life=settings.half_life,
+            half_life=HALF_LIFE,
             candidates=None,
             draws=settings.bootstrap,
         ),

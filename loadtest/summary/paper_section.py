@@ -34,7 +34,7 @@ from loadtest.summary.tables import (
     read_metrics,
 )
 from shared.errors import DataError
-from shared.metrics import ndcg
+from shared.metrics import HALF_LIFE, ndcg
 from shared.settings import PaperSettings
 
 SCORERS = ("calibrated", "uncalibrated", "structure", "semantic")
@@ -96,7 +96,7 @@ def paper_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> Pape
             requests=len(users),
             steps_per_user=most_per_user(users),
             repeat_policy=info.repeat_policy,
-            half_life=settings.half_life,
+            half_life=HALF_LIFE,
             candidates=info.candidates,
             draws=settings.bootstrap,
         ),

@@ -34,6 +34,7 @@ from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
 from loadtest.summary.timeline import call_rate, outages, timeline
 from shared.fleet_settings import BUDGETED
+from shared.metrics import HALF_LIFE
 from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
 
 # Names in the summary, and the column that holds the target's rank.
@@ -101,7 +102,7 @@ def system_section(
             requests=len(users),
             steps_per_user=most_per_user(users),
             repeat_policy=info.repeat_policy,
-            half_life=paper.half_life,
+            half_life=HALF_LIFE,
             candidates=info.candidates,
             draws=paper.bootstrap,
         ),

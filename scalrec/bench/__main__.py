@@ -97,7 +97,7 @@ async def _bench(settings: Settings, console: Console) -> None:
 def _abstracts(settings: Settings, log: InteractionLog) -> list[str]:
     """Real abstracts, made distinct, so that no cache of anybody answers."""
     anchors = training_anchors(split_log(log), 12)
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     needed = 2 * (ROUNDS + 1) * REQUESTS
     return [f"{texts[i % len(texts)]} Visit {i}." for i in range(needed)]

@@ -195,7 +195,7 @@ class Shard:
         if order.facts is None or view.push_url is None or view.token is None:
             return None
         sink = HttpSink(view.push_url, view.token.get_secret_value())
-        return Feed(order.facts, f"{view.shard or 'shard'}-{order.plan.number}", sink)
+        return Feed(order.facts, f"shard-{order.plan.number}", sink)
 
     def _ticked(self, tick: ReplayTick, feed: Feed | None) -> None:
         self._tick = tick

@@ -33,6 +33,8 @@ from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.lsc4rec.asked import LATENESS
 from training.lsc4rec.device_model import independent_srm
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.requesting import inconsistencies
@@ -40,7 +42,7 @@ from training.lsc4rec.reranking import Reranker
 from training.pipeline import TrainingRun, train
 from training.stages import StageStore
 
-LENGTH, LATE = 12, 2
+LENGTH, LATE = 12, LATENESS
 SHARES = (0.0, 0.2, 0.65, 1.0)
 
 
@@ -51,8 +53,8 @@ def settings_of(folder: Path, window: int) -> Settings:
         # The list alone, as in the study.
         profile={"window": window, "unite_history": False},
         cloud={"candidates": LENGTH},
-        generative={"epochs": 2, "codes": 4, "levels": 3, "history": 6},
-        lsc4rec={"lists": (6, LENGTH), "lateness": LATE, "similar": 2},
+        generative={"epochs": 2, "codes": 4, "history": 6},
+        lsc4rec={"lists": (6, LENGTH)},
         paper={"steps": 3},
         training={
             "dim": 16, "layers": 1, "epochs": 2, "restart_epochs": 0, "test_steps": 3,
@@ -127,8 +129,8 @@ def test_scores_ranks_and_inconsistency_are_the_studys(
         spec = CollaborationSpec(
             initial_share=share,
             adaptation_rate=rate,
-            adaptation_steps=settings.lsc4rec.adaptive_steps,
-            adaptation_transitions=settings.lsc4rec.adaptive_transitions,
+            adaptation_steps=ADAPTIVE_STEPS,
+            adaptation_transitions=ADAPTIVE_TRANSITIONS,
         )
         scores = fused(study.initial(place), rerank, share, allowed)
         ranks = study.ranks(scores, place)

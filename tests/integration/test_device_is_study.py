@@ -127,7 +127,7 @@ def test_ranks_and_cues_are_the_studys(variant: str, log_name: str, tmp_path: Pa
     trained = noticeable(asyncio.run(train(settings, log, embedder)))
     steps = trained.split.last_test(3)
     anchors = stale_anchors(steps, GAPS)
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     with torch.no_grad():
         text = torch.from_numpy(asyncio.run(embedder.embed(texts)))

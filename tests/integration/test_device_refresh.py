@@ -122,7 +122,7 @@ async def test_a_refresh_cancelled_at_any_await_leaves_the_device_whole(bundle, 
         answers = [fake] if first == "answer" else [TransportError("lost"), fake]
         link = CloudLink(
             ScriptedTransport(answers, suspensions=suspensions),
-            LinkSettings(attempts=2, backoff_base_s=0.001, retry_budget=1.0),
+            LinkSettings(attempts=2, retry_budget=1.0),
         )
         device = new_device(bundle, cache=cache)
         observe(device, [1, 2, 3])

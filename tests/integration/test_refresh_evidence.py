@@ -87,7 +87,7 @@ async def test_features_and_gains_are_the_devices(
     )
     steps = trained.split.validation()
     anchors = stale_anchors(steps, GAPS)
-    writer = TemplateAbstract(LOG.catalogue, settings.abstract)
+    writer = TemplateAbstract(LOG.catalogue, settings.abstract.form)
     text = await embedder.embed(write_abstracts(LOG, anchors, writer, settings.profile))
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))

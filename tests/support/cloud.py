@@ -27,8 +27,6 @@ def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> S
         cloud=CloudSettings(
             **{
                 "candidates": 10,
-                "store_deadline_s": 0.5,
-                "retry_after_s": 2.0,
                 "auth": "off",
                 "device_requests_per_minute": 0,
             }

@@ -24,6 +24,7 @@ from training.frontier.windows import Windows
 
 FLEET = "-fleet"  # ends the name of a policy whose budget all devices share
 CUTOFF = 10
+INTERVALS = (3, 7, 14, 30)  # k at which every-k is measured, beside those of the budgets
 _DEVICES, _SHARED = 1, 2  # streams of the seed
 
 
@@ -85,7 +86,7 @@ class Contest:
         yield self._entry("never", 0.0, DeviceSettings(policy="never"), up)
         yield self._entry("always", 1.0, DeviceSettings(policy="always"), up)
         budgets = self.settings.budgets
-        for k in sorted({*(round(1 / b) for b in budgets), *self.settings.intervals}):
+        for k in sorted({*(round(1 / b) for b in budgets), *INTERVALS}):
             yield self._entry("every-k", 1 / k, DeviceSettings(policy="every-k", k=k), up)
         for budget in budgets:
             ttl = DeviceSettings(policy="time-to-live", ttl_s=self.ttl(budget))
@@ -127,7 +128,7 @@ class Contest:
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
-        return interleaved(self.windows, self.settings.align)
+        return interleaved(self.windows, "users")
 
     def _entry(
         self, name: str, budget: float, settings: DeviceSettings, up: NDArray[np.bool_] | None

@@ -42,6 +42,8 @@ from training.trained import TrainedModel
 _PACKAGES = ("training", "device_runtime", "shared")
 _NO_PART = frozenset({"shared.errors", "shared.progress", "shared.bundle", "training.background"})
 _OUTAGES = 3  # stream of the seed
+AVAILABILITY = 0.75  # share of requests at which the cloud can be reached, where it comes and goes
+MEAN_OUTAGE = 5.0  # in a user's requests
 
 
 async def run_cell(
@@ -82,7 +84,7 @@ async def run_cell(
 def _texts(run: TrainingRun, windows: Windows) -> list[str]:
     """The abstract of every request."""
     anchors = stale_anchors(windows.steps(), ())
-    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract)
+    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
     return write_abstracts(run.log, anchors, writer, run.settings.profile)
 
 
@@ -137,12 +139,12 @@ async def judged_windows(run: TrainingRun, trained: TrainedModel, windows: Windo
 
 
 def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
-    users, evidence, options = contest.windows.user, contest.evidence, contest.settings
+    users, evidence = contest.windows.user, contest.evidence
     frames = [alone_rows(users, evidence, mode) for mode in MODES]
     up = on_and_off(
         *evidence.alone.shape,
-        availability=options.availability,
-        mean_outage=options.mean_outage,
+        availability=AVAILABILITY,
+        mean_outage=MEAN_OUTAGE,
         rng=np.random.default_rng([contest.seed, _OUTAGES]),
     )
     with progress.task("driving policies") as task:

@@ -39,6 +39,10 @@ _SIZES = {
     # T5-small, the backbone of P5-small and of POD.
     "paper": {"d_model": 512, "d_ff": 2048, "d_kv": 64, "heads": 8, "layers": 6},
 }
+LEVELS = 2  # codes of an item, the last one aside
+DROPOUT = 0.1
+VALIDATION_USERS = 2000  # judged after each epoch
+THREADS = 1  # sums in one order, on every machine
 _CODE = (
     "training.generative.fit",
     "training.generative.item_codes",
@@ -71,7 +75,7 @@ def generator_key(run: TrainingRun) -> str:
         torch=torch.__version__,
         transformers=transformers.__version__,
         seed=settings.seed,
-        threads=chosen.threads,
+        threads=THREADS,
         data=fingerprint(run.log),
         upstream=[run.keys["items"]] if by_text else [],
         split={
@@ -79,7 +83,7 @@ def generator_key(run: TrainingRun) -> str:
             "validation": settings.training.validation_steps,
             "calibration": settings.training.calibration_steps,
         },
-        tokens=chosen.model_dump(include={"tokens", "levels", "codes"}),
+        tokens=chosen.model_dump(include={"tokens", "codes"}) | {"levels": LEVELS},
         config=generator_config(settings, (1,)).model_dump(),
         options=generator_options(settings, run.policy).model_dump(),
     )
@@ -92,16 +96,16 @@ def generator_config(settings: Settings, levels: tuple[int, ...]) -> GeneratorCo
         model=chosen.model,
         levels=levels,
         history=chosen.history,
-        dropout=chosen.dropout,
-        prompt_vectors=chosen.prompt_vectors,
+        dropout=DROPOUT,
         **sizes,
     )
 
 
 def generator_options(settings: Settings, policy: RepeatPolicy) -> GeneratorOptions:
-    fields = set(GeneratorOptions.model_fields) - {"exclude_seen"}
-    chosen = settings.generative.model_dump(include=fields)
-    return GeneratorOptions(exclude_seen=policy == "exclude", **chosen)
+    chosen = settings.generative
+    return GeneratorOptions(
+        epochs=chosen.epochs, precision=chosen.precision, exclude_seen=policy == "exclude"
+    )
 
 
 def item_tokens(
@@ -110,8 +114,8 @@ def item_tokens(
     """Tokens from ``text`` [I, m], embeddings of the items' texts; random ones without."""
     chosen, seed = settings.generative, settings.seed
     if text is None:
-        return random_tokens(catalogue, levels=chosen.levels, seed=seed)
-    return text_tokens(catalogue, text, levels=chosen.levels, codes=chosen.codes, seed=seed)
+        return random_tokens(catalogue, levels=LEVELS, seed=seed)
+    return text_tokens(catalogue, text, levels=LEVELS, codes=chosen.codes, seed=seed)
 
 
 def held_out(events: Events, split: Split, users: int, seed: int) -> Validation:
@@ -145,13 +149,13 @@ def _fit(
     try:
         network, epochs = train_generator(
             run.events.keep_first(run.split.calibration_start),
-            held_out(run.events, run.split, settings.generative.validation_users, settings.seed),
+            held_out(run.events, run.split, VALIDATION_USERS, settings.seed),
             tokens,
             generator_config(settings, tokens.sizes),
             generator_options(settings, run.policy),
             checkpoint=checkpoint,
             seed=settings.seed,
-            threads=settings.generative.threads,
+            threads=THREADS,
             progress=progress,
         )
     except OSError as error:

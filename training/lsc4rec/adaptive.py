@@ -14,6 +14,9 @@ from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.srm import ROWS, EncoderSrm, equal_lengths
 
+ADAPTIVE_STEPS = 5  # of gradient descent
+ADAPTIVE_TRANSITIONS = 5  # latest own events that a device is fitted to
+
 
 @dataclass(frozen=True, eq=False)
 class States:

@@ -13,6 +13,8 @@ from training.batches import Events
 
 Rows = NDArray[np.int64]
 
+LATENESS = 2  # events the cloud's history lacks, near real time
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:

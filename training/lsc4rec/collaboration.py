@@ -22,7 +22,8 @@ from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud
 from training.generative.stage import generator_key
 from training.generative.trained import TrainedGenerator
-from training.lsc4rec.asked import requests_of_validation
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.lsc4rec.asked import LATENESS, requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
@@ -59,12 +60,9 @@ async def with_collaboration(run: TrainingRun, trained: TrainedModel) -> Trained
     key = stage_key(
         code=code_hash_with_cloud((__name__,)),
         upstream=[run.keys["backbone"], generator_key(run)],
-        plan=chosen.model_dump(
-            include={
-                *("lateness", "validation_users"),
-                *("adaptive_rates", "adaptive_steps", "adaptive_transitions"),
-            }
-        ),
+        plan=chosen.model_dump(include={"validation_users", "adaptive_rates"}),
+        lateness=LATENESS,
+        adaptation=[ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS],
         candidates=run.settings.cloud.candidates,
     )
 
@@ -83,7 +81,7 @@ def _choose(
 ) -> ChosenCollaboration:
     chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
     asked = requests_of_validation(run.events, run.split, chosen)
-    histories = asked.known_at(chosen.lateness)
+    histories = asked.known_at(LATENESS)
     barred = max((len(np.unique(known)) for known in histories), default=0) if exclude else 0
     n = min(run.settings.cloud.candidates, len(run.log.catalogue) - barred)
     if len(asked) == 0 or n < SHORTEST:
@@ -93,9 +91,9 @@ def _choose(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
         srm = EncoderSrm(trained.backbone.model, trained.backbone.table)
-        held = Reranker({INDEPENDENT: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
+        held = Reranker({INDEPENDENT: srm}, asked, {LATENESS: lists}, chosen, exclude)
         with progress.task("choosing how devices collaborate") as task:
-            found = choose_spec(held, (n, chosen.lateness), chosen)
+            found = choose_spec(held, (n, LATENESS), chosen)
             task.advance()
     return found
 
@@ -127,8 +125,8 @@ def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> Chosen
 
 def _spec(chosen: Lsc4recSettings, **values: float) -> CollaborationSpec:
     return CollaborationSpec(
-        adaptation_steps=chosen.adaptive_steps,
-        adaptation_transitions=chosen.adaptive_transitions,
+        adaptation_steps=ADAPTIVE_STEPS,
+        adaptation_transitions=ADAPTIVE_TRANSITIONS,
         **values,
     )
 

@@ -19,6 +19,7 @@ from training.encoders.din import DINConfig
 from training.fingerprint import code_hash_with_cloud, items_read
 from training.generative.trained import TrainedGenerator
 from training.item_table import ItemTable
+from training.lsc4rec.asked import LATENESS
 from training.lsc4rec.cooperative import (
     Cooperative,
     CooperativeEpoch,
@@ -105,13 +106,10 @@ async def cooperative_srm(
     lists_key: str,
 ) -> Cooperative:
     """The SRM after training on the cloud's lists."""
-    settings, late = run.settings, run.settings.lsc4rec.lateness
+    settings, late = run.settings, LATENESS
     chosen = settings.lsc4rec
     options = CooperativeOptions(
         epochs=chosen.cooperative_epochs,
-        learning_rate=chosen.cooperative_rate,
-        batch=chosen.cooperative_batch,
-        similar=chosen.similar,
         exclude_seen=run.policy == "exclude",
     )
     key = stage_key(
@@ -153,8 +151,6 @@ def _din(run: TrainingRun) -> tuple[DINConfig, ScorerOptions]:
     )
     options = ScorerOptions(
         epochs=chosen.din_epochs,
-        learning_rate=chosen.din_learning_rate,
-        negatives=chosen.din_negatives,
         exclude_seen=run.policy == "exclude",
     )
     return config, options

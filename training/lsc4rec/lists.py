@@ -14,6 +14,7 @@ from training.fingerprint import code_hash_with_cloud
 from training.generative.stage import generative_model, generator_key
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import (
+    LATENESS,
     Asked,
     requests_of_test,
     requests_of_training,
@@ -23,6 +24,8 @@ from training.lsc4rec.cloud_lists import Lists
 from training.pipeline import TrainingRun, events_of
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
+# Of the cloud's model, whatever the seed: the SRMs of all seeds share it.
+LLM_SEED = 0
 _CODE = ("training.lsc4rec.asked", "training.generative.candidates")
 
 
@@ -48,21 +51,22 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         DataError, EmbedderError, ConfigError: as ``generative_model``.
     """
     chosen = run.settings.lsc4rec
-    cloud = run.with_seed(chosen.llm_seed)
+    cloud = run.with_seed(LLM_SEED)
     generator = await generative_model(cloud)
     key = stage_key(
         code=code_hash_with_cloud(_CODE),
         upstream=[generator_key(cloud)],
         steps=run.settings.paper.steps,
-        plan=chosen.model_dump(include={"lateness", "training_users", "validation_users"}),
+        plan=chosen.model_dump(include={"training_users", "validation_users"}),
+        lateness=LATENESS,
         longest=chosen.longest,
     )
     events = events_of(run.log)
     training = requests_of_training(events, run.split, chosen)
     validation = requests_of_validation(events, run.split, chosen)
     test = requests_of_test(events, run.split, run.settings.paper.steps)
-    wanted = {("training", chosen.lateness): training}
-    for gap in (0, chosen.lateness):
+    wanted = {("training", LATENESS): training}
+    for gap in (0, LATENESS):
         wanted |= {("validation", gap): validation, ("test", gap): test}
     exclude = run.policy == "exclude"
 
@@ -76,12 +80,12 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         )
 
     found = await run.store.run(f"lists-{run.settings.generative.model}", key, build, LISTS)
-    gaps = (0, chosen.lateness)
+    gaps = (0, LATENESS)
     listed = Listed(
         training,
         validation,
         test,
-        found[f"training-{chosen.lateness}"],
+        found[f"training-{LATENESS}"],
         {gap: found[f"validation-{gap}"] for gap in gaps},
         {gap: found[f"test-{gap}"] for gap in gaps},
     )

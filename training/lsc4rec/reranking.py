@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from device_runtime.collaborative import fused
 from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
-from training.lsc4rec.adaptive import States, adaptive_scores, states_of
+from training.lsc4rec.adaptive import (
+    ADAPTIVE_STEPS,
+    ADAPTIVE_TRANSITIONS,
+    States,
+    adaptive_scores,
+    states_of,
+)
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.ranks import list_ranks
@@ -64,13 +70,13 @@ class Reranker:
         if not isinstance(srm, EncoderSrm):
             raise ValueError("only an encoder's e_str can be adapted on the device")
         if name not in self._states:
-            self._states[name] = states_of(srm, self.asked, self.chosen.adaptive_transitions)
+            self._states[name] = states_of(srm, self.asked, ADAPTIVE_TRANSITIONS)
         return adaptive_scores(
             self._states[name],
             self.lists[gap].first(n),
             self.plain(name, place),
             rate=rate,
-            steps=self.chosen.adaptive_steps,
+            steps=ADAPTIVE_STEPS,
         )
 
     def ranks(self, scores: Floats, place: Place) -> NDArray[np.float64]:

@@ -22,12 +22,13 @@ from shared.lora_settings import LoraSettings
 from shared.metrics import expected_rank, ndcg
 from shared.progress import NullProgress, Progress, Task
 from training.determinism import reproducible
-from training.tuning.adapters import AdaptedEncoder
+from training.tuning.adapters import THREADS, AdaptedEncoder
 from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.pairs import TuningPairs
 
 WARM_UP = 0.1  # of all steps; then the learning rate falls along a cosine
 CLIP_NORM = 1.0
+PATIENCE = 2  # epochs without a better validation NDCG@10 before it stops
 JUDGE_BATCH = 64
 
 
@@ -54,7 +55,7 @@ def tune(
     """
     if len(training) < 2 or len(validation) == 0:
         raise DataError("too few training or validation requests to tune the text model with")
-    with reproducible(seed, settings.threads):
+    with reproducible(seed, THREADS):
         fit = _Fit(encoder, items, training, validation, settings, seed)
         return fit.run(checkpoint, progress or NullProgress())
 
@@ -101,7 +102,7 @@ class _Fit:
         return tuple(history)
 
     def _tired(self, history: Sequence[TuningEpoch]) -> bool:
-        return history[-1].epoch - best_epoch(history) >= self.settings.patience
+        return history[-1].epoch - best_epoch(history) >= PATIENCE
 
     def _epoch(self, number: int, task: Task) -> float:
         # Of its own seed, so that a run that goes on draws what an unbroken one would.

@@ -29,7 +29,7 @@ from training.background import in_thread
 from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud, fingerprint
 from training.stages import Saved, StageStore, stage_key
-from training.tuning.adapters import AdaptedEncoder, save_merged
+from training.tuning.adapters import THREADS, AdaptedEncoder, save_merged
 from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.fit import best_epoch, tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
@@ -143,7 +143,7 @@ def _fit(
         validation_steps=options.validation_steps,
         calibration_steps=options.calibration_steps,
     )
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
 
     def write(anchors: Anchors) -> list[str]:
         return write_abstracts(log, anchors, writer, settings.profile)
@@ -152,7 +152,7 @@ def _fit(
     with progress.task("writing abstracts to tune with"):
         training = tuning_pairs(log, split, options.abstracts_per_user, lora.abstracts, write, seed)
         validation = judging_pairs(log, split, lora.validation_requests, write, seed)
-    with reproducible(seed, lora.threads):  # the adapters' first factors are random
+    with reproducible(seed, THREADS):  # the adapters' first factors are random
         encoder = AdaptedEncoder(source, lora, pooling=wanted.pooling, max_tokens=wanted.max_tokens)
     try:
         epochs = tune(
@@ -198,7 +198,7 @@ def _key(settings: Settings, log: InteractionLog, lora: LoraSettings, source: Pa
         split=[options.test_steps, options.validation_steps, options.calibration_steps],
         per_user=options.abstracts_per_user,
         profile=settings.profile.model_dump(include={"window", "retain"}),
-        abstract=settings.abstract.model_dump(exclude={"item_tokens"}),
+        abstract=settings.abstract.form.model_dump(),
         lora=lora.model_dump(),
     )
 

@@ -52,10 +52,10 @@ def test_every_scenario_states_what_it_needs_and_can_be_applied() -> None:
 
 
 def test_a_scenario_keeps_the_settings_it_does_not_state() -> None:
-    settings = Settings.model_validate({"device": {"top_k": 7, "link": {"attempts": 2}}})
+    settings = Settings.model_validate({"device": {"budget": 0.3, "link": {"attempts": 2}}})
     applied = load_scenario("network-cut").applied_to(settings, virtual=True)
     assert applied.device.link.deadline_s == 3.0
-    assert (applied.device.link.attempts, applied.device.top_k) == (2, 7)
+    assert (applied.device.link.attempts, applied.device.budget) == (2, 0.3)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path)
         cloud={"candidates": 10},
         training={
             "backbone": backbone,
-            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
+            "dim": 16, "epochs": 1, "restart_epochs": 1, "test_steps": 2,
             "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
             "threads": 1,
         },

@@ -140,6 +140,6 @@ def test_counters_by_hand() -> None:
 def test_settings_are_checked() -> None:
     assert Lsc4recSettings(lists=(50, 20)).lists == (20, 50)
     assert Lsc4recSettings().longest == 50
-    for wrong in ({"lists": ()}, {"budgets": (5, 5)}, {"lists": (0,)}):
+    for wrong in ({"lists": ()}, {"adaptive_rates": (0.5, 0.5)}, {"lists": (0,)}):
         with pytest.raises(ValueError, match="distinct values"):
             Lsc4recSettings(**wrong)

@@ -25,9 +25,7 @@ TASTES = [f"taste{i}" for i in range(N)]
 THINGS = [f"thing{i}" for i in range(N)]
 MOODS = ["today", "likes", "again", "mostly", "some", "often"]
 ITEMS = [f"{thing} for sale" for thing in THINGS]
-OPTIONS = LoraSettings(
-    rank=8, epochs=6, patience=6, batch_size=12, learning_rate=1e-2, temperature=0.1
-)
+OPTIONS = LoraSettings(rank=8, epochs=6, batch_size=12, learning_rate=1e-2, temperature=0.1)
 
 
 def said(n: int, seed: int) -> TuningPairs:
