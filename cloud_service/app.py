@@ -26,6 +26,7 @@ from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
 from cloud_service.routes.snapshots import snapshot_routes
 from cloud_service.security import Gate, required_keys
+from cloud_service.settings import CloudSettings, ServiceSettings
 from cloud_service.snapshot_order import REORDER_WINDOW_S
 from cloud_service.snapshot_service import SnapshotService
 from cloud_service.snapshot_store import (
@@ -40,7 +41,6 @@ from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
-from shared.settings import CloudSettings, Settings
 from shared.snapshot import most_candidates
 from shared.tracing import NoTracing, Tracing
 
@@ -51,7 +51,7 @@ candidates retrieved with it. Every error is a problem document (RFC 9457) with 
 
 
 def create_app(
-    settings: Settings,
+    settings: ServiceSettings,
     *,
     bundle: Bundle,
     embedder: Embedder | None = None,
@@ -187,7 +187,7 @@ def _require_room(bundle: Bundle, candidates: int) -> None:
         )
 
 
-def _require_window(settings: Settings) -> None:
+def _require_window(settings: ServiceSettings) -> None:
     """Refreshes under way at the same time must fall within the window that orders them."""
     most_s = REORDER_WINDOW_S - STORE_DEADLINE_S
     if settings.embedder.deadline_s >= most_s:

@@ -29,11 +29,11 @@ from device_runtime.retry import (
     full_jitter,
     retry_after_s,
 )
+from device_runtime.settings import LinkSettings
 from device_runtime.tokens import TokenSource, TokenUnavailable
 from device_runtime.transport import CloudTransport, TransportError, TransportResponse
 from shared.errors import CloudUnavailable
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
-from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
 from shared.tracing import NoTracing, Tracing
 

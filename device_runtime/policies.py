@@ -21,10 +21,9 @@ from device_runtime.refresh_budget import (
 )
 from device_runtime.refresh_index import RefreshIndex
 from device_runtime.refresh_ttl import TimeToLive
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.call_rates import CallRates
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
-from shared.settings import DeviceSettings
 
 FLEET_WINDOW = 1024  # past scores that a fleet's new ones are ranked among
 FLEET_TOLERANCE = 0.05  # a fleet's account is never further off its budget than this, or SLACK

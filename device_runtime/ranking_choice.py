@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from device_runtime.settings import DeviceSettings
 from shared.collaboration import CollaborationSpec
-from shared.settings import DeviceSettings
 
 
 def collaboration(

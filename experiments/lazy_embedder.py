@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder, model_name
+from cloud_service.settings import EmbedderSettings
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderMismatch
-from shared.settings import EmbedderSettings
 
 
 class LazyEmbedder:

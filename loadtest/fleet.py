@@ -27,11 +27,11 @@ from loadtest.item_pages import ItemPages
 from loadtest.recorder import Recorder, RequestRecord
 from loadtest.refresh_pool import RefreshJob, RefreshPool
 from loadtest.schedule import Schedule
+from loadtest.settings import FleetSettings
 from loadtest.state_size import own_bytes
 from loadtest.target_rank import target_rank
 from shared.interactions import InteractionLog
 from shared.progress import Task
-from shared.settings import Settings
 from shared.tracing import Tracing
 
 TOP_K = 10  # items that a request gets
@@ -86,7 +86,7 @@ class Fleet:
         log: InteractionLog,
         schedule: Schedule,
         models: DeviceModels,
-        settings: Settings,
+        settings: FleetSettings,
         connect: Callable[[], CloudTransport],
         *,
         time: ReplayTime,

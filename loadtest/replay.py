@@ -25,6 +25,7 @@ from loadtest.gated_transport import GatedTransport, ModelledLatency
 from loadtest.item_pages import ItemPages
 from loadtest.recorder import Observer, Recorder
 from loadtest.schedule import Schedule, build_schedule
+from loadtest.settings import FleetSettings
 from loadtest.staging import Staging
 from loadtest.switched_availability import SwitchedAvailability
 from loadtest.ticker import ReplayTick, Ticker
@@ -34,7 +35,6 @@ from shared.errors import BundleError, ConfigError
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from shared.tracing import Tracing
 
@@ -80,7 +80,7 @@ async def replay(
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
-    settings: Settings,
+    settings: FleetSettings,
     connect: Connect,
     *,
     clock: Clock,
@@ -180,7 +180,7 @@ def run_replay(
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
-    settings: Settings,
+    settings: FleetSettings,
     open_cloud: OpenCloud,
     run_dir: Path,
     *,
@@ -241,7 +241,7 @@ def run_replay(
 def _gated(
     connect: Connect,
     availability: SwitchedAvailability,
-    settings: Settings,
+    settings: FleetSettings,
     time: ReplayTime,
     staging: Staging | None,
 ) -> Connect:
@@ -266,7 +266,7 @@ def _gated(
 
 
 def _counter_ranks(
-    log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: Settings
+    log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: FleetSettings
 ) -> list[CounterRanks]:
     """[n] ranks by counting, made before the clock runs so that they delay no request."""
     counters = Counters(bundle.array("item_popularity.npy"), HALF_LIFE)

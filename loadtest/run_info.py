@@ -17,7 +17,7 @@ from shared.collaboration import CollaborationSpec
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
-from shared.settings import Settings, printable
+from shared.section import printable
 
 RUN_FILE = "run.json"
 # What a result can depend on; shown with every report.
@@ -92,14 +92,20 @@ class RunInfo(BaseModel):
 def describe_run(
     log: InteractionLog,
     manifest: Manifest,
-    settings: Settings,
+    settings: BaseModel,
     *,
+    requested_backend: str,
     started: str,
     stages: Sequence[Stage] = (),
     fallback_reason: str = "",
     device_figures: ProfileFigures | None = None,
 ) -> RunInfo:
-    """Gather the facts of a run about to be, or just, done (``started``: ISO 8601)."""
+    """Gather the facts of a run about to be, or just, done (``started``: ISO 8601).
+
+    Args:
+        settings: all that the run had.
+        requested_backend: of the embedder.
+    """
     return RunInfo(
         started=started,
         log=log.describe(),
@@ -109,7 +115,7 @@ def describe_run(
         backbone=manifest.backbone,
         profile=manifest.profile,
         embedder=manifest.embedder,
-        requested_backend=settings.embedder.backend,
+        requested_backend=requested_backend,
         fallback_reason=fallback_reason,
         repeat_policy=manifest.repeat_policy,
         candidates=manifest.candidates,

@@ -20,7 +20,7 @@ from scalrec.commands.data import print_log
 from scalrec.console import ConsoleProgress, print_settings
 from scalrec.lazily_served import lazily_served
 from scalrec.runs import new_run_dir
-from shared.settings import Settings
+from scalrec.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log, repeat_policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.settings import Settings
+from scalrec.settings import Settings
 
 
 def bundle_dir(settings: Settings) -> Path:

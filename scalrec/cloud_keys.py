@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from cloud_service.keys import load_keys
 from device_runtime.tokens import CarriedTokens, TokenSource
+from scalrec.settings import Settings
 from shared.errors import ConfigError
-from shared.settings import Settings
-from shared.tokens import TOKEN_TTL_S, TokenIssuer, load_keys, new_key
+from shared.tokens import TOKEN_TTL_S, TokenIssuer, new_key
 
 
 def with_keys(settings: Settings) -> Settings:

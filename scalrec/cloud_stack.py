@@ -18,8 +18,8 @@ from cloud_service.launch.redis_server import RedisServer
 from scalrec.cloud_keys import with_keys
 from scalrec.embedder_server import ServedEmbedder
 from scalrec.options import settings_environment
+from scalrec.settings import Settings
 from shared.progress import Progress
-from shared.settings import Settings
 
 READY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 5.0

@@ -15,10 +15,11 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.launch.environments import EnvironmentMissing, find_vllm_python
 from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
+from cloud_service.settings import EmbedderSettings
 from shared.errors import ConfigError
 from shared.progress import Progress
-from shared.settings import EmbedderSettings, Settings
 from shared.tracing import Tracing
+from training.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ServedEmbedder:
 
 @asynccontextmanager
 async def served_embedder(
-    settings: Settings,
+    settings: Recipe,
     *,
     logs: Path,
     progress: Progress,

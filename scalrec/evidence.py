@@ -16,11 +16,11 @@ from loadtest.full_ranking import run_full_ranking
 from loadtest.paper import run_paper
 from loadtest.snapshot_source import snapshots_needed
 from scalrec.offline_cloud import OfflineCloud, embed_abstracts
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from training.background import in_thread
 from training.stages import Saved, StageStore, source_hash, stage_key

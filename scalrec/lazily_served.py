@@ -13,8 +13,8 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.launch.model_files import resolve_model
 from experiments.lazy_embedder import LazyEmbedder, identity_of
 from scalrec.embedder_server import served_embedder
+from scalrec.settings import Settings
 from shared.progress import Progress
-from shared.settings import Settings
 
 
 @asynccontextmanager

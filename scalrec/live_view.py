@@ -16,6 +16,7 @@ from rich.console import Console
 
 from device_runtime.policies import policy_text
 from device_runtime.ranking_choice import ranking_text
+from device_runtime.settings import BUDGETED
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed, Sink
@@ -24,11 +25,10 @@ from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
 from loadtest.schedule import build_schedule
+from scalrec.settings import Settings
 from shared.bundle import Manifest
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import Split
 
 

@@ -23,9 +23,9 @@ from loadtest.proxy.client import FaultProxy
 from scalrec.cloud_keys import with_keys
 from scalrec.cloud_stack import READY_TIMEOUT_S, probe_ready, service_environment
 from scalrec.embedder_server import ServedEmbedder
+from scalrec.settings import Settings
 from shared.errors import ConfigError
 from shared.progress import Progress
-from shared.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError
 from shared.profile import DeviceProfile
-from shared.settings import Settings, load_settings
 
 LogOption = Annotated[
     str | None,

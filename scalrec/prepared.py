@@ -13,9 +13,9 @@ from cloud_service.embedding.base import Embedder
 from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
 from scalrec.embedder_server import ServedEmbedder, served_embedder
+from scalrec.settings import Settings
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import Split, split_log
 from training.background import in_thread
 from training.datasets.registry import load_log

@@ -18,10 +18,10 @@ from loadtest.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.schedule import build_schedule
 from scalrec.cloud_keys import token_source, with_keys
 from scalrec.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from shared.tracing import open_tracing
 from training.background import in_thread
@@ -48,7 +48,7 @@ async def replay_over_http(
 
     with ExitStack() as stack:
         recorder = stack.enter_context(Recorder(run_dir, feed))
-        if (tracing := open_tracing(settings.telemetry, "scalrec-device")) is not None:
+        if (tracing := open_tracing(settings.telemetry.traces, "scalrec-device")) is not None:
             stack.callback(tracing.close)
         return await replay(
             log,

@@ -36,11 +36,11 @@ from scalrec.cloud_keys import token_source, with_keys
 from scalrec.embedder_server import ServedEmbedder
 from scalrec.local_stack import local_stack
 from scalrec.scripted_cloud import scripted_cloud, scripted_ways
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 
 DEVICE_ONLY: tuple[Target, ...] = ("device-link",)

@@ -17,6 +17,7 @@ from loadtest.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
 from loadtest.scenarios.verdict import Verdict
+from loadtest.settings import DashboardSettings
 from scalrec.bundles import bundle_dir
 from scalrec.console import ConsoleProgress
 from scalrec.live_view import live_view
@@ -26,10 +27,10 @@ from scalrec.replaying import embed_beforehand
 from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
 from scalrec.scenario_run import ScenarioRun
+from scalrec.settings import Settings
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import DashboardSettings, Settings
 from shared.split import Split, split_log
 from training.background import in_thread
 from training.datasets.registry import load_log
@@ -167,6 +168,7 @@ async def _run_one(
         stage.log,
         manifest,
         run.settings.model_copy(update={"embedder": backend}),
+        requested_backend=backend.backend,
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on

@@ -28,10 +28,10 @@ from scalrec.live_view import Live
 from scalrec.replaying import replay_notes, replay_over_http, replay_virtually
 from scalrec.reporting import report_run
 from scalrec.runs import new_run_dir, point_latest
+from scalrec.settings import Settings
 from scalrec.training import export_if_changed
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import Split
 from training import pipeline
 from training.background import in_thread
@@ -184,6 +184,7 @@ class Simulation:
                 log,
                 bundle.manifest,
                 self.settings,
+                requested_backend=self.settings.embedder.backend,
                 started=self.started.isoformat(timespec="seconds"),
                 stages=stages,
                 fallback_reason=served.fallback_reason,

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from scalrec.settings import Settings
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
 from shared.progress import Progress
-from shared.settings import Settings
 from training.export import export_bundle
 from training.fingerprint import stage_keys
 from training.stages import source_hash, stage_key

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
 from shared.errors import ConfigError
-from shared.settings import TelemetrySettings
 
+Traces = Literal["off", "otlp"]
 SpanKind = Literal["internal", "client", "server"]
 Attribute = str | int | float | bool
 
@@ -82,12 +82,12 @@ class NoTracing:
         """Nothing is held."""
 
 
-def open_tracing(settings: TelemetrySettings, service: str) -> Tracing | None:
-    """Tracing as the settings want it; None when it is off. The caller closes it.
+def open_tracing(traces: Traces, service: str) -> Tracing | None:
+    """Tracing as ``telemetry.traces`` wants it; None when it is off. The caller closes it.
 
     Raises ConfigError when traces are wanted and OpenTelemetry is not installed.
     """
-    if settings.traces == "off":
+    if traces == "off":
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -96,7 +96,7 @@ def open_tracing(settings: TelemetrySettings, service: str) -> Tracing | None:
         from shared.otel import OtelTracing
     except ImportError as error:
         raise ConfigError(
-            f"telemetry.traces is {settings.traces}, but {error.name} is not installed: run "
+            f"telemetry.traces is {traces}, but {error.name} is not installed: run "
             "`pip install scalrec[otel]`, or set telemetry.traces=off"
         ) from error
     return OtelTracing(service, BatchSpanProcessor(OTLPSpanExporter()))

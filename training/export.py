@@ -23,20 +23,20 @@ from shared.errors import BundleError
 from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
-from shared.settings import Settings
 from training import onnx_graphs
 from training.age_rules import UNRULED
 from training.calibration import N_CUES
 from training.calibration_fit import FittedCalibration
 from training.generative.export import generator_files, generator_spec
 from training.parity import check_parity, packed_agreement
+from training.settings import Recipe
 from training.trained import TrainedModel
 
 
 def export_bundle(
     trained: TrainedModel,
     destination: Path,
-    settings: Settings,
+    settings: Recipe,
     *,
     created: str,
     version: str,

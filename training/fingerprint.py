@@ -10,7 +10,6 @@ import torch
 
 from shared.bundle import EmbedderIdentity, encode_catalogue
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from training.objective import RepeatPolicy
 from training.options import (
     backbone_options,
@@ -19,6 +18,7 @@ from training.options import (
     gate_options,
     projector_options,
 )
+from training.settings import Recipe
 from training.sources import SourceTree
 from training.stages import stage_key
 
@@ -80,7 +80,7 @@ def fingerprint(log: InteractionLog) -> str:
     return digest.hexdigest()
 
 
-def items_read(settings: Settings, items: str, log: InteractionLog) -> str:
+def items_read(settings: Recipe, items: str, log: InteractionLog) -> str:
     """What a device model learns from: key of the ``items`` stage, or of the log without it."""
     return items if settings.training.item_start == "text" else fingerprint(log)
 
@@ -106,7 +106,7 @@ def code_hash_with_cloud(entries: tuple[str, ...]) -> str:
 
 
 def stage_keys(
-    settings: Settings, log: InteractionLog, embedder: EmbedderIdentity, policy: RepeatPolicy
+    settings: Recipe, log: InteractionLog, embedder: EmbedderIdentity, policy: RepeatPolicy
 ) -> dict[str, str]:
     """Key of every stage, by name: its own inputs and the keys of the stages it reads."""
     options = settings.training

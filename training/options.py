@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.settings import Settings
 from training.backbone import BackboneOptions, Cycle
 from training.calibration_fit import CalibrationOptions
 from training.encoders.base import EncoderConfig
@@ -13,6 +12,7 @@ from training.encoders.choice import CONFIGS
 from training.objective import RepeatPolicy
 from training.projector import ProjectorOptions
 from training.semantics import reduce_vectors
+from training.settings import Recipe
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
@@ -20,7 +20,7 @@ SAMPLED_NEGATIVES = 1024
 CURRICULUM_WINDOW = 50
 
 
-def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
+def encoder_config(settings: Recipe, *, has_time: bool) -> EncoderConfig:
     options = settings.training
     return CONFIGS[options.backbone](
         dim=options.dim,
@@ -32,7 +32,7 @@ def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
     )
 
 
-def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
+def backbone_options(settings: Recipe, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
     options = settings.training
     first = Cycle(epochs=options.epochs, learning_rate=options.learning_rate)
     cycles = [first]
@@ -49,7 +49,7 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
     )
 
 
-def item_start(settings: Settings, items: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def item_start(settings: Recipe, items: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """[I, dim] what a device's item table is trained from; None: random vectors.
 
     Args:
@@ -60,7 +60,7 @@ def item_start(settings: Settings, items: NDArray[np.float32]) -> NDArray[np.flo
     return reduce_vectors(items, settings.training.dim, settings.seed)
 
 
-def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOptions:
+def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOptions:
     options = settings.training
     return ProjectorOptions(
         epochs=options.semantic_epochs,
@@ -70,7 +70,7 @@ def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOpti
     )
 
 
-def calibration_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+def calibration_options(settings: Recipe, policy: RepeatPolicy) -> CalibrationOptions:
     options = settings.training
     return CalibrationOptions(
         gamma_max=options.gamma_max,
@@ -96,7 +96,7 @@ def calibration_options(settings: Settings, policy: RepeatPolicy) -> Calibration
     )
 
 
-def gate_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+def gate_options(settings: Recipe, policy: RepeatPolicy) -> CalibrationOptions:
     """A learned fusion weight with the calibrator's architecture, inputs and label (RQ5)."""
     return calibration_options(settings, policy).model_copy(
         update={"residual": False, "gate": True, "estimator": "none", "age_rules": False}

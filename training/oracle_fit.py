@@ -21,7 +21,6 @@ from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from training.age_rules import apply_rule, rule_at
 from training.background import in_thread
 from training.calibration_fit import FittedCalibration, fit_calibration
@@ -31,6 +30,7 @@ from training.options import calibration_options
 from training.pairs import Pairs, pairs_at_gap, top_candidates
 from training.pipeline import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
+from training.settings import Recipe
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
 
@@ -38,7 +38,7 @@ ROWS = 256
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages), fit the bounds and score them beside the calibrated device.
 
@@ -56,7 +56,7 @@ async def run_cell(
 class _Bounds:
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         trained: TrainedModel,
         scored: ScoredRequests,
         n_events: NDArray[np.int64],

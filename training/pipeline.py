@@ -15,7 +15,6 @@ from cloud_service.embedding.base import Embedder
 from device_runtime.abstract import TemplateAbstract
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
-from shared.settings import Settings
 from shared.split import split_log
 from training import stage_forms
 from training.anchors import Anchors, merge, stale_anchors, training_anchors, write_abstracts
@@ -45,6 +44,7 @@ from training.projector import FittedProjector, fit_projector
 from training.refresh.stage import with_refreshes
 from training.requests import Requests, make_requests
 from training.semantics import embed_texts
+from training.settings import Recipe
 from training.stages import Saved, StageStore
 from training.trained import TrainedModel, validation_figures
 
@@ -55,7 +55,7 @@ TRAINING_PER_BLOCK = 2  # requests of training beside one of the calibration blo
 
 
 async def train(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     embedder: Embedder,
     *,
@@ -84,7 +84,7 @@ async def train(
 
 @asynccontextmanager
 async def opened_run(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     embedder: Embedder,
     progress: Progress,
@@ -108,7 +108,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         log: InteractionLog,
         embedder: Embedder,
         cache: EmbeddingCache,

@@ -25,7 +25,6 @@ from device_runtime.cues import CUES
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Steps
 from training.age_rules import apply_rule, rule_at
 from training.anchors import stale_anchors
@@ -37,6 +36,7 @@ from training.pairs import Pairs, pairs_at_gap, top_candidates
 from training.pipeline import TrainingRun, opened_run
 from training.requests import Requests, make_requests
 from training.scored_requests import encode_scored
+from training.settings import Recipe
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
@@ -47,7 +47,7 @@ SHARES = (0, 25, 50, 75, 100)
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages) and evaluate; ``settings.paper.gaps`` are the ages that are scored.
 
@@ -92,7 +92,7 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
 class _Study:
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         trained: TrainedModel,
         gate: FittedCalibration,
         requests: Requests,

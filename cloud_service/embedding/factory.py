@@ -9,8 +9,8 @@ from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
 from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
+from cloud_service.settings import EmbedderSettings
 from shared.errors import ConfigError
-from shared.settings import EmbedderSettings
 from shared.tracing import Tracing
 
 

@@ -7,9 +7,8 @@ import polars as pl
 
 from loadtest.summary.model import CloudUse, Cost
 from loadtest.summary.records import Float, Mask, numbers
-from shared.cost import call_cost
+from shared.cost import CostSettings, call_cost
 from shared.schemas import SnapshotRequest
-from shared.settings import CostSettings
 
 ANSWERED = ("fresh", "stale")  # outcomes that brought a snapshot
 

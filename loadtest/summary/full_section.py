@@ -14,7 +14,7 @@ from loadtest.summary.records import most_per_user, numbers, parts, read_records
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
 from shared.metrics import HALF_LIFE
-from shared.settings import PaperSettings
+from shared.paper_settings import PaperSettings
 
 SCORERS = ("structure", "semantic", "fused", "popularity", "frequency", "decayed")
 COMPARISONS = (("structure", "decayed"), ("fused", "structure"), ("fused", "decayed"))

@@ -35,7 +35,7 @@ from loadtest.summary.tables import (
 )
 from shared.errors import DataError
 from shared.metrics import HALF_LIFE, ndcg
-from shared.settings import PaperSettings
+from shared.paper_settings import PaperSettings
 
 SCORERS = ("calibrated", "uncalibrated", "structure", "semantic")
 COMPARISONS = (("calibrated", "uncalibrated"), ("calibrated", "structure"))

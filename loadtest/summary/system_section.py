@@ -9,10 +9,12 @@ import polars as pl
 
 from device_runtime.policies import policy_text
 from device_runtime.ranking_choice import ranking_text
+from device_runtime.settings import BUDGETED, DeviceSettings
 from loadtest.controls import read_interventions
 from loadtest.history.records import ATTEMPTS
 from loadtest.recorder import REFRESHES, REQUESTS
 from loadtest.run_info import RunInfo
+from loadtest.settings import ReplaySettings
 from loadtest.summary.cloud_section import cloud_use
 from loadtest.summary.latency import curves, latencies
 from loadtest.summary.model import (
@@ -33,9 +35,9 @@ from loadtest.summary.records import (
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.tables import add_difference, add_metrics, read_metrics
 from loadtest.summary.timeline import call_rate, outages, timeline
-from shared.fleet_settings import BUDGETED
+from shared.cost import CostSettings
 from shared.metrics import HALF_LIFE
-from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.paper_settings import PaperSettings
 
 # Names in the summary, and the column that holds the target's rank.
 SCORERS = {

@@ -31,9 +31,9 @@ from scalrec.console import ConsoleProgress, make_console
 from scalrec.embedder_server import served_embedder
 from scalrec.options import EmbedderOption, LogOption, ModelOption, SetOption, settings_from
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.training import export_if_changed
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import split_log
 from training import pipeline
 from training.anchors import training_anchors, write_abstracts

@@ -13,7 +13,7 @@ from scalrec.bench.timing import Comparison, alternating
 from scalrec.cloud_keys import token_source
 from scalrec.cloud_stack import RunningCloud
 from scalrec.embedder_server import ServedEmbedder
-from shared.settings import Settings
+from scalrec.settings import Settings
 from shared.snapshot import MEDIA_TYPE
 
 ROUNDS = 8

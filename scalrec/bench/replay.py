@@ -24,10 +24,10 @@ from loadtest.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, Requ
 from loadtest.replay import Connect, ReplayResult, run_replay
 from scalrec.bench.timing import Comparison
 from scalrec.cloud_keys import token_source, with_keys
+from scalrec.settings import Settings
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import Split, split_log
 
 DEVICES = 10_000

@@ -23,9 +23,9 @@ from cloud_service.launch.redis_server import find_redis_server
 from cloud_service.snapshot_store import STORE_DEADLINE_S
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
+from scalrec.settings import Settings
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
-from shared.settings import Settings
 
 PROBE_TIMEOUT_S = 3.0
 

@@ -36,9 +36,9 @@ from scalrec.replaying import replay_notes, replay_over_http
 from scalrec.reporting import report_run
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir, point_latest
+from scalrec.settings import Settings
 from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
-from shared.settings import Settings
 from shared.split import split_log
 from training.background import in_thread
 from training.datasets.registry import load_log
@@ -151,10 +151,12 @@ async def _fleet(
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
+    as_served = _as_served(settings, bundle.manifest)
     info = describe_run(
         log,
         bundle.manifest,
-        _as_served(settings, bundle.manifest),
+        as_served,
+        requested_backend=as_served.embedder.backend,
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on

@@ -27,8 +27,8 @@ from scalrec.robustness import run_varied, variations
 from scalrec.running import run_command
 from scalrec.runs import new_run_dir
 from scalrec.scenario_session import Choice, open_stage
+from scalrec.settings import Settings
 from shared.progress import NullProgress
-from shared.settings import Settings
 
 SOCKET_SCENARIOS = ("brown-out", "redis-restart", "freeze", "network-cut", "replica-killed")
 

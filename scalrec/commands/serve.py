@@ -17,6 +17,7 @@ from cloud_service.app import create_app
 from cloud_service.launch.ports import claim_port
 from cloud_service.launch.redis_server import RedisServer
 from cloud_service.security import required_keys
+from cloud_service.settings import CloudSettings
 from cloud_service.telemetry import Telemetry
 from scalrec.bundles import bundle_dir
 from scalrec.cloud_keys import shared_on_this_machine, with_keys_on_loopback
@@ -31,8 +32,8 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from shared.bundle import load_bundle
-from shared.settings import CloudSettings, Settings
 from shared.tracing import open_tracing
 
 GRACEFUL_SHUTDOWN_S = 5
@@ -77,7 +78,7 @@ async def _serve(settings: Settings, path: Path) -> None:
     admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host)
     logs = settings.work_dir / "serve"
     async with AsyncExitStack() as stack:
-        tracing = open_tracing(settings.telemetry, "scalrec-cloud")
+        tracing = open_tracing(settings.telemetry.traces, "scalrec-cloud")
         if tracing is not None:
             stack.callback(tracing.close)
         served = await stack.enter_async_context(

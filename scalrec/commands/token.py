@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from cloud_service.keys import load_keys
 from scalrec.options import SetOption, settings_from
 from shared.errors import ConfigError
-from shared.tokens import DEFAULT_DEVICE, TOKEN_TTL_S, TokenIssuer, load_keys, new_key
+from shared.tokens import DEFAULT_DEVICE, TOKEN_TTL_S, TokenIssuer, new_key
 
 app = typer.Typer(help="Keys and tokens by which devices prove whose they are.")
 

@@ -25,7 +25,7 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
-from shared.settings import Settings
+from scalrec.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log
 

@@ -25,11 +25,11 @@ from scalrec.options import (
     settings_from,
 )
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
-from shared.lora_settings import LoraSettings
-from shared.settings import Settings
 from training.background import in_thread
 from training.datasets.registry import load_log
+from training.tuning.settings import LoraSettings
 
 if TYPE_CHECKING:
     from training.tuning.stage import TunedModel

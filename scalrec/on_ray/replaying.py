@@ -19,11 +19,11 @@ from scalrec.live_view import facts_of, run_name
 from scalrec.on_ray.cluster import Cluster
 from scalrec.on_ray.crew import Crew
 from scalrec.on_ray.shard import ShardOrder, ShardReport
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.errors import ConfigError, LaunchError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 
 

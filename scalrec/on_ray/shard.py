@@ -22,10 +22,10 @@ from loadtest.schedule import build_schedule
 from loadtest.shards.plan import ShardPlan, log_digest
 from loadtest.ticker import ReplayTick
 from scalrec.cloud_keys import token_source
+from scalrec.settings import Settings
 from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError
 from shared.progress import NullTask, Task
-from shared.settings import Settings
 from shared.split import split_log
 from shared.tracing import open_tracing
 from training.datasets.registry import load_log
@@ -156,7 +156,7 @@ class Shard:
         )
         schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
         feed = self._feed()
-        tracing = open_tracing(settings.telemetry, "scalrec-device")
+        tracing = open_tracing(settings.telemetry.traces, "scalrec-device")
         ended = False
         try:
             with Recorder(folder, feed) as recorder:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cloud_service.settings import CloudSettings, EmbedderSettings
 from scalrec.bench.cached import compare_cached
 from scalrec.bench.http_load import Unanswered, http_request, requests_per_second
 from scalrec.cloud_stack import running_cloud
 from scalrec.embedder_server import ServedEmbedder
+from scalrec.settings import Settings
 from shared.progress import NullProgress
-from shared.settings import CloudSettings, EmbedderSettings, Settings
 from tests.support.bundles import make_bundle
 
 

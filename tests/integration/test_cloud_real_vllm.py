@@ -11,8 +11,9 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.launch.model_files import resolve_model
 from cloud_service.launch.vllm_server import VllmOptions, VllmServer
 from cloud_service.memory_store import MemorySnapshotStore
+from cloud_service.settings import EmbedderSettings
+from scalrec.settings import load_settings
 from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
-from shared.settings import EmbedderSettings, load_settings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 

@@ -25,10 +25,10 @@ from device_runtime.models import DeviceModels
 from device_runtime.response import Response
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from loadtest.target_rank import target_rank
+from scalrec.settings import Settings, load_settings
 from shared.collaboration import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache

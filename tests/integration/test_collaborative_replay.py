@@ -16,9 +16,9 @@ from loadtest.clock import WallClock
 from loadtest.recorder import Recorder
 from loadtest.replay import replay
 from loadtest.summary.records import numbers
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.cloud import quiet

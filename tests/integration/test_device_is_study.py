@@ -22,9 +22,9 @@ from device_runtime.abstract import TemplateAbstract
 from device_runtime.cues import CUES
 from loadtest.evaluation_models import EvaluationModels
 from loadtest.paper import run_paper
+from scalrec.settings import Settings, load_settings
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.age_rules import AgeRule
 from training.anchors import Anchors, stale_anchors, write_abstracts

@@ -12,6 +12,7 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.memory_store import MemorySnapshotStore
 from cloud_service.user_model import UserModel
 from device_runtime.cloud_link import CloudLink
+from device_runtime.settings import LinkSettings
 from device_runtime.snapshot_cache import DiskSnapshotCache
 from device_runtime.transport import (
     AsgiTransport,
@@ -20,7 +21,6 @@ from device_runtime.transport import (
     TransportError,
 )
 from shared.errors import EmbedderUnavailable
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe

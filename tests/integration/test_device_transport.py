@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from device_runtime.breaker import BreakerState
 from device_runtime.cloud_link import CloudLink, RefreshFailed
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import AsgiTransport, HttpTransport, TransportError
 from shared.errors import ConfigError
-from shared.settings import LinkSettings
 from shared.snapshot import MAX_BLOB_BYTES
 from tests.support.servers import free_port, serving
 

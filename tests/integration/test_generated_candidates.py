@@ -18,14 +18,15 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.launch.redis_server import RedisServer
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.cloud_link import CloudLink
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import AsgiTransport
 from loadtest.recorder import REFRESHES, REQUESTS
+from scalrec.settings import load_settings
 from scalrec.training import export_if_changed
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.progress import NullProgress
 from shared.schemas import ProblemType
-from shared.settings import LinkSettings, load_settings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe

@@ -21,11 +21,12 @@ from device_runtime.history import RequestContext
 from device_runtime.models import DeviceModels
 from device_runtime.quadratic_gain import FEATURES
 from device_runtime.refresh import RefreshState
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import ScriptedTransport, SentRequest, TransportResponse
 from loadtest.target_rank import target_rank
+from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask
-from shared.settings import LinkSettings, Settings, load_settings
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
 from training.anchors import stale_anchors, write_abstracts

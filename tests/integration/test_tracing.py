@@ -15,10 +15,10 @@ from cloud_service.app import create_app
 from cloud_service.embedding.vllm import VllmEmbedder
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.cloud_link import CloudLink, RefreshFailed
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import AsgiTransport, ScriptedTransport, TransportError
 from shared.errors import ConfigError
 from shared.otel import OtelTracing
-from shared.settings import LinkSettings, TelemetrySettings
 from shared.tracing import NoTracing, open_tracing
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
@@ -32,7 +32,7 @@ def recorded(service: str) -> tuple[OtelTracing, InMemorySpanExporter]:
 
 
 def test_off_by_default_and_nothing_is_sent() -> None:
-    assert open_tracing(TelemetrySettings(), "scalrec-cloud") is None
+    assert open_tracing("off", "scalrec-cloud") is None
     with NoTracing().span("x") as span:
         assert span.headers() == {}
 
@@ -40,7 +40,7 @@ def test_off_by_default_and_nothing_is_sent() -> None:
 def test_traces_without_opentelemetry_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(ConfigError, match=r"pip install scalrec\[otel\].*telemetry.traces=off"):
-        open_tracing(TelemetrySettings(traces="otlp"), "scalrec-cloud")
+        open_tracing("otlp", "scalrec-cloud")
 
 
 async def test_one_trace_from_the_device_to_the_embedding_server_and_the_store(

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
-from shared.settings import LogSettings
 from training.datasets.registry import load_log
 from training.datasets.tables import Dialect, read_text, records
+from training.settings import LogSettings
 
 TIMED = "user=user,item=item,time=time"
 cells = st.one_of(

@@ -11,8 +11,9 @@ import httpx
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
+from cloud_service.settings import CloudSettings, EmbedderSettings
 from cloud_service.telemetry import Telemetry
-from shared.settings import CloudSettings, EmbedderSettings, Settings
+from scalrec.settings import Settings
 
 
 def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.settings import Settings, load_settings
+from scalrec.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 
 USERS, STEPS = 10, 12

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from device_runtime.gain import GainModel
 from device_runtime.policies import make_fleet_budget, make_policy
 from device_runtime.refresh import RefreshState
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.call_rates import CallRates
-from shared.fleet_settings import BUDGETED, DeviceSettings
-from shared.frontier_settings import FrontierSettings
 from shared.metrics import ndcg
 from training.frontier.drive import Course, Shown, drive
 from training.frontier.evidence import Evidence
 from training.frontier.interleaving import interleaved
 from training.frontier.oracle import best_of_fleet, best_with_calls
+from training.frontier.settings import FrontierSettings
 from training.frontier.windows import Windows
 
 FLEET = "-fleet"  # ends the name of a policy whose budget all devices share

@@ -20,7 +20,6 @@ from device_runtime.quadratic_gain import QuadraticGain
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from training.anchors import stale_anchors, write_abstracts
 from training.background import in_thread
 from training.cell import Cell
@@ -35,6 +34,7 @@ from training.pairs import top_candidates
 from training.pipeline import TrainingRun, events_of, opened_run, sessions_of
 from training.refresh.stage import learn_refreshes
 from training.requests import make_requests
+from training.settings import Recipe
 from training.sources import SourceTree
 from training.stages import stage_key
 from training.trained import TrainedModel
@@ -47,7 +47,7 @@ MEAN_OUTAGE = 5.0  # in a user's requests
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages), collect evidence (or reuse it) and drive the policies.
 
@@ -162,7 +162,7 @@ def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _costs(settings: Settings, texts: list[str]) -> dict[str, float]:
+def _costs(settings: Recipe, texts: list[str]) -> dict[str, float]:
     """Of a call at every request; a policy costs its share of that."""
     characters = float(np.mean([len(text) for text in texts]))
     every = call_cost(

@@ -17,7 +17,6 @@ from shared.generator_config import GeneratorConfig
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from training import stage_forms
 from training.background import in_thread
@@ -28,6 +27,7 @@ from training.generative.fit import GeneratorOptions, Validation, train_generato
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.objective import RepeatPolicy
+from training.settings import Recipe
 from training.stages import stage_key
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def generator_key(run: TrainingRun) -> str:
     )
 
 
-def generator_config(settings: Settings, levels: tuple[int, ...]) -> GeneratorConfig:
+def generator_config(settings: Recipe, levels: tuple[int, ...]) -> GeneratorConfig:
     chosen = settings.generative
     sizes: dict[str, Any] = _SIZES[chosen.size]
     return GeneratorConfig(
@@ -101,7 +101,7 @@ def generator_config(settings: Settings, levels: tuple[int, ...]) -> GeneratorCo
     )
 
 
-def generator_options(settings: Settings, policy: RepeatPolicy) -> GeneratorOptions:
+def generator_options(settings: Recipe, policy: RepeatPolicy) -> GeneratorOptions:
     chosen = settings.generative
     return GeneratorOptions(
         epochs=chosen.epochs, precision=chosen.precision, exclude_seen=policy == "exclude"
@@ -109,7 +109,7 @@ def generator_options(settings: Settings, policy: RepeatPolicy) -> GeneratorOpti
 
 
 def item_tokens(
-    catalogue: Catalogue, text: NDArray[np.float32] | None, settings: Settings
+    catalogue: Catalogue, text: NDArray[np.float32] | None, settings: Recipe
 ) -> ItemTokens:
     """Tokens from ``text`` [I, m], embeddings of the items' texts; random ones without."""
     chosen, seed = settings.generative, settings.seed

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.split import MIN_HISTORY, Split, Steps, stale_tau
 from training.batches import Events
+from training.lsc4rec.settings import Lsc4recSettings
 
 Rows = NDArray[np.int64]
 

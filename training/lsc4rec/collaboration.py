@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict
 
 from device_runtime.collaborative import fused
 from shared.collaboration import CollaborationSpec
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.background import in_thread
 from training.determinism import reproducible
@@ -26,6 +25,7 @@ from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.lsc4rec.asked import LATENESS, requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
+from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm
 from training.model_form import model_form
 from training.stages import stage_key

@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 
 from device_runtime.adaptation import adapted
-from shared.lsc4rec_settings import Lsc4recSettings
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.lsc4rec.asked import Asked
+from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
 from training.onnx_graphs import ENCODER, SCORER, export_candidate_scorer, export_encoder
 

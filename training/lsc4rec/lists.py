@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.background import in_thread
 from training.fingerprint import code_hash_with_cloud
@@ -21,6 +20,7 @@ from training.lsc4rec.asked import (
     requests_of_validation,
 )
 from training.lsc4rec.cloud_lists import Lists
+from training.lsc4rec.settings import Lsc4recSettings
 from training.pipeline import TrainingRun, events_of
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 

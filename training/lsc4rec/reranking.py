@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.collaborative import fused
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
 from training.lsc4rec.adaptive import (
     ADAPTIVE_STEPS,
@@ -21,6 +20,7 @@ from training.lsc4rec.adaptive import (
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.ranks import list_ranks
+from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm, Srm, list_scores
 
 ALPHAS = tuple(round(0.05 * place, 2) for place in range(21))

@@ -32,7 +32,6 @@ from device_runtime.collaborative import fused
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from training.background import in_thread
 from training.cell import Cell
 from training.generative.trained import TrainedGenerator
@@ -55,13 +54,14 @@ from training.lsc4rec.reranking import (
 )
 from training.lsc4rec.srm import ScorerSrm, Srm, full_ranks, list_scores
 from training.pipeline import TrainingRun, opened_run
+from training.settings import Recipe
 
 BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
 SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
 

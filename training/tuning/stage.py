@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -20,20 +21,21 @@ from cloud_service.launch.model_files import resolve_model
 from device_runtime.abstract import TemplateAbstract
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.lora_settings import LoraSettings
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import Anchors, write_abstracts
 from training.background import in_thread
 from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud, fingerprint
+from training.settings import Recipe
 from training.stages import Saved, StageStore, stage_key
 from training.tuning.adapters import THREADS, AdaptedEncoder, save_merged
 from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.fit import best_epoch, tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
+from training.tuning.settings import LoraSettings
 
+R = TypeVar("R", bound=Recipe)
 HISTORY = "tuning.json"
 _CODE = (
     "training.tuning.fit",
@@ -59,7 +61,7 @@ class TunedModel:
     epochs: tuple[TuningEpoch, ...]
 
 
-async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Progress) -> Settings:
+async def with_tuned_model(settings: R, log: InteractionLog, progress: Progress) -> R:
     """The settings with the tuned model in the place of the one to be tuned, if they ask for that.
 
     Where tuning did not help on validation, the model stays the one it was.
@@ -75,7 +77,7 @@ async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Pr
 
 
 async def tuned_model(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     lora: LoraSettings,
     *,
@@ -129,7 +131,7 @@ class _Fitted:
 
 
 def _fit(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     lora: LoraSettings,
     source: Path,
@@ -184,7 +186,7 @@ def _history(folder: Path) -> tuple[TuningEpoch, ...]:
     return tuple(TuningEpoch(**one) for one in json.loads((folder / HISTORY).read_text()))
 
 
-def _key(settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path) -> str:
+def _key(settings: Recipe, log: InteractionLog, lora: LoraSettings, source: Path) -> str:
     options, wanted = settings.training, settings.embedder
     return stage_key(
         code=code_hash_with_cloud(_CODE),

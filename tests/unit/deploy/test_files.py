@@ -13,9 +13,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from cloud_service.launch.vllm_server import VllmOptions
+from device_runtime.settings import DeviceSettings
 from loadtest.faults.driver import PROXIES
 from loadtest.proxy.toxics import ProxySpec
-from shared.settings import DeviceSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"

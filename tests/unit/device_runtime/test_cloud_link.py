@@ -6,11 +6,11 @@ import pytest
 from device_runtime.breaker import BreakerState
 from device_runtime.cloud_link import CloudLink, RefreshFailed
 from device_runtime.retry import BACKOFF_CAP_S
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
 from loadtest.clock import VirtualClock
 from loadtest.virtual_loop import run_virtual
 from shared.schemas import SnapshotRequest
-from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
 
 OK = TransportResponse(200, {"age": "4", "scalrec-stale": "false"}, b"blob")

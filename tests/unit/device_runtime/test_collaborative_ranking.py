@@ -19,6 +19,7 @@ from device_runtime.history import Window
 from device_runtime.policies import make_policy
 from device_runtime.ranking_choice import collaboration, ranking_text
 from device_runtime.response import Response
+from device_runtime.settings import DeviceSettings, LinkSettings
 from device_runtime.snapshot_cache import MemorySnapshotCache
 from device_runtime.transport import ScriptedTransport, TransportResponse
 from loadtest.evaluation_models import EvaluationModels
@@ -26,7 +27,6 @@ from loadtest.item_pages import ItemPages
 from shared.bundle import Bundle
 from shared.collaboration import CollaborationSpec
 from shared.profile import DeviceProfile
-from shared.settings import DeviceSettings, LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe, snapshot_of

@@ -7,10 +7,10 @@ from device_runtime.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud_link import CloudLink
 from device_runtime.history import RequestContext
 from device_runtime.refresh import EveryK
+from device_runtime.settings import LinkSettings
 from device_runtime.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
 from device_runtime.transport import ScriptedTransport, TransportError, TransportResponse
 from loadtest.item_pages import ItemPages
-from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import (

@@ -8,8 +8,8 @@ from device_runtime.cloud_link import CloudLink
 from device_runtime.inconsistency import inconsistency
 from device_runtime.policies import make_policy
 from device_runtime.refresh import RefreshPolicy, RefreshState
+from device_runtime.settings import DeviceSettings, LinkSettings
 from device_runtime.transport import ScriptedTransport
-from shared.settings import DeviceSettings, LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 

@@ -15,13 +15,13 @@ from device_runtime.device import Device
 from device_runtime.item_table import BLOCK_ROWS, Float32Table, Int8Table
 from device_runtime.item_vectors import ItemPage, KnownItems, MetVectors, UnknownVector
 from device_runtime.models import DeviceModels
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import ScriptedTransport, TransportResponse
 from loadtest.item_pages import ItemPages
 from shared.bundle import MANIFEST, Bundle, load_bundle
 from shared.errors import BundleError
 from shared.packed import pack
 from shared.profile import PRESETS, DeviceProfile
-from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle, make_catalogue
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe, snapshot_of

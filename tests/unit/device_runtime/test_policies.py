@@ -8,9 +8,8 @@ from device_runtime.policies import make_fleet_budget, make_policy, policy_text
 from device_runtime.refresh import Always, EveryK, Never, RefreshPolicy, RefreshState
 from device_runtime.refresh_budget import Budgeted
 from device_runtime.refresh_ttl import TimeToLive
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
-from shared.settings import DeviceSettings
 
 NAMES = get_args(DeviceSettings.model_fields["policy"].annotation)
 

@@ -7,7 +7,7 @@ from device_runtime.call_budget import CallBudget
 from device_runtime.policies import make_policy
 from device_runtime.refresh import RefreshPolicy, RefreshState
 from device_runtime.refresh_budget import Budgeted, no_score
-from shared.settings import DeviceSettings
+from device_runtime.settings import DeviceSettings
 
 FIELDS = {"drift": 1.0, "reliability": -1.0, "inconsistency": 1.0}  # and the sign of the need
 

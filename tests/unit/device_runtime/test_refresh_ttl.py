@@ -5,8 +5,8 @@ import pytest
 from device_runtime.cloud_link import CloudLink
 from device_runtime.refresh import RefreshState
 from device_runtime.refresh_ttl import TimeToLive
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import ScriptedTransport, TransportError
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, ManualClock, new_device, observe
 

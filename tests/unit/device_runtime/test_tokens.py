@@ -14,6 +14,7 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.memory_store import MemorySnapshotStore
 from device_runtime.breaker import BreakerState
 from device_runtime.cloud_link import CloudLink, RefreshFailed
+from device_runtime.settings import LinkSettings
 from device_runtime.tokens import CarriedTokens, TokenUnavailable
 from device_runtime.transport import (
     AsgiTransport,
@@ -21,7 +22,6 @@ from device_runtime.transport import (
     SentRequest,
     TransportResponse,
 )
-from shared.settings import LinkSettings
 from shared.tokens import KeyRing, TokenIssuer, new_key
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet

@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from device_runtime.settings import DeviceSettings
 from loadtest.report import text
 from loadtest.report.cards import facts
 from loadtest.report.tables.system import cloud_table
 from loadtest.run_info import read_run_info, write_run_info
 from loadtest.summary import build_summary
 from loadtest.summary_table import print_summary
-from shared.settings import CostSettings, DeviceSettings, printable
+from shared.cost import CostSettings
+from shared.section import printable
 from tests.support.runs import invent_run
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from device_runtime.settings import DeviceSettings
 from loadtest.report import verdict
 from loadtest.report.cards import facts
 from loadtest.report.charts.replay import replay_charts
@@ -15,7 +16,7 @@ from loadtest.run_info import read_run_info, write_run_info
 from loadtest.summary import build_summary
 from loadtest.summary.model import Summary
 from loadtest.summary_table import print_summary
-from shared.settings import DeviceSettings, printable
+from shared.section import printable
 from tests.support.runs import invent_run
 
 

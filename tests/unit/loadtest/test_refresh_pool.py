@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from device_runtime.cloud_link import CloudLink
+from device_runtime.settings import LinkSettings
 from device_runtime.transport import ScriptedTransport, TransportError
 from loadtest.clock import ReplayTime, VirtualClock
 from loadtest.recorder import REFRESHES, Recorder
 from loadtest.refresh_pool import RefreshJob, RefreshPool
 from loadtest.virtual_loop import run_virtual
 from shared.bundle import Bundle
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 

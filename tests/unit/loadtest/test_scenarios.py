@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from device_runtime.settings import DeviceSettings
 from loadtest.availability import Outages, random_on_off, recorded_trace
 from loadtest.crowd import with_crowd
 from loadtest.faults.fault import Fault
@@ -16,8 +17,8 @@ from loadtest.faults.script import FaultScript
 from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenario_names
 from loadtest.scenarios.variation import varied
 from loadtest.schedule import Schedule
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
-from shared.settings import DeviceSettings, Settings
 
 REQUIRED = {
     "steady", "every-k-1", "every-k-5", "every-k-10", "every-k-20", "periodic-outage",

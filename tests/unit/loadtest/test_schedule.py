@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.schedule import build_schedule
+from loadtest.settings import ReplaySettings
 from shared.errors import ConfigError
 from shared.interactions import Catalogue, InteractionLog
-from shared.settings import ReplaySettings
 from shared.split import split_log
 
 N_ITEMS = 9

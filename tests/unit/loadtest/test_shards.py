@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from loadtest.schedule import build_schedule
+from loadtest.settings import ReplaySettings
 from loadtest.shards.merge import keep_records, merge_records
 from loadtest.shards.outcome import ShardOutcome, failure_notes, read_outcomes, write_outcomes
 from loadtest.shards.plan import log_digest, plan_shards
 from shared.errors import ConfigError, DataError
-from shared.settings import ReplaySettings
 from shared.split import split_log
 from tests.support.staleness import make_log
 

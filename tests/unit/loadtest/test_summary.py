@@ -6,14 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from device_runtime.settings import DeviceSettings
 from loadtest.run_info import read_run_info
+from loadtest.settings import ReplaySettings
 from loadtest.summary import Estimate, Summary, build_summary, read_summary, write_summary
 from loadtest.summary.latency import percentiles
 from loadtest.summary.resampling import Resampler
 from loadtest.summary.system_section import system_section
+from shared.cost import CostSettings
 from shared.errors import DataError
 from shared.metrics import bootstrap_interval
-from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.paper_settings import PaperSettings
 from tests.support.runs import invent_run
 
 

@@ -10,6 +10,8 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from cloud_service.keys import load_keys
+from cloud_service.settings import CloudSettings
 from scalrec.cli import build_app
 from scalrec.cloud_keys import (
     shared_on_this_machine,
@@ -18,9 +20,10 @@ from scalrec.cloud_keys import (
     with_keys_on_loopback,
     with_local_keys,
 )
+from scalrec.settings import Settings
 from shared.errors import ConfigError
-from shared.settings import CloudSettings, Settings, printable
-from shared.tokens import load_keys, new_key, verify_token
+from shared.section import printable
+from shared.tokens import new_key, verify_token
 
 GIVEN = new_key("mine")
 

@@ -9,8 +9,8 @@ import pytest
 
 from loadtest.dashboard.messages import Update
 from scalrec.live_view import Live, facts_of
+from scalrec.settings import load_settings
 from shared.bundle import load_bundle
-from shared.settings import load_settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.live_records import tick

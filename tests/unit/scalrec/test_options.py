@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scalrec.options import settings_environment, settings_from
+from scalrec.settings import load_settings
 from shared.errors import ConfigError
-from shared.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cloud_service.settings import EmbedderSettings
 from scalrec.commands.tune_embedder import _tune, copied
 from scalrec.embedder_server import served_embedder
 from scalrec.options import settings_from
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
-from shared.settings import EmbedderSettings, LoraSettings, Settings
 from tests.support.small_log import small_log
 from tests.support.text_models import tiny_model
+from training.tuning.settings import LoraSettings
 
 FAST = ["embedder.lora.abstracts=64", "embedder.lora.validation_requests=30",
         "embedder.lora.temperature=0.1"]  # fmt: skip

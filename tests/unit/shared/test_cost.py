@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.cost import call_cost
-from shared.cost_settings import CostSettings
-from shared.settings import load_settings
+from scalrec.settings import load_settings
+from shared.cost import CostSettings, call_cost
 
 
 def test_tokens_and_gpu_time_are_paid_for() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import load_settings
 from shared.bundle import load_bundle
-from shared.settings import load_settings
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from tests.support.logs import drifting_log
 from training.encoders.choice import CONFIGS

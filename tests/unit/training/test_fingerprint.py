@@ -41,7 +41,7 @@ ALL = {"items", "backbone", "abstracts", "projector", "calibration"}
         ("training/stage_forms.py", set()),
         ("training/fingerprint.py", set()),
         ("shared/errors.py", set()),
-        ("shared/settings.py", set()),
+        ("training/settings.py", set()),
     ],
 )
 def test_an_edit_changes_the_code_of_its_own_stages_only(

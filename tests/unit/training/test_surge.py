@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from shared.settings import Settings, load_settings
+from scalrec.settings import Settings, load_settings
 from tests.support.encoders import (
     DIM,
     WINDOW,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scalrec.settings import Settings
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
 from shared.item_tokens import ItemTokens
-from shared.settings import Settings
 from tests.support.logs import KINDS, drifting_log
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.kmeans import kmeans

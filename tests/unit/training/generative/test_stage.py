@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
 from training.generative.stage import generative_model, generator_key

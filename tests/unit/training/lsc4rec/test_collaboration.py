@@ -12,10 +12,10 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.collaborative import fused
+from scalrec.settings import Settings, load_settings
 from shared.bundle import load_bundle
 from shared.collaboration import CollaborationSpec
 from shared.errors import DataError
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.export import export_bundle
 from training.lsc4rec import collaboration

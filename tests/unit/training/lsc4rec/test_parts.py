@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from shared.item_tokens import ItemTokens
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import expected_rank
 from shared.split import split_log
 from tests.support.logs import drifting_log
@@ -16,6 +15,7 @@ from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
+from training.lsc4rec.settings import Lsc4recSettings
 from training.pipeline import events_of
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)

@@ -14,9 +14,9 @@ import torch
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.collaborative import fused
 from experiments.study import CellResult, checked, find_study
+from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.lsc4rec.adaptive import adaptive_scores, states_of
 from training.lsc4rec.device_model import cooperative_srm, independent_srm

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from cloud_service.embedding.transformers import TransformersEmbedder
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
 from tests.support.text_models import LAYERS, tiny_model
 from training.tuning.adapters import AdaptedEncoder, save_merged
+from training.tuning.settings import LoraSettings
 
 WORDS = ["a", "cat", "dog", "sleeps", "barks", "loudly"]
 TEXTS = ["a cat sleeps", "a dog barks loudly", "cat"]

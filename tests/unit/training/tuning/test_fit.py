@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
 from shared.progress import Task
 from tests.support.text_models import tiny_model
 from training.anchors import Anchors
@@ -19,6 +18,7 @@ from training.tuning.adapters import AdaptedEncoder
 from training.tuning.checkpoint import Checkpoint
 from training.tuning.fit import best_epoch, judge, log_share, tune
 from training.tuning.pairs import TuningPairs
+from training.tuning.settings import LoraSettings
 
 N = 12
 TASTES = [f"taste{i}" for i in range(N)]

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from cloud_service.embedding.transformers import TransformersEmbedder
+from cloud_service.settings import EmbedderSettings
+from scalrec.settings import Settings
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.lora_settings import LoraSettings
 from shared.progress import NullProgress
-from shared.settings import EmbedderSettings, Settings, TrainingSettings
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from tests.support.text_models import tiny_model
 from training.anchors import Anchors
+from training.settings import TrainingSettings
 from training.tuning.pairs import judging_pairs, tuning_pairs
+from training.tuning.settings import LoraSettings
 from training.tuning.stage import TunedModel, tuned_model, with_tuned_model
 
 LORA = LoraSettings(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.settings_section import Section
+from shared.section import Section
 
 
 class LoraSettings(Section):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.generator_config import Generative
-from shared.settings_section import Section
+from shared.section import Section
 
 
 class GenerativeSettings(Section):

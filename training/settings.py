@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field
 
-from shared.lora_settings import LoraSettings
-from shared.settings_section import Section
+from cloud_service.settings import EmbedderSettings, ServiceSettings
+from shared.abstract_form import AbstractForm, PrivacyLevel
+from shared.cost import CostSettings
+from shared.paper_settings import PaperSettings
+from shared.paths import default_cache_dir
+from shared.profile import DeviceProfile
+from shared.section import Section
+from training.frontier.settings import FrontierSettings
+from training.generative.settings import GenerativeSettings
+from training.lsc4rec.settings import Lsc4recSettings
+from training.tuning.settings import LoraSettings
 
 
 class LogSettings(Section):
@@ -34,30 +43,36 @@ class LogSettings(Section):
     )
 
 
-class EmbedderSettings(Section):
-    """The text model behind item vectors and semantic user embeddings."""
+class AbstractSettings(Section):
+    """What a user may choose of it; the rest of the form is what all bundles are made with."""
 
-    backend: Literal["vllm", "transformers", "hashing"] = "vllm"
-    model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
-    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    level: PrivacyLevel = Field(
+        default="items",
+        description="what leaves the device: items: names of items, areas and categories; coarse: "
+        "areas, categories and decades, no item; categories: categories alone. Below items, names "
+        "inside a query are said by their categories too",
+    )
+    item_tokens: bool = Field(
+        default=False,
+        description="devices send the tokens of their latest items beside the abstract, for "
+        "cloud.candidates_from=generative. Tokens name items exactly: whoever holds the bundle "
+        "can read them back",
+    )
+
+    @property
+    def form(self) -> AbstractForm:
+        """What the projector is fitted on; a bundle's manifest holds it."""
+        return AbstractForm(level=self.level)
+
+
+class TextModelSettings(EmbedderSettings):
+    """The embedder, and whether it is tuned to the log first."""
+
     lora: LoraSettings | None = Field(
         default=None,
         description="tune the model to the log's training requests before it is used, for commands "
         "that train; unset: the model as it is",
     )
-    url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
-    api_key: SecretStr | None = None
-    python: Path | None = Field(default=None, description="python of the vLLM environment")
-    batch_size: int = Field(default=64, ge=1)
-    max_tokens: int = Field(default=256, ge=16)
-    deadline_s: float = Field(
-        default=3.0,
-        gt=0,
-        description="for one request on the serving path; below the devices' own deadline, so that "
-        "a stale answer still reaches them",
-    )
-    extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
-    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
 
 
 class TrainingSettings(Section):
@@ -138,18 +153,19 @@ class TrainingSettings(Section):
     threads: int = Field(default=2, ge=1)
 
 
-class PaperSettings(Section):
-    """Controlled staleness, as in SCaLRec section 5: S1 and S2 at fixed gaps."""
+class Recipe(ServiceSettings):
+    """All that a model and what is measured of it follow from, and where they are kept."""
 
-    gaps: tuple[int, ...] = Field(
-        default=(0, 5, 10, 20), description="ages in events; 0 is always among them"
-    )
-    steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
-    bootstrap: int = Field(default=2000, ge=100)
-
-    @field_validator("gaps")
-    @classmethod
-    def _with_the_fresh_one(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
-        if any(gap < 0 for gap in gaps):
-            raise ValueError("a gap is a number of events, 0 or more")
-        return tuple(sorted({0, *gaps}))  # what staleness costs is measured against gap 0
+    work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
+    cache: Path = Field(default_factory=default_cache_dir)
+    seed: int = 0
+    log: LogSettings = LogSettings()
+    profile: DeviceProfile = DeviceProfile()
+    abstract: AbstractSettings = AbstractSettings()
+    embedder: TextModelSettings = TextModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    generative: GenerativeSettings = GenerativeSettings()
+    lsc4rec: Lsc4recSettings = Lsc4recSettings()
+    paper: PaperSettings = PaperSettings()
+    cost: CostSettings = CostSettings()
+    frontier: FrontierSettings = FrontierSettings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from shared.settings_section import Section
+from shared.section import Section
 
 
 class FrontierSettings(Section):

@@ -1,4 +1,4 @@
-"""The cloud service and its telemetry."""
+"""The cloud service, the text model it asks and its telemetry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from shared.settings_section import Section
+from shared.section import Section
+from shared.tracing import Traces
 
 
 class CloudSettings(Section):
@@ -53,10 +54,38 @@ class CloudSettings(Section):
     max_waiting: int = Field(default=128, ge=0, description="further ones that may wait; then 429")
 
 
+class EmbedderSettings(Section):
+    """The text model behind item vectors and semantic user embeddings."""
+
+    backend: Literal["vllm", "transformers", "hashing"] = "vllm"
+    model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
+    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    url: str | None = Field(default=None, description="a running OpenAI-compatible server to use")
+    api_key: SecretStr | None = None
+    python: Path | None = Field(default=None, description="python of the vLLM environment")
+    batch_size: int = Field(default=64, ge=1)
+    max_tokens: int = Field(default=256, ge=16)
+    deadline_s: float = Field(
+        default=3.0,
+        gt=0,
+        description="for one request on the serving path; below the devices' own deadline, so that "
+        "a stale answer still reaches them",
+    )
+    extra_args: tuple[str, ...] = Field(default=(), description="further vLLM server arguments")
+    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu is unverified")
+
+
+class ServiceSettings(Section):
+    """What the service is put together from."""
+
+    embedder: EmbedderSettings = EmbedderSettings()
+    cloud: CloudSettings = CloudSettings()
+
+
 class TelemetrySettings(Section):
     """Traces across device, cloud, embedding server and store."""
 
-    traces: Literal["off", "otlp"] = Field(
+    traces: Traces = Field(
         default="off",
         description="otlp: over HTTP to OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, else to port 4318 of "
         "this machine; needs `pip install scalrec[otel]`",

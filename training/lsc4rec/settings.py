@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from shared.settings_section import Section
+from shared.section import Section
 
 
 class Lsc4recSettings(Section):
