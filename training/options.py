@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from training.backbone import BackboneOptions, Cycle
 from training.calibration_fit import CalibrationOptions
+from training.calibration_method import CalibrationMethod
 from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS
+from training.encoders.size import EncoderSize
 from training.objective import RepeatPolicy
 from training.projector import ProjectorOptions
 from training.semantics import reduce_vectors
@@ -23,12 +25,9 @@ CURRICULUM_WINDOW = 50
 def encoder_config(settings: Recipe, *, has_time: bool) -> EncoderConfig:
     options = settings.training
     return CONFIGS[options.backbone](
-        dim=options.dim,
-        layers=options.layers,
+        **{name: getattr(options, name) for name in EncoderSize.model_fields},
         window=settings.profile.window,
-        dropout=options.dropout,
         has_time=has_time,
-        return_mechanism=options.return_mechanism,
     )
 
 
@@ -73,23 +72,10 @@ def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOption
 def calibration_options(settings: Recipe, policy: RepeatPolicy) -> CalibrationOptions:
     options = settings.training
     return CalibrationOptions(
-        gamma_max=options.gamma_max,
-        temperature=options.temperature,
-        lambda_rel=options.lambda_rel,
-        lambda_reg=options.lambda_reg,
-        proposal=options.proposal,
-        residual=options.residual,
-        gate=options.gate,
-        estimator=options.estimator,
-        severity=options.severity,
-        label_weight=options.label_weight,
-        ignored_cues=options.ignored_cues,
-        age_rules=options.age_rules,
-        rule_margin=options.rule_margin,
+        **{name: getattr(options, name) for name in CalibrationMethod.model_fields},
         epochs=options.calibration_epochs,
         dropout=options.dropout,
         candidates=settings.cloud.candidates,
-        top_l=options.top_l,
         window=settings.profile.window,
         unite_history=settings.profile.unite_history,
         exclude_seen=policy == "exclude",

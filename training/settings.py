@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cloud_service.settings import EmbedderSettings, ServiceSettings
 from shared.abstract_form import AbstractForm, PrivacyLevel
 from shared.cost import CostSettings
+from shared.generator_config import Generative
 from shared.paper_settings import PaperSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
 from shared.section import Section
-from training.frontier.settings import FrontierSettings
-from training.generative.settings import GenerativeSettings
-from training.lsc4rec.settings import Lsc4recSettings
-from training.tuning.settings import LoraSettings
+from training.calibration_method import CalibrationMethod
+from training.encoders.size import EncoderSize
 
 
 class LogSettings(Section):
@@ -65,6 +64,32 @@ class AbstractSettings(Section):
         return AbstractForm(level=self.level)
 
 
+class LoraSettings(Section):
+    """How adapters are trained and how much of the log they are trained on."""
+
+    rank: int = Field(default=8, ge=1, le=256, description="of each adapter")
+    layers: int | None = Field(
+        default=None, ge=1, description="last layers of the model that get adapters; unset: all"
+    )
+    abstracts: int = Field(
+        default=4096, ge=2, description="training abstracts, drawn once; all if there are fewer"
+    )
+    epochs: int = Field(default=4, ge=1, description="passes over those abstracts")
+    batch_size: int = Field(
+        default=64, ge=2, description="abstracts in a batch; their next items are its candidates"
+    )
+    learning_rate: float = Field(default=5e-4, gt=0, description="at its peak")
+    temperature: float = Field(default=0.05, gt=0, description="of the softmax over cosines")
+    validation_requests: int = Field(
+        default=512, ge=1, description="validation steps, drawn once, that judge each epoch"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of matrix products; bfloat16 is much quicker where the processor has "
+        "instructions for it. Weights stay float32",
+    )
+
+
 class TextModelSettings(EmbedderSettings):
     """The embedder, and whether it is tuned to the log first."""
 
@@ -75,7 +100,7 @@ class TextModelSettings(EmbedderSettings):
     )
 
 
-class TrainingSettings(Section):
+class TrainingSettings(EncoderSize, CalibrationMethod):
     """Backbone, projector and calibration."""
 
     backbone: Literal["sasrec", "surge", "gru4rec"] = Field(
@@ -83,15 +108,11 @@ class TrainingSettings(Section):
         description="the device's encoder; sasrec: self-attention; surge: a graph of interests; "
         "gru4rec: a recurrence",
     )
-    dim: int = Field(default=64, ge=8)
     item_start: Literal["text", "random"] = Field(
         default="text",
         description="what item vectors are trained from; text: embeddings of the items' texts; "
         "random: no text, ids alone",
     )
-    layers: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    return_mechanism: bool = Field(default=True, description="copy logits over the own history")
     epochs: int = Field(default=8, ge=1)
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
@@ -114,43 +135,99 @@ class TrainingSettings(Section):
         description="a training abstract's target is one of the next so many events: cached "
         "candidates then stay useful for longer",
     )
-    gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")
-    temperature: float = Field(default=1.0, gt=0)
-    lambda_rel: float = Field(default=1.0, ge=0)
-    lambda_reg: float = Field(default=1e-4, ge=0)
-    top_l: int = Field(default=50, ge=2)
-    proposal: Literal["paper", "context"] = Field(
-        default="context",
-        description="what a correction is made from: paper: e_sem(tau) and e_str(t); context: also "
-        "e_str(tau), the items met since, and the cues",
-    )
-    residual: bool = Field(default=True, description="the correction adds a residual")
-    gate: bool = Field(default=True, description="the correction can also discount e_sem")
-    estimator: Literal["learned", "fixed", "none"] = Field(
-        default="learned", description="fixed: r = .5 always; none: corrections are not bounded"
-    )
-    severity: Literal["kl", "quantile"] = Field(
-        default="quantile",
-        description="target of r: kl: exp(-D) as in the paper; quantile: its place among all pairs",
-    )
-    label_weight: float = Field(
-        default=0.5, ge=0, le=1, description="of the true target beside the fresh teacher"
-    )
-    ignored_cues: tuple[
-        Literal["delta", "drift", "omega", "length", "density", "elapsed", "turn", "moved"], ...
-    ] = Field(default=(), description="cues that estimator and calibrator may not see")
-    age_rules: bool = Field(
-        default=True,
-        description="choose on validation, by age of the snapshot, how far it is trusted",
-    )
-    rule_margin: float = Field(
-        default=0.0,
-        ge=0,
-        description="standard errors an age rule must be ahead by before a plainer one gives way; "
-        "0: the best on validation is taken",
-    )
     calibration_epochs: int = Field(default=30, ge=1)
     threads: int = Field(default=2, ge=1)
+
+
+class GenerativeSettings(Section):
+    """P5 and POD (LSC4Rec's cloud models): an encoder-decoder that writes an item's tokens."""
+
+    model: Generative = Field(
+        default="p5",
+        description="p5: a discrete prompt of words; pod: continuous vectors distilled from it",
+    )
+    size: Literal["cpu", "medium", "paper"] = Field(
+        default="cpu",
+        description="cpu: trains in minutes on one core; medium: fourteen times its parameters, "
+        "quick enough with bfloat16 where the processor multiplies it; paper: T5-small's sizes",
+    )
+    tokens: Literal["text", "random"] = Field(
+        default="text",
+        description="how items are numbered; text: by k-means over the embeddings of their texts; "
+        "random: by a seeded hash. Neither reads interactions",
+    )
+    codes: int = Field(default=256, ge=2, le=4096, description="codes at each level")
+    history: int = Field(default=20, ge=1, le=200, description="latest items that are read")
+    epochs: int = Field(default=14, ge=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of matrix products while training; weights stay float32"
+    )
+
+
+class Lsc4recSettings(Section):
+    """Collaboration of a generative cloud model and a device's SRM (arXiv 2501.05647)."""
+
+    srm: Literal["backbone", "din"] = Field(
+        default="backbone",
+        description="the device's model; backbone: the encoder of training.backbone; din: a deep "
+        "interest network",
+    )
+    lists: tuple[int, ...] = Field(
+        default=(20, 50), description="lengths of candidate lists; a shorter one begins the longest"
+    )
+    training_users: int = Field(
+        default=20_000, ge=1, description="users whose last training request has a list"
+    )
+    validation_users: int = Field(
+        default=4_096, ge=1, description="users on whose validation request everything is chosen"
+    )
+    second_srm: bool = Field(
+        default=False,
+        description="in studies: also put an SRM of the next seed in the place of the cloud's "
+        "scores, which bounds what a better cloud could add; trains one more",
+    )
+    cooperative_epochs: int = Field(default=4, ge=1)
+    adaptive_rates: tuple[float, ...] = Field(
+        default=(0.03, 0.1, 0.3, 1.0),
+        description="step sizes of the device's own re-training that validation chooses from, in "
+        "units of 1 / mean |e_str|^2",
+    )
+    din_epochs: int = Field(default=6, ge=1)
+
+    @property
+    def longest(self) -> int:
+        """Length of the lists the cloud makes."""
+        return max(self.lists)
+
+    @field_validator("lists", "adaptive_rates")
+    @classmethod
+    def _some(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or min(values) <= 0 or len(set(values)) != len(values):
+            raise ValueError("give distinct values above 0, one at least")
+        return tuple(sorted(values))
+
+
+class FrontierSettings(Section):
+    """Requests, budgets and outages over which refresh policies are compared offline."""
+
+    steps: int = Field(
+        default=60,
+        ge=3,
+        description="last requests of each user; training.test_steps must be as many at least",
+    )
+    users: int = Field(default=300, ge=1, description="at most so many, drawn at random")
+    history: int = Field(default=40, ge=0, description="events a user must have before those")
+    budgets: tuple[float, ...] = Field(
+        default=(0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0),
+        description="wanted calls per request; every-k asks every 1 / budget requests",
+    )
+
+    @field_validator("budgets")
+    @classmethod
+    def _shares(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
+        if not budgets or any(not 0 < budget <= 1 for budget in budgets):
+            raise ValueError("a budget is a share of the requests, above 0 and at most 1")
+        return tuple(sorted(set(budgets)))
 
 
 class Recipe(ServiceSettings):

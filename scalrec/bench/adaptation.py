@@ -8,7 +8,7 @@ import torch
 from device_runtime.adaptation import adapted
 from scalrec.bench.timing import Comparison, interleaved
 from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
-from training.lsc4rec.settings import Lsc4recSettings
+from training.settings import Lsc4recSettings
 
 RATE = 0.1
 

@@ -29,7 +29,7 @@ from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
 from training.background import in_thread
 from training.datasets.registry import load_log
-from training.tuning.settings import LoraSettings
+from training.settings import LoraSettings
 
 if TYPE_CHECKING:
     from training.tuning.stage import TunedModel

@@ -11,9 +11,10 @@ import httpx
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from cloud_service.settings import CloudSettings, EmbedderSettings
+from cloud_service.settings import CloudSettings
 from cloud_service.telemetry import Telemetry
 from scalrec.settings import Settings
+from training.settings import TextModelSettings
 
 
 def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> Settings:
@@ -22,7 +23,7 @@ def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> S
     It asks for no tokens and limits no device, unless told otherwise.
     """
     return Settings(
-        embedder=EmbedderSettings(
+        embedder=TextModelSettings(
             **{"backend": "hashing", "model": "hashing-16", "deadline_s": 1.0} | (embedder or {})
         ),
         cloud=CloudSettings(

@@ -19,8 +19,8 @@ from training.frontier.drive import Course, Shown, drive
 from training.frontier.evidence import Evidence
 from training.frontier.interleaving import interleaved
 from training.frontier.oracle import best_of_fleet, best_with_calls
-from training.frontier.settings import FrontierSettings
 from training.frontier.windows import Windows
+from training.settings import FrontierSettings
 
 FLEET = "-fleet"  # ends the name of a policy whose budget all devices share
 CUTOFF = 10

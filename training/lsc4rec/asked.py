@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shared.split import MIN_HISTORY, Split, Steps, stale_tau
 from training.batches import Events
-from training.lsc4rec.settings import Lsc4recSettings
+from training.settings import Lsc4recSettings
 
 Rows = NDArray[np.int64]
 

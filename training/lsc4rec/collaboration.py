@@ -25,9 +25,9 @@ from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.lsc4rec.asked import LATENESS, requests_of_validation
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
-from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm
 from training.model_form import model_form
+from training.settings import Lsc4recSettings
 from training.stages import stage_key
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from device_runtime.adaptation import adapted
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.lsc4rec.asked import Asked
-from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
 from training.onnx_graphs import ENCODER, SCORER, export_candidate_scorer, export_encoder
+from training.settings import Lsc4recSettings
 
 REPEATS = 200
 LLM_REPEATS = 20

@@ -20,8 +20,8 @@ from training.lsc4rec.asked import (
     requests_of_validation,
 )
 from training.lsc4rec.cloud_lists import Lists
-from training.lsc4rec.settings import Lsc4recSettings
 from training.pipeline import TrainingRun, events_of
+from training.settings import Lsc4recSettings
 from training.stages import Saved, load_arrays, save_arrays, stage_key
 
 # Of the cloud's model, whatever the seed: the SRMs of all seeds share it.

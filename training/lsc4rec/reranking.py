@@ -20,8 +20,8 @@ from training.lsc4rec.adaptive import (
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.ranks import list_ranks
-from training.lsc4rec.settings import Lsc4recSettings
 from training.lsc4rec.srm import EncoderSrm, Srm, list_scores
+from training.settings import Lsc4recSettings
 
 ALPHAS = tuple(round(0.05 * place, 2) for place in range(21))
 INDEPENDENT = "independent"

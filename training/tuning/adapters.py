@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cloud_service.embedding.transformers import pool
 from shared.errors import DataError
-from training.tuning.settings import LoraSettings
+from training.settings import LoraSettings
 
 ALPHA = 16.0  # adapters are scaled by ALPHA / rank
 THREADS = 1

@@ -21,10 +21,10 @@ from shared.errors import DataError
 from shared.metrics import expected_rank, ndcg
 from shared.progress import NullProgress, Progress, Task
 from training.determinism import reproducible
+from training.settings import LoraSettings
 from training.tuning.adapters import THREADS, AdaptedEncoder
 from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.pairs import TuningPairs
-from training.tuning.settings import LoraSettings
 
 WARM_UP = 0.1  # of all steps; then the learning rate falls along a cosine
 CLIP_NORM = 1.0

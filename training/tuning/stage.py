@@ -27,13 +27,12 @@ from training.anchors import Anchors, write_abstracts
 from training.background import in_thread
 from training.determinism import reproducible
 from training.fingerprint import code_hash_with_cloud, fingerprint
-from training.settings import Recipe
+from training.settings import LoraSettings, Recipe
 from training.stages import Saved, StageStore, stage_key
 from training.tuning.adapters import THREADS, AdaptedEncoder, save_merged
 from training.tuning.checkpoint import Checkpoint, TuningEpoch
 from training.tuning.fit import best_epoch, tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
-from training.tuning.settings import LoraSettings
 
 R = TypeVar("R", bound=Recipe)
 HISTORY = "tuning.json"

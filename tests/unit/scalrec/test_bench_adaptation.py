@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalrec.bench.adaptation import compare_adaptation
-from training.lsc4rec.settings import Lsc4recSettings
+from training.settings import Lsc4recSettings
 
 
 def test_both_sides_are_timed() -> None:

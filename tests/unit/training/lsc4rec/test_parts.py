@@ -15,8 +15,8 @@ from training.lsc4rec.cloud_lists import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
-from training.lsc4rec.settings import Lsc4recSettings
 from training.pipeline import events_of
+from training.settings import Lsc4recSettings
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)
 EVENTS, SPLIT = events_of(LOG), split_log(LOG)

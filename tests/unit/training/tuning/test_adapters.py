@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from cloud_service.embedding.transformers import TransformersEmbedder
 from shared.errors import DataError
 from tests.support.text_models import LAYERS, tiny_model
+from training.settings import LoraSettings
 from training.tuning.adapters import AdaptedEncoder, save_merged
-from training.tuning.settings import LoraSettings
 
 WORDS = ["a", "cat", "dog", "sleeps", "barks", "loudly"]
 TEXTS = ["a cat sleeps", "a dog barks loudly", "cat"]

@@ -14,11 +14,11 @@ from shared.errors import DataError
 from shared.progress import Task
 from tests.support.text_models import tiny_model
 from training.anchors import Anchors
+from training.settings import LoraSettings
 from training.tuning.adapters import AdaptedEncoder
 from training.tuning.checkpoint import Checkpoint
 from training.tuning.fit import best_epoch, judge, log_share, tune
 from training.tuning.pairs import TuningPairs
-from training.tuning.settings import LoraSettings
 
 N = 12
 TASTES = [f"taste{i}" for i in range(N)]
