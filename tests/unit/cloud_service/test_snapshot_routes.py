@@ -214,7 +214,7 @@ async def test_embedder_failure_gives_the_last_snapshot_marked_stale(cloud: Clou
     assert stale.json()["stale"] is True
     answer = await cloud.post("bob")
     assert_problem(answer, 503, ProblemType.EMBEDDER_UNAVAILABLE)
-    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["retry-after"] == "1"
     cloud.embedder.down = False
     assert (await cloud.post(step=9)).json()["tau"] == 9
     assert cloud.metric("embedder_failures_total", kind="EmbedderUnavailable") == 2
