@@ -164,7 +164,10 @@ class GeneratorFit:
         )
         value = loss.item()
         if not math.isfinite(value):
-            raise DataError(f"training diverged (loss {value}): try another seed, or generative.precision=float32")
+            raise DataError(
+                f"training diverged (loss {value}): try another seed, or "
+                "generative.precision=float32"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)

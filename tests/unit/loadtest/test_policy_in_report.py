@@ -79,3 +79,17 @@ def test_money_is_stated_in_the_prices_that_were_set(tmp_path: Path) -> None:
     words = rows["cloud work per 1,000 requests"].text
     assert "about" not in words
     assert words.endswith(f"{cost.money:,.4g} CHF")
+
+
+def test_a_run_of_when_there_were_more_settings_is_reported_on(tmp_path: Path) -> None:
+    folder = invent_run(tmp_path)
+    info, usual = read_run_info(folder), build_summary(folder)
+    link = info.settings["device"]["link"] | {"backoff_cap_s": 2.0}
+    older = info.settings | {
+        "device": info.settings["device"] | {"top_k": 10, "link": link},
+        "paper": info.settings["paper"] | {"half_life": 20.0},
+    }
+    write_run_info(folder, info.model_copy(update={"settings": older}))
+    again = build_summary(folder)
+    assert again.system == usual.system
+    assert again.paper == usual.paper
