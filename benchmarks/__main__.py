@@ -27,13 +27,16 @@ from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.replay.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.jobs.exporting import exported
-from scalrec.options import Given, options
+from scalrec.options import (
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import served_embedder
 from shared.files import write_whole
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import training_anchors, write_abstracts
 from training.datasets.registry import load_log
@@ -87,7 +90,7 @@ async def _bench(settings: Settings, console: Console) -> None:
 def _abstracts(settings: Settings, log: InteractionLog) -> list[str]:
     """Real abstracts, made distinct, so that no cache of anybody answers."""
     anchors = training_anchors(split_log(log), 12)
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     needed = 2 * (ROUNDS + 1) * REQUESTS
     return [f"{texts[i % len(texts)]} Visit {i}." for i in range(needed)]

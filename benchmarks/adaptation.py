@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.timing import Comparison, interleaved
 from device_runtime.ranking.adaptation import adapted
-from shared.lsc4rec_settings import Lsc4recSettings
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.settings import Lsc4recSettings
 
 RATE = 0.1
 
@@ -16,7 +17,7 @@ def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[Comparison]:
     """Time one adaptive re-training (LSC4Rec eq. 7) and moving one state by it, on one thread."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    count = settings.adaptive_transitions
+    count = ADAPTIVE_TRANSITIONS
     states = rng.standard_normal((count, dim), dtype=np.float32)
     vectors = rng.standard_normal((settings.longest + count, dim), dtype=np.float32)
     bias = rng.standard_normal(len(vectors)).astype(np.float32)
@@ -24,14 +25,14 @@ def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[Comparison]:
     given = [torch.from_numpy(array).double() for array in (states, vectors, bias)]
 
     def ours() -> object:
-        residual = adapted(states, vectors, bias, target, rate=RATE, steps=settings.adaptive_steps)
+        residual = adapted(states, vectors, bias, target, rate=RATE, steps=ADAPTIVE_STEPS)
         return residual.moved(states[-1])
 
     def theirs() -> object:
         asked, among, offset = given
         residual = torch.zeros(dim, dim, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.SGD([residual], lr=RATE / float((asked**2).sum(1).mean()))
-        for _ in range(settings.adaptive_steps):
+        for _ in range(ADAPTIVE_STEPS):
             logits = (asked + asked @ residual.T) @ among.T + offset
             loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(target))
             optimizer.zero_grad()

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from benchmarks.http_load import http_request, requests_per_second
 from benchmarks.timing import Comparison, alternating
 from cloud_service.embedding.base import model_name
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source
 from scalrec.stack.cloud_stack import RunningCloud
 from scalrec.stack.embedder_server import ServedEmbedder
-from shared.settings import Settings
 from shared.snapshot import MEDIA_TYPE
 
 ROUNDS = 8

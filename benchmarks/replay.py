@@ -23,11 +23,11 @@ from device_runtime.cloud.transport import AsgiTransport
 from loadtest.records.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
 from loadtest.replay.replay import Connect, ReplayResult, run_replay
 from loadtest.timing.clock import Clock
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import Split, split_log
 
 DEVICES = 10_000

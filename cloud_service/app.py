@@ -17,22 +17,28 @@ from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
 from cloud_service.http.audit import AuditLog, Pseudonyms
 from cloud_service.http.middleware import RequestEnvelope, SizeLimits
-from cloud_service.http.problems import ProblemAnswers, install_problems
+from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Gate, required_keys
 from cloud_service.limits import DeviceRates, Limiter
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
 from cloud_service.routes.snapshots import snapshot_routes
+from cloud_service.settings import CloudSettings, ServiceSettings
 from cloud_service.snapshot_service import SnapshotService
-from cloud_service.store.snapshot_store import RedisSnapshotStore, SnapshotStore
+from cloud_service.store.snapshot_store import (
+    REORDER_WINDOW_S,
+    SNAPSHOT_TTL_S,
+    STORE_DEADLINE_S,
+    RedisSnapshotStore,
+    SnapshotStore,
+)
 from cloud_service.telemetry.telemetry import Telemetry
 from cloud_service.telemetry.traced import TracedEmbedder, TracedStore
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
-from shared.settings import CloudSettings, Settings
 from shared.snapshot import most_candidates
 from shared.tracing import Tracing
 
@@ -43,7 +49,7 @@ candidates retrieved with it. Every error is a problem document (RFC 9457) with 
 
 
 def create_app(
-    settings: Settings,
+    settings: ServiceSettings,
     *,
     bundle: Bundle,
     embedder: Embedder | None = None,
@@ -134,11 +140,11 @@ def create_app(
     gate = Gate(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.
     app.router.routes.extend(
-        snapshot_routes(service, gate, bundle_id=bundle.id, keep_s=cloud.snapshot_ttl_s, told=told)
+        snapshot_routes(service, gate, bundle_id=bundle.id, keep_s=SNAPSHOT_TTL_S, told=told)
     )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
-    answers = ProblemAnswers(telemetry, AuditLog(telemetry.log), cloud.retry_after_s)
+    answers = ProblemAnswers(telemetry, AuditLog(telemetry.log), RETRY_AFTER_S)
     install_problems(app, answers)
     app.add_middleware(
         SizeLimits,
@@ -163,9 +169,8 @@ def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
         )
     return RedisSnapshotStore(
         cloud.redis_url.get_secret_value(),
-        ttl_s=cloud.snapshot_ttl_s,
-        deadline_s=cloud.store_deadline_s,
-        reorder_window_s=cloud.reorder_window_s,
+        ttl_s=SNAPSHOT_TTL_S,
+        deadline_s=STORE_DEADLINE_S,
         max_connections=cloud.max_in_flight,
     )
 
@@ -180,13 +185,13 @@ def _require_room(bundle: Bundle, candidates: int) -> None:
         )
 
 
-def _require_window(settings: Settings) -> None:
+def _require_window(settings: ServiceSettings) -> None:
     """Refreshes under way at the same time must fall within the window that orders them."""
-    longest_s = settings.embedder.deadline_s + settings.cloud.store_deadline_s
-    if settings.cloud.reorder_window_s <= longest_s:
+    most_s = REORDER_WINDOW_S - STORE_DEADLINE_S
+    if settings.embedder.deadline_s >= most_s:
         raise ConfigError(
-            f"cloud.reorder_window_s is {settings.cloud.reorder_window_s:g}, but a refresh may take"
-            f" {longest_s:g} s (embedder.deadline_s + cloud.store_deadline_s); set it higher"
+            f"embedder.deadline_s is {settings.embedder.deadline_s:g}, but snapshots made more than"
+            f" {most_s:g} s apart would be stored out of order; set it lower"
         )
 
 

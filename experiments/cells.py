@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud_service.embedding.base import model_content, model_name
+from experiments.settings import CellSettings
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
-from shared.settings import Settings, printable
-from shared.settings_section import deciding
+from shared.section import deciding, printable
 
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16
 
-# Settings from nested overrides and a seed, under the user's own file, environment and options.
-Resolve = Callable[[Overrides, int], Settings]
+# CellSettings from nested overrides and a seed, under the user's own file, environment and options.
+Resolve = Callable[[Overrides, int], CellSettings]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PlannedCell:
     """
 
     cell: Cell
-    settings: Settings
+    settings: CellSettings
     key: str
     sections: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ def plan(
     *,
     quick: bool = False,
 ) -> list[PlannedCell]:
-    """Settings and keys of cells.
+    """CellSettings and keys of cells.
 
     Args:
         data: fingerprint of the log.
@@ -116,7 +116,7 @@ def plan(
 
 
 def cell_key(
-    settings: Settings, data: str, study: str = STUDY, sections: Sequence[str] = ()
+    settings: CellSettings, data: str, study: str = STUDY, sections: Sequence[str] = ()
 ) -> str:
     """Hash over all that decides a cell's result, except the code."""
     content = {"seed": settings.seed, "data": data, "candidates": settings.cloud.candidates}
@@ -126,7 +126,7 @@ def cell_key(
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def relevant(settings: Settings, sections: Sequence[str] = ()) -> dict[str, Any]:
+def relevant(settings: CellSettings, sections: Sequence[str] = ()) -> dict[str, Any]:
     """The sections of the settings that decide a result, without places and machinery.
 
     Args:

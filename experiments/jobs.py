@@ -9,19 +9,22 @@ and none is started when every text is in the cache.
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from experiments.cells import Cell, PlannedCell
-from shared.errors import DataError
+from experiments.settings import CellSettings
+from shared.errors import ConfigError, DataError
 from shared.files import write_whole
-from shared.settings import Settings, load_settings, printable
+from shared.section import printable
 from shared.strict import Strict
 
 JOB, PROGRESS, WANTED, SERVED = "job.json", "progress.json", "embedder-wanted", "embedder.json"
 POLL_S = 0.2
+API_KEY = "SCALREC_EMBEDDER__API_KEY"  # the only secret that a cell needs
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -44,9 +47,15 @@ class Job(Strict):
 
     def planned(self) -> PlannedCell:
         """Raises ConfigError if the settings are not valid here."""
-        settings = load_settings(**self.settings)
+        try:
+            settings = CellSettings.model_validate(self.settings, extra="ignore")
+        except ValidationError as error:
+            raise ConfigError(f"invalid settings of a cell: {error}") from error
         training = settings.training.model_copy(update={"threads": self.threads})
-        settings = settings.model_copy(update={"training": training})
+        embedder = settings.embedder
+        if (key := os.environ.get(API_KEY)) is not None:
+            embedder = embedder.model_copy(update={"api_key": SecretStr(key)})
+        settings = settings.model_copy(update={"training": training, "embedder": embedder})
         cell = Cell(self.log, self.profile, self.variant, self.seed)
         return PlannedCell(cell, settings, self.key, self.sections)
 
@@ -72,8 +81,8 @@ class Served(Strict):
     error: str = ""
 
 
-def without_secrets(settings: Settings) -> dict[str, Any]:
-    """Settings as a file may hold them; a cell's process has the rest from its environment."""
+def without_secrets(settings: CellSettings) -> dict[str, Any]:
+    """CellSettings as a file may hold them; a cell's process has the rest from its environment."""
     plain = printable(settings)
     for name, section in settings:
         if isinstance(section, BaseModel):
@@ -83,10 +92,10 @@ def without_secrets(settings: Settings) -> dict[str, Any]:
     return plain
 
 
-def secrets_environment(settings: Settings) -> dict[str, str]:
+def secrets_environment(settings: CellSettings) -> dict[str, str]:
     """The embedder's key as the variable the settings are read from."""
     key = settings.embedder.api_key
-    return {} if key is None else {"SCALREC_EMBEDDER__API_KEY": key.get_secret_value()}
+    return {} if key is None else {API_KEY: key.get_secret_value()}
 
 
 def send(folder: Path, name: str, message: BaseModel | None = None) -> None:

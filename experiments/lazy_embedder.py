@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder, model_name
 from cloud_service.embedding.factory import create_embedder
+from cloud_service.settings import EmbedderSettings
+from experiments.settings import CellSettings
 from launch.model_files import resolve_model
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderMismatch
-from shared.settings import EmbedderSettings, Settings
 
 
 class LazyEmbedder:
@@ -91,7 +92,7 @@ def identity_of(settings: EmbedderSettings, model_dir: Path) -> EmbedderIdentity
     )
 
 
-def lazy_embedder(settings: Settings, start: Callable[[Path], Awaitable[Embedder]]) -> Embedder:
+def lazy_embedder(settings: CellSettings, start: Callable[[Path], Awaitable[Embedder]]) -> Embedder:
     """The embedder of the settings; where that takes a model, started when first asked.
 
     Args:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from shared.settings import Settings
+from experiments.settings import CellSettings
 
 # Starts a server for the embedder of the settings and yields its address; leaving stops it.
-Serve = Callable[[Settings], AbstractAsyncContextManager[str]]
+Serve = Callable[[CellSettings], AbstractAsyncContextManager[str]]
 
 
 class SharedServers:
@@ -24,7 +24,7 @@ class SharedServers:
         self._holders: dict[Hashable, tuple[str, str]] = {}
         self._lock = asyncio.Lock()
 
-    async def url(self, settings: Settings, holder: Hashable) -> str:
+    async def url(self, settings: CellSettings, holder: Hashable) -> str:
         """Address of a server for the embedder of ``settings``, kept until ``release(holder)``.
 
         Raises:

@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 from experiments.frontiers import Frontier
 from experiments.gates import Gate
 from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps
+from experiments.settings import CellSettings
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
-from shared.settings import Settings
 from shared.strict import Strict
 
 DEFINITIONS = Path(__file__).parent / "definitions"
@@ -185,7 +185,7 @@ class Experiment(Strict):
         unknown = [name for name in self.profiles if name not in PRESETS]
         if unknown:
             raise ValueError(f"no profile {unknown[0]!r}: one of {', '.join(PRESETS)}")
-        if bad := [name for name in self.sections if name not in Settings.model_fields]:
+        if bad := [name for name in self.sections if name not in CellSettings.model_fields]:
             raise ValueError(f"the settings have no section {bad[0]!r}")
         # Names become parts of keys and folders.
         for name in (

@@ -10,10 +10,10 @@ import polars as pl
 
 from cloud_service.embedding.base import Embedder
 from experiments.selection import COUNTS, METRICS, PARTS
+from experiments.settings import CellSettings
 from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 
 STUDY = "scalrec"  # what an experiment computes its cells with unless it says another
 
@@ -65,7 +65,7 @@ class Study(Protocol):
     """Trains and evaluates one configuration with one seed."""
 
     async def __call__(
-        self, settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+        self, settings: CellSettings, log: InteractionLog, embedder: Embedder, *, progress: Progress
     ) -> Scored: ...
 
 

@@ -19,10 +19,10 @@ from experiments.cells import relevant
 from experiments.lazy_embedder import lazy_embedder
 from experiments.provenance import machine
 from experiments.record import CellRun
+from experiments.settings import CellSettings
 from experiments.study import checked, find_study
 from shared.errors import DataError, EmbedderUnavailable, ScalrecError
 from shared.progress import Task
-from shared.settings import Settings
 
 REPORT_EVERY_S = 0.5
 EXIT_FAILED = 2
@@ -112,7 +112,7 @@ async def compute(folder: Path) -> None:
     CellStore(job.store).write(planned, info, result)
 
 
-def _embedder(settings: Settings, folder: Path) -> Embedder:
+def _embedder(settings: CellSettings, folder: Path) -> Embedder:
     wanted, threads = settings.embedder, settings.training.threads
 
     async def start(model_dir: Path) -> Embedder:

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from shared.interactions import InteractionLog
 from shared.progress import Task
-from shared.settings import printable
+from shared.section import printable
 
 PLAIN_INTERVAL_S = 20.0
 PLAIN_WIDTH = 140  # where there is no terminal to ask, wide enough for every table

@@ -9,8 +9,8 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from scalrec.settings import Settings
 from shared.errors import ConfigError
-from shared.settings import Settings
 
 
 def new_run_dir(work_dir: Path, name: str, now: datetime) -> Path:

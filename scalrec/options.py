@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError
 from shared.profile import DeviceProfile
-from shared.settings import Settings, load_settings
 
 Given = Callable[..., Settings]  # ``settings_from`` with what the options of a command were given
 

@@ -12,7 +12,7 @@ PrivacyLevel = Literal["items", "coarse", "categories"]
 
 
 class AbstractForm(Strict):
-    """A section of the settings and a field of every bundle manifest.
+    """A field of every bundle manifest.
 
     The cloud's projector only understands the form it was fitted on, so the form is fixed when a
     bundle is trained, and devices take it from the bundle.
@@ -20,9 +20,7 @@ class AbstractForm(Strict):
 
     level: PrivacyLevel = Field(
         default="items",
-        description="what leaves the device: items: names of items, areas and categories; coarse: "
-        "areas, categories and decades, no item; categories: categories alone. Below items, names "
-        "inside a query are said by their categories too",
+        description="what leaves the device, see ``abstract.level`` of the settings",
     )
     context: bool = Field(
         default=True, description="tell weekday and part of the day, and the habits of that time"

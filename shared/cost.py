@@ -1,14 +1,42 @@
-"""What cloud calls cost per 1,000 requests of devices: calls, tokens, GPU time, money."""
+"""What cloud calls cost per 1,000 requests of devices: calls, tokens, GPU time, money.
+
+All prices are examples, nobody's offer: set your own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.cost_settings import CostSettings
+from pydantic import Field
+
+from shared.section import Section
 
 PER_REQUESTS = 1000
 _TOKENS_PER_PRICE = 1e6
 _SECONDS_PER_HOUR = 3600.0
+CHARACTERS_PER_TOKEN = 4.0  # about so many in English
+
+
+class CostSettings(Section):
+    """Prices of cloud calls, for reports; they change no decision."""
+
+    currency: str = Field(default="USD", min_length=1, max_length=12, description="any name")
+    per_million_tokens: float = Field(
+        default=0.10, ge=0, allow_inf_nan=False, description="an example; 0 if tokens are free"
+    )
+    gpu_seconds_per_call: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="of a GPU of your own; 0 where tokens are paid for instead",
+    )
+    per_gpu_hour: float = Field(default=1.50, ge=0, allow_inf_nan=False, description="an example")
+    tokens_per_abstract: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="measured with your text model; unset: estimated from the characters sent",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +85,4 @@ def tokens_per_call(prices: CostSettings, characters: float) -> float:
     """Tokens of one abstract: as set, else estimated from its length."""
     if prices.tokens_per_abstract is not None:
         return prices.tokens_per_abstract
-    return characters / prices.characters_per_token
+    return characters / CHARACTERS_PER_TOKEN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+HALF_LIFE = 20.0  # of the decayed counter, in events of a user
 Float = NDArray[np.float64]
 
 

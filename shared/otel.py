@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.errors import ConfigError
-from shared.tracing import Attribute, Span, SpanKind, Tracing
+from shared.tracing import Attribute, Span, SpanKind, Traces, Tracing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -73,12 +73,12 @@ class OtelTracing(Tracing):
         self._provider.shutdown()
 
 
-def open_tracing(service: str, traces: Literal["off", "otlp"], endpoint: str) -> Tracing | None:
+def open_tracing(traces: Traces, service: str) -> Tracing | None:
     """Tracing as the settings want it; None when it is off. The caller closes it.
 
     Args:
+        traces: ``telemetry.traces``.
         service: its name in the traces.
-        traces, endpoint: ``telemetry.traces`` and ``telemetry.otlp_endpoint``.
 
     Raises:
         ConfigError: traces are wanted and OpenTelemetry's SDK is not installed.
@@ -93,4 +93,4 @@ def open_tracing(service: str, traces: Literal["off", "otlp"], endpoint: str) ->
             f"telemetry.traces is {traces}, but {error.name} is not installed: run "
             "`pip install scalrec[otel]`, or set telemetry.traces=off"
         ) from error
-    return OtelTracing(service, BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    return OtelTracing(service, BatchSpanProcessor(OTLPSpanExporter()))

@@ -19,12 +19,12 @@ import jwt
 
 from shared.errors import ConfigError, TokenRefused
 from shared.schemas import USER_PATTERN
-from shared.settings import CloudSettings
 
 ALGORITHM = "HS256"
 AUDIENCE = "scalrec-cloud"
 DEFAULT_DEVICE = "main"
 KEY_BYTES = 32
+TOKEN_TTL_S = 86400.0
 MAX_TOKEN_CHARS = 1024
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -80,25 +80,6 @@ class KeyRing:
     def signing(self) -> tuple[str, bytes]:
         """Id and bytes of the key that signs."""
         return next(iter(self.keys.items()))
-
-
-def load_keys(cloud: CloudSettings) -> KeyRing | None:
-    """The ring of ``cloud.auth_keys`` or ``cloud.auth_keys_file``; None when neither is set.
-
-    Raises ConfigError if both are, or if the keys cannot be read.
-    """
-    if cloud.auth_keys is not None and cloud.auth_keys_file is not None:
-        raise ConfigError("set cloud.auth_keys or cloud.auth_keys_file, not both")
-    if cloud.auth_keys is not None:
-        return KeyRing.parse(cloud.auth_keys.get_secret_value(), source="cloud.auth_keys")
-    path = cloud.auth_keys_file
-    if path is None:
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cloud.auth_keys_file {path} cannot be read: {error}") from error
-    return KeyRing.parse(text, source=str(path))
 
 
 def new_key(key_id: str | None = None) -> str:

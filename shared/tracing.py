@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
+Traces = Literal["off", "otlp"]
 SpanKind = Literal["internal", "client", "server"]
 Attribute = str | int | float | bool
 

@@ -12,8 +12,8 @@ from hypothesis import settings
 
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmOptions, VllmServer
+from scalrec.settings import load_settings
 from shared.paths import default_cache_dir
-from shared.settings import load_settings
 from tests.support.tiers import FULL, QUICK, keep_together
 
 # As in scalrec/__main__.py: before anything loads torch.

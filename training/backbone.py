@@ -50,11 +50,8 @@ class BackboneOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cycles: tuple[Cycle, ...] = (
-        Cycle(epochs=8, learning_rate=3e-3),
-        Cycle(epochs=4, learning_rate=1.5e-3),
-    )
-    batch_windows: int = Field(default=32, ge=1)
+    cycles: tuple[Cycle, ...] = Field(min_length=1)
+    batch_windows: int = Field(ge=1)
     stride: int | None = Field(
         default=None, ge=1, description="targets per window; None = half the window"
     )
@@ -86,7 +83,7 @@ class TrainedBackbone:
 def train_backbone(
     events: Events,
     config: EncoderConfig,
-    options: BackboneOptions | None = None,
+    options: BackboneOptions,
     *,
     n_items: int,
     validation_start: NDArray[np.int64],
@@ -114,7 +111,6 @@ def train_backbone(
     Raises:
         DataError: the events do not fit together, or there is nothing to learn from.
     """
-    options = options or BackboneOptions()
     for width in (cycle.window or config.window for cycle in options.cycles):
         if width > config.window:
             raise DataError(

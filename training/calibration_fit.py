@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from device_runtime.state.cues import CUES
@@ -30,6 +29,7 @@ from training.calibration import (
 )
 from training.calibration_inputs import Inputs, make_inputs
 from training.calibration_judge import GapFigures, Judge
+from training.calibration_method import CalibrationMethod
 from training.learning import (
     Judged,
     Say,
@@ -40,56 +40,28 @@ from training.learning import (
     reproducible,
     weights_of,
 )
-from training.pairs import (
-    Pairs,
-    candidate_scores,
-    draw_one_per_request,
-    top_candidates,
-    united,
-)
+from training.pairs import Pairs, candidate_scores, draw_one_per_request, top_candidates, united
 from training.requests import Requests
 
 NO_BOUND = 1e6  # of corrections, in units of e_sem
 CUE_PLACES = {name: place for place, name in enumerate(CUES)}
 
 
-class CalibrationOptions(BaseModel):
-    """Constants of the method and of its optimisation.
-
-    The paper's method is proposal "paper", no gate, label_weight 0, severity "kl", no age rules and
-    none of the cues beyond ``device_runtime.state.cues.PAPER_CUES``.
-    """
+class CalibrationOptions(CalibrationMethod):
+    """The method and its optimisation, for one device profile."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gamma_max: float = Field(default=4.0, ge=0, description="in units of mean |e_sem|")
-    temperature: float = Field(default=1.0, gt=0, description="T of eq. 16")
-    lambda_rel: float = Field(default=1.0, ge=0)
-    lambda_reg: float = Field(default=1e-4, ge=0)
-    proposal: Literal["paper", "context"] = "context"
-    residual: bool = True
-    gate: bool = True
-    estimator: Literal["learned", "fixed", "none"] = Field(
-        default="learned", description="fixed: one r for all; none: corrections are not bounded"
-    )
-    severity: Literal["kl", "quantile"] = "quantile"
-    label_weight: float = Field(
-        default=0.5, ge=0, le=1, description="of the target itself, in requests of the block"
-    )
-    ignored_cues: tuple[str, ...] = ()
-    age_rules: bool = True
-    rule_margin: float = 0.0
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(ge=1)
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    candidates: int = Field(default=100, ge=1, description="N of eq. 7")
-    top_l: int = Field(default=50, ge=2, description="L of eq. 10")
-    window: int = Field(default=50, ge=1, description="of the device profile")
-    unite_history: bool = True
-    exclude_seen: bool = False
+    dropout: float = Field(ge=0, lt=1)
+    candidates: int = Field(ge=1, description="N of eq. 7")
+    window: int = Field(ge=1, description="of the device profile")
+    unite_history: bool
+    exclude_seen: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from device_runtime.state.cues import CUES
-from shared.abstract_form import AbstractForm
 from shared.bundle import (
     CATALOGUE_FILE,
     REFRESH_FILE,
@@ -24,20 +23,20 @@ from shared.errors import BundleError
 from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
-from shared.settings import Settings
 from training import onnx_graphs
 from training.age_rules import UNRULED
 from training.calibration import N_CUES
 from training.calibration_fit import FittedCalibration
 from training.generative.export import generator_files, generator_spec
 from training.parity import check_parity, packed_agreement
+from training.settings import Recipe
 from training.trained import TrainedModel
 
 
 def export_bundle(
     trained: TrainedModel,
     destination: Path,
-    settings: Settings,
+    settings: Recipe,
     *,
     created: str,
     version: str,
@@ -80,7 +79,7 @@ def export_bundle(
         n_items=len(trained.log.catalogue),
         dim=trained.backbone.model.config.dim,
         profile=settings.profile,
-        abstract=AbstractForm(**settings.abstract.model_dump(exclude={"item_tokens"})),
+        abstract=settings.abstract.form,
         embedder=trained.embedder,
         backbone=trained.backbone.model.config.backbone,
         has_time=trained.log.time is not None,

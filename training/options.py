@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from shared.settings import Settings
 from training.backbone import BackboneOptions, Cycle
 from training.calibration_fit import CalibrationOptions
+from training.calibration_method import CalibrationMethod
 from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS
+from training.encoders.size import EncoderSize
 from training.objective import RepeatPolicy
 from training.projector import ProjectorOptions
+from training.settings import Recipe
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
+# Longest window before the warm restart, which trains at the profile's own.
+CURRICULUM_WINDOW = 50
 
 
-def encoder_config(settings: Settings, *, has_time: bool) -> EncoderConfig:
+def encoder_config(settings: Recipe, *, has_time: bool) -> EncoderConfig:
     options = settings.training
     return CONFIGS[options.backbone](
-        dim=options.dim,
-        layers=options.layers,
-        heads=options.heads,
+        **{name: getattr(options, name) for name in EncoderSize.model_fields},
         window=settings.profile.window,
-        dropout=options.dropout,
         has_time=has_time,
-        return_mechanism=options.return_mechanism,
     )
 
 
-def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
+def backbone_options(settings: Recipe, policy: RepeatPolicy, n_items: int) -> BackboneOptions:
     options = settings.training
     first = Cycle(epochs=options.epochs, learning_rate=options.learning_rate)
     cycles = [first]
     if options.restart_epochs:
-        if options.curriculum_window is not None:
-            narrow = min(options.curriculum_window, settings.profile.window)
-            cycles = [first.model_copy(update={"window": narrow})]
+        narrow = min(CURRICULUM_WINDOW, settings.profile.window)
+        cycles = [first.model_copy(update={"window": narrow})]
         rate = options.learning_rate / 2
         cycles.append(Cycle(epochs=options.restart_epochs, learning_rate=rate))
     return BackboneOptions(
@@ -45,7 +44,7 @@ def backbone_options(settings: Settings, policy: RepeatPolicy, n_items: int) -> 
     )
 
 
-def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOptions:
+def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOptions:
     options = settings.training
     return ProjectorOptions(
         epochs=options.semantic_epochs,
@@ -55,34 +54,20 @@ def projector_options(settings: Settings, policy: RepeatPolicy) -> ProjectorOpti
     )
 
 
-def calibration_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+def calibration_options(settings: Recipe, policy: RepeatPolicy) -> CalibrationOptions:
     options = settings.training
     return CalibrationOptions(
-        gamma_max=options.gamma_max,
-        temperature=options.temperature,
-        lambda_rel=options.lambda_rel,
-        lambda_reg=options.lambda_reg,
-        proposal=options.proposal,
-        residual=options.residual,
-        gate=options.gate,
-        estimator=options.estimator,
-        severity=options.severity,
-        label_weight=options.label_weight,
-        ignored_cues=options.ignored_cues,
-        age_rules=options.age_rules,
-        rule_margin=options.rule_margin,
+        **{name: getattr(options, name) for name in CalibrationMethod.model_fields},
         epochs=options.calibration_epochs,
-        batch_size=options.batch_size,
         dropout=options.dropout,
         candidates=settings.cloud.candidates,
-        top_l=options.top_l,
         window=settings.profile.window,
         unite_history=settings.profile.unite_history,
         exclude_seen=policy == "exclude",
     )
 
 
-def gate_options(settings: Settings, policy: RepeatPolicy) -> CalibrationOptions:
+def gate_options(settings: Recipe, policy: RepeatPolicy) -> CalibrationOptions:
     """A learned fusion weight with the calibrator's architecture, inputs and label (RQ5)."""
     return calibration_options(settings, policy).model_copy(
         update={"residual": False, "gate": True, "estimator": "none", "age_rules": False}

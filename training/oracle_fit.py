@@ -19,7 +19,6 @@ from torch import Tensor
 from cloud_service.embedding.base import Embedder
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from training.background import in_thread
 from training.calibration_fit import fit_calibration
 from training.cell import Cell
@@ -27,6 +26,7 @@ from training.options import calibration_options
 from training.pairs import Pairs, pairs_at_gap
 from training.run import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
+from training.settings import Recipe
 from training.study_scores import StepRanks, aggregate
 from training.trained import TrainedModel
 from training.twin import make_twin
@@ -35,7 +35,7 @@ ROWS = 256
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages), fit the bounds and score them beside the calibrated device.
 
@@ -53,7 +53,7 @@ async def run_cell(
 class _Bounds:
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         trained: TrainedModel,
         scored: ScoredRequests,
         n_events: NDArray[np.int64],

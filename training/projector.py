@@ -72,16 +72,14 @@ class ProjectorOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(ge=1)
     patience: int = Field(default=5, ge=1, description="epochs without a better validation score")
     batch_size: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    horizon: int = Field(
-        default=1, ge=1, description="a training target is one of the next so many events"
-    )
-    exclude_seen: bool = False
+    dropout: float = Field(ge=0, lt=1)
+    horizon: int = Field(ge=1, description="a training target is one of the next so many events")
+    exclude_seen: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from cloud_service.embedding.base import Embedder
 from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import split_log
 from training.backbone import TrainedBackbone
 from training.calibration_fit import CalibrationOptions, FittedCalibration
@@ -31,6 +30,7 @@ from training.options import (
 )
 from training.projector import FittedProjector
 from training.requests import Requests, make_requests
+from training.settings import Recipe
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
 from training.stages.projector import projector_stage
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def opened_run(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     embedder: Embedder,
     progress: Progress,
@@ -72,7 +72,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         log: InteractionLog,
         embedder: Embedder,
         cache: EmbeddingCache,

@@ -42,7 +42,7 @@ async def encode_scored(run: TrainingRun, trained: TrainedModel) -> ScoredReques
     settings, log = run.settings, run.log
     steps = run.split.last_test(settings.paper.steps)
     anchors = stale_anchors(steps, settings.paper.gaps)
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     text = torch.from_numpy(await run.embed(texts, "embedding test abstracts"))
     requests = make_requests(

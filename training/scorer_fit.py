@@ -44,7 +44,7 @@ class ScorerOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=6, ge=1)
+    epochs: int = Field(ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     batch_targets: int = Field(default=256, ge=1)
     negatives: int = Field(default=128, ge=1, description="uniform items that a batch shares")

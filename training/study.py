@@ -24,9 +24,8 @@ from torch import Tensor
 from cloud_service.embedding.base import Embedder
 from device_runtime.state.cues import CUES
 from shared.interactions import InteractionLog
-from shared.metrics import ndcg
+from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Steps
 from training.age_rules import rule_at, trusted
 from training.anchors import stale_anchors
@@ -39,6 +38,7 @@ from training.pools import Pools
 from training.requests import Requests, make_requests
 from training.run import TrainingRun, opened_run
 from training.scored_requests import encode_scored
+from training.settings import Recipe
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
@@ -50,7 +50,7 @@ SHARES = (0, 25, 50, 75, 100)
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages) and evaluate; ``settings.paper.gaps`` are the ages that are scored.
 
@@ -95,7 +95,7 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
 class _Study:
     def __init__(
         self,
-        settings: Settings,
+        settings: Recipe,
         trained: TrainedModel,
         gate: FittedCalibration,
         requests: Requests,
@@ -166,7 +166,7 @@ class _Study:
             twin.requests,
             rows,
             popularity=torch.from_numpy(self.trained.popularity),
-            half_life=self.settings.paper.half_life,
+            half_life=HALF_LIFE,
             second=self.second.structural(at),
         )
         found: dict[tuple[str, int, str], np.ndarray] = {}

@@ -25,9 +25,9 @@ from training.calibration_inputs import Inputs, make_inputs
 from training.pairs import Pairs, top_candidates
 from training.pools import Pools, make_pools
 from training.requests import Requests
+from training.settings import Recipe
 
 if TYPE_CHECKING:
-    from shared.settings import Settings
     from training.trained import TrainedModel
 
 Floats = NDArray[np.float64]
@@ -150,7 +150,7 @@ class Twin:
                 task.advance(len(at))
 
 
-def make_twin(settings: Settings, trained: TrainedModel, requests: Requests, e_sem: Tensor) -> Twin:
+def make_twin(settings: Recipe, trained: TrainedModel, requests: Requests, e_sem: Tensor) -> Twin:
     """The twin of the devices that a trained model is for.
 
     Args:

@@ -9,8 +9,8 @@ from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
 from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
+from cloud_service.settings import EmbedderSettings
 from shared.errors import ConfigError
-from shared.settings import EmbedderSettings
 from shared.tracing import Tracing
 
 
@@ -57,7 +57,6 @@ def create_embedder(
         pooling=settings.pooling,
         max_tokens=settings.max_tokens,
         batch_size=settings.batch_size,
-        concurrency=settings.concurrency,
         api_key=settings.api_key,
         trace_headers=None if tracing is None else tracing.headers,
     )

@@ -20,6 +20,7 @@ from cloud_service.telemetry.telemetry import Telemetry
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
 from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 
+RETRY_AFTER_S = 1.0  # what Retry-After says unless the problem knows better
 STATUS: Mapping[ProblemType, int] = {
     ProblemType.INVALID_REQUEST: 422,
     ProblemType.UNAUTHENTICATED: 401,

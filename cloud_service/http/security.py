@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloud_service.http.audit import Pseudonyms
 from cloud_service.http.problems import ProblemError
+from cloud_service.keys import load_keys
 from cloud_service.limits import DeviceRates
+from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import request_fields
 from shared.errors import ConfigError, TokenRefused
 from shared.schemas import USER_PATTERN, ProblemType
-from shared.settings import CloudSettings
-from shared.tokens import KeyRing, TokenClaims, load_keys, verify_token
+from shared.tokens import KeyRing, TokenClaims, verify_token
 
 LEEWAY_S = 5.0  # for clocks that disagree
 ANY_DEVICE = "-"  # callers that show no token cannot be told apart by device

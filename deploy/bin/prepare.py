@@ -15,9 +15,9 @@ from pathlib import Path
 
 from launch.model_files import resolve_model
 from scalrec.folders import bundle_dir
+from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError, ScalrecError
-from shared.settings import Settings, load_settings
 from training.datasets.registry import load_log
 
 GIVEN = Path("/given")

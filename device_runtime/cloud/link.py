@@ -22,12 +22,18 @@ from pydantic import ValidationError
 
 from device_runtime.cloud.breaker import BreakerState, CircuitBreaker, Ticket
 from device_runtime.cloud.clock import Clock, MonotonicClock
-from device_runtime.cloud.retry import RetryBudget, full_jitter, retry_after_s
+from device_runtime.cloud.retry import (
+    BACKOFF_BASE_S,
+    BACKOFF_CAP_S,
+    RetryBudget,
+    full_jitter,
+    retry_after_s,
+)
 from device_runtime.cloud.tokens import TokenSource, TokenUnavailable
 from device_runtime.cloud.transport import CloudTransport, TransportError, TransportResponse
+from device_runtime.settings import LinkSettings
 from shared.errors import CloudUnavailable
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
-from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
 from shared.tracing import Tracing
 
@@ -289,8 +295,8 @@ class CloudLink:
         settings = self._settings
         pause = (at_least or 0.0) + full_jitter(
             tally.attempts,
-            base_s=settings.backoff_base_s,
-            cap_s=settings.backoff_cap_s,
+            base_s=BACKOFF_BASE_S,
+            cap_s=BACKOFF_CAP_S,
             rng=self._rng,
         )
         no_time = asyncio.get_running_loop().time() + pause >= deadline

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
 
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.2, 2.0
 BURST = 3.0  # retries that may precede any success, so that a lone device can still retry
 
 

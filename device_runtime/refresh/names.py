@@ -26,11 +26,10 @@ from device_runtime.refresh.policy import (
     RefreshPolicy,
     TimeToLive,
 )
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.bundle import CollaborationSpec
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
 from shared.refresh_file import CallRates
-from shared.settings import DeviceSettings
 
 FLEET_WINDOW = 1024  # past scores that a fleet's new ones are ranked among
 FLEET_TOLERANCE = 0.05  # a fleet's account is never further off its budget than this, or SLACK

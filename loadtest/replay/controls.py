@@ -7,11 +7,11 @@ from typing import Protocol
 
 import msgspec
 
+from device_runtime.settings import DeviceSettings
 from loadtest.replay.fleet import Fleet
 from loadtest.timing.clock import ReplayTime
 from loadtest.timing.switched_availability import Mode, SwitchedAvailability
 from shared.errors import ConfigError, DataError
-from shared.settings import DeviceSettings
 
 INTERVENTIONS = "interventions.jsonl"
 

@@ -26,13 +26,14 @@ from loadtest.records.recorder import Recorder, RequestRecord
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
 from loadtest.replay.state_size import own_bytes
+from loadtest.settings import FleetSettings
 from loadtest.timing.clock import ReplayTime, UnixTime
 from loadtest.timing.schedule import Schedule
 from shared.interactions import InteractionLog
 from shared.progress import Task
-from shared.settings import Settings
 from shared.tracing import Tracing
 
+TOP_K = 10  # items that a request gets
 SIZED_DEVICES = 100  # devices whose memory is measured
 _PHASES = 1  # stream of the seed that spreads the devices' refreshes
 _POLICIES = 2  # streams that the devices' refresh policies draw from
@@ -84,7 +85,7 @@ class Fleet:
         log: InteractionLog,
         schedule: Schedule,
         models: DeviceModels,
-        settings: Settings,
+        settings: FleetSettings,
         connect: Callable[[], CloudTransport],
         *,
         time: ReplayTime,
@@ -159,7 +160,7 @@ class Fleet:
             asked_at = device.step
             for step, event in enumerate(self._events(user, asked_at, asked_at + phase), asked_at):
                 if step > asked_at:
-                    device.request(event.context, self._settings.device.top_k)
+                    device.request(event.context, TOP_K)
                 self._consume(device, event)
 
     async def run(self, counters: Sequence[CounterRanks]) -> None:
@@ -257,7 +258,7 @@ class Fleet:
         device = member.device
         # A loop may fire a timer up to one clock tick early; nobody asks before the schedule.
         started = max(self._time.now(), scheduled)
-        response = device.request(event.context, self._settings.device.top_k)
+        response = device.request(event.context, TOP_K)
         finished = max(self._time.now(), started)
         history = self._log.item[int(self._log.user_start[user]) : row]
         seen, items = response.diagnostics, response.candidates

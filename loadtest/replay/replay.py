@@ -24,6 +24,7 @@ from loadtest.replay.gated_transport import GatedTransport, ModelledLatency
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.staging import Staging
 from loadtest.replay.ticker import ReplayTick, Ticker
+from loadtest.settings import FleetSettings
 from loadtest.timing.availability import Availability, availability_of
 from loadtest.timing.clock import Clock, ReplayTime, VirtualClock, WallClock
 from loadtest.timing.schedule import Schedule, build_schedule
@@ -32,8 +33,8 @@ from loadtest.timing.virtual_loop import run_virtual
 from shared.bundle import Bundle
 from shared.errors import BundleError, ConfigError
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from shared.tracing import Tracing
 
@@ -79,7 +80,7 @@ async def replay(
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
-    settings: Settings,
+    settings: FleetSettings,
     connect: Connect,
     *,
     clock: Clock,
@@ -179,7 +180,7 @@ def run_replay(
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
-    settings: Settings,
+    settings: FleetSettings,
     open_cloud: OpenCloud,
     run_dir: Path,
     *,
@@ -240,7 +241,7 @@ def run_replay(
 def _gated(
     connect: Connect,
     availability: SwitchedAvailability,
-    settings: Settings,
+    settings: FleetSettings,
     time: ReplayTime,
     staging: Staging | None,
 ) -> Connect:
@@ -265,10 +266,10 @@ def _gated(
 
 
 def _counter_ranks(
-    log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: Settings
+    log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: FleetSettings
 ) -> list[CounterRanks]:
     """[n] ranks by counting, made before the clock runs so that they delay no request."""
-    counters = Counters(bundle.array("item_popularity.npy"), settings.paper.half_life)
+    counters = Counters(bundle.array("item_popularity.npy"), HALF_LIFE)
     exclude = bundle.manifest.repeat_policy == "exclude"
     starts = log.user_start[schedule.user]
     return [

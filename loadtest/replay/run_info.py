@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from loadtest.replay.profile_figures import ProfileFigures
 from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
@@ -17,7 +17,7 @@ from shared.errors import DataError
 from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
-from shared.settings import Settings, printable
+from shared.section import printable
 from shared.strict import Strict
 
 RUN_FILE = "run.json"
@@ -91,14 +91,20 @@ class RunInfo(Strict):
 def describe_run(
     log: InteractionLog,
     manifest: Manifest,
-    settings: Settings,
+    settings: BaseModel,
     *,
+    requested_backend: str,
     started: str,
     stages: Sequence[Stage] = (),
     fallback_reason: str = "",
     device_figures: ProfileFigures | None = None,
 ) -> RunInfo:
-    """Gather the facts of a run about to be, or just, done (``started``: ISO 8601)."""
+    """Gather the facts of a run about to be, or just, done (``started``: ISO 8601).
+
+    Args:
+        settings: all that the run had.
+        requested_backend: of the embedder.
+    """
     return RunInfo(
         started=started,
         log=log.describe(),
@@ -108,7 +114,7 @@ def describe_run(
         backbone=manifest.backbone,
         profile=manifest.profile,
         embedder=manifest.embedder,
-        requested_backend=settings.embedder.backend,
+        requested_backend=requested_backend,
         fallback_reason=fallback_reason,
         repeat_policy=manifest.repeat_policy,
         candidates=manifest.candidates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import yaml
@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from loadtest.faults.fault import Fault
 from loadtest.faults.script import FaultScript
+from loadtest.settings import FleetSettings
 from loadtest.timing.availability import Outages, random_on_off, recorded_trace
-from shared.settings import Settings
 from shared.strict import Strict
 
+S = TypeVar("S", bound=FleetSettings)
 _OUTAGES = 3  # stream of the seed that random outages are drawn from
 _SEED_FREE = ("clock", "users", "duration_s", "steps", "availability", "speed_up")
 
@@ -127,7 +128,7 @@ class Scenario(Strict):
         ]  # fmt: skip
         return FaultScript((*self.faults, *cuts))
 
-    def applied_to(self, settings: Settings, *, virtual: bool) -> Settings:
+    def applied_to(self, settings: S, *, virtual: bool) -> S:
         """``settings`` with everything the scenario states; raises ConfigError if impossible."""
         given = {
             "device": self.device,

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from loadtest.settings import AvailabilitySettings
 from shared.errors import ConfigError, DataError
-from shared.settings import AvailabilitySettings
 
 
 class Availability(Protocol):

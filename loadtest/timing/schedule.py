@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.settings import ReplaySettings
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.settings import ReplaySettings
 from shared.split import Split
 
 

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from device_runtime.settings import DeviceSettings
 from loadtest.replay.run_info import RUN_FILE, read_run_info
+from loadtest.settings import ReplaySettings
 from reports.summary.full_section import full_section
 from reports.summary.model import Summary
 from reports.summary.paper_section import paper_section
 from reports.summary.system_section import system_section
+from shared.cost import CostSettings
 from shared.errors import DataError
 from shared.files import write_whole
-from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.paper_settings import PaperSettings
 
 SUMMARY_FILE = "summary.json"
 
@@ -27,10 +30,13 @@ def build_summary(run_dir: Path) -> Summary:
     info = read_run_info(run_dir)
     try:
         # Section by section: reading all Settings would mix in this process's environment.
-        paper = PaperSettings.model_validate(info.settings["paper"])
-        replay = ReplaySettings.model_validate(info.settings["replay"])
-        device = DeviceSettings.model_validate(info.settings["device"])
-        prices = CostSettings.model_validate(info.settings.get("cost", {}))  # younger than runs
+        paper = PaperSettings.model_validate(info.settings["paper"], extra="ignore")
+        replay = ReplaySettings.model_validate(info.settings["replay"], extra="ignore")
+        device = DeviceSettings.model_validate(info.settings["device"], extra="ignore")
+        prices = CostSettings.model_validate(
+            info.settings.get("cost", {}),
+            extra="ignore",  # younger than runs
+        )
     except (KeyError, ValidationError) as error:
         raise DataError(f"lacks the settings of the run: {error}", run_dir / RUN_FILE) from error
     summary = Summary(

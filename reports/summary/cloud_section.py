@@ -7,9 +7,8 @@ import polars as pl
 
 from loadtest.records.record_table import numbers
 from reports.summary.model import CloudUse, Cost
-from shared.cost import call_cost
+from shared.cost import CostSettings, call_cost
 from shared.schemas import SnapshotRequest
-from shared.settings import CostSettings
 from shared.statistics import Float, Mask
 
 ANSWERED = ("fresh", "stale")  # outcomes that brought a snapshot

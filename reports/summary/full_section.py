@@ -12,7 +12,7 @@ from loadtest.records.record_table import numbers, read_records
 from loadtest.replay.run_info import RunInfo
 from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
 from reports.summary.model import FullDifference, FullScore, FullSection
-from shared.settings import PaperSettings
+from shared.paper_settings import PaperSettings
 from shared.statistics import Resampler
 
 SCORERS = ("structure", "semantic", "fused", "popularity", "frequency", "decayed")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from loadtest.replay.run_info import RunInfo
 from reports.summary.model import Metrics, Part, Scope
-from shared.metrics import hit_rate, ndcg
-from shared.settings import PaperSettings
+from shared.metrics import HALF_LIFE, hit_rate, ndcg
+from shared.paper_settings import PaperSettings
 from shared.statistics import Float, Mask, Resampler
 
 Handles = dict[str, int]
@@ -49,7 +49,7 @@ def scope_of(
         requests=len(users),
         steps_per_user=int(per_user.max(initial=0)),
         repeat_policy=info.repeat_policy,
-        half_life=settings.half_life,
+        half_life=HALF_LIFE,
         candidates=None if mode == "full" else info.candidates,
         draws=settings.bootstrap,
     )

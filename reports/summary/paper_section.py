@@ -19,16 +19,10 @@ from reports.summary.metrics import (
     read_metrics,
     scope_of,
 )
-from reports.summary.model import (
-    CueMeans,
-    PaperDifference,
-    PaperScore,
-    PaperSection,
-    Staleness,
-)
+from reports.summary.model import CueMeans, PaperDifference, PaperScore, PaperSection, Staleness
 from shared.errors import DataError
 from shared.metrics import ndcg
-from shared.settings import PaperSettings
+from shared.paper_settings import PaperSettings
 from shared.statistics import Float, Resampler, no_estimate
 
 SCORERS = ("calibrated", "uncalibrated", "structure", "semantic")

@@ -7,24 +7,20 @@ from pathlib import Path
 import polars as pl
 
 from device_runtime.refresh.names import policy_text, ranking_text
+from device_runtime.settings import BUDGETED, DeviceSettings
 from loadtest.history.records import ATTEMPTS
 from loadtest.records.record_table import numbers, read_records
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.replay.controls import read_interventions
 from loadtest.replay.run_info import RunInfo
+from loadtest.settings import ReplaySettings
 from reports.summary.cloud_section import cloud_use
 from reports.summary.latency import curves, latencies
 from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
-from reports.summary.model import (
-    Change,
-    Outage,
-    SystemDifference,
-    SystemScore,
-    SystemSection,
-)
+from reports.summary.model import Change, Outage, SystemDifference, SystemScore, SystemSection
 from reports.summary.timeline import call_rate, outages, timeline
-from shared.fleet_settings import BUDGETED
-from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.cost import CostSettings
+from shared.paper_settings import PaperSettings
 from shared.statistics import Mask, Resampler
 
 # Names in the summary, and the column that holds the target's rank.

@@ -6,8 +6,8 @@ import numpy as np
 
 from reports import text
 from scalrec.advice.model import Figures
+from scalrec.settings import Settings
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import MIN_HISTORY, split_log
 
 _RANKING = {

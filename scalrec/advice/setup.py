@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from experiments import spec
 from experiments.spec import Overrides, merge
+from scalrec.settings import Settings
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 
 AGES = (0, 1, 2, 5, 10, 20)
 TESTED_SHARE = 3  # at most one in so many of a typical user's events is held out for testing

@@ -14,7 +14,7 @@ from scalrec.jobs.advising import advise as compute
 from scalrec.jobs.advising import write_advice
 from scalrec.options import Given, options
 from scalrec.running import run_command
-from shared.settings import Settings
+from scalrec.settings import Settings
 
 
 @options("log columns items profile quick embedder model seed work_dir study assignments")

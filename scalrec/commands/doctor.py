@@ -18,13 +18,14 @@ from redis.exceptions import RedisError
 from rich.table import Table
 
 from cloud_service.embedding.factory import create_embedder
+from cloud_service.store.snapshot_store import STORE_DEADLINE_S
 from launch.environments import find_vllm_python
 from launch.redis_server import find_redis_server
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
+from scalrec.settings import Settings
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
-from shared.settings import Settings
 
 PROBE_TIMEOUT_S = 3.0
 
@@ -146,13 +147,13 @@ async def _probe_embedder(name: str, settings: Settings, url: str) -> Check:
 
 def check_deadlines(settings: Settings) -> Check:
     """A device must wait longer than the cloud, or stale-if-error answers come too late."""
-    cloud = settings.embedder.deadline_s + settings.cloud.store_deadline_s
+    cloud = settings.embedder.deadline_s + STORE_DEADLINE_S
     device = settings.device.link.deadline_s
     return Check(
         "deadlines",
         cloud < device,
         f"cloud {cloud:g} s (embedder and store), device {device:g} s",
-        "raise device.link.deadline_s above embedder.deadline_s + cloud.store_deadline_s",
+        "raise device.link.deadline_s above embedder.deadline_s and the store's",
     )
 
 

@@ -22,13 +22,17 @@ from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_notes, replay_over_http
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
-from scalrec.options import DashboardOption, Given, options
+from scalrec.options import (
+    DashboardOption,
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_local_keys
 from scalrec.stack.live_view import Live, live_view
 from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
-from shared.settings import Settings
 from shared.split import split_log
 from training.background import in_thread
 
@@ -129,10 +133,12 @@ async def _fleet(
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
     run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
+    as_served = _as_served(settings, bundle.manifest)
     info = describe_run(
         log,
         bundle.manifest,
-        _as_served(settings, bundle.manifest),
+        as_served,
+        requested_backend=as_served.embedder.backend,
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on

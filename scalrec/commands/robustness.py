@@ -18,10 +18,13 @@ from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import run_varied, variations
 from scalrec.jobs.scenario_session import Choice, open_stage
-from scalrec.options import Given, options
+from scalrec.options import (
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from shared.progress import NullProgress
-from shared.settings import Settings
 
 SOCKET_SCENARIOS = ("brown-out", "redis-restart", "freeze", "network-cut", "replica-killed")
 

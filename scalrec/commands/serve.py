@@ -15,18 +15,22 @@ from fastapi import FastAPI
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
 from cloud_service.http.security import required_keys
+from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import Telemetry
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import bundle_dir
-from scalrec.options import Given, options
+from scalrec.options import (
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import shared_on_this_machine, with_keys_on_loopback
 from scalrec.stack.embedder_server import served_embedder
 from shared.bundle import load_bundle
 from shared.otel import open_tracing
-from shared.settings import CloudSettings, Settings
 
 GRACEFUL_SHUTDOWN_S = 5
 
@@ -60,9 +64,7 @@ async def _serve(settings: Settings, path: Path) -> None:
     admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host)
     logs = settings.work_dir / "serve"
     async with AsyncExitStack() as stack:
-        tracing = open_tracing(
-            "scalrec-cloud", settings.telemetry.traces, settings.telemetry.otlp_endpoint
-        )
+        tracing = open_tracing(settings.telemetry.traces, "scalrec-cloud")
         if tracing is not None:
             stack.callback(tracing.close)
         served = await stack.enter_async_context(

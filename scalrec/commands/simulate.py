@@ -8,10 +8,14 @@ import typer
 from rich.console import Console
 
 from scalrec.console import make_console, print_settings
-from scalrec.options import DashboardOption, Given, options
+from scalrec.options import (
+    DashboardOption,
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.stack.live_view import live_view
-from shared.settings import Settings
 
 
 @options(

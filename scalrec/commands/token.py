@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from cloud_service.keys import load_keys
 from scalrec.options import SetOption, settings_from
 from shared.errors import ConfigError
-from shared.tokens import DEFAULT_DEVICE, TokenIssuer, load_keys, new_key
+from shared.tokens import DEFAULT_DEVICE, TOKEN_TTL_S, TokenIssuer, new_key
 
 app = typer.Typer(help="Keys and tokens by which devices prove whose they are.")
 
@@ -33,7 +34,7 @@ def keygen(
 def issue(
     user: Annotated[str, typer.Argument(help="The user the token is good for.")],
     ttl: Annotated[
-        float | None, typer.Option(min=1, help="Seconds it lives (default: cloud.token_ttl_s).")
+        float | None, typer.Option(min=1, help="Seconds it lives (default: a day).")
     ] = None,
     device: Annotated[str, typer.Option(help="Which of the user's devices.")] = DEFAULT_DEVICE,
     keys: Annotated[
@@ -51,5 +52,5 @@ def issue(
             "no key to sign with: run `scalrec token keygen > auth.keys`, then give --keys "
             "auth.keys or set cloud.auth_keys_file"
         )
-    issuer = TokenIssuer(ring, cloud.token_ttl_s if ttl is None else ttl, time.time)
+    issuer = TokenIssuer(ring, TOKEN_TTL_S if ttl is None else ttl, time.time)
     typer.echo(issuer.issue(user, device))

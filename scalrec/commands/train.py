@@ -10,10 +10,13 @@ from rich.console import Console
 
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
 from scalrec.jobs.prepared import read_log
-from scalrec.options import Given, options
+from scalrec.options import (
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from scalrec.stack.embedder_server import served_embedder
-from shared.settings import Settings
 
 
 @options("log columns items embedder model profile seed work_dir force assignments")

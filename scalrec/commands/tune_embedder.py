@@ -12,11 +12,14 @@ from rich.table import Table
 
 from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
 from scalrec.jobs.prepared import read_log
-from scalrec.options import Given, options
+from scalrec.options import (
+    Given,
+    options,
+)
 from scalrec.running import run_command
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
-from shared.lora_settings import LoraSettings
-from shared.settings import Settings
+from training.settings import LoraSettings
 
 if TYPE_CHECKING:
     from training.tuning.stage import TunedModel

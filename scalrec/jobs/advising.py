@@ -19,9 +19,9 @@ from scalrec.advice.verdict import judge
 from scalrec.console import ConsoleProgress, print_log, print_settings
 from scalrec.folders import new_run_dir
 from scalrec.jobs.prepared import read_log
+from scalrec.settings import Settings
 from scalrec.stack.embedder_server import lazily_served
 from shared.files import write_whole
-from shared.settings import Settings
 from training.datasets.registry import repeat_policy
 
 FIGURES, PAGE = "advice.json", "advice.html"

@@ -14,10 +14,11 @@ from loadtest.evaluation.paper import run_paper
 from loadtest.evaluation.snapshot_source import snapshots_needed
 from loadtest.records.evidence_records import FULL, PAPER
 from scalrec.jobs.offline_cloud import OfflineCloud, embed_abstracts
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split, Steps
 from training.anchors import write_abstracts
 from training.background import in_thread
@@ -79,7 +80,7 @@ def evidence_stage(
         models = EvaluationModels.load(bundle, expected=settings.profile)
 
         def work(progress: Progress) -> None:
-            half_life = settings.paper.half_life
+            half_life = HALF_LIFE
             run_full_ranking(
                 run_dir, log, steps, models, source, half_life=half_life, progress=progress
             )

@@ -16,6 +16,7 @@ from experiments.cells import Cell, PlannedCell, Resolve, expand, plan
 from experiments.record import Record, read_record, write_record
 from experiments.runner import Runner
 from experiments.servers import SharedServers
+from experiments.settings import CellSettings
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from reports.experiments import publish
@@ -26,7 +27,6 @@ from scalrec.options import settings_over
 from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from training.datasets.registry import repeat_policy
 
 SHOWN_FILES = 5
@@ -80,7 +80,7 @@ def resolver(
         **({} if work_dir is None else {"work_dir": work_dir}),
     }
 
-    def resolve(overrides: Overrides, seed: int) -> Settings:
+    def resolve(overrides: Overrides, seed: int) -> CellSettings:
         return settings_over(merge(overrides, mine) | {"seed": seed}, assignments)
 
     return resolve
@@ -163,13 +163,13 @@ async def _compute(
     reused: int,
     store: CellStore,
     code: str,
-    settings: Settings,
+    settings: CellSettings,
     console: Console,
 ) -> dict[Cell, str]:
     logs = settings.work_dir / "experiments" / "serve"
 
     @asynccontextmanager
-    async def serve(wanted: Settings) -> AsyncIterator[str]:
+    async def serve(wanted: CellSettings) -> AsyncIterator[str]:
         async with served_embedder(
             wanted,
             logs=logs,
@@ -218,7 +218,7 @@ def _publish(
     experiment: Experiment,
     request: Request,
     record: Record,
-    settings: Settings,
+    settings: CellSettings,
     failed: dict[Cell, str],
 ) -> Outcome:
     results = request.results

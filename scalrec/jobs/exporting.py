@@ -11,11 +11,11 @@ from pathlib import Path
 import shared
 import training
 from scalrec.folders import bundle_dir
+from scalrec.settings import Settings
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError
 from shared.files import write_whole
 from shared.progress import Progress
-from shared.settings import Settings
 from training.background import in_thread
 from training.export import export_bundle
 from training.stages.code import code_of

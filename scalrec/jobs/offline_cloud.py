@@ -12,12 +12,12 @@ from cloud_service.embedding.base import Embedder
 from cloud_service.retrieval import ExactIndex
 from cloud_service.user_model import UserModel
 from device_runtime.abstract.writer import TemplateAbstract
+from scalrec.settings import Settings
 from shared.abstract_form import AbstractForm
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderUnavailable
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from training.anchors import Anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.stages.texts import TextEmbedding

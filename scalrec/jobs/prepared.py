@@ -12,14 +12,15 @@ from rich.console import Console
 from cloud_service.embedding.base import Embedder
 from scalrec.console import ConsoleProgress
 from scalrec.folders import bundle_dir
+from scalrec.settings import Settings
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split, split_log
 from training.background import in_thread
 from training.datasets.registry import load_log
+from training.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Prepared:
     client: Embedder
 
 
-async def read_log(settings: Settings, progress: Progress) -> InteractionLog:
+async def read_log(settings: Recipe, progress: Progress) -> InteractionLog:
     """The log of the settings, loaded in a thread that a cancellation ends.
 
     Raises:

@@ -17,12 +17,12 @@ from loadtest.replay.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.timing.clock import Clock, WallClock
 from loadtest.timing.schedule import build_schedule
 from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.otel import open_tracing
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 from training.background import in_thread
 
@@ -48,9 +48,7 @@ async def replay_over_http(
 
     with ExitStack() as stack:
         recorder = stack.enter_context(Recorder(run_dir, feed))
-        telemetry = settings.telemetry
-        tracing = open_tracing("scalrec-device", telemetry.traces, telemetry.otlp_endpoint)
-        if tracing is not None:
+        if (tracing := open_tracing(settings.telemetry.traces, "scalrec-device")) is not None:
             stack.callback(tracing.close)
         return await replay(
             log,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud_service.http.problems import RETRY_AFTER_S
 from device_runtime.cloud.transport import CloudTransport, HttpTransport
 from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.feed import Feed
@@ -30,6 +31,7 @@ from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
 from loadtest.timing.clock import ReplayTime, WallClock
 from loadtest.timing.crowd import with_crowd
 from loadtest.timing.schedule import Schedule, build_schedule
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
 from scalrec.stack.local_stack import local_stack
@@ -38,7 +40,6 @@ from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 
 DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
@@ -256,6 +257,6 @@ class ScenarioRun:
             gamma_max=manifest.calibration.gamma_max,
             deadline_s=settings.device.link.deadline_s,
             breaker_open_s=settings.device.link.breaker_open_s,
-            retry_after_s=settings.cloud.retry_after_s,
+            retry_after_s=RETRY_AFTER_S,
             quiet=tuple(self.script.quiet_after()),
         )

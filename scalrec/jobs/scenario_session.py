@@ -17,6 +17,7 @@ from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
 from loadtest.scenarios.verdict import Verdict
+from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
 from scalrec.console import ConsoleProgress
@@ -24,12 +25,12 @@ from scalrec.folders import bundle_dir, new_run_dir, point_latest
 from scalrec.jobs.prepared import prepared, read_log
 from scalrec.jobs.replaying import embed_beforehand
 from scalrec.jobs.scenario_run import ScenarioRun
+from scalrec.settings import Settings
 from scalrec.stack.live_view import live_view
 from shared.bundle import Bundle, load_bundle
 from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import DashboardSettings, Settings
 from shared.split import Split, split_log
 from training.background import in_thread
 
@@ -163,6 +164,7 @@ async def _run_one(
         stage.log,
         manifest,
         run.settings.model_copy(update={"embedder": backend}),
+        requested_backend=backend.backend,
         started=started.isoformat(timespec="seconds"),
     )
     write_run_info(run_dir, info)  # first, so that a killed run can be reported on

@@ -25,12 +25,12 @@ from scalrec.jobs.evidence import collect_evidence
 from scalrec.jobs.exporting import exported
 from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_notes, replay_over_http, replay_virtually
+from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from scalrec.stack.live_view import Live
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import Split
 from training.train import train
 from training.trained import TrainedModel
@@ -172,6 +172,7 @@ class Simulation:
                 log,
                 bundle.manifest,
                 self.settings,
+                requested_backend=self.settings.embedder.backend,
                 started=self.started.isoformat(timespec="seconds"),
                 stages=stages,
                 fallback_reason=served.fallback_reason,

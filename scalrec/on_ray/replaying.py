@@ -18,12 +18,12 @@ from loadtest.timing.schedule import build_schedule
 from scalrec.on_ray.cluster import Cluster
 from scalrec.on_ray.crew import Crew
 from scalrec.on_ray.shard import ShardOrder, ShardReport
+from scalrec.settings import Settings
 from scalrec.stack.live_view import facts_of, run_name
 from shared.bundle import Bundle
 from shared.errors import ConfigError, LaunchError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import Split
 
 

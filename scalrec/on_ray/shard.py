@@ -21,12 +21,12 @@ from loadtest.replay.shards.plan import ShardPlan, log_digest
 from loadtest.replay.ticker import ReplayTick
 from loadtest.timing.clock import WallClock
 from loadtest.timing.schedule import build_schedule
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source
 from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError
 from shared.otel import open_tracing
 from shared.progress import NullTask, Task
-from shared.settings import Settings
 from shared.split import split_log
 from training.datasets.registry import load_log
 
@@ -156,8 +156,7 @@ class Shard:
         )
         schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
         feed = self._feed()
-        telemetry = settings.telemetry
-        tracing = open_tracing("scalrec-device", telemetry.traces, telemetry.otlp_endpoint)
+        tracing = open_tracing(settings.telemetry.traces, "scalrec-device")
         ended = False
         try:
             with Recorder(folder, feed) as recorder:
@@ -196,7 +195,7 @@ class Shard:
         if order.facts is None or view.push_url is None or view.token is None:
             return None
         sink = HttpSink(view.push_url, view.token.get_secret_value())
-        return Feed(order.facts, f"{view.shard or 'shard'}-{order.plan.number}", sink)
+        return Feed(order.facts, f"shard-{order.plan.number}", sink)
 
     def _ticked(self, tick: ReplayTick, feed: Feed | None) -> None:
         self._tick = tick

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from cloud_service.keys import load_keys
 from device_runtime.cloud.tokens import CarriedTokens, TokenSource
+from scalrec.settings import Settings
 from shared.errors import ConfigError
-from shared.settings import Settings
-from shared.tokens import TokenIssuer, load_keys, new_key
+from shared.tokens import TOKEN_TTL_S, TokenIssuer, new_key
 
 
 def with_keys(settings: Settings) -> Settings:
@@ -48,7 +49,7 @@ def token_source(settings: Settings, now: Callable[[], float]) -> TokenSource | 
             "the cloud asks for tokens and there is no key to make the fleet's with: set "
             "cloud.auth_keys_file to the cloud's own, or cloud.auth=off if it asks for none"
         )
-    issuer = TokenIssuer(ring, settings.cloud.token_ttl_s, now)
+    issuer = TokenIssuer(ring, TOKEN_TTL_S, now)
 
     async def issue(user: str) -> str:
         return issuer.issue(user)

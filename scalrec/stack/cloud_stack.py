@@ -16,10 +16,10 @@ from launch.ports import claim_port
 from launch.process import ChildProcess
 from launch.redis_server import RedisServer
 from scalrec.options import settings_environment
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
 from shared.progress import Progress
-from shared.settings import Settings
 
 READY_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 5.0

@@ -12,14 +12,16 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder, model_name
 from cloud_service.embedding.factory import create_embedder
+from cloud_service.settings import EmbedderSettings
 from experiments.lazy_embedder import lazy_embedder
 from launch.environments import EnvironmentMissing, find_vllm_python
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmOptions, VllmServer
+from scalrec.settings import Settings
 from shared.errors import ConfigError
 from shared.progress import Progress
-from shared.settings import EmbedderSettings, Settings
 from shared.tracing import Tracing
+from training.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class ServedEmbedder:
 
 @asynccontextmanager
 async def served_embedder(
-    settings: Settings,
+    settings: Recipe,
     *,
     logs: Path,
     progress: Progress,
@@ -131,7 +133,7 @@ async def _vllm(
         api_key=_reveal(wanted.api_key),
         extra_args=wanted.extra_args,
     )
-    server = VllmServer(options, log=logs / "vllm.log", start_timeout_s=wanted.start_timeout_s)
+    server = VllmServer(options, log=logs / "vllm.log")
     try:
         with progress.task(f"vLLM serves {model_name(wanted.model)}") as task:
             await server.start(on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"))

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 
 from device_runtime.refresh.names import policy_text, ranking_text
+from device_runtime.settings import BUDGETED
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed, Sink
@@ -23,11 +24,10 @@ from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
 from loadtest.timing.schedule import build_schedule
+from scalrec.settings import Settings
 from shared.bundle import Manifest
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
 from shared.interactions import InteractionLog
-from shared.settings import Settings
 from shared.split import Split
 
 
@@ -60,7 +60,7 @@ class Live:
         facts = facts_of(self._settings, log, split, manifest, run, started)
         if scenario is not None:
             facts = msgspec.structs.replace(facts, availability=f"scenario {scenario}")
-        shard = self._settings.dashboard.shard or _name(f"{socket.gethostname()}-{os.getpid()}")
+        shard = _name(f"{socket.gethostname()}-{os.getpid()}")
         self._feed = Feed(facts, shard, self._sink)
         return self._feed
 
@@ -108,7 +108,7 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
             sink.close()
     elif options.port is not None:
         hub = Hub()
-        page = LiveView(hub, settings.work_dir, hosts=_hosts(settings), window_s=options.window_s)
+        page = LiveView(hub, settings.work_dir, hosts=_hosts(settings))
         with LiveServer(page, options.host, options.port) as server:
             console.print(f"[green]✓[/] live view at [bold]{server.url}[/]", highlight=False)
             live = Live(settings, hub, server.url, served_here=True)
@@ -127,7 +127,6 @@ def serve_dashboard(settings: Settings, token: str, port: int) -> LiveServer:
         settings.work_dir,
         ingest_token=token,
         hosts=_hosts(settings),
-        window_s=settings.dashboard.window_s,
     )
     return LiveServer(page, settings.dashboard.host, port)
 

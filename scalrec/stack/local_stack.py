@@ -20,12 +20,12 @@ from launch.redis_server import RedisServer
 from loadtest.faults.driver import Actuator, LinkFaults
 from loadtest.faults.fault import Fault, Target
 from loadtest.proxy.client import FaultProxy
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import with_keys
 from scalrec.stack.cloud_stack import READY_TIMEOUT_S, cloud_process, probe_ready
 from scalrec.stack.embedder_server import ServedEmbedder
 from shared.errors import ConfigError
 from shared.progress import Progress
-from shared.settings import Settings
 
 
 @dataclass(frozen=True)

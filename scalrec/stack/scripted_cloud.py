@@ -21,8 +21,8 @@ from loadtest.history.watch import WatchedStore
 from loadtest.replay.replay import Connect, OpenCloud
 from loadtest.replay.staging import Staging, Wrap
 from loadtest.timing.clock import Clock
+from scalrec.settings import Settings
 from shared.bundle import Bundle
-from shared.settings import Settings
 
 _STORE, _EMBEDDER, _LINKS = 5, 6, 7  # streams of the seed
 _HERE: tuple[Target, ...] = ("device-link", "cloud-link", "cloud")

@@ -8,11 +8,13 @@ import pytest
 
 from benchmarks.cached import compare_cached
 from benchmarks.http_load import Unanswered, http_request, requests_per_second
+from cloud_service.settings import CloudSettings
+from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import ServedEmbedder
 from shared.progress import NullProgress
-from shared.settings import CloudSettings, EmbedderSettings, Settings
 from tests.support.bundles import make_bundle
+from training.settings import TextModelSettings
 
 
 async def test_cached_snapshots_are_read_with_tokens_and_beside_a_bare_route(
@@ -21,7 +23,7 @@ async def test_cached_snapshots_are_read_with_tokens_and_beside_a_bare_route(
     bundle = make_bundle(tmp_path / "bundle")
     settings = Settings(
         work_dir=tmp_path,
-        embedder=EmbedderSettings(backend="hashing", model="hashing-16"),
+        embedder=TextModelSettings(backend="hashing", model="hashing-16"),
         cloud=CloudSettings(port=0, device_requests_per_minute=0),
     )
     served = ServedEmbedder(settings.embedder, None)

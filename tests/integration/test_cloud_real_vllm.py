@@ -7,11 +7,11 @@ import pytest
 
 from cloud_service.app import create_app
 from cloud_service.embedding.factory import create_embedder
+from cloud_service.settings import EmbedderSettings
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmServer
 from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
-from shared.settings import EmbedderSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 

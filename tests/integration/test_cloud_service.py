@@ -146,7 +146,7 @@ async def test_embedder_killed_slow_or_wrong_gives_the_last_snapshot(tmp_path: P
             assert (s.tau(slow), slow.headers["scalrec-stale"]) == (3, "true")
             stranger = await s.post("bob", step=4)
             assert problem(stranger) == ProblemType.EMBEDDER_UNAVAILABLE
-            assert stranger.headers["retry-after"] == "2"
+            assert stranger.headers["retry-after"] == "1"
             s.embeddings.delay_s = 0
             assert s.tau(await s.post(step=5)) == 5
             s.embeddings.dim, s.embeddings.model = 12, "hashing-16"

@@ -25,15 +25,17 @@ from device_runtime.ranking.response import Response
 from device_runtime.state.cues import inconsistency
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.target_rank import target_rank
+from scalrec.settings import Settings, load_settings
 from shared.bundle import CollaborationSpec
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
 from training.embedding_cache import EmbeddingCache
 from training.export import export_bundle
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.lsc4rec.asked import LATENESS
 from training.lsc4rec.device_model import independent_srm
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.requesting import inconsistencies
@@ -42,7 +44,7 @@ from training.run import TrainingRun
 from training.stages.store import StageStore
 from training.train import train
 
-LENGTH, LATE = 12, 2
+LENGTH, LATE = 12, LATENESS
 SHARES = (0.0, 0.2, 0.65, 1.0)
 
 
@@ -53,8 +55,8 @@ def settings_of(folder: Path, window: int) -> Settings:
         # The list alone, as in the study.
         profile={"window": window, "unite_history": False},
         cloud={"candidates": LENGTH},
-        generative={"epochs": 2, "codes": 4, "levels": 3, "history": 6},
-        lsc4rec={"lists": (6, LENGTH), "lateness": LATE, "similar": 2},
+        generative={"epochs": 2, "codes": 4, "history": 6},
+        lsc4rec={"lists": (6, LENGTH)},
         paper={"steps": 3},
         training={
             "dim": 16, "layers": 1, "epochs": 2, "restart_epochs": 0, "test_steps": 3,
@@ -131,8 +133,8 @@ def test_scores_ranks_and_inconsistency_are_the_studys(
         spec = CollaborationSpec(
             initial_share=share,
             adaptation_rate=rate,
-            adaptation_steps=settings.lsc4rec.adaptive_steps,
-            adaptation_transitions=settings.lsc4rec.adaptive_transitions,
+            adaptation_steps=ADAPTIVE_STEPS,
+            adaptation_transitions=ADAPTIVE_TRANSITIONS,
         )
         scores = fused(study.initial(place), rerank, share, allowed)
         ranks = study.ranks(scores, place)

@@ -16,9 +16,9 @@ from loadtest.records.record_table import numbers
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import replay
 from loadtest.timing.clock import WallClock
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.cloud import quiet

@@ -14,8 +14,8 @@ from cloud_service.user_model import UserModel
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
 from device_runtime.cloud.transport import AsgiTransport, HttpTransport, TransportError
+from device_runtime.settings import LinkSettings
 from shared.errors import EmbedderUnavailable
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
@@ -118,7 +118,7 @@ async def test_a_refresh_cancelled_at_any_await_leaves_the_device_whole(bundle, 
         answers = [fake] if first == "answer" else [TransportError("lost"), fake]
         link = CloudLink(
             ScriptedTransport(answers, suspensions=suspensions),
-            LinkSettings(attempts=2, backoff_base_s=0.001, retry_budget=1.0),
+            LinkSettings(attempts=2, retry_budget=1.0),
         )
         device = new_device(bundle, cache=cache)
         observe(device, [1, 2, 3])

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.transport import AsgiTransport, HttpTransport, TransportError
+from device_runtime.settings import LinkSettings
 from shared.errors import ConfigError
-from shared.settings import LinkSettings
 from shared.snapshot import MAX_BLOB_BYTES
 from tests.support.servers import free_port, serving
 

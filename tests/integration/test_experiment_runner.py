@@ -17,8 +17,8 @@ from experiments.jobs import Stage
 from experiments.runner import Runner
 from experiments.servers import SharedServers
 from scalrec.jobs.experimenting import resolver
+from scalrec.settings import Settings
 from shared.errors import LaunchError
-from shared.settings import Settings
 from tests.support.embedding_server import EmbeddingServer
 from tests.support.fake_study import KILL_FILE, SLOW, TEXT
 from tests.support.small_log import small_log

@@ -18,14 +18,15 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import AsgiTransport
+from device_runtime.settings import LinkSettings
 from launch.redis_server import RedisServer
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from scalrec.jobs.exporting import export_if_changed
+from scalrec.settings import load_settings
 from shared.bundle import Bundle, load_bundle
 from shared.errors import ConfigError
 from shared.progress import NullProgress
 from shared.schemas import ProblemType
-from shared.settings import LinkSettings, load_settings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe

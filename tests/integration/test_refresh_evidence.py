@@ -21,11 +21,12 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.refresh.policy import RefreshState
 from device_runtime.refresh.quadratic_gain import FEATURES
+from device_runtime.settings import LinkSettings
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.target_rank import target_rank
+from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask
-from shared.settings import LinkSettings, Settings, load_settings
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
 from tests.support.transports import ScriptedTransport, SentRequest
@@ -90,7 +91,7 @@ async def test_features_and_gains_are_the_devices(
     )
     steps = trained.split.validation()
     anchors = stale_anchors(steps, GAPS)
-    writer = TemplateAbstract(LOG.catalogue, settings.abstract)
+    writer = TemplateAbstract(LOG.catalogue, settings.abstract.form)
     text = await embedder.embed(write_abstracts(LOG, anchors, writer, settings.profile))
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))

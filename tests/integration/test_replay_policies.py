@@ -8,14 +8,14 @@ import pytest
 
 from device_runtime.refresh.call_budget import SLACK
 from device_runtime.refresh.names import policy_text
+from device_runtime.settings import BUDGETED
 from loadtest.records.record_table import numbers
 from loadtest.replay.replay import ReplayResult
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
 from shared.interactions import InteractionLog
 from shared.refresh_file import RefreshKnowledge
-from shared.settings import Settings
 from tests.support.bundles import make_bundle, random_gain
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny

@@ -18,6 +18,7 @@ from cloud_service.store.snapshot_store import RedisSnapshotStore
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import HttpTransport
 from device_runtime.device import Device
+from device_runtime.settings import LinkSettings
 from launch.redis_server import RedisServer
 from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.control import Switchboard, control_app
@@ -26,7 +27,6 @@ from loadtest.scenarios.load import load_scenario
 from scalrec.jobs.robustness import run_varied, variations
 from shared.bundle import Bundle
 from shared.progress import Task
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.devices import CONTEXT, new_device, observe

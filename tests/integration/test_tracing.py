@@ -16,9 +16,9 @@ from cloud_service.embedding.vllm import VllmEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.transport import AsgiTransport, TransportError
+from device_runtime.settings import LinkSettings
 from shared.errors import ConfigError
 from shared.otel import OtelTracing, open_tracing
-from shared.settings import LinkSettings, TelemetrySettings
 from shared.tracing import Tracing
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
@@ -33,8 +33,7 @@ def recorded(service: str) -> tuple[OtelTracing, InMemorySpanExporter]:
 
 
 def test_off_by_default_and_nothing_is_sent() -> None:
-    default = TelemetrySettings()
-    assert open_tracing("scalrec-cloud", default.traces, default.otlp_endpoint) is None
+    assert open_tracing("off", "scalrec-cloud") is None
     tracing = Tracing()
     with tracing.span("x") as span:
         span.set("scalrec.outcome", "fresh")
@@ -44,7 +43,7 @@ def test_off_by_default_and_nothing_is_sent() -> None:
 def test_traces_without_opentelemetry_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(ConfigError, match=r"pip install scalrec\[otel\].*telemetry.traces=off"):
-        open_tracing("scalrec-cloud", "otlp", "http://127.0.0.1:4318/v1/traces")
+        open_tracing("otlp", "scalrec-cloud")
 
 
 async def test_one_trace_from_the_device_to_the_embedding_server_and_the_store(

@@ -22,10 +22,10 @@ from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.cues import CUES
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.paper import run_paper
+from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile, preset
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from tests.support.twins import (
     GAMMA_MAX,

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
-from shared.settings import LogSettings
 from tests.support.tiers import examples
 from training.datasets.registry import load_log
 from training.datasets.tables import Dialect, read_text, records
+from training.settings import LogSettings
 
 TIMED = "user=user,item=item,time=time"
 cells = st.one_of(

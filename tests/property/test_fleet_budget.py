@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from device_runtime.refresh.call_budget import SLACK
 from device_runtime.refresh.names import FLEET_TOLERANCE, make_fleet_budget
+from device_runtime.settings import DeviceSettings
 from shared.refresh_file import CallRates
-from shared.settings import DeviceSettings
 
 DEVICES = 150
 BUDGETS = (0.05, 0.1, 0.2, 0.4)

@@ -11,7 +11,7 @@ from experiments.cell_store import CellInfo, CellStore, FinishedCell
 from experiments.cells import Cell, PlannedCell
 from experiments.record import CellRun
 from experiments.study import CellResult
-from shared.settings import Settings
+from scalrec.settings import Settings
 
 
 def store_cell(

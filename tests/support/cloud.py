@@ -11,8 +11,10 @@ import httpx
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
+from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import Telemetry
-from shared.settings import CloudSettings, EmbedderSettings, Settings
+from scalrec.settings import Settings
+from training.settings import TextModelSettings
 
 
 def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> Settings:
@@ -21,14 +23,12 @@ def cloud_settings(*, embedder: dict[str, Any] | None = None, **cloud: Any) -> S
     It asks for no tokens and limits no device, unless told otherwise.
     """
     return Settings(
-        embedder=EmbedderSettings(
+        embedder=TextModelSettings(
             **{"backend": "hashing", "model": "hashing-16", "deadline_s": 1.0} | (embedder or {})
         ),
         cloud=CloudSettings(
             **{
                 "candidates": 10,
-                "store_deadline_s": 0.5,
-                "retry_after_s": 2.0,
                 "auth": "off",
                 "device_requests_per_minute": 0,
             }

@@ -16,9 +16,9 @@ import polars as pl
 
 from cloud_service.embedding.base import Embedder
 from experiments.study import SCHEMA, CellResult
+from scalrec.settings import Settings
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 
 GAPS = (0, 5, 10)
 LEVELS = {

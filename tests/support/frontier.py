@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.settings import Settings, load_settings
+from scalrec.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 
 USERS, STEPS = 10, 12
@@ -23,6 +23,6 @@ def settings_for(folder: Path, **frontier: object) -> Settings:
             "validation_steps": 2, "calibration_steps": 3, "abstracts_per_user": 6,
             "semantic_epochs": 2, "calibration_epochs": 2, "top_l": 5, "threads": 1,
         },
-        frontier={"steps": STEPS, "users": USERS, "history": 10, "budgets": (0.1, 0.5, 1.0),
-                  "intervals": (3,)} | frontier,
+        frontier={"steps": STEPS, "users": USERS, "history": 10, "budgets": (0.1, 0.5, 1.0)}
+        | frontier,
     )  # fmt: skip

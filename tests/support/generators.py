@@ -37,7 +37,7 @@ def small_generator(
     )
     options = GeneratorOptions(
         epochs=max(1, epochs), patience=99, batch_size=2, learning_rate=3e-3 if epochs else 1e-9,
-        weight_decay=0.0, label_smoothing=0.0, validation_users=n_items, exclude_seen=False,
+        weight_decay=0.0, label_smoothing=0.0, exclude_seen=False,
         precision="float32",
     )  # fmt: skip
     first = np.arange(n_items)

@@ -18,10 +18,10 @@ from device_runtime.cloud.transport import AsgiTransport
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.replay.replay import Connect, OpenCloud, ReplayResult, run_replay
 from loadtest.timing.clock import Clock
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from device_runtime.settings import DeviceSettings
 from loadtest.replay.run_info import RunInfo, Stage, write_run_info
+from loadtest.settings import ReplaySettings
 from shared.bundle import EmbedderIdentity
+from shared.paper_settings import PaperSettings
 from shared.profile import DeviceProfile
-from shared.settings import DeviceSettings, PaperSettings, ReplaySettings, printable
+from shared.section import printable
 
 GAPS = (0, 5, 10, 20)
 N_ITEMS = 1700

@@ -9,8 +9,8 @@ from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.verdict import Verdict
 from scalrec.jobs.scenario_run import ScenarioRun
+from scalrec.settings import Settings
 from shared.progress import NullProgress, Progress
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings

@@ -23,10 +23,10 @@ from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.target_rank import target_rank
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.packed import pack
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.snapshot import Snapshot
 from training.age_rules import AgeRule
 from training.anchors import stale_anchors, write_abstracts

@@ -20,9 +20,9 @@ from loadtest.dashboard.server import LiveServer
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay
 from loadtest.timing.clock import WallClock
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.progress import NullProgress
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.replays import in_process
 from tests.support.staleness import make_log

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
-from shared.settings import LogSettings
 from training.datasets import amazon, custom, foursquare, movielens, recbole, redial, sequences
 from training.datasets.source import MIN_EVENTS, LogSource
+from training.settings import LogSettings
 
 RETURNS_ALLOWED_ABOVE = 0.01  # share of events that are returns
 

@@ -15,22 +15,18 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from shared.strict import Strict
 from training.encoders.pair_terms import PairReader
 from training.encoders.return_mechanism import CopyHead
+from training.encoders.size import EncoderSize
 
 
-class EncoderConfig(Strict):
+class EncoderConfig(EncoderSize):
     """Size and abilities that every encoder has; each backbone's own class names and adds to it."""
 
     backbone: str
-    dim: int = Field(default=64, ge=2, description="d, length of item vectors and of e_str")
-    layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     window: int = Field(default=50, ge=1, description="W, most recent events the encoder sees")
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     has_time: bool = Field(default=True, description="the log has event times; else order only")
-    return_mechanism: bool = Field(default=True, description="copy logits over the history")
     copy_hidden: int = Field(default=16, ge=1, description="hidden units over pair features")
 
     @model_validator(mode="after")

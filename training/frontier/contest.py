@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from device_runtime.refresh.names import make_fleet_budget, make_policy
 from device_runtime.refresh.policy import GainModel, RefreshState
-from shared.fleet_settings import BUDGETED, DeviceSettings
-from shared.frontier_settings import FrontierSettings
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.metrics import ndcg
 from shared.refresh_file import CallRates
 from training.frontier.drive import Course, Shown, drive
@@ -20,9 +19,11 @@ from training.frontier.evidence import Evidence
 from training.frontier.interleaving import interleaved
 from training.frontier.oracle import best_of_fleet, best_with_calls
 from training.frontier.windows import Windows
+from training.settings import FrontierSettings
 
 FLEET = "-fleet"  # ends the name of a policy whose budget all devices share
 CUTOFF = 10
+INTERVALS = (3, 7, 14, 30)  # k at which every-k is measured, beside those of the budgets
 _DEVICES, _SHARED = 1, 2  # streams of the seed
 
 
@@ -84,7 +85,7 @@ class Contest:
         yield self._entry("never", 0.0, DeviceSettings(policy="never"), up)
         yield self._entry("always", 1.0, DeviceSettings(policy="always"), up)
         budgets = self.settings.budgets
-        for k in sorted({*(round(1 / b) for b in budgets), *self.settings.intervals}):
+        for k in sorted({*(round(1 / b) for b in budgets), *INTERVALS}):
             yield self._entry("every-k", 1 / k, DeviceSettings(policy="every-k", k=k), up)
         for budget in budgets:
             ttl = DeviceSettings(policy="time-to-live", ttl_s=self.ttl(budget))
@@ -126,7 +127,7 @@ class Contest:
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
-        return interleaved(self.windows, self.settings.align)
+        return interleaved(self.windows, "users")
 
     def _entry(
         self, name: str, budget: float, settings: DeviceSettings, up: NDArray[np.bool_] | None

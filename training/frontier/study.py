@@ -18,7 +18,6 @@ from device_runtime.refresh.quadratic_gain import QuadraticGain
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.settings import Settings
 from training.anchors import stale_anchors, write_abstracts
 from training.background import in_thread
 from training.batches import events_of, sessions_of
@@ -34,16 +33,19 @@ from training.pools import Pools
 from training.refresh.stage import learn_refreshes
 from training.requests import make_requests
 from training.run import TrainingRun, opened_run
+from training.settings import Recipe
 from training.stages.content import fingerprint
 from training.stages.stage import Stage
 from training.trained import TrainedModel
 from training.twin import Twin, make_twin
 
 _OUTAGES = 3  # stream of the seed
+AVAILABILITY = 0.75  # share of requests at which the cloud can be reached, where it comes and goes
+MEAN_OUTAGE = 5.0  # in a user's requests
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages), collect evidence (or reuse it) and drive the policies.
 
@@ -78,7 +80,7 @@ async def run_cell(
 def _texts(run: TrainingRun, windows: Windows) -> list[str]:
     """The abstract of every request."""
     anchors = stale_anchors(windows.steps(), ())
-    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract)
+    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
     return write_abstracts(run.log, anchors, writer, run.settings.profile)
 
 
@@ -129,12 +131,12 @@ async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: Wind
 
 
 def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
-    users, evidence, options = contest.windows.user, contest.evidence, contest.settings
+    users, evidence = contest.windows.user, contest.evidence
     frames = [alone_rows(users, evidence, mode) for mode in MODES]
     up = on_and_off(
         *evidence.alone.shape,
-        availability=options.availability,
-        mean_outage=options.mean_outage,
+        availability=AVAILABILITY,
+        mean_outage=MEAN_OUTAGE,
         rng=np.random.default_rng([contest.seed, _OUTAGES]),
     )
     with progress.task("driving policies") as task:
@@ -152,7 +154,7 @@ def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _costs(settings: Settings, texts: list[str]) -> dict[str, float]:
+def _costs(settings: Recipe, texts: list[str]) -> dict[str, float]:
     """Of a call at every request; a policy costs its share of that."""
     characters = float(np.mean([len(text) for text in texts]))
     every = call_cost(

@@ -6,8 +6,8 @@ from cloud_service.generation.network import encode_weights
 from shared.bundle import GENERATOR_FILE, TOKENS_FILE
 from shared.generator_config import GeneratorSpec
 from shared.item_tokens import encode_tokens
-from shared.settings import Settings
 from training.generative.trained import TrainedGenerator
+from training.settings import Recipe
 
 
 def generator_files(trained: TrainedGenerator | None) -> dict[str, bytes]:
@@ -20,7 +20,7 @@ def generator_files(trained: TrainedGenerator | None) -> dict[str, bytes]:
     }
 
 
-def generator_spec(trained: TrainedGenerator | None, settings: Settings) -> GeneratorSpec | None:
+def generator_spec(trained: TrainedGenerator | None, settings: Recipe) -> GeneratorSpec | None:
     if trained is None:
         return None
     return GeneratorSpec(

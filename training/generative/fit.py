@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from cloud_service.generation.beam import BeamSearch
@@ -41,19 +41,18 @@ BATCHES_PER_BUCKET = 64  # rows of so many are sorted by length before they are 
 
 
 class GeneratorOptions(BaseModel):
-    """How to train; see ``GenerativeSettings`` for what each means."""
+    """How to train."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int
-    patience: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    label_smoothing: float
-    validation_users: int
+    epochs: int = Field(ge=1)
     exclude_seen: bool
     precision: Literal["float32", "bfloat16"]
+    patience: int = Field(default=5, ge=1, description="epochs without a better validation score")
+    batch_size: int = Field(default=64, ge=1, description="users' sequences in a training batch")
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 import cloud_service.generation
 import training.generative
 from shared.errors import ConfigError
-from shared.generative_settings import GenerativeSettings
 from shared.generator_config import GeneratorConfig
 from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
@@ -26,6 +25,7 @@ from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.learning import Checkpoint, reproducible
 from training.objective import RepeatPolicy
+from training.settings import GenerativeSettings
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
 
@@ -35,6 +35,10 @@ _SIZES = {
     # T5-small, the backbone of P5-small and of POD.
     "paper": {"d_model": 512, "d_ff": 2048, "d_kv": 64, "heads": 8, "layers": 6},
 }
+LEVELS = 2  # codes of an item, the last one aside
+DROPOUT = 0.1
+VALIDATION_USERS = 2000  # judged after each epoch
+THREADS = 1  # sums in one order, on every machine
 
 
 def generator_stage(
@@ -55,7 +59,7 @@ def generator_stage(
     """
     options = generator_options(chosen, policy)
     known = steps.events.keep_first(steps.split.calibration_start)
-    held = held_out(steps.events, steps.split, chosen.validation_users, seed)
+    held = held_out(steps.events, steps.split, VALIDATION_USERS, seed)
 
     def fit(progress: Progress, *text: NDArray[np.float32]) -> TrainedGenerator:
         tokens = item_tokens(catalogue, text[0] if text else None, chosen, seed)
@@ -69,7 +73,7 @@ def generator_stage(
                 options,
                 checkpoint=checkpoint,
                 seed=seed,
-                threads=chosen.threads,
+                threads=THREADS,
                 progress=progress,
             )
         except OSError as error:
@@ -82,8 +86,8 @@ def generator_stage(
     stage: Stage[TrainedGenerator] = Stage(
         name=f"generator-{chosen.model}",
         options=(
-            *(generator_config(chosen, (1,)), options, seed, chosen.threads),
-            chosen.model_dump(include={"tokens", "levels", "codes"}),
+            *(generator_config(chosen, (1,)), options, seed, THREADS),
+            chosen.model_dump(include={"tokens", "codes"}) | {"levels": LEVELS},
         ),
         inputs={"ids": catalogue.ids, "texts": catalogue.texts, "events": known, "held": held},
         upstream=() if items is None else (items,),
@@ -106,15 +110,15 @@ def generator_config(chosen: GenerativeSettings, levels: tuple[int, ...]) -> Gen
         model=chosen.model,
         levels=levels,
         history=chosen.history,
-        dropout=chosen.dropout,
-        prompt_vectors=chosen.prompt_vectors,
+        dropout=DROPOUT,
         **sizes,
     )
 
 
 def generator_options(chosen: GenerativeSettings, policy: RepeatPolicy) -> GeneratorOptions:
-    fields = set(GeneratorOptions.model_fields) - {"exclude_seen"}
-    return GeneratorOptions(exclude_seen=policy == "exclude", **chosen.model_dump(include=fields))
+    return GeneratorOptions(
+        epochs=chosen.epochs, precision=chosen.precision, exclude_seen=policy == "exclude"
+    )
 
 
 def item_tokens(
@@ -122,8 +126,8 @@ def item_tokens(
 ) -> ItemTokens:
     """Tokens from ``text`` [I, m], embeddings of the items' texts; random ones without."""
     if text is None:
-        return random_tokens(catalogue, levels=chosen.levels, seed=seed)
-    return text_tokens(catalogue, text, levels=chosen.levels, codes=chosen.codes, seed=seed)
+        return random_tokens(catalogue, levels=LEVELS, seed=seed)
+    return text_tokens(catalogue, text, levels=LEVELS, codes=chosen.codes, seed=seed)
 
 
 def held_out(events: Events, split: Split, users: int, seed: int) -> Validation:

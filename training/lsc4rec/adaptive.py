@@ -13,6 +13,9 @@ from training.batches import windows_before
 from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.srm import ROWS, EncoderSrm, equal_lengths
 
+ADAPTIVE_STEPS = 5  # of gradient descent
+ADAPTIVE_TRANSITIONS = 5  # latest own events that a device is fitted to
+
 
 @dataclass(frozen=True, eq=False)
 class States:

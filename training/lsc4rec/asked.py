@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.split import MIN_HISTORY, Split, Steps, stale_tau
 from training.batches import Events
+from training.settings import Lsc4recSettings
 
 Rows = NDArray[np.int64]
+
+LATENESS = 2  # events the cloud's history lacks, near real time
 
 
 @dataclass(frozen=True, eq=False)

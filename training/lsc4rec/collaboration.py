@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict
 from device_runtime.ranking.adaptation import adapted
 from device_runtime.ranking.collaborative import fused
 from shared.bundle import CollaborationSpec
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.backbone import TrainedBackbone
 from training.generative.trained import TrainedGenerator
 from training.learning import reproducible
-from training.lsc4rec.adaptive import adaptive_scores
-from training.lsc4rec.asked import Lists, requests_of_validation
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS, adaptive_scores
+from training.lsc4rec.asked import LATENESS, Lists, requests_of_validation
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.reranking import INDEPENDENT, Place, Reranker
 from training.lsc4rec.srm import EncoderSrm
 from training.run import TrainingRun
+from training.settings import Lsc4recSettings
 from training.stages.forms import model_form
 from training.stages.stage import Stage, threaded
 from training.trained import TrainedModel
@@ -67,12 +67,9 @@ def collaboration_stage(run: TrainingRun) -> Stage[ChosenCollaboration]:
     return Stage(
         name="collaboration",
         options={
-            "plan": chosen.model_dump(
-                include={
-                    *("lateness", "validation_users"),
-                    *("adaptive_rates", "adaptive_steps", "adaptive_transitions"),
-                }
-            ),
+            "plan": chosen.model_dump(include={"validation_users", "adaptive_rates"}),
+            "lateness": LATENESS,
+            "adaptation": [ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS],
             "candidates": run.settings.cloud.candidates,
             "exclude_seen": run.policy == "exclude",
             "seed": run.settings.seed,
@@ -94,7 +91,7 @@ def _choose(
 ) -> ChosenCollaboration:
     chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
     asked = requests_of_validation(run.steps.events, run.split, chosen)
-    histories = asked.known_at(chosen.lateness)
+    histories = asked.known_at(LATENESS)
     barred = max((len(np.unique(known)) for known in histories), default=0) if exclude else 0
     n = min(run.settings.cloud.candidates, len(run.log.catalogue) - barred)
     if len(asked) == 0 or n < SHORTEST:
@@ -104,9 +101,9 @@ def _choose(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
         srm = EncoderSrm(backbone.model, backbone.table)
-        held = Reranker({INDEPENDENT: srm}, asked, {chosen.lateness: lists}, chosen, exclude)
+        held = Reranker({INDEPENDENT: srm}, asked, {LATENESS: lists}, chosen, exclude)
         with progress.task("choosing how devices collaborate") as task:
-            found = choose_spec(held, (n, chosen.lateness), chosen)
+            found = choose_spec(held, (n, LATENESS), chosen)
             task.advance()
     return found
 
@@ -138,8 +135,8 @@ def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> Chosen
 
 def _spec(chosen: Lsc4recSettings, **values: float) -> CollaborationSpec:
     return CollaborationSpec(
-        adaptation_steps=chosen.adaptive_steps,
-        adaptation_transitions=chosen.adaptive_transitions,
+        adaptation_steps=ADAPTIVE_STEPS,
+        adaptation_transitions=ADAPTIVE_TRANSITIONS,
         **values,
     )
 

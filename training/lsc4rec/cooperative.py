@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from shared.item_tokens import ItemTokens
@@ -45,10 +45,10 @@ class CooperativeOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int
-    learning_rate: float
-    batch: int
-    similar: int
     exclude_seen: bool
+    learning_rate: float = 3e-4
+    batch: int = Field(default=256, description="requests")
+    similar: int = Field(default=14, description="items of similar tokens added to a list (eq. 5)")
 
 
 @dataclass(frozen=True, eq=False)

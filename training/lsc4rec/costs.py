@@ -9,11 +9,12 @@ import numpy as np
 import onnxruntime
 
 from device_runtime.ranking.adaptation import adapted
-from shared.lsc4rec_settings import Lsc4recSettings
 from training.generative.trained import TrainedGenerator
+from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.lsc4rec.asked import Asked
 from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
 from training.onnx_graphs import ENCODER, SCORER, export_candidate_scorer, export_encoder
+from training.settings import Lsc4recSettings
 
 REPEATS = 200
 LLM_REPEATS = 20
@@ -56,12 +57,12 @@ def llm_inference_s(generator: TrainedGenerator, asked: Asked, n: int) -> float:
 def adaptation_s(dim: int, settings: Lsc4recSettings) -> float:
     """Seconds of one adaptive re-training of a device; median."""
     rng = np.random.default_rng(0)
-    count = settings.adaptive_transitions
+    count = ADAPTIVE_TRANSITIONS
     states = rng.standard_normal((count, dim), dtype=np.float32)
     vectors = rng.standard_normal((settings.longest + count, dim), dtype=np.float32)
     bias = np.zeros(len(vectors), np.float32)
     target = settings.longest + np.arange(count)
-    steps = settings.adaptive_steps
+    steps = ADAPTIVE_STEPS
     return _median(lambda: adapted(states, vectors, bias, target, rate=0.1, steps=steps), REPEATS)
 
 

@@ -17,7 +17,7 @@ from training.encoders.din import DINConfig
 from training.generative.trained import TrainedGenerator
 from training.item_table import ItemTable
 from training.learning import Epoch
-from training.lsc4rec.asked import Asked, Lists
+from training.lsc4rec.asked import LATENESS, Asked, Lists
 from training.lsc4rec.cooperative import (
     Cooperative,
     CooperativeOptions,
@@ -119,13 +119,10 @@ def cooperative_stage(
     lists_key: str,
 ) -> Stage[Cooperative]:
     """``cooperative_srm`` as a stage."""
-    settings, late = run.settings, run.settings.lsc4rec.lateness
+    settings, late = run.settings, LATENESS
     chosen = settings.lsc4rec
     options = CooperativeOptions(
         epochs=chosen.cooperative_epochs,
-        learning_rate=chosen.cooperative_rate,
-        batch=chosen.cooperative_batch,
-        similar=chosen.similar,
         exclude_seen=run.policy == "exclude",
     )
 
@@ -162,8 +159,6 @@ def _din(run: TrainingRun) -> tuple[DINConfig, ScorerOptions]:
     )
     options = ScorerOptions(
         epochs=chosen.din_epochs,
-        learning_rate=chosen.din_learning_rate,
-        negatives=chosen.din_negatives,
         exclude_seen=run.policy == "exclude",
     )
     return config, options

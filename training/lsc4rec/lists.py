@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.progress import Progress
 from training.batches import events_of
 from training.generative.candidates import candidate_lists as generated_lists
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec.asked import (
+    LATENESS,
     Asked,
     Lists,
     requests_of_test,
@@ -21,8 +21,12 @@ from training.lsc4rec.asked import (
     requests_of_validation,
 )
 from training.run import TrainingRun
+from training.settings import Lsc4recSettings
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded
+
+# Of the cloud's model, whatever the seed: the SRMs of all seeds share it.
+LLM_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +51,23 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
         DataError, EmbedderError, ConfigError: as ``TrainingRun.generative_model``.
     """
     chosen = run.settings.lsc4rec
-    cloud = run.with_seed(chosen.llm_seed)
+    cloud = run.with_seed(LLM_SEED)
     generator = await cloud.generative_model()
     events = events_of(run.log)
     training = requests_of_training(events, run.split, chosen)
     validation = requests_of_validation(events, run.split, chosen)
     test = requests_of_test(events, run.split, run.settings.paper.steps)
-    wanted = {("training", chosen.lateness): training}
-    for gap in (0, chosen.lateness):
+    wanted = {("training", LATENESS): training}
+    for gap in (0, LATENESS):
         wanted |= {("validation", gap): validation, ("test", gap): test}
     stage = lists_stage(run, cloud, wanted)
     found = await run.result(stage)
-    gaps = (0, chosen.lateness)
+    gaps = (0, LATENESS)
     listed = Listed(
         training,
         validation,
         test,
-        found[f"training-{chosen.lateness}"],
+        found[f"training-{LATENESS}"],
         {gap: found[f"validation-{gap}"] for gap in gaps},
         {gap: found[f"test-{gap}"] for gap in gaps},
     )

@@ -9,12 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.ranking.collaborative import fused
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import ndcg
-from training.lsc4rec.adaptive import States, adaptive_scores, states_of
+from training.lsc4rec.adaptive import (
+    ADAPTIVE_STEPS,
+    ADAPTIVE_TRANSITIONS,
+    States,
+    adaptive_scores,
+    states_of,
+)
 from training.lsc4rec.asked import Asked, Lists
 from training.lsc4rec.ranks import list_ranks
 from training.lsc4rec.srm import EncoderSrm, Srm, list_scores
+from training.settings import Lsc4recSettings
 
 ALPHAS = tuple(round(0.05 * place, 2) for place in range(21))
 INDEPENDENT = "independent"
@@ -63,13 +69,13 @@ class Reranker:
         if not isinstance(srm, EncoderSrm):
             raise ValueError("only an encoder's e_str can be adapted on the device")
         if name not in self._states:
-            self._states[name] = states_of(srm, self.asked, self.chosen.adaptive_transitions)
+            self._states[name] = states_of(srm, self.asked, ADAPTIVE_TRANSITIONS)
         return adaptive_scores(
             self._states[name],
             self.lists[gap].first(n),
             self.plain(name, place),
             rate=rate,
-            steps=self.chosen.adaptive_steps,
+            steps=ADAPTIVE_STEPS,
         )
 
     def ranks(self, scores: Floats, place: Place) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """One cell of the LSC4Rec experiments: an LLM, an SRM, and every way of bringing them together.
 
-Settings are ``list20``, ``list50`` and so on (the cloud's candidates), ``full`` (the whole
+Recipe are ``list20``, ``list50`` and so on (the cloud's candidates), ``full`` (the whole
 catalogue) and ``budget-5`` and so on (late lists of the longest kind, where the given percentage of
 requests gets a list of the moment). The gap is how many events the cloud's history lacks: 0 is real
-time, ``lsc4rec.lateness`` near real time. The device always knows the user's last event, except
+time, LATENESS near real time. The device always knows the user's last event, except
 under ``full`` with a gap. Scorers:
 
 - ``llm``: the cloud's own ranking; ``popularity`` and, where users return, ``decayed``: counters;
@@ -30,12 +30,13 @@ from numpy.typing import NDArray
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.collaborative import fused
 from shared.interactions import InteractionLog
+from shared.metrics import HALF_LIFE
 from shared.progress import Progress
-from shared.settings import Settings
 from training.background import in_thread
 from training.cell import Cell
 from training.generative.trained import TrainedGenerator
 from training.lsc4rec import costs, requesting
+from training.lsc4rec.asked import LATENESS
 from training.lsc4rec.cooperative import Cooperative
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
@@ -53,12 +54,14 @@ from training.lsc4rec.reranking import (
 )
 from training.lsc4rec.srm import ScorerSrm, Srm, full_ranks, list_scores
 from training.run import TrainingRun, opened_run
+from training.settings import Recipe
 
+BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
 SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
 
 
 async def run_cell(
-    settings: Settings, log: InteractionLog, embedder: Embedder, *, progress: Progress
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
 ) -> Cell:
     """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
 
@@ -93,7 +96,7 @@ class _Study:
         common = (self.chosen, self.exclude)
         self.validation = Reranker(srms, listed.validation, listed.of_validation, *common)
         self.test = Reranker(srms, listed.test, listed.of_test, *common)
-        late, longest = self.chosen.lateness, self.chosen.longest
+        late, longest = LATENESS, self.chosen.longest
         first = (longest, late)
         others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]
         self.places: tuple[Place, ...] = (first, *others)
@@ -112,7 +115,7 @@ class _Study:
                 collaborative[place] = self._lists(place, choice)
                 task.advance()
             if self.second is not None:
-                for gap in (0, self.chosen.lateness):
+                for gap in (0, LATENESS):
                     self._with_second(self.second, gap)
             self._full()
             task.advance()
@@ -129,7 +132,7 @@ class _Study:
         popularity = self.run.popularity()[items]
         found = {"llm": test.ranks(initial, place), "popularity": test.ranks(popularity, place)}
         if not self.exclude:
-            counted = decayed_scores(test.asked, items, self.run.settings.paper.half_life)
+            counted = decayed_scores(test.asked, items, HALF_LIFE)
             found["decayed"] = test.ranks(counted, place)
         scores = scores_of(test, place, choice.rates)
         for name, rerank in scores.items():
@@ -183,18 +186,18 @@ class _Study:
         if isinstance(self.device.srm, ScorerSrm):
             some = sample(asked, SCORER_USERS)
             sums = self.sampled = Sums(some)
-        for gap in (0, self.chosen.lateness):
+        for gap in (0, LATENESS):
             ranks = full_ranks(self.device.srm, some, exclude_seen=exclude, gap=gap)
             sums.add("full", gap, "srm", metrics_of(ranks))
         popular = full_popularity_ranks(asked, self.run.popularity(), exclude_seen=exclude)
         self.sums.add("full", 0, "popularity", metrics_of(popular))
         if not exclude:
-            half_life = self.run.settings.paper.half_life
+            half_life = HALF_LIFE
             counted = decayed_ranks(asked, len(self.run.log.catalogue), half_life)
             self.sums.add("full", 0, "decayed", metrics_of(counted))
 
     def _requests(self, choice: Choice, ranks: dict[Place, NDArray[np.float64]]) -> None:
-        n, late = self.chosen.longest, self.chosen.lateness
+        n, late = self.chosen.longest, LATENESS
         stale, fresh = metrics_of(ranks[n, late]), metrics_of(ranks[n, 0])
         listed, srm = self.listed, self.test.srms[choice.base]
         collected = {
@@ -206,7 +209,7 @@ class _Study:
             "-held-out": self._inconsistencies(self.validation, choice.base),
         }
         c = self._inconsistencies(self.test, choice.base)
-        for budget in self.chosen.budgets:
+        for budget in BUDGETS:
             setting = f"budget-{budget}"
             for suffix, known in collected.items():
                 at = requesting.threshold(known, budget / 100)
@@ -223,7 +226,7 @@ class _Study:
             self.sums.add(setting, late, "oracle", requesting.granted(stale, fresh, best))
 
     def _inconsistencies(self, of: Reranker, base: str) -> NDArray[np.float64]:
-        late, n = self.chosen.lateness, self.chosen.longest
+        late, n = LATENESS, self.chosen.longest
         return requesting.inconsistencies(
             of.lists[late], of.plain(base, (n, late)), of.allowed[late]
         )

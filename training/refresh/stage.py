@@ -119,7 +119,7 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
 async def _walk(run: TrainingRun, anchors: Anchors) -> _Walks:
     if len(anchors) == 0:
         return _Walks(anchors, np.empty((0, 0), dtype=np.float32))
-    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract)
+    writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
     texts = write_abstracts(run.log, anchors, writer, run.settings.profile)
     return _Walks(anchors, await run.embed(texts, "embedding consecutive abstracts"))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import cloud_service.embedding
 from cloud_service.embedding.base import Embedder, model_content
 from cloud_service.embedding.batcher import Batcher
+from cloud_service.settings import EmbedderSettings
 from device_runtime.abstract.name_hiding import NameHider
 from device_runtime.abstract.sanitise import clean_text
 from device_runtime.abstract.words import ItemWords
@@ -22,7 +23,6 @@ from shared.bundle import EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from shared.training_settings import EmbedderSettings
 from training.anchors import Anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
 from training.semantics import embed_texts
@@ -43,7 +43,7 @@ class TextEmbedding:
 
     Attributes:
         model: hash over the model's files, where it is known by nothing but its folder's name.
-        batch_size, concurrency: texts in a request, and requests in flight.
+        batch_size: texts in a request.
     """
 
     embedder: Embedder
@@ -51,7 +51,6 @@ class TextEmbedding:
     max_tokens: int
     model: str | None
     batch_size: int
-    concurrency: int
 
     @classmethod
     def of(cls, wanted: EmbedderSettings, embedder: Embedder, cache: EmbeddingCache) -> Self:
@@ -62,7 +61,6 @@ class TextEmbedding:
             max_tokens=wanted.max_tokens,
             model=model_content(wanted.model),
             batch_size=wanted.batch_size,
-            concurrency=wanted.concurrency,
         )
 
     @property
@@ -78,7 +76,6 @@ class TextEmbedding:
             texts,
             self.cache,
             batch_size=self.batch_size,
-            concurrency=self.concurrency,
             progress=progress,
             label=label,
             # What an embedder's code made once is no answer of other code.

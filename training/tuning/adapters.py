@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from cloud_service.embedding.transformers import pool
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
+from training.settings import LoraSettings
 
+ALPHA = 16.0  # adapters are scaled by ALPHA / rank
+THREADS = 1
 _LAYER = re.compile(r"\.(\d+)\.")  # the place of a layer in a module's name
 
 
@@ -59,7 +61,7 @@ class AdaptedEncoder(nn.Module):
         self.pooling, self.precision = pooling, settings.precision
         config = LoraConfig(
             r=settings.rank,
-            lora_alpha=settings.alpha,
+            lora_alpha=ALPHA,
             target_modules=adapted_names(model, settings.layers),
         )
         with warnings.catch_warnings():

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
 from shared.metrics import expected_ranks, ndcg
 from shared.progress import Progress
 from training.learning import (
@@ -31,11 +30,13 @@ from training.learning import (
     reproducible,
     set_rate,
 )
-from training.tuning.adapters import AdaptedEncoder
+from training.settings import LoraSettings
+from training.tuning.adapters import THREADS, AdaptedEncoder
 from training.tuning.pairs import TuningPairs
 
 WARM_UP = 0.1  # of all steps; then the learning rate falls along a cosine
 CLIP_NORM = 1.0
+PATIENCE = 2  # epochs without a better validation NDCG@10 before it stops
 JUDGE_BATCH = 64
 
 
@@ -62,7 +63,7 @@ def tune(
     """
     if len(training) < 2 or len(validation) == 0:
         raise DataError("too few training or validation requests to tune the text model with")
-    with reproducible(seed, settings.threads):
+    with reproducible(seed, THREADS):
         fit = _Fit(encoder, items, training, settings, seed)
 
         def judged() -> Judged:
@@ -76,7 +77,7 @@ def tune(
             judged,
             label="tuning the text model",
             progress=progress,
-            patience=settings.patience,
+            patience=PATIENCE,
             start=judged,
             resume=(checkpoint, fit.optimizer),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cloud_service.embedding
 import training.tuning
@@ -18,21 +19,21 @@ from device_runtime.abstract.writer import TemplateAbstract
 from launch.model_files import resolve_model
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.lora_settings import LoraSettings
 from shared.progress import Progress
-from shared.settings import Settings
 from shared.split import split_log
 from training.anchors import Anchors, write_abstracts
 from training.learning import Checkpoint, Epoch, best_of, reproducible
+from training.settings import LoraSettings, Recipe
 from training.stages.content import fingerprint
 from training.stages.forms import Saved
 from training.stages.stage import Stage, threaded
 from training.stages.store import StageStore
 from training.stages.texts import WRITING
-from training.tuning.adapters import AdaptedEncoder, save_merged
+from training.tuning.adapters import THREADS, AdaptedEncoder, save_merged
 from training.tuning.fit import tune
 from training.tuning.pairs import judging_pairs, tuning_pairs
 
+R = TypeVar("R", bound=Recipe)
 HISTORY = "tuning.json"
 
 
@@ -50,7 +51,7 @@ class TunedModel:
     epochs: tuple[Epoch, ...]
 
 
-async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Progress) -> Settings:
+async def with_tuned_model(settings: R, log: InteractionLog, progress: Progress) -> R:
     """The settings with the tuned model in the place of the one to be tuned, if they ask for that.
 
     Where tuning did not help on validation, the model stays the one it was.
@@ -66,7 +67,7 @@ async def with_tuned_model(settings: Settings, log: InteractionLog, progress: Pr
 
 
 async def tuned_model(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     lora: LoraSettings,
     *,
@@ -102,7 +103,7 @@ async def tuned_model(
 
 
 def tuning_stage(
-    settings: Settings, log: InteractionLog, lora: LoraSettings, source: Path, unfinished: Path
+    settings: Recipe, log: InteractionLog, lora: LoraSettings, source: Path, unfinished: Path
 ) -> Stage[_Fitted]:
     """The model in the folder ``source``, tuned.
 
@@ -148,7 +149,7 @@ class _Fitted:
 
 
 def _fit(
-    settings: Settings,
+    settings: Recipe,
     log: InteractionLog,
     lora: LoraSettings,
     source: Path,
@@ -162,7 +163,7 @@ def _fit(
         validation_steps=options.validation_steps,
         calibration_steps=options.calibration_steps,
     )
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
 
     def write(anchors: Anchors) -> list[str]:
         return write_abstracts(log, anchors, writer, settings.profile)
@@ -171,7 +172,7 @@ def _fit(
     with progress.task("writing abstracts to tune with"):
         training = tuning_pairs(log, split, options.abstracts_per_user, lora.abstracts, write, seed)
         validation = judging_pairs(log, split, lora.validation_requests, write, seed)
-    with reproducible(seed, lora.threads):  # the adapters' first factors are random
+    with reproducible(seed, THREADS):  # the adapters' first factors are random
         encoder = AdaptedEncoder(source, lora, pooling=wanted.pooling, max_tokens=wanted.max_tokens)
     try:
         epochs = tune(

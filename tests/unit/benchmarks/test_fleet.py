@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.replay import compare_memory, compare_replay, repeated
-from shared.settings import ReplaySettings, Settings
+from loadtest.settings import ReplaySettings
+from scalrec.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.staleness import make_log

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.training import BareProducts, compare_training
 from shared.split import split_log
 from tests.support.staleness import make_log
-from training.backbone import BackboneFit, BackboneOptions
+from training.backbone import BackboneFit, BackboneOptions, Cycle
 from training.encoders.sasrec import SASRecConfig
 
 CONFIG = SASRecConfig(dim=16, layers=2, heads=2, window=8)
@@ -26,7 +26,10 @@ def test_it_times_real_steps_against_products_of_the_same_batch(
     monkeypatch.setattr(BackboneFit, "learn", watched)
     log = make_log(users=12, events=30)
     (row,) = compare_training(
-        log, split_log(log, test_steps=5), CONFIG, BackboneOptions(batch_windows=4)
+        log,
+        split_log(log, test_steps=5),
+        CONFIG,
+        BackboneOptions(cycles=(Cycle(epochs=1, learning_rate=1e-3),), batch_windows=4),
     )
     assert "4 windows of 8" in row.name
     assert row.ours > row.theirs > 0

@@ -3,8 +3,8 @@ import pytest
 
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.hashing import HashingEmbedder
+from cloud_service.settings import EmbedderSettings
 from shared.errors import ConfigError
-from shared.settings import EmbedderSettings
 
 
 async def test_same_text_same_unit_vector_in_every_process() -> None:

@@ -165,7 +165,7 @@ async def test_overload_is_refused_at_once(cloud: Cloud) -> None:
     assert sorted(a.status_code for a in answers) == [200] * 3 + [429] * 5
     refused = next(a for a in answers if a.status_code == 429)
     assert_problem(refused, 429, ProblemType.OVERLOADED)
-    assert refused.headers["retry-after"] == "2"
+    assert refused.headers["retry-after"] == "1"
     assert refused.elapsed.total_seconds() < 0.3
 
 
@@ -214,7 +214,7 @@ async def test_embedder_failure_gives_the_last_snapshot_marked_stale(cloud: Clou
     assert stale.json()["stale"] is True
     answer = await cloud.post("bob")
     assert_problem(answer, 503, ProblemType.EMBEDDER_UNAVAILABLE)
-    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["retry-after"] == "1"
     cloud.embedder.down = False
     assert (await cloud.post(step=9)).json()["tau"] == 9
     assert cloud.metric("embedder_failures_total", kind="EmbedderUnavailable") == 2

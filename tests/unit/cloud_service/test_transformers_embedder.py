@@ -10,9 +10,9 @@ import torch
 
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.transformers import TransformersEmbedder, pool
+from cloud_service.settings import EmbedderSettings
 from launch.model_files import resolve_model
 from shared.errors import EmbedderUnavailable
-from shared.settings import EmbedderSettings
 
 LONG = "A long evening of film noir, one reel after another. " * 80
 

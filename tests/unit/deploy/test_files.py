@@ -12,10 +12,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from device_runtime.settings import DeviceSettings
 from launch.vllm_server import VllmOptions
 from loadtest.faults.driver import PROXIES
 from loadtest.proxy.toxics import ProxySpec
-from shared.settings import DeviceSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"

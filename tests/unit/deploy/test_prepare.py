@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from shared.settings import Settings, load_settings
+from scalrec.settings import Settings, load_settings
 from tests.support.bundles import make_bundle
 from tests.support.generators import small_generator, with_generator
 

@@ -18,13 +18,13 @@ from device_runtime.device import Device
 from device_runtime.ranking.collaborative import unlisted
 from device_runtime.ranking.response import Response
 from device_runtime.refresh.names import collaboration, make_policy, ranking_text
+from device_runtime.settings import DeviceSettings, LinkSettings
 from device_runtime.state.features import time_features
 from device_runtime.state.history import Window
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.replay.item_pages import ItemPages
 from shared.bundle import Bundle, CollaborationSpec
 from shared.profile import DeviceProfile
-from shared.settings import DeviceSettings, LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe, snapshot_of

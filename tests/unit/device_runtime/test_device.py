@@ -8,9 +8,9 @@ from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
 from device_runtime.cloud.transport import TransportError, TransportResponse
 from device_runtime.refresh.policy import EveryK
+from device_runtime.settings import LinkSettings
 from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
-from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import (

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from device_runtime.cloud.link import CloudLink
 from device_runtime.refresh.names import make_policy
 from device_runtime.refresh.policy import RefreshPolicy, RefreshState
+from device_runtime.settings import DeviceSettings, LinkSettings
 from device_runtime.state.cues import inconsistency
-from shared.settings import DeviceSettings, LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 from tests.support.transports import ScriptedTransport

@@ -5,7 +5,7 @@ import pytest
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import TransportError
 from device_runtime.refresh.policy import RefreshState, TimeToLive
-from shared.settings import LinkSettings
+from device_runtime.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, ManualClock, new_device, observe
 from tests.support.transports import ScriptedTransport

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from device_runtime.cloud.link import CloudLink
+from device_runtime.settings import LinkSettings
 from shared.bundle import Bundle
 from shared.profile import preset
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 from tests.support.generators import HISTORY, small_generator, with_generator

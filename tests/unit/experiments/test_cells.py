@@ -20,8 +20,8 @@ from experiments.cells import (
 from experiments.spec import merge
 from experiments.study import STUDIES, STUDY
 from scalrec.options import settings_over
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
-from shared.settings import Settings
 from tests.support.cells import store_cell
 from tests.support.fake_study import invented
 

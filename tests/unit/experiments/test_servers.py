@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from cloud_service.settings import EmbedderSettings
 from experiments.lazy_embedder import LazyEmbedder, identity_of
 from experiments.servers import SharedServers
 from scalrec.options import settings_over
+from scalrec.settings import Settings
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderMismatch, LaunchError
-from shared.settings import EmbedderSettings, Settings
 from training.embedding_cache import EmbeddingCache
 from training.semantics import embed_texts
 

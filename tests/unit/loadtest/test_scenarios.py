@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from device_runtime.settings import DeviceSettings
 from loadtest.faults.fault import Fault
 from loadtest.faults.script import FaultScript
 from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenario_names
@@ -16,8 +17,8 @@ from loadtest.scenarios.variation import varied
 from loadtest.timing.availability import Outages, random_on_off, recorded_trace
 from loadtest.timing.crowd import with_crowd
 from loadtest.timing.schedule import Schedule
+from scalrec.settings import Settings
 from shared.errors import ConfigError, DataError
-from shared.settings import DeviceSettings, Settings
 
 REQUIRED = {
     "steady", "every-k-1", "every-k-5", "every-k-10", "every-k-20", "periodic-outage",
@@ -52,10 +53,10 @@ def test_every_scenario_states_what_it_needs_and_can_be_applied() -> None:
 
 
 def test_a_scenario_keeps_the_settings_it_does_not_state() -> None:
-    settings = Settings.model_validate({"device": {"top_k": 7, "link": {"attempts": 2}}})
+    settings = Settings.model_validate({"device": {"budget": 0.3, "link": {"attempts": 2}}})
     applied = load_scenario("network-cut").applied_to(settings, virtual=True)
     assert applied.device.link.deadline_s == 3.0
-    assert (applied.device.link.attempts, applied.device.top_k) == (2, 7)
+    assert (applied.device.link.attempts, applied.device.budget) == (2, 0.3)
 
 
 @pytest.mark.parametrize(

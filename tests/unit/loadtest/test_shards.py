@@ -15,9 +15,9 @@ from loadtest.replay.shards.outcome import (
     write_outcomes,
 )
 from loadtest.replay.shards.plan import log_digest, plan_shards
+from loadtest.settings import ReplaySettings
 from loadtest.timing.schedule import build_schedule
 from shared.errors import ConfigError, DataError
-from shared.settings import ReplaySettings
 from shared.split import split_log
 from tests.support.staleness import make_log
 

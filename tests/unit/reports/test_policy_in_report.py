@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from device_runtime.settings import DeviceSettings
 from loadtest.replay.run_info import read_run_info, write_run_info
 from reports import text
 from reports.page.cards import facts
 from reports.page.tables.system import cloud_table
 from reports.summary.build import build_summary
 from reports.terminal import print_summary
-from shared.settings import CostSettings, DeviceSettings, printable
+from shared.cost import CostSettings
+from shared.section import printable
 from tests.support.runs import invent_run
 
 
@@ -77,3 +79,17 @@ def test_money_is_stated_in_the_prices_that_were_set(tmp_path: Path) -> None:
     words = rows["cloud work per 1,000 requests"].text
     assert "about" not in words
     assert words.endswith(f"{cost.money:,.4g} CHF")
+
+
+def test_a_run_of_when_there_were_more_settings_is_reported_on(tmp_path: Path) -> None:
+    folder = invent_run(tmp_path)
+    info, usual = read_run_info(folder), build_summary(folder)
+    link = info.settings["device"]["link"] | {"backoff_cap_s": 2.0}
+    older = info.settings | {
+        "device": info.settings["device"] | {"top_k": 10, "link": link},
+        "paper": info.settings["paper"] | {"half_life": 20.0},
+    }
+    write_run_info(folder, info.model_copy(update={"settings": older}))
+    again = build_summary(folder)
+    assert again.system == usual.system
+    assert again.paper == usual.paper

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from device_runtime.settings import DeviceSettings
 from loadtest.replay.run_info import read_run_info, write_run_info
 from reports.page import verdict
 from reports.page.cards import facts
@@ -16,7 +17,7 @@ from reports.page.tables.system import system_table
 from reports.summary.build import build_summary
 from reports.summary.model import Summary
 from reports.terminal import print_summary
-from shared.settings import DeviceSettings, printable
+from shared.section import printable
 from tests.support.runs import invent_run
 
 

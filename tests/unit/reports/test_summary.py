@@ -6,13 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from device_runtime.settings import DeviceSettings
 from loadtest.records.latency import percentiles
 from loadtest.replay.run_info import read_run_info
+from loadtest.settings import ReplaySettings
 from reports.summary.build import build_summary, read_summary, write_summary
 from reports.summary.model import Summary
 from reports.summary.system_section import system_section
+from shared.cost import CostSettings
 from shared.errors import DataError
-from shared.settings import CostSettings, DeviceSettings, PaperSettings, ReplaySettings
+from shared.paper_settings import PaperSettings
 from tests.support.runs import invent_run
 
 

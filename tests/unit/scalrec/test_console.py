@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from scalrec.console import print_settings
-from shared.settings import load_settings
+from scalrec.settings import load_settings
 
 
 def test_settings_with_brackets_are_printed_as_they_are() -> None:

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from scalrec.options import Given, options, settings_environment, settings_from
+from scalrec.settings import load_settings
 from shared.errors import ConfigError
-from shared.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

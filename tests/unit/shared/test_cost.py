@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.cost import call_cost
-from shared.cost_settings import CostSettings
-from shared.settings import load_settings
+from scalrec.settings import load_settings
+from shared.cost import CostSettings, call_cost
 
 
 def test_tokens_and_gpu_time_are_paid_for() -> None:
@@ -23,8 +22,9 @@ def test_tokens_and_gpu_time_are_paid_for() -> None:
 
 
 def test_tokens_are_estimated_from_characters_where_nobody_counted_them() -> None:
-    prices = CostSettings(characters_per_token=3.0)
-    assert call_cost(prices, requests=1000, calls=10, characters_per_call=600).tokens == 2000
+    assert (
+        call_cost(CostSettings(), requests=1000, calls=10, characters_per_call=600).tokens == 1500
+    )
 
 
 @given(calls=st.integers(0, 10_000), more=st.integers(1, 10_000))
@@ -45,7 +45,7 @@ def test_a_cost_of_no_requests_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"currency": ""}, {"per_gpu_hour": -1}, {"characters_per_token": 0}, {"per_call": 1}],
+    [{"currency": ""}, {"per_gpu_hour": -1}, {"tokens_per_abstract": -1}, {"per_call": 1}],
 )
 def test_prices_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):

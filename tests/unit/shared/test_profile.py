@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from scalrec.options import settings_environment, settings_from
+from scalrec.settings import load_settings
 from shared.errors import ConfigError
 from shared.profile import PRESETS, DeviceProfile, preset
-from shared.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -12,17 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from cloud_service.keys import load_keys
+from cloud_service.settings import CloudSettings
 from shared.errors import ConfigError, TokenRefused
-from shared.settings import CloudSettings
-from shared.tokens import (
-    AUDIENCE,
-    KEY_BYTES,
-    KeyRing,
-    TokenIssuer,
-    load_keys,
-    new_key,
-    verify_token,
-)
+from shared.tokens import AUDIENCE, KEY_BYTES, KeyRing, TokenIssuer, new_key, verify_token
 
 NOW = 1_700_000_000.0
 OLD, NEW = new_key("old"), new_key("new")

@@ -222,9 +222,9 @@ def test_item_vectors_start_from_the_given_ones() -> None:
     trained = train_backbone(cyclic_events(), CONFIG, frozen, item_init=init, **arguments)
     np.testing.assert_allclose(trained.table.vectors.detach(), init, atol=1e-4)
     with pytest.raises(ValueError, match="NaN"):
-        train_backbone(cyclic_events(), CONFIG, item_init=init * np.nan, **arguments)
+        train_backbone(cyclic_events(), CONFIG, QUICK, item_init=init * np.nan, **arguments)
     with pytest.raises(ValueError, match="expected"):
-        train_backbone(cyclic_events(), CONFIG, item_init=init[:3], **arguments)
+        train_backbone(cyclic_events(), CONFIG, QUICK, item_init=init[:3], **arguments)
 
 
 def test_users_without_training_events_are_tolerated() -> None:
@@ -244,6 +244,7 @@ def test_users_without_training_events_are_tolerated() -> None:
         train_backbone(
             events,
             CONFIG,
+            QUICK,
             n_items=5,
             validation_start=np.array([1, 0, 1]),
             test_start=np.array([1, 0, 1]),

@@ -28,6 +28,7 @@ QUICK = CalibrationOptions(
     top_l=10,
     window=6,
     unite_history=False,
+    exclude_seen=False,
 )
 
 

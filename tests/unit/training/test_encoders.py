@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import load_settings
 from shared.bundle import load_bundle
-from shared.settings import load_settings
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from tests.support.logs import drifting_log
 from training.encoders.choice import CONFIGS
@@ -99,7 +99,7 @@ def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path)
         cloud={"candidates": 10},
         training={
             "backbone": backbone,
-            "dim": 16, "epochs": 1, "restart_epochs": 1, "curriculum_window": 4, "test_steps": 2,
+            "dim": 16, "epochs": 1, "restart_epochs": 1, "test_steps": 2,
             "abstracts_per_user": 6, "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5,
             "threads": 1,
         },

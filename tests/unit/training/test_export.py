@@ -12,9 +12,9 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.state.cues import CUES
+from scalrec.settings import Settings, load_settings
 from shared.bundle import ONNX_FILES, Bundle, load_bundle
 from shared.errors import BundleError
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.calibration import CONTEXT_INPUTS, PAPER_INPUTS, Calibrator
 from training.encoders.sasrec import SASRec, SASRecConfig

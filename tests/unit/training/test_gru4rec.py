@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from shared.settings import load_settings
+from scalrec.settings import load_settings
 from tests.support.encoders import WINDOW, assert_graph_agrees, make_encoder, make_request
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
 from training.backbone import Cycle

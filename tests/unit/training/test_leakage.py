@@ -15,16 +15,17 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract.writer import TemplateAbstract
+from scalrec.settings import Settings
 from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
-from shared.settings import LogSettings, Settings
 from shared.split import Split, split_log
 from tests.support.logs import drifting_log
 from tests.unit.training.test_pipeline import settings_for, weights
 from training.anchors import Anchors, merge, stale_anchors, training_anchors, write_abstracts
 from training.batches import events_of
 from training.datasets.registry import load_log
+from training.settings import LogSettings
 from training.train import train
 
 GAPS = (0, 5, 10, 20)

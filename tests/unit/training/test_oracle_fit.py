@@ -10,8 +10,8 @@ import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from experiments.study import checked
+from scalrec.settings import load_settings
 from shared.progress import NullProgress
-from shared.settings import load_settings
 from tests.support.logs import drifting_log
 from training import oracle_fit, study
 

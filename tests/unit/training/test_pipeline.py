@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from device_runtime.settings import BUDGETED
+from scalrec.settings import Settings, load_settings
 from shared.errors import DataError, EmbedderUnavailable
-from shared.fleet_settings import BUDGETED
 from shared.progress import NullProgress, NullTask, Task
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
 from training.train import train

@@ -15,11 +15,11 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.log_requests import LogRequests
+from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.metrics import ndcg
 from shared.profile import PRESETS
-from shared.settings import Settings, load_settings
 from shared.split import split_log
 from tests.support.devices import with_profile
 from tests.support.logs import drifting_log

@@ -17,7 +17,9 @@ from training.projector import fit_projector as fit
 from training.requests import Requests, make_requests
 
 DIM, TEXT = 8, 12
-QUICK = ProjectorOptions(epochs=15, batch_size=32, learning_rate=3e-3, dropout=0.0)
+QUICK = ProjectorOptions(
+    epochs=15, batch_size=32, learning_rate=3e-3, dropout=0.0, horizon=1, exclude_seen=False
+)
 
 
 def make(returns: bool = True) -> tuple[Requests, np.ndarray, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.backbone import BackboneFit, BackboneOptions
+from training.backbone import BackboneFit, BackboneOptions, Cycle
 from training.batches import Events, Windows, windows_before
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.item_table import ItemTable
@@ -293,7 +293,9 @@ def test_the_loss_that_trains_is_the_plain_mean(policy: RepeatPolicy) -> None:
     events = make_events(timed=True)
     windows, asked = rows_of(events)
     want = expected(w, events, asked, True, policy)
-    fit = BackboneFit(model, table, BackboneOptions(repeat_policy=policy), seed=0)
+    cycles = (Cycle(epochs=1, learning_rate=1e-3),)
+    options = BackboneOptions(cycles=cycles, batch_windows=32, repeat_policy=policy)
+    fit = BackboneFit(model, table, options, seed=0)
     loss, targets = fit.learn(windows.rows(torch.arange(len(windows))))
     assert targets == len(want)
     assert loss == pytest.approx(-np.mean(want), abs=2**-8)

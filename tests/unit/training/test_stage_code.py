@@ -9,8 +9,8 @@ import pytest
 
 import training.encoders
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import Settings, load_settings
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
 from training.frontier.study import evidence_stage

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import Settings, load_settings
 from shared.interactions import InteractionLog
 from shared.profile import PRESETS
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
 from training.lsc4rec.collaboration import collaboration_stage

@@ -9,14 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
-from shared.settings import Settings, load_settings
-from tests.support.encoders import (
-    DIM,
-    WINDOW,
-    assert_graph_agrees,
-    make_encoder,
-    make_request,
-)
+from scalrec.settings import Settings, load_settings
+from tests.support.encoders import DIM, WINDOW, assert_graph_agrees, make_encoder, make_request
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
 from training.backbone import Cycle
 from training.checkpoint import load_backbone, save_backbone

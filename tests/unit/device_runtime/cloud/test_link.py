@@ -5,11 +5,12 @@ import pytest
 
 from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
+from device_runtime.cloud.retry import BACKOFF_CAP_S
 from device_runtime.cloud.transport import TransportError, TransportResponse
+from device_runtime.settings import LinkSettings
 from loadtest.timing.clock import VirtualClock
 from loadtest.timing.virtual_loop import run_virtual
 from shared.schemas import SnapshotRequest
-from shared.settings import LinkSettings
 from shared.snapshot import MEDIA_TYPE
 from tests.support.transports import ScriptedTransport
 
@@ -149,10 +150,10 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for():
 
 def test_backoff_has_full_jitter_and_stays_under_its_bounds():
     transport = ScriptedTransport([LOST])
-    changes = {"attempts": 5, "backoff_base_s": 1.0, "backoff_cap_s": 4.0, "deadline_s": 60.0}
+    changes = {"attempts": 7, "deadline_s": 60.0}
     ((_, seconds, _),) = run(transport, changes | {"retry_budget": 9.0})
-    assert len(transport.sent) == 5
-    assert 0.0 < seconds < 1.0 + 2.0 + 4.0 + 4.0
+    assert len(transport.sent) == 7
+    assert 0.0 < seconds < 0.2 + 0.4 + 0.8 + 1.6 + BACKOFF_CAP_S + BACKOFF_CAP_S
 
 
 def test_the_retry_budget_bounds_the_load_on_a_failing_cloud():

@@ -16,7 +16,7 @@ from device_runtime.cloud.breaker import BreakerState
 from device_runtime.cloud.link import CloudLink, RefreshFailed
 from device_runtime.cloud.tokens import CarriedTokens, TokenUnavailable
 from device_runtime.cloud.transport import AsgiTransport, TransportResponse
-from shared.settings import LinkSettings
+from device_runtime.settings import LinkSettings
 from shared.tokens import KeyRing, TokenIssuer, new_key
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
@@ -91,7 +91,7 @@ async def test_one_id_names_a_refresh_on_all_its_attempts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     transport = ScriptedTransport([TransportResponse(500)])
-    to = CloudLink(transport, LinkSettings(attempts=2, backoff_base_s=0.001, retry_budget=1.0))
+    to = CloudLink(transport, LinkSettings(attempts=2, retry_budget=1.0))
     with caplog.at_level(logging.DEBUG), pytest.raises(RefreshFailed) as failure:
         await to.refresh("ann", "very private words", 1, "b")
     refresh_id = failure.value.result.refresh_id

@@ -7,7 +7,7 @@ from device_runtime.refresh.budgeted import Budgeted, no_score
 from device_runtime.refresh.call_budget import CallBudget
 from device_runtime.refresh.names import make_policy
 from device_runtime.refresh.policy import RefreshPolicy, RefreshState
-from shared.settings import DeviceSettings
+from device_runtime.settings import DeviceSettings
 
 FIELDS = {"drift": 1.0, "reliability": -1.0, "inconsistency": 1.0}  # and the sign of the need
 

@@ -14,9 +14,8 @@ from device_runtime.refresh.policy import (
     RefreshState,
     TimeToLive,
 )
+from device_runtime.settings import BUDGETED, DeviceSettings
 from shared.errors import ConfigError
-from shared.fleet_settings import BUDGETED
-from shared.settings import DeviceSettings
 
 NAMES = get_args(DeviceSettings.model_fields["policy"].annotation)
 

@@ -14,6 +14,7 @@ from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import TransportResponse
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
+from device_runtime.settings import LinkSettings
 from device_runtime.state.item_vectors import (
     BLOCK_ROWS,
     Float32Table,
@@ -28,7 +29,6 @@ from shared.bundle import MANIFEST, Bundle, load_bundle
 from shared.errors import BundleError
 from shared.packed import pack
 from shared.profile import PRESETS, DeviceProfile
-from shared.settings import LinkSettings
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle, make_catalogue
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe, snapshot_of

@@ -22,10 +22,10 @@ from loadtest.replay.fleet import Fleet
 from loadtest.timing.clock import ReplayTime, VirtualClock
 from loadtest.timing.schedule import Schedule, build_schedule
 from loadtest.timing.virtual_loop import run_virtual
+from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.progress import NullTask
 from shared.schemas import SnapshotRequest
-from shared.settings import Settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings

@@ -8,12 +8,12 @@ import pytest
 
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.transport import TransportError
+from device_runtime.settings import LinkSettings
 from loadtest.records.recorder import REFRESHES, Recorder
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
 from loadtest.timing.clock import ReplayTime, VirtualClock
 from loadtest.timing.virtual_loop import run_virtual
 from shared.bundle import Bundle
-from shared.settings import LinkSettings
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, FakeCloud, new_device, observe
 from tests.support.transports import ScriptedTransport

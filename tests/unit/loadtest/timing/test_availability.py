@@ -2,9 +2,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from loadtest.settings import AvailabilitySettings
 from loadtest.timing.availability import Always, Never, PeriodicOutage, availability_of
 from shared.errors import ConfigError
-from shared.settings import AvailabilitySettings
 
 
 def test_up_first_then_down_at_the_end_of_each_period() -> None:

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.settings import ReplaySettings
 from loadtest.timing.schedule import build_schedule
 from shared.errors import ConfigError
 from shared.interactions import Catalogue, InteractionLog
-from shared.settings import ReplaySettings
 from shared.split import split_log
 
 N_ITEMS = 9

@@ -10,9 +10,9 @@ import pytest
 from experiments import spec
 from scalrec.advice.setup import AGES, defaults, filled, some_users
 from scalrec.options import settings_from
-from shared.settings import LogSettings
 from tests.support.small_log import small_log
 from training.datasets.registry import load_log
+from training.settings import LogSettings
 
 
 def a_log(folder: Path):  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from scalrec.commands.doctor import (
     check_port,
     check_writable,
 )
-from shared.settings import Settings
+from scalrec.settings import Settings
 from tests.support.bundles import make_bundle
 
 

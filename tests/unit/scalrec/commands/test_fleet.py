@@ -8,8 +8,8 @@ import pytest
 
 from scalrec.commands import fleet as command
 from scalrec.jobs.replaying import replay_notes
+from scalrec.settings import load_settings
 from shared.errors import ConfigError
-from shared.settings import load_settings
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings, replay_tiny
 

@@ -11,12 +11,13 @@ from rich.console import Console
 
 from scalrec.commands.tune_embedder import _tune, copied
 from scalrec.options import settings_from
+from scalrec.settings import Settings
 from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
-from shared.settings import EmbedderSettings, LoraSettings, Settings
 from tests.support.small_log import small_log
 from tests.support.text_models import tiny_model
+from training.settings import LoraSettings, TextModelSettings
 
 FAST = ["embedder.lora.abstracts=64", "embedder.lora.validation_requests=30",
         "embedder.lora.temperature=0.1"]  # fmt: skip
@@ -81,7 +82,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_model_still_to_be_tuned_is_not_served(tmp_path: Path) -> None:
-    embedder = EmbedderSettings(backend="transformers", lora=LoraSettings())
+    embedder = TextModelSettings(backend="transformers", lora=LoraSettings())
     settings = Settings(embedder=embedder, cache=tmp_path)
     with pytest.raises(ConfigError, match=r"scalrec tune-embedder"):
         async with served_embedder(

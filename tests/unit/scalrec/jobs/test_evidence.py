@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from scalrec.jobs import evidence
+from scalrec.settings import load_settings
 from shared.progress import NullProgress, Progress
-from shared.settings import load_settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.staleness import make_log

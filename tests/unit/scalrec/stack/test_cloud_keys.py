@@ -10,7 +10,10 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from cloud_service.keys import load_keys
+from cloud_service.settings import CloudSettings
 from scalrec.cli import build_app
+from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import (
     shared_on_this_machine,
     token_source,
@@ -19,8 +22,8 @@ from scalrec.stack.cloud_keys import (
     with_local_keys,
 )
 from shared.errors import ConfigError
-from shared.settings import CloudSettings, Settings, printable
-from shared.tokens import load_keys, new_key, verify_token
+from shared.section import printable
+from shared.tokens import new_key, verify_token
 
 GIVEN = new_key("mine")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.dashboard.messages import Update
+from scalrec.settings import load_settings
 from scalrec.stack.live_view import Live, facts_of
 from shared.bundle import load_bundle
-from shared.settings import load_settings
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.live_records import tick

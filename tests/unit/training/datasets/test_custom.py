@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from shared.errors import DataError
-from shared.settings import LogSettings
 from training.datasets.registry import load_log
 from training.datasets.text import UNKNOWN_ITEM
+from training.settings import LogSettings
 
 COLUMNS = "user=who,item=what,time=when"
 ROWS = "".join(f"u{u},item {'abcde'[i]},{1000 + i}\n" for u in (1, 2) for i in range(5))

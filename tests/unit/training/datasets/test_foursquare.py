@@ -11,10 +11,10 @@ import pytest
 
 from shared.errors import DataError
 from shared.progress import NullProgress
-from shared.settings import LogSettings
 from training.datasets import foursquare
 from training.datasets.fetching import hash_file, sha256_of
 from training.datasets.registry import fetch, load_log
+from training.settings import LogSettings
 
 VENUES = ["49bbd6c0f964a520f4531fe3", "4a43c0aef964a520c6a61fe3", "4c5cc7b485a1e21e00d35711"]
 CATEGORIES = ["Café", "Bridge", "Home (private)"]

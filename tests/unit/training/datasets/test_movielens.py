@@ -11,9 +11,9 @@ import pytest
 
 from shared.errors import DataError
 from shared.paths import default_cache_dir
-from shared.settings import LogSettings
 from training.datasets import movielens
 from training.datasets.registry import fetch, load_log, repeat_policy
+from training.settings import LogSettings
 
 
 def parquet(frame):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import DataError
-from shared.settings import LogSettings
 from training.datasets.registry import load_log
+from training.settings import LogSettings
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + "".join(
     f"{user}\t{item}\t3.0\t{880000000 + 60 * item}\n" for user in (1, 2) for item in range(1, 6)

@@ -16,10 +16,10 @@ from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.evaluation.log_requests import LogRequests
 from shared.errors import DataError
 from shared.profile import DeviceProfile
-from shared.settings import LogSettings
 from training.anchors import Anchors, write_abstracts
 from training.datasets import redial
 from training.datasets.registry import load_log
+from training.settings import LogSettings
 
 FILMS = {
     "100001": "Heat (1995)",

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from shared.errors import ConfigError, DataError
-from shared.settings import LogSettings
 from training.datasets.registry import fetch, known_logs, load_log, repeat_policy
+from training.settings import LogSettings
 
 
 def test_known_logs_are_described():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import DataError
-from shared.settings import LogSettings
 from training.datasets.registry import load_log
+from training.settings import LogSettings
 
 LINE = "1 4 5 6 7 8\n"
 

@@ -49,7 +49,6 @@ def options(**changes: object) -> GeneratorOptions:
         "learning_rate": 3e-3,
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
-        "validation_users": 20,
         "exclude_seen": False,
         "precision": "float32",
     }

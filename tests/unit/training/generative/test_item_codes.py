@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import DataError
-from shared.generative_settings import GenerativeSettings
 from shared.interactions import Catalogue, InteractionLog
 from shared.item_tokens import ItemTokens
 from tests.support.logs import KINDS, drifting_log
 from training.generative.item_codes import kmeans, random_tokens, text_tokens
 from training.generative.stage import item_tokens
+from training.settings import GenerativeSettings
 
 ITEMS = 120
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.embedding_cache import EmbeddingCache
 from training.generative.trained import GENERATOR, TrainedGenerator
@@ -22,7 +22,7 @@ LOG = drifting_log(users=12, events=10, items=30)
 
 
 def settings_for(folder: Path, **generative: object) -> Settings:
-    small = {"codes": 4, "epochs": 1, "history": 5, "validation_users": 8}
+    small = {"codes": 4, "epochs": 1, "history": 5}
     return load_settings(
         work_dir=folder / "runs",
         embedder={"backend": "hashing", "model": "hashing-32"},
@@ -65,8 +65,8 @@ async def test_a_second_run_reads_what_the_first_one_left(tmp_path: Path) -> Non
         ({"tokens": "random"}, False),
         ({"codes": 5}, False),
         ({"size": "paper"}, False),
-        ({"dropout": 0.2}, False),
-        ({"learning_rate": 1e-3}, False),
+        ({"precision": "bfloat16"}, False),
+        ({"history": 6}, False),
         ({}, True),
     ],
 )

@@ -12,20 +12,21 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.ranking.collaborative import fused
+from scalrec.settings import Settings, load_settings
 from shared.bundle import CollaborationSpec, load_bundle
 from shared.errors import DataError
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.batches import events_of
 from training.export import export_bundle
-from training.lsc4rec.asked import Lists, requests_of_validation
+from training.lsc4rec import collaboration
+from training.lsc4rec.asked import LATENESS, Lists, requests_of_validation
 from training.lsc4rec.collaboration import SAVED, choose_spec
 from training.lsc4rec.reranking import ALPHAS, Reranker
 from training.lsc4rec.srm import EncoderSrm
 from training.train import train
 from training.trained import TrainedModel
 
-LENGTH, LATE = 8, 2
+LENGTH, LATE = 8, LATENESS
 PLACE = (LENGTH, LATE)
 LOG = drifting_log(users=24, events=12, items=30, returns=True)
 
@@ -41,7 +42,6 @@ def settings_of(folder: Path, **sections: Any) -> Settings:
             "calibration_epochs": 1, "top_l": 5, "threads": 1,
         },
         generative={"epochs": 2, "codes": 4, "history": 5},
-        lsc4rec={"lateness": LATE, "adaptive_steps": 3, "adaptive_transitions": 2},
         cloud={"candidates": LENGTH, "candidates_from": "generative"} | sections.pop("cloud", {}),
         **sections,
     )  # fmt: skip
@@ -61,7 +61,11 @@ def held_out(settings: Settings, model: TrainedModel) -> Reranker:
     return Reranker({"independent": srm}, asked, {LATE: lists}, settings.lsc4rec, False)
 
 
-def test_a_bundle_carries_what_validation_chose(tmp_path: Path) -> None:
+def test_a_bundle_carries_what_validation_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collaboration, "ADAPTIVE_STEPS", 3)
+    monkeypatch.setattr(collaboration, "ADAPTIVE_TRANSITIONS", 2)
     settings = settings_of(tmp_path)
     model = trained(settings)
     held = held_out(settings, model)

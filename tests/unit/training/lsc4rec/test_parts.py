@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from shared.item_tokens import ItemTokens
-from shared.lsc4rec_settings import Lsc4recSettings
 from shared.metrics import expected_rank
 from shared.split import split_log
 from tests.support.logs import drifting_log
@@ -17,6 +16,7 @@ from training.lsc4rec.asked import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
+from training.settings import Lsc4recSettings
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)
 EVENTS, SPLIT = events_of(LOG), split_log(LOG)
@@ -140,6 +140,6 @@ def test_counters_by_hand() -> None:
 def test_settings_are_checked() -> None:
     assert Lsc4recSettings(lists=(50, 20)).lists == (20, 50)
     assert Lsc4recSettings().longest == 50
-    for wrong in ({"lists": ()}, {"budgets": (5, 5)}, {"lists": (0,)}):
+    for wrong in ({"lists": ()}, {"adaptive_rates": (0.5, 0.5)}, {"lists": (0,)}):
         with pytest.raises(ValueError, match="distinct values"):
             Lsc4recSettings(**wrong)

@@ -14,9 +14,9 @@ import torch
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.ranking.collaborative import fused
 from experiments.study import CellResult, checked, find_study
+from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
 from shared.progress import NullProgress
-from shared.settings import Settings, load_settings
 from tests.support.logs import drifting_log
 from training.lsc4rec.adaptive import adaptive_scores, states_of
 from training.lsc4rec.device_model import cooperative_srm, independent_srm
@@ -39,10 +39,10 @@ def settings_for(
             "dim": 8, "epochs": 1, "restart_epochs": 0, "test_steps": 1, "validation_steps": 1,
             "threads": 1, "return_mechanism": False,
         } | training,
-        generative={"epochs": 1, "codes": 4, "levels": 2},
+        generative={"epochs": 1, "codes": 4},
         lsc4rec={
-            "srm": srm, "lists": (3, 6), "similar": 2, "cooperative_epochs": 1,
-            "adaptive_rates": (0.1,), "budgets": (20, 40), "din_epochs": 1, "second_srm": second,
+            "srm": srm, "lists": (3, 6), "cooperative_epochs": 1,
+            "adaptive_rates": (0.1,), "din_epochs": 1, "second_srm": second,
         },
         paper={"steps": 1},
     )  # fmt: skip

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from cloud_service.embedding.transformers import TransformersEmbedder
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
 from tests.support.text_models import LAYERS, tiny_model
+from training.settings import LoraSettings
 from training.tuning.adapters import AdaptedEncoder, save_merged
 
 WORDS = ["a", "cat", "dog", "sleeps", "barks", "loudly"]

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from shared.errors import DataError
-from shared.lora_settings import LoraSettings
 from shared.progress import Task
 from tests.support.text_models import tiny_model
 from tests.support.tiers import first_quick
 from training.anchors import Anchors
 from training.learning import Checkpoint, best_of, copied
+from training.settings import LoraSettings
 from training.tuning.adapters import AdaptedEncoder
 from training.tuning.fit import judge, log_share, tune
 from training.tuning.pairs import TuningPairs
@@ -26,9 +26,7 @@ TASTES = [f"taste{i}" for i in range(N)]
 THINGS = [f"thing{i}" for i in range(N)]
 MOODS = ["today", "likes", "again", "mostly", "some", "often"]
 ITEMS = [f"{thing} for sale" for thing in THINGS]
-OPTIONS = LoraSettings(
-    rank=8, epochs=6, patience=6, batch_size=12, learning_rate=1e-2, temperature=0.1
-)
+OPTIONS = LoraSettings(rank=8, epochs=6, batch_size=12, learning_rate=1e-2, temperature=0.1)
 
 
 def said(n: int, seed: int) -> TuningPairs:

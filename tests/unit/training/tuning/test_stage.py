@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from cloud_service.embedding.transformers import TransformersEmbedder
+from scalrec.settings import Settings
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.lora_settings import LoraSettings
 from shared.progress import NullProgress
-from shared.settings import EmbedderSettings, Settings, TrainingSettings
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from tests.support.text_models import tiny_model
 from training.anchors import Anchors
+from training.settings import LoraSettings, TextModelSettings, TrainingSettings
 from training.tuning.pairs import judging_pairs, tuning_pairs
 from training.tuning.stage import TunedModel, tuned_model, with_tuned_model
 
@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         work_dir=tmp_path / "work",
         cache=tmp_path / "cache",
-        embedder=EmbedderSettings(
+        embedder=TextModelSettings(
             backend="transformers", model=str(model), max_tokens=64, lora=LORA
         ),
         training=TrainingSettings(test_steps=5, validation_steps=2, calibration_steps=3),
@@ -143,7 +143,7 @@ async def test_settings_without_it_are_left_alone() -> None:
 
 
 async def test_a_back_end_without_a_model_is_refused(settings: Settings) -> None:
-    embedder = EmbedderSettings(backend="hashing", model="hashing-16", lora=LORA)
+    embedder = TextModelSettings(backend="hashing", model="hashing-16", lora=LORA)
     with pytest.raises(ConfigError, match=r"embedder\.lora"):
         await with_tuned_model(
             settings.model_copy(update={"embedder": embedder}), small_log(), NullProgress()

@@ -1,4 +1,4 @@
-"""The cloud service and its telemetry."""
+"""The cloud service, the text model it asks and its telemetry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from shared.settings_section import Section
+from shared.section import MACHINERY, Section
+from shared.tracing import Traces
 
 
 class CloudSettings(Section):
@@ -25,7 +26,6 @@ class CloudSettings(Section):
         "generator writes after the item tokens a device sends (abstract.item_tokens), semantic "
         "for a device that sends none",
     )
-    snapshot_ttl_s: float = Field(default=7 * 86400.0, gt=0)
     auth: Literal["required", "off"] = Field(
         default="required",
         description="whether callers must show a token of the user they ask about; off is for a "
@@ -37,7 +37,6 @@ class CloudSettings(Section):
         "are accepted (`scalrec token keygen`)",
     )
     auth_keys_file: Path | None = Field(default=None, description="file with them, one a line")
-    token_ttl_s: float = Field(default=86400.0, ge=1, description="life of tokens made here")
     admin_host: str = Field(
         default="127.0.0.1", description="where /metrics and the API's description are listened for"
     )
@@ -48,27 +47,59 @@ class CloudSettings(Section):
         default=120.0, ge=0, description="of one device, lasting; then 429. 0 sets no limit"
     )
     device_burst: int = Field(default=60, ge=1, description="of one device at once")
-    reorder_window_s: float = Field(
-        default=60.0,
-        gt=0,
-        description="a stored snapshot this much older than a new one gives way to it, whatever "
-        "step it claims; above the longest time a refresh takes",
-    )
     log_level: Literal["debug", "info", "warning"] = Field(
         default="info", description="debug also logs every request"
     )
     max_in_flight: int = Field(default=64, ge=1, description="snapshot computations at once")
     max_waiting: int = Field(default=128, ge=0, description="further ones that may wait; then 429")
-    retry_after_s: float = Field(default=1.0, gt=0)
-    store_deadline_s: float = Field(default=1.0, gt=0)
+
+
+class EmbedderSettings(Section):
+    """The text model behind item vectors and semantic user embeddings."""
+
+    backend: Literal["vllm", "transformers", "hashing"] = Field(
+        default="vllm", json_schema_extra=MACHINERY
+    )
+    model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
+    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    url: str | None = Field(
+        default=None,
+        description="a running OpenAI-compatible server to use",
+        json_schema_extra=MACHINERY,
+    )
+    api_key: SecretStr | None = Field(default=None, json_schema_extra=MACHINERY)
+    python: Path | None = Field(
+        default=None, description="python of the vLLM environment", json_schema_extra=MACHINERY
+    )
+    batch_size: int = Field(default=64, ge=1, json_schema_extra=MACHINERY)
+    max_tokens: int = Field(default=256, ge=16)
+    deadline_s: float = Field(
+        default=3.0,
+        gt=0,
+        description="for one request on the serving path; below the devices' own deadline, so that "
+        "a stale answer still reaches them",
+        json_schema_extra=MACHINERY,
+    )
+    extra_args: tuple[str, ...] = Field(
+        default=(), description="further vLLM server arguments", json_schema_extra=MACHINERY
+    )
+    device: Literal["cpu", "gpu"] = Field(
+        default="cpu", description="gpu is unverified", json_schema_extra=MACHINERY
+    )
+
+
+class ServiceSettings(Section):
+    """What the service is put together from."""
+
+    embedder: EmbedderSettings = EmbedderSettings()
+    cloud: CloudSettings = CloudSettings()
 
 
 class TelemetrySettings(Section):
     """Traces across device, cloud, embedding server and store."""
 
-    traces: Literal["off", "otlp"] = Field(
-        default="off", description="otlp needs `pip install scalrec[otel]`"
-    )
-    otlp_endpoint: str = Field(
-        default="http://127.0.0.1:4318/v1/traces", description="of the collector, OTLP over HTTP"
+    traces: Traces = Field(
+        default="off",
+        description="otlp: over HTTP to OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, else to port 4318 of "
+        "this machine; needs `pip install scalrec[otel]`",
     )

@@ -1,13 +1,13 @@
-"""Devices, how they reach the cloud, and the fleet that replays a log."""
+"""A device and how it reaches the cloud."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from shared.settings_section import Section
+from shared.section import Section
 
 # Refresh policies that are held to a share of the requests.
 BudgetedPolicy = Literal[
@@ -31,8 +31,6 @@ class LinkSettings(Section):
     )
     deadline_s: float = Field(default=5.0, gt=0, description="one refresh, all retries included")
     attempts: int = Field(default=3, ge=1)
-    backoff_base_s: float = Field(default=0.2, gt=0)
-    backoff_cap_s: float = Field(default=2.0, gt=0)
     retry_budget: float = Field(default=0.2, ge=0, description="retries per first attempt, at most")
     breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open it")
     breaker_open_s: float = Field(default=5.0, gt=0)
@@ -70,7 +68,6 @@ class DeviceSettings(Section):
         description="whose requests the budget is a share of; device: of each device's own; fleet: "
         "of all devices of a process, so that those ask whose need is greatest",
     )
-    top_k: int = Field(default=10, ge=1)
     ranking: Literal["semantic", "collaborative"] = Field(
         default="semantic",
         description="how a device ranks a snapshot's candidates; semantic: by its own scores and "
@@ -99,84 +96,3 @@ class DeviceSettings(Section):
     )
     cache_dir: Path | None = Field(default=None, description="snapshots kept across restarts")
     link: LinkSettings = LinkSettings()
-
-
-class AvailabilitySettings(Section):
-    """When the cloud can be reached during a replay."""
-
-    kind: Literal["always", "never", "periodic"] = "periodic"
-    period_s: float = Field(default=30.0, gt=0)
-    outage_s: float = Field(default=10.0, ge=0, description="at the end of every period")
-    failure: Literal["refuse", "hang"] = Field(
-        default="refuse",
-        description="how a gone cloud looks: refuse: connections fail at once; hang: no answer "
-        "until the device's deadline",
-    )
-
-
-class ReplaySettings(Section):
-    """The fleet: interactions as open-loop request traffic."""
-
-    clock: Literal["wall", "virtual"] = "wall"
-    users: int = Field(default=300, ge=1, description="devices, sampled from users with test steps")
-    steps: int = Field(default=10, ge=1, description="last events of each user that are replayed")
-    duration_s: float = Field(default=90.0, gt=0, description="replayed time, if speed_up is unset")
-    speed_up: float | None = Field(
-        default=None, gt=0, description="log seconds per replayed second"
-    )
-    align: Literal["none", "users"] = Field(
-        default="users",
-        description="none: the log's own clock; users: every user's timeline is stretched over the "
-        "whole replay, so that devices are active together even if the log's users never met",
-    )
-    cloud_latency_s: float = Field(
-        default=0.05, ge=0, description="modelled mean cloud latency under the virtual clock"
-    )
-    warm_start: bool = Field(
-        default=True,
-        description="devices have used the cloud before the replay: each starts with a snapshot "
-        "that is 1 to k requests old",
-    )
-    devices_per_link: int = Field(
-        default=50, ge=1, description="devices that share one circuit breaker and retry budget"
-    )
-    max_refreshes: int = Field(
-        default=64, ge=1, description="refreshes in flight in the fleet; further ones are skipped"
-    )
-    availability: AvailabilitySettings = AvailabilitySettings()
-
-
-class DashboardSettings(Section):
-    """The live view of a running fleet."""
-
-    host: str = "127.0.0.1"
-    port: int | None = Field(
-        default=None,
-        ge=0,
-        le=65535,
-        description="serve the live view from the process of the fleet; 0 picks a free port",
-    )
-    push_url: str | None = Field(
-        default=None, description="report to a `scalrec dashboard` there instead"
-    )
-    token: SecretStr | None = Field(
-        default=None, description="what a `scalrec dashboard` asks of processes that report to it"
-    )
-    run: str | None = Field(
-        default=None,
-        max_length=100,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
-        description="name of the run, the same for all its processes; unset: its folder's",
-    )
-    shard: str | None = Field(
-        default=None,
-        max_length=100,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$",
-        description="name of this process; unset: host and process id",
-    )
-    allow_hosts: tuple[str, ...] = Field(
-        default=(), description="names the page is reached by, beside those of the loopback"
-    )
-    window_s: float = Field(
-        default=10.0, gt=0, description="length of the sliding window, replayed seconds"
-    )

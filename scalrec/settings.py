@@ -1,15 +1,17 @@
-"""Settings: one file (TOML), one environment prefix (SCALREC_, ``__`` nests), printed at start."""
+"""Settings: the rooms' sections together, from one file (TOML) and one environment prefix.
+
+Variables are ``SCALREC_SECTION__NAME``. All settings are printed at the start of a command.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,59 +21,72 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import TomlConfigSettingsSource
 
-from shared.abstract_settings import AbstractSettings
-from shared.cloud_settings import CloudSettings, TelemetrySettings
-from shared.cost_settings import CostSettings
+from cloud_service.settings import TelemetrySettings
+from experiments.settings import CellSettings
+from loadtest.settings import DashboardSettings, FleetSettings
 from shared.errors import ConfigError
-from shared.fleet_settings import (
-    AvailabilitySettings,
-    DashboardSettings,
-    DeviceSettings,
-    LinkSettings,
-    ReplaySettings,
-)
-from shared.frontier_settings import FrontierSettings
-from shared.generative_settings import GenerativeSettings
-from shared.lora_settings import LoraSettings
-from shared.lsc4rec_settings import Lsc4recSettings
-from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile, preset
-from shared.training_settings import (
-    EmbedderSettings,
-    LogSettings,
-    PaperSettings,
-    TrainingSettings,
-)
-
-__all__ = [
-    "SETTINGS_FILE",
-    "AvailabilitySettings",
-    "CloudSettings",
-    "CostSettings",
-    "DashboardSettings",
-    "DeviceSettings",
-    "EmbedderSettings",
-    "FrontierSettings",
-    "GenerativeSettings",
-    "LinkSettings",
-    "LogSettings",
-    "LoraSettings",
-    "Lsc4recSettings",
-    "PaperSettings",
-    "ReplaySettings",
-    "Settings",
-    "TelemetrySettings",
-    "TrainingSettings",
-    "load_settings",
-    "printable",
-    "settings_file",
-]
 
 SETTINGS_FILE = "scalrec.toml"
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+# What became of settings that there were: nobody set them to anything else.
+GONE = {
+    name: f"is a constant now: {value}"
+    for name, value in {
+        "abstract.context": "the moment is told",
+        "abstract.max_tokens": "100",
+        "abstract.recent": "6",
+        "abstract.favourites": "6",
+        "abstract.habits": "3",
+        "abstract.query_chars": "300",
+        "embedder.concurrency": "4",
+        "embedder.start_timeout_s": "300",
+        "embedder.lora.alpha": "16",
+        "embedder.lora.patience": "2",
+        "embedder.lora.threads": "1",
+        "training.heads": "2",
+        "training.curriculum_window": "50",
+        "training.batch_size": "64",
+        "generative.levels": "2",
+        "generative.prompt_vectors": "3",
+        "generative.patience": "5",
+        "generative.batch_size": "64",
+        "generative.learning_rate": "0.003",
+        "generative.weight_decay": "0.01",
+        "generative.dropout": "0.1",
+        "generative.label_smoothing": "0",
+        "generative.validation_users": "2000",
+        "generative.threads": "1",
+        "lsc4rec.lateness": "2",
+        "lsc4rec.llm_seed": "0",
+        "lsc4rec.similar": "14",
+        "lsc4rec.cooperative_rate": "0.0003",
+        "lsc4rec.cooperative_batch": "256",
+        "lsc4rec.adaptive_steps": "5",
+        "lsc4rec.adaptive_transitions": "5",
+        "lsc4rec.budgets": "5, 10, 20 and 40",
+        "lsc4rec.din_learning_rate": "0.002",
+        "lsc4rec.din_negatives": "128",
+        "cloud.snapshot_ttl_s": "a week",
+        "cloud.token_ttl_s": "a day, or what `scalrec token issue --ttl` says",
+        "cloud.reorder_window_s": "60",
+        "cloud.retry_after_s": "1",
+        "cloud.store_deadline_s": "1",
+        "device.top_k": "10",
+        "device.link.backoff_base_s": "0.2",
+        "device.link.backoff_cap_s": "2",
+        "paper.half_life": "20",
+        "cost.characters_per_token": "4; cost.tokens_per_abstract may say how many there are",
+        "frontier.align": "users",
+        "frontier.intervals": "3, 7, 14 and 30",
+        "frontier.availability": "0.75",
+        "frontier.mean_outage": "5",
+        "dashboard.shard": "host and process id",
+        "dashboard.window_s": "10",
+    }.items()
+} | {"telemetry.otlp_endpoint": "is OTEL_EXPORTER_OTLP_TRACES_ENDPOINT in the environment now"}
 
 
-class Settings(BaseSettings):
+class Settings(CellSettings, FleetSettings, BaseSettings):
     """All settings. Precedence: arguments, then SCALREC_* environment, then scalrec.toml."""
 
     model_config = SettingsConfigDict(
@@ -83,26 +98,11 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
-    work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
-    cache: Path = Field(default_factory=default_cache_dir)
-    seed: int = 0
-    log: LogSettings = LogSettings()
     profile: Annotated[DeviceProfile, NoDecode] = Field(
         default=DeviceProfile(),
         description="tiny, small or full; or a table with all limits of a device of your own",
     )
-    abstract: AbstractSettings = AbstractSettings()
-    embedder: EmbedderSettings = EmbedderSettings()
-    training: TrainingSettings = TrainingSettings()
-    generative: GenerativeSettings = GenerativeSettings()
-    lsc4rec: Lsc4recSettings = Lsc4recSettings()
-    cloud: CloudSettings = CloudSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
-    device: DeviceSettings = DeviceSettings()
-    replay: ReplaySettings = ReplaySettings()
-    paper: PaperSettings = PaperSettings()
-    cost: CostSettings = CostSettings()
-    frontier: FrontierSettings = FrontierSettings()
     dashboard: DashboardSettings = DashboardSettings()
 
     @field_validator("profile", mode="before")
@@ -143,9 +143,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
-        )
+        problems = "; ".join(_told(e["loc"], e["msg"]) for e in error.errors())
         raise ConfigError(f"invalid settings ({settings_file()}, SCALREC_*): {problems}") from error
     except SettingsError as error:
         raise ConfigError(f"invalid SCALREC_* environment: {error} (write JSON)") from error
@@ -157,15 +155,7 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
-def printable(settings: BaseModel) -> dict[str, Any]:
-    """All settings as plain values; secrets, and passwords inside addresses, as stars."""
-    masked: dict[str, Any] = _mask_userinfo(settings.model_dump(mode="json"))
-    return masked
-
-
-def _mask_userinfo(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _mask_userinfo(inner) for name, inner in value.items()}
-    if isinstance(value, str):
-        return _USERINFO.sub(r"\1**********@", value)
-    return value
+def _told(place: tuple[int | str, ...], problem: str) -> str:
+    """One thing that is wrong, in words; what a setting became that is gone."""
+    name = ".".join(map(str, place)) or "settings"
+    return f"{name} {GONE[name]}" if name in GONE else f"{name}: {problem}"

@@ -1,17 +1,50 @@
-"""Settings: who overrides whom, what is said when they are wrong, and no secret printed."""
+"""Settings: who overrides whom, what is said when they are wrong, no secret printed, none idle."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
+from scalrec.settings import GONE, Settings, load_settings
 from shared.errors import ConfigError
 from shared.paths import default_cache_dir
-from shared.settings import load_settings, printable
+from shared.section import printable
+
+ROOT = Path(__file__).parents[3]
+ROOMS = [
+    "shared",
+    "cloud_service",
+    "device_runtime",
+    "loadtest",
+    "training",
+    "experiments",
+    "scalrec",
+]
+MOST = 150
+
+
+def modules_of(package: str) -> list[str]:
+    paths = sorted((ROOT / package).rglob("*.py"))
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+def names(section: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every value that can be set, by its path."""
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if inner is None:
+            yield f"{path}{name}"
+        else:
+            yield from names(inner, f"{path}{name}.")
 
 
 @pytest.fixture(autouse=True)
@@ -126,9 +159,8 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_nothing_reads_the_environment_when_imported():
-    """Import the whole of ``shared`` with an environment that records each of our look-ups."""
-    root = Path(__file__).parents[3]
-    names = sorted(path.stem for path in (root / "shared").glob("*.py"))
+    """Import them and ``shared`` with an environment that records each of our look-ups."""
+    names = [*modules_of("shared"), "scalrec.settings"]
     code = (
         "import os, sys, importlib\n"
         "seen = []\n"
@@ -137,7 +169,7 @@ def test_nothing_reads_the_environment_when_imported():
         "    def get(self, key, default=None): seen.append(key); return super().get(key, default)\n"
         "    def __contains__(self, key): seen.append(key); return super().__contains__(key)\n"
         "os.environ = Recording(os.environ)\n"
-        f"for name in {names}: importlib.import_module('shared.' + name)\n"
+        f"for name in {names}: importlib.import_module(name)\n"
         "ours = {'REDIS_URL', 'XDG_CACHE_HOME'}\n"
         "ours = [k for k in seen if str(k).startswith('SCALREC') or k in ours]\n"
         "importlib.import_module('shared.paths').default_cache_dir()\n"
@@ -145,7 +177,7 @@ def test_nothing_reads_the_environment_when_imported():
         "sys.exit(repr(ours) if ours else 0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -165,3 +197,46 @@ def test_passwords_inside_addresses_are_masked() -> None:
     assert shown["embedder"]["url"] == "https://**********@127.0.0.1:9/v1"
     assert shown["device"]["link"]["url"] == "http://127.0.0.1:8080"
     assert "secret" not in str(shown)
+
+
+def test_there_are_few_enough_to_know() -> None:
+    assert len(list(names(Settings))) <= MOST
+
+
+def test_each_is_read_by_something() -> None:
+    sources = [
+        path.read_text()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if path.name != "settings.py"
+    ]
+    text = "\n".join([*sources, (ROOT / "training/settings.py").read_text()])
+    read = set(re.findall(r"\.(\w+)", text)) | set(re.findall(r"\"(\w+)\"", text))
+    assert [name for name in names(Settings) if name.rpartition(".")[2] not in read] == []
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_one_that_is_gone_says_what_became_of_it(name: str, monkeypatch) -> None:
+    assert name not in set(names(Settings))
+    *sections, last = name.split(".")
+    nested: dict[str, Any] = {last: 1}
+    for section in reversed(sections):
+        nested = {section: nested}
+    with pytest.raises(ConfigError, match=re.escape(f"{name} {GONE[name]}")):
+        load_settings(**nested)
+    monkeypatch.setenv("SCALREC_" + "__".join(name.upper().split(".")), "1")
+    with pytest.raises(ConfigError, match=re.escape(f"{name} {GONE[name]}")):
+        load_settings()
+
+
+@pytest.mark.parametrize("package", ["shared", "device_runtime"])
+def test_what_ships_needs_no_reader_of_settings(package: str) -> None:
+    code = (
+        "import importlib, sys\n"
+        "sys.modules['pydantic_settings'] = None\n"
+        f"for name in {modules_of(package)}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
