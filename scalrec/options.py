@@ -92,7 +92,7 @@ def options(names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         listed = [own.get(name) or shared[name] for name in names.split()]
 
         def run(**values: Any) -> None:
-            given = {name: values.pop(name) for name in names.split() if name not in own}
+            given = {name: values.pop(name) for name in list(values) if name not in own}
             command(partial(settings_from, **given), **values)
 
         run.__name__, run.__doc__, run.__module__ = (
