@@ -95,7 +95,9 @@ async def test_features_and_gains_are_the_devices(
     text = await embedder.embed(write_abstracts(LOG, anchors, writer, settings.profile))
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))
-    requests = make_requests(trained.backbone.model, trained.backbone.table, run.events, anchors)
+    requests = make_requests(
+        trained.backbone.model, trained.backbone.table, run.steps.events, anchors
+    )
     twin = make_twin(settings, trained, requests, e_sem)
     fresh = anchors.find(steps.user, steps.step)
     stale = [anchors.find(steps.user, steps.step.astype(int) - gap) for gap in GAPS]
