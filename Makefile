@@ -12,10 +12,10 @@ OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
 # See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 RUN      := .venv/bin/python -m
-# One worker per group of tests (tests/support/tiers.py), in the order of their collection: the long
-# ones come first. ARGS=-n0 runs all in one process.
+# A file's tests share a worker (tests/support/tiers.py); files in the order of their collection: the
+# long ones come first. ARGS=-n0 runs all in one process.
 WORKERS  ?= 2
-SUITE    := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=25
+SUITE    := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 # Exit code 3: the product is ready, vLLM cannot be had here; the script says why.
 INSTALL   = { $(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]; }
 # Environment only for the vLLM back end; it is a separate one because it pins torch and fastapi.

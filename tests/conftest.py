@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmOptions, VllmServer
 from scalrec.settings import load_settings
 from shared.paths import default_cache_dir
-from tests.support.tiers import FULL, QUICK, keep_together
+from tests.support.tiers import FULL, QUICK, group_of
 
 # As in scalrec/__main__.py: before anything loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -28,16 +30,26 @@ settings.register_profile("quick", max_examples=QUICK, deadline=None)
 settings.load_profile("full")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    keep_together(items)
+class _Together(LoadScopeScheduling):
+    """As ``--dist loadfile``, with some files in one group.
+
+    Not ``loadgroup``: pytest-xdist 3.8 does not see groups under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return _Together(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
 def minilm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """The run's one vLLM server of MiniLM, behind a key; its end must leave no process.
 
-    What uses it is in the group ``model``: one worker has it.
+    The files that use it share a worker (``TOGETHER``).
     """
     folder = resolve_model("minilm", cache=default_cache_dir())
     python = load_settings().embedder.python

@@ -18,7 +18,7 @@ from reports.summary.model import Summary
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 
-pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
+pytestmark = pytest.mark.model
 SHORT = [
     "training.epochs=1",
     "training.restart_epochs=0",

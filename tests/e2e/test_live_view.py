@@ -17,7 +17,7 @@ from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings
 from tests.support.watched import Watched, watched_replay
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("clock")]
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 SECONDS = 15.0
 LONG_MS = 20_000
 

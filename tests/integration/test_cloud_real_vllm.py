@@ -15,7 +15,7 @@ from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 
-pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
+pytestmark = pytest.mark.model
 
 TEXTS = (
     "Mostly watches drama and film noir. Recently: Heat, Fargo. It is Friday evening.",

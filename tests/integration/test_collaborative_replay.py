@@ -28,8 +28,6 @@ from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.servers import serving
 from tests.support.staleness import make_log
 
-pytestmark = pytest.mark.xdist_group("clock")
-
 COLLABORATIVE = {"ranking": "collaborative", "initial_share": 0.4}
 ASKING = {"policy": "inconsistency", "budget": 0.3}
 

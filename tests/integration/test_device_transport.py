@@ -22,8 +22,6 @@ from shared.errors import ConfigError
 from shared.snapshot import MAX_BLOB_BYTES
 from tests.support.servers import free_port, serving
 
-pytestmark = pytest.mark.xdist_group("clock")
-
 
 async def echo(request: Request) -> Response:
     body = await request.body()

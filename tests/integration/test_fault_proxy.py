@@ -20,8 +20,6 @@ from loadtest.proxy.toxics import Toxic
 from shared.errors import ConfigError
 from tests.support.servers import free_port, serving
 
-pytestmark = pytest.mark.xdist_group("clock")
-
 LINE = b"hello\n"
 GUARD_S = 20.0  # against waiting for ever; nothing here is meant to take that long
 

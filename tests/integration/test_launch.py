@@ -170,7 +170,6 @@ async def vectors_of(server: VllmServer) -> np.ndarray:
 
 
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
 async def test_vllm_minilm_agrees_with_transformers(minilm_server: VllmServer) -> None:
     vectors = await vectors_of(minilm_server)
     assert (vectors * reference(minilm_server.options.model_dir)).sum(axis=1).min() >= 0.999

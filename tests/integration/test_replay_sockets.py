@@ -37,7 +37,6 @@ from device_runtime.cloud.transport import ScriptedTransport, TransportError
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings, replay_tiny
 
-pytestmark = pytest.mark.xdist_group("clock")
 folder, moment = Path(sys.argv[1]), sys.argv[2]
 bundle = make_bundle(folder / "bundle")
 hangs = {"kind": "never", "failure": "hang"}

@@ -34,8 +34,6 @@ from tests.support.scenarios import run_virtually, tiny_run
 from tests.support.servers import serving
 from tests.support.tiers import first_quick
 
-pytestmark = pytest.mark.xdist_group("clock")
-
 USERS = ("ann", "bob", "cyd", "dan")
 REFRESHES_CANCELLED = 10_000
 

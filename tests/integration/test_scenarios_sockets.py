@@ -12,8 +12,6 @@ from loadtest.scenarios.load import load_scenario
 from scalrec.stack.embedder_server import ServedEmbedder
 from tests.support.scenarios import tiny_run
 
-pytestmark = pytest.mark.xdist_group("clock")
-
 
 @pytest.mark.slow
 async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> None:

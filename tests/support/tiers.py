@@ -11,6 +11,19 @@ from hypothesis import settings
 # Examples of a property test where it names no number of its own: `make test-all`, `make test`.
 FULL, QUICK = 100, 25
 
+# Files whose tests share a worker: of the run's one text model, and of what waits on the wall clock
+# or counts processes, which would disturb one another.
+TOGETHER = {
+    "model": frozenset({"test_demo.py", "test_cloud_real_vllm.py", "test_launch.py"}),
+    "clock": frozenset(
+        {
+            "test_collaborative_replay.py", "test_device_transport.py", "test_fault_proxy.py",
+            "test_live_view.py", "test_process.py", "test_replay_sockets.py",
+            "test_robustness.py", "test_scenarios_sockets.py",
+        }
+    ),
+}  # fmt: skip
+
 
 def examples(full: int) -> int:
     """``full`` under the full Hypothesis profile, under a shorter one its share, five at least."""
@@ -29,12 +42,8 @@ def first_quick(cases: Iterable[Any], quick: int = 1) -> list[Any]:
     ]
 
 
-def keep_together(items: Iterable[pytest.Item]) -> None:
-    """Give the tests of a file one worker, so that it makes its fixtures once.
-
-    A group that a test names itself (``xdist_group``) is left as it is: ``model`` for what uses
-    the run's text model, ``clock`` for what waits on the wall clock or counts processes.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+def group_of(node_id: str) -> str:
+    """What shares a worker with other tests: its file, or the files of TOGETHER it is among."""
+    path = node_id.partition("::")[0]
+    name = path.rpartition("/")[2]
+    return next((group for group, names in TOGETHER.items() if name in names), path)

@@ -21,7 +21,6 @@ from shared.errors import LaunchError
 FAMILY = """
 import os, signal, subprocess, sys, time
 
-pytestmark = pytest.mark.xdist_group("clock")
 folder, stubborn = sys.argv[1], sys.argv[2] == "stubborn"
 if stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.tiers import FULL, QUICK, examples, first_quick, keep_together
+from tests.support.tiers import FULL, QUICK, TOGETHER, examples, first_quick, group_of
+
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -38,31 +40,15 @@ def test_the_first_cases_are_quick_the_others_slow() -> None:
     assert [case.values for case in first_quick("xy")] == [("x",), ("y",)]
 
 
-class Collected:
-    """As much of a collected test as the grouping looks at."""
-
-    def __init__(self, path: str, group: str | None = None) -> None:
-        self.path = Path(path)
-        self.groups = [] if group is None else [group]
-
-    def get_closest_marker(self, name: str) -> str | None:
-        assert name == "xdist_group"
-        return self.groups[0] if self.groups else None
-
-    def add_marker(self, marker: pytest.MarkDecorator) -> None:
-        self.groups += marker.args
+def test_a_file_is_one_group_but_for_those_that_go_together() -> None:
+    here = "tests/a/test_x.py"
+    one, other = group_of(f"{here}::test_a[b/c::d]"), group_of(f"{here}::test_e")
+    assert one == other == here
+    assert group_of("tests/b/test_x.py::test_a") != one
+    assert group_of("tests/e2e/test_demo.py::test_a") == "model"
+    assert group_of("tests/integration/test_launch.py::test_a") == "model"
 
 
-def test_a_file_is_one_group_and_a_named_group_stays() -> None:
-    tests = [
-        Collected("a/test_x.py"),
-        Collected("a/test_x.py"),
-        Collected("a/test_x.py", "clock"),
-        Collected("b/test_x.py"),
-    ]
-    keep_together(tests)  # type: ignore[arg-type]
-    first, second, named, other = (test.groups for test in tests)
-    assert first == second
-    assert named == ["clock"]
-    assert len(first) == len(other) == 1
-    assert first != other
+@pytest.mark.parametrize("name", sorted(name for names in TOGETHER.values() for name in names))
+def test_the_files_that_go_together_are_there(name: str) -> None:
+    assert list(TESTS.rglob(name))
