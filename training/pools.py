@@ -1,6 +1,6 @@
 """Pools: what devices may rank, many requests at once.
 
-The batch form of ``device_runtime.ranking.candidates`` and ``device_runtime.ranking.scoring``: which items a
+The batch form of ``device_runtime.ranking.candidates`` and ``.scoring``: which items a
 device unites, which it may not recommend again, and what it fills a short list with. A device
 that re-retrieves from a table ranks its best ``local_candidates`` items beside its pool (without a
 snapshot ``SHORTLIST``). For as many places that is the ranking of the whole catalogue, which stands

@@ -150,7 +150,7 @@ def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.fl
 
 
 class Agreement:
-    """Spearman correlation with fixed scores; the same number as ``device_runtime.state.cues.omega``.
+    """Spearman correlation with fixed scores; the same number as ``omega``.
 
     Args:
         semantic: [n] scores of the candidates that omega compares.
