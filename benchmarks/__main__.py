@@ -38,8 +38,8 @@ from scalrec.stack.embedder_server import served_embedder
 from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.split import split_log
-from training.anchors import training_anchors, write_abstracts
-from training.datasets.registry import load_log
+from training.data.registry import load_log
+from training.semantic.anchors import training_anchors, write_abstracts
 from training.train import train
 
 

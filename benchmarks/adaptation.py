@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.timing import Comparison, interleaved
 from device_runtime.ranking.adaptation import adapted
-from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.settings import Lsc4recSettings
 
 RATE = 0.1

@@ -9,11 +9,11 @@ from torch import Tensor
 from benchmarks.timing import Comparison, interleaved
 from shared.interactions import InteractionLog
 from shared.split import Split
-from training.backbone import BackboneFit, BackboneOptions
-from training.batches import events_of, training_windows
+from training.backbone.batches import events_of, training_windows
+from training.backbone.fit import BackboneFit, BackboneOptions
+from training.backbone.item_table import ItemTable
 from training.encoders.base import EncoderConfig
 from training.encoders.sasrec import SASRecConfig
-from training.item_table import ItemTable
 from training.learning import reproducible
 
 ROUNDS = 10

@@ -81,7 +81,7 @@ async def compute(folder: Path) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     # Imported here: they load torch, which must find its thread settings in the environment.
     from training.background import in_thread
-    from training.datasets.registry import load_log
+    from training.data.registry import load_log
     from training.tuning.stage import with_tuned_model
 
     log = await in_thread(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from training.backbone import BackboneOptions, Cycle
-from training.calibration_fit import CalibrationOptions
-from training.calibration_method import CalibrationMethod
+from training.backbone.fit import BackboneOptions, Cycle
+from training.backbone.objective import RepeatPolicy
+from training.calibration.fit import CalibrationOptions
+from training.calibration.method import CalibrationMethod
 from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS
 from training.encoders.size import EncoderSize
-from training.objective import RepeatPolicy
-from training.projector import ProjectorOptions
+from training.semantic.projector import ProjectorOptions
 from training.settings import Recipe
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives

@@ -20,10 +20,10 @@ from cloud_service.embedding.base import Embedder
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from training.background import in_thread
-from training.calibration_fit import fit_calibration
+from training.calibration.fit import fit_calibration
+from training.calibration.pairs import Pairs, pairs_at_gap
 from training.cell import Cell
 from training.options import calibration_options
-from training.pairs import Pairs, pairs_at_gap
 from training.run import opened_run
 from training.scored_requests import ScoredRequests, encode_scored
 from training.settings import Recipe

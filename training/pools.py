@@ -20,7 +20,7 @@ from device_runtime.ranking.candidates import SHORTLIST
 from shared.item_files import by_popularity
 from shared.metrics import expected_ranks
 from shared.profile import DeviceProfile
-from training.requests import Requests
+from training.semantic.requests import Requests
 
 WANTED = 10  # items an answer should hold: a pool with fewer is filled up
 

@@ -15,10 +15,9 @@ from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import split_log
-from training.backbone import TrainedBackbone
-from training.calibration_fit import CalibrationOptions, FittedCalibration
-from training.datasets.registry import repeat_policy
-from training.embedding_cache import EmbeddingCache
+from training.backbone.fit import TrainedBackbone
+from training.calibration.fit import CalibrationOptions, FittedCalibration
+from training.data.registry import repeat_policy
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
 from training.options import (
@@ -28,8 +27,9 @@ from training.options import (
     gate_options,
     projector_options,
 )
-from training.projector import FittedProjector
-from training.requests import Requests, make_requests
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.projector import FittedProjector
+from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from device_runtime.abstract.writer import TemplateAbstract
 from shared.split import Steps
-from training.anchors import stale_anchors, write_abstracts
-from training.batches import events_of, sessions_of
-from training.requests import Requests, make_requests
+from training.backbone.batches import events_of, sessions_of
 from training.run import TrainingRun
+from training.semantic.anchors import stale_anchors, write_abstracts
+from training.semantic.requests import Requests, make_requests
 from training.trained import TrainedModel
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from shared.interactions import InteractionLog
 from shared.split import Split, Steps
-from training.anchors import Anchors, merge, stale_anchors, training_anchors
-from training.batches import Events, events_of, sessions_of
+from training.backbone.batches import Events, events_of, sessions_of
+from training.semantic.anchors import Anchors, merge, stale_anchors, training_anchors
 
 VALIDATION_GAPS = (0, 1, 2, 5, 10, 20)
 

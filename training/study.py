@@ -27,17 +27,17 @@ from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
 from shared.split import Steps
-from training.age_rules import rule_at, trusted
-from training.anchors import stale_anchors
-from training.backbone import TrainedBackbone
-from training.calibration_fit import FittedCalibration
-from training.calibration_inputs import Inputs
+from training.backbone.fit import TrainedBackbone
+from training.calibration.age_rules import rule_at, trusted
+from training.calibration.fit import FittedCalibration
+from training.calibration.inputs import Inputs
+from training.calibration.pairs import Pairs, pairs_at_gap
 from training.cell import Cell
-from training.pairs import Pairs, pairs_at_gap
 from training.pools import Pools
-from training.requests import Requests, make_requests
 from training.run import TrainingRun, opened_run
 from training.scored_requests import encode_scored
+from training.semantic.anchors import stale_anchors
+from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
 from training.study_extras import GapReport, measured, recalls
 from training.study_scores import Scores, StepRanks, aggregate

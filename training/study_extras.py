@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from device_runtime.state import cues as device_cues
-from training.age_rules import AgeRule
-from training.pairs import Pairs
+from training.calibration.age_rules import AgeRule
+from training.calibration.pairs import Pairs
 from training.study_scores import StepRanks
 from training.trained import TrainedModel
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.metrics import hit_rate, ndcg
-from training.age_rules import SCALES
+from training.calibration.age_rules import SCALES
 from training.pools import Pools
-from training.requests import Requests
+from training.semantic.requests import Requests
 
 LOO_GAPS = (0, 5)  # gaps and settings at which each user's very last step is also told apart
 PARTED = ("S1", "full")  # settings in which returns and discoveries are told apart

@@ -7,7 +7,7 @@ from dataclasses import replace
 from cloud_service.embedding.base import Embedder
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
-from training.lsc4rec.collaboration import with_collaboration
+from training.collaboration.stage import with_collaboration
 from training.refresh.stage import with_refreshes
 from training.run import opened_run
 from training.settings import Recipe

@@ -13,10 +13,10 @@ from shared.bundle import CollaborationSpec, EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
-from training.backbone import TrainedBackbone
-from training.calibration_fit import FittedCalibration
+from training.backbone.fit import TrainedBackbone
+from training.calibration.fit import FittedCalibration
 from training.generative.trained import TrainedGenerator
-from training.projector import FittedProjector
+from training.semantic.projector import FittedProjector
 
 
 @dataclass(frozen=True, eq=False)

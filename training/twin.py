@@ -19,12 +19,12 @@ from torch import Tensor
 
 from shared.profile import DeviceProfile
 from shared.progress import Task
-from training.age_rules import trusted
-from training.calibration_fit import FittedCalibration
-from training.calibration_inputs import Inputs, make_inputs
-from training.pairs import Pairs, top_candidates
+from training.calibration.age_rules import trusted
+from training.calibration.fit import FittedCalibration
+from training.calibration.inputs import Inputs, make_inputs
+from training.calibration.pairs import Pairs, top_candidates
 from training.pools import Pools, make_pools
-from training.requests import Requests
+from training.semantic.requests import Requests
 from training.settings import Recipe
 
 if TYPE_CHECKING:

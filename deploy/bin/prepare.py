@@ -18,7 +18,7 @@ from scalrec.folders import bundle_dir
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
 from shared.errors import BundleError, ScalrecError
-from training.datasets.registry import load_log
+from training.data.registry import load_log
 
 GIVEN = Path("/given")
 

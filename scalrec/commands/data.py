@@ -9,7 +9,7 @@ from rich.table import Table
 
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
-from training.datasets.registry import fetch, known_logs, load_log
+from training.data.registry import fetch, known_logs, load_log
 
 app = typer.Typer(help="Fetch, list and show interaction logs.", no_args_is_help=True)
 

@@ -22,7 +22,7 @@ from scalrec.jobs.prepared import read_log
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import lazily_served
 from shared.files import write_whole
-from training.datasets.registry import repeat_policy
+from training.data.registry import repeat_policy
 
 FIGURES, PAGE = "advice.json", "advice.html"
 

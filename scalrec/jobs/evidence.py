@@ -20,10 +20,10 @@ from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from shared.split import Split, Steps
-from training.anchors import write_abstracts
 from training.background import in_thread
-from training.embedding_cache import EmbeddingCache
-from training.semantics import embed_texts
+from training.semantic.anchors import write_abstracts
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.texts import embed_texts
 from training.stages.content import fingerprint
 from training.stages.forms import Saved
 from training.stages.stage import Stage

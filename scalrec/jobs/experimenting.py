@@ -27,7 +27,7 @@ from scalrec.options import settings_over
 from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from training.datasets.registry import repeat_policy
+from training.data.registry import repeat_policy
 
 SHOWN_FILES = 5
 

@@ -17,7 +17,7 @@ from shared.errors import BundleError
 from shared.files import write_whole
 from shared.progress import Progress
 from training.background import in_thread
-from training.export import export_bundle
+from training.export.export import export_bundle
 from training.stages.code import code_of
 from training.stages.content import fingerprint
 from training.stages.stage import stage_key

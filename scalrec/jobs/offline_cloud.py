@@ -18,8 +18,8 @@ from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderUnavailable
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from training.anchors import Anchors, write_abstracts
-from training.embedding_cache import EmbeddingCache
+from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.texts import TextEmbedding
 
 Points = Sequence[tuple[int, int]]

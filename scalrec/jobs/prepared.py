@@ -19,7 +19,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split, split_log
 from training.background import in_thread
-from training.datasets.registry import load_log
+from training.data.registry import load_log
 from training.settings import Recipe
 
 

@@ -28,7 +28,7 @@ from shared.errors import BundleError, DataError, ScalrecError
 from shared.otel import open_tracing
 from shared.progress import NullTask, Task
 from shared.split import split_log
-from training.datasets.registry import load_log
+from training.data.registry import load_log
 
 STOPPED = "stopped"
 

@@ -32,15 +32,15 @@ from shared.progress import NullProgress
 from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
-from training.embedding_cache import EmbeddingCache
-from training.export import export_bundle
-from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
-from training.lsc4rec.asked import LATENESS
+from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.collaboration.asked import LATENESS
+from training.collaboration.reranking import Reranker
+from training.export.export import export_bundle
 from training.lsc4rec.device_model import independent_srm
 from training.lsc4rec.lists import Listed, candidate_lists
 from training.lsc4rec.requesting import inconsistencies
-from training.lsc4rec.reranking import Reranker
 from training.run import TrainingRun
+from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore
 from training.train import train
 

@@ -30,14 +30,14 @@ from shared.progress import NullProgress, NullTask
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
 from tests.support.transports import ScriptedTransport, SentRequest
-from training.anchors import stale_anchors, write_abstracts
-from training.embedding_cache import EmbeddingCache
-from training.export import export_bundle
-from training.pairs import Pairs
+from training.calibration.pairs import Pairs
+from training.export.export import export_bundle
 from training.refresh.evidence import features, gains
 from training.refresh.stage import with_refreshes
-from training.requests import make_requests
 from training.run import TrainingRun
+from training.semantic.anchors import stale_anchors, write_abstracts
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.requests import make_requests
 from training.stages.store import StageStore
 from training.train import train
 from training.twin import make_twin

@@ -39,8 +39,8 @@ from tests.support.twins import (
     studied,
     study_ranks,
 )
-from training.export import export_bundle
-from training.pairs import Pairs
+from training.calibration.pairs import Pairs
+from training.export.export import export_bundle
 from training.pools import WANTED
 from training.study import _Study
 from training.train import train
@@ -154,7 +154,7 @@ class Cases:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cases]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.onnx_graphs.export_graph", ExportedOnce())
+        patch.setattr("training.export.onnx_graphs.export_graph", ExportedOnce())
         yield Cases(tmp_path_factory.mktemp("twins"))
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from shared.errors import DataError
 from tests.support.tiers import examples
-from training.datasets.registry import load_log
-from training.datasets.tables import Dialect, read_text, records
+from training.data.registry import load_log
+from training.data.tables import Dialect, read_text, records
 from training.settings import LogSettings
 
 TIMED = "user=user,item=item,time=time"

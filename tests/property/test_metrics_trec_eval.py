@@ -25,12 +25,12 @@ from shared.profile import preset
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from tests.support.tiers import examples
-from training.anchors import stale_anchors
-from training.batches import events_of
+from training.backbone.batches import events_of
+from training.backbone.item_table import ItemTable
 from training.encoders.sasrec import SASRec, SASRecConfig
-from training.item_table import ItemTable
 from training.pools import make_pools
-from training.requests import make_requests
+from training.semantic.anchors import stale_anchors
+from training.semantic.requests import make_requests
 from training.study_scores import Scores
 
 CUTS = (1, 2, 3, 5, 10)

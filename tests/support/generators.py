@@ -10,7 +10,7 @@ from cloud_service.generation.network import encode_weights
 from shared.bundle import GENERATOR_FILE, TOKENS_FILE, Bundle, write_bundle
 from shared.generator_config import Generative, GeneratorConfig, GeneratorSpec
 from shared.item_tokens import encode_tokens
-from training.batches import Events
+from training.backbone.batches import Events
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens
 from training.generative.trained import TrainedGenerator

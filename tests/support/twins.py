@@ -28,12 +28,12 @@ from shared.bundle import Bundle
 from shared.packed import pack
 from shared.progress import NullProgress
 from shared.snapshot import Snapshot
-from training.age_rules import AgeRule
-from training.anchors import stale_anchors, write_abstracts
-from training.batches import events_of, sessions_of
-from training.onnx_graphs import export_graph
-from training.pairs import Pairs, pairs_at_gap
-from training.requests import make_requests
+from training.backbone.batches import events_of, sessions_of
+from training.calibration.age_rules import AgeRule
+from training.calibration.pairs import Pairs, pairs_at_gap
+from training.export.onnx_graphs import export_graph
+from training.semantic.anchors import stale_anchors, write_abstracts
+from training.semantic.requests import make_requests
 from training.study import _structural_of, _Study
 from training.trained import TrainedModel
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.progress import Progress
+from training.calibration.pairs import Pairs
 from training.frontier.pair_evidence import pair_evidence
 from training.frontier.windows import Windows
-from training.pairs import Pairs
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.twin import Twin
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.progress import Task
-from training.pairs import Pairs
+from training.calibration.pairs import Pairs
 from training.twin import Twin
 
 ROWS = 512  # requests evaluated together

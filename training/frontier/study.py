@@ -18,10 +18,9 @@ from device_runtime.refresh.quadratic_gain import QuadraticGain
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from training.anchors import stale_anchors, write_abstracts
+from training.backbone.batches import events_of, sessions_of
 from training.background import in_thread
-from training.batches import events_of, sessions_of
-from training.calibration_fit import FittedCalibration
+from training.calibration.fit import FittedCalibration
 from training.cell import Cell
 from training.frontier.contest import Contest
 from training.frontier.evidence import FORM, Evidence, collect
@@ -31,8 +30,9 @@ from training.frontier.ttl import tuned_ttl
 from training.frontier.windows import Windows, draw_windows
 from training.pools import Pools
 from training.refresh.stage import learn_refreshes
-from training.requests import make_requests
 from training.run import TrainingRun, opened_run
+from training.semantic.anchors import stale_anchors, write_abstracts
+from training.semantic.requests import make_requests
 from training.settings import Recipe
 from training.stages.content import fingerprint
 from training.stages.stage import Stage

@@ -21,7 +21,7 @@ from shared.generator_config import GeneratorConfig
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
 from shared.progress import Progress
-from training.batches import Events, Windows, windows_before
+from training.backbone.batches import Events, Windows, windows_before
 from training.generative.candidates import NO_ITEM, candidate_lists
 from training.learning import (
     Checkpoint,

@@ -19,12 +19,12 @@ from shared.interactions import Catalogue
 from shared.item_tokens import ItemTokens
 from shared.progress import Progress
 from shared.split import Split
-from training.batches import Events
+from training.backbone.batches import Events
+from training.backbone.objective import RepeatPolicy
 from training.generative.fit import GeneratorOptions, Validation, train_generator
 from training.generative.item_codes import random_tokens, text_tokens
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.learning import Checkpoint, reproducible
-from training.objective import RepeatPolicy
 from training.settings import GenerativeSettings
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps

@@ -21,6 +21,9 @@ from torch import Tensor
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
 from shared.progress import Progress
+from training.collaboration.asked import Asked, Lists
+from training.collaboration.ranks import list_ranks
+from training.collaboration.srm import Srm, equal_lengths, list_scores, windows_of
 from training.learning import (
     Epoch,
     Judged,
@@ -31,9 +34,6 @@ from training.learning import (
     reproducible,
     weights_of,
 )
-from training.lsc4rec.asked import Asked, Lists
-from training.lsc4rec.ranks import list_ranks
-from training.lsc4rec.srm import Srm, equal_lengths, list_scores, windows_of
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0

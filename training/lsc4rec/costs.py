@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime
 
 from device_runtime.ranking.adaptation import adapted
+from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
+from training.collaboration.asked import Asked
+from training.collaboration.srm import EncoderSrm, ScorerSrm, Srm
+from training.export.onnx_graphs import ENCODER, SCORER, export_candidate_scorer, export_encoder
 from training.generative.trained import TrainedGenerator
-from training.lsc4rec.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
-from training.lsc4rec.asked import Asked
-from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
-from training.onnx_graphs import ENCODER, SCORER, export_candidate_scorer, export_encoder
 from training.settings import Lsc4recSettings
 
 REPEATS = 200

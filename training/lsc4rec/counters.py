@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.metrics import expected_rank
-from training.lsc4rec.asked import Asked
+from training.collaboration.asked import Asked
 
 Floats = NDArray[np.float64]
 

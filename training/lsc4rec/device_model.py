@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.progress import Progress
+from training.backbone.item_table import ItemTable
+from training.backbone.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
+from training.collaboration.asked import LATENESS, Asked, Lists
+from training.collaboration.ranks import list_ranks
+from training.collaboration.srm import EncoderSrm, ScorerSrm, Srm
 from training.encoders.din import DINConfig
 from training.generative.trained import TrainedGenerator
-from training.item_table import ItemTable
 from training.learning import Epoch
-from training.lsc4rec.asked import LATENESS, Asked, Lists
 from training.lsc4rec.cooperative import (
     Cooperative,
     CooperativeOptions,
     cooperate,
 )
 from training.lsc4rec.lists import Listed
-from training.lsc4rec.ranks import list_ranks
-from training.lsc4rec.srm import EncoderSrm, ScorerSrm, Srm
 from training.run import TrainingRun
-from training.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
-from training.semantics import reduce_vectors
+from training.semantic.texts import reduce_vectors
 from training.stages.backbone import FITTING
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded

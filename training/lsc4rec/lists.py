@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.progress import Progress
-from training.batches import events_of
-from training.generative.candidates import candidate_lists as generated_lists
-from training.generative.trained import TrainedGenerator
-from training.lsc4rec.asked import (
+from training.backbone.batches import events_of
+from training.collaboration.asked import (
     LATENESS,
     Asked,
     Lists,
@@ -20,6 +18,8 @@ from training.lsc4rec.asked import (
     requests_of_training,
     requests_of_validation,
 )
+from training.generative.candidates import candidate_lists as generated_lists
+from training.generative.trained import TrainedGenerator
 from training.run import TrainingRun
 from training.settings import Lsc4recSettings
 from training.stages.forms import Saved, load_arrays, save_arrays

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.state.cues import inconsistency
-from training.lsc4rec.asked import Lists
+from training.collaboration.asked import Lists
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, NDArray[np.float64]]

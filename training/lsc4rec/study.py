@@ -34,16 +34,9 @@ from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from training.background import in_thread
 from training.cell import Cell
-from training.generative.trained import TrainedGenerator
-from training.lsc4rec import costs, requesting
-from training.lsc4rec.asked import LATENESS
-from training.lsc4rec.cooperative import Cooperative
-from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
-from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
-from training.lsc4rec.learned_fusion import fit_fusion, list_features
-from training.lsc4rec.lists import Listed, candidate_lists
-from training.lsc4rec.ranks import Sums, metrics_of, sample
-from training.lsc4rec.reranking import (
+from training.collaboration.asked import LATENESS
+from training.collaboration.ranks import Sums, metrics_of, sample
+from training.collaboration.reranking import (
     INDEPENDENT,
     Choice,
     Place,
@@ -52,7 +45,14 @@ from training.lsc4rec.reranking import (
     scores_of,
     unnormalised,
 )
-from training.lsc4rec.srm import ScorerSrm, Srm, full_ranks, list_scores
+from training.collaboration.srm import ScorerSrm, Srm, full_ranks, list_scores
+from training.generative.trained import TrainedGenerator
+from training.lsc4rec import costs, requesting
+from training.lsc4rec.cooperative import Cooperative
+from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
+from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
+from training.lsc4rec.learned_fusion import fit_fusion, list_features
+from training.lsc4rec.lists import Listed, candidate_lists
 from training.run import TrainingRun, opened_run
 from training.settings import Recipe
 

@@ -10,7 +10,7 @@ from device_runtime.refresh.quadratic_gain import FEATURES
 from device_runtime.state.cues import CUES
 from shared.metrics import ndcg
 from shared.progress import Task
-from training.pairs import Pairs
+from training.calibration.pairs import Pairs
 from training.twin import Twin
 
 Floats = NDArray[np.float64]

@@ -18,17 +18,17 @@ from device_runtime.state.cues import inconsistency
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
-from training.anchors import MAX_GAP, Anchors, write_abstracts
 from training.background import in_thread
-from training.calibration_fit import FittedCalibration
+from training.calibration.fit import FittedCalibration
+from training.calibration.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.learning import reproducible
-from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
 from training.pools import Pools
 from training.refresh.closed_loop import accumulated, indexed, measure_call_rates
 from training.refresh.evidence import features, gains
 from training.refresh.gain_fit import FittedGain, fit_gain
-from training.requests import Requests, make_requests
 from training.run import TrainingRun
+from training.semantic.anchors import MAX_GAP, Anchors, write_abstracts
+from training.semantic.requests import Requests, make_requests
 from training.stages.forms import model_form
 from training.stages.stage import Stage
 from training.trained import TrainedModel

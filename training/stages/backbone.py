@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 import training.encoders
 from shared.progress import Progress
-from training.backbone import BackboneOptions, TrainedBackbone, train_backbone
-from training.batches import Events
-from training.checkpoint import load_backbone, save_backbone
+from training.backbone.batches import Events
+from training.backbone.checkpoint import load_backbone, save_backbone
+from training.backbone.evaluate import target_ranks
+from training.backbone.fit import BackboneOptions, TrainedBackbone, train_backbone
+from training.backbone.item_table import ItemTable
+from training.backbone.objective import next_item_log_likelihood
 from training.encoders.base import EncoderConfig
-from training.evaluate import target_ranks
-from training.item_table import ItemTable
 from training.learning import reproducible
-from training.objective import next_item_log_likelihood
-from training.semantics import reduce_vectors
+from training.semantic.texts import reduce_vectors
 from training.stages.forms import Saved
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from shared.progress import Progress
-from training.age_rules import AgeRule
-from training.backbone import TrainedBackbone
+from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
-from training.calibration import N_CUES, Calibrator, Estimator
-from training.calibration_fit import CalibrationOptions, FittedCalibration, fit_calibration
-from training.calibration_inputs import make_inputs
-from training.calibration_judge import GapFigures
-from training.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
-from training.projector import FittedProjector
+from training.calibration.age_rules import AgeRule
+from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
+from training.calibration.inputs import make_inputs
+from training.calibration.judge import GapFigures
+from training.calibration.networks import N_CUES, Calibrator, Estimator
+from training.calibration.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
+from training.semantic.projector import FittedProjector
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.projector import Encode
 from training.stages.stage import Stage

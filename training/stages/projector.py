@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from device_runtime.state.cues import cue_vector
 from shared.progress import Progress
-from training.backbone import TrainedBackbone
-from training.held_out import HeldOut
-from training.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
-from training.requests import Requests, make_requests
+from training.backbone.fit import TrainedBackbone
+from training.semantic.held_out import HeldOut
+from training.semantic.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
+from training.semantic.requests import Requests, make_requests
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps

@@ -23,9 +23,9 @@ from shared.bundle import EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from training.anchors import Anchors, write_abstracts
-from training.embedding_cache import EmbeddingCache
-from training.semantics import embed_texts
+from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.texts import embed_texts
 from training.stages.code import code_of
 from training.stages.forms import MATRIX
 from training.stages.stage import Stage

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.interactions import InteractionLog
 from shared.split import Split
-from training.anchors import Anchors, training_anchors
+from training.semantic.anchors import Anchors, training_anchors
 
 # Texts [A] that a device would send at each anchor [A].
 WriteAbstracts = Callable[[Anchors], list[str]]

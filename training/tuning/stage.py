@@ -21,8 +21,8 @@ from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import split_log
-from training.anchors import Anchors, write_abstracts
 from training.learning import Checkpoint, Epoch, best_of, reproducible
+from training.semantic.anchors import Anchors, write_abstracts
 from training.settings import LoraSettings, Recipe
 from training.stages.content import fingerprint
 from training.stages.forms import Saved

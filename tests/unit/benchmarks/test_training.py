@@ -7,7 +7,7 @@ import pytest
 from benchmarks.training import BareProducts, compare_training
 from shared.split import split_log
 from tests.support.staleness import make_log
-from training.backbone import BackboneFit, BackboneOptions, Cycle
+from training.backbone.fit import BackboneFit, BackboneOptions, Cycle
 from training.encoders.sasrec import SASRecConfig
 
 CONFIG = SASRecConfig(dim=16, layers=2, heads=2, window=8)

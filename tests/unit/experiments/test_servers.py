@@ -18,8 +18,8 @@ from scalrec.options import settings_over
 from scalrec.settings import Settings
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderMismatch, LaunchError
-from training.embedding_cache import EmbeddingCache
-from training.semantics import embed_texts
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.texts import embed_texts
 
 IDENTITY = HashingEmbedder(32).identity
 

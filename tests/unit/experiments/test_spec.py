@@ -11,7 +11,7 @@ from experiments.cells import expand, overrides_of, plan
 from experiments.selection import Operand
 from scalrec.options import settings_over
 from shared.errors import ConfigError
-from training.datasets.registry import known_logs
+from training.data.registry import known_logs
 
 MINIMAL = """
 name: mine

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from tests.unit.training.test_backbone import ITEMS, LENGTH, USERS, cyclic_events, last_events
-from training.batches import windows_before
-from training.encoders.din import DIN, DINConfig
-from training.onnx_graphs import SCORER, export_candidate_scorer
-from training.scorer_fit import (
+from training.backbone.batches import windows_before
+from training.backbone.scorer_fit import (
     ScorerOptions,
     TrainedScorer,
     score_all,
@@ -19,6 +17,8 @@ from training.scorer_fit import (
     scorer_ranks,
     train_scorer,
 )
+from training.encoders.din import DIN, DINConfig
+from training.export.onnx_graphs import SCORER, export_candidate_scorer
 
 DIM, WINDOW = 8, 6
 

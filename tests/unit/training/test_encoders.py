@@ -16,7 +16,7 @@ from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from tests.support.logs import drifting_log
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
-from training.export import export_bundle
+from training.export.export import export_bundle
 from training.train import train
 
 BOTH = pytest.mark.parametrize("backbone", CONFIGS)

@@ -22,9 +22,15 @@ from shared.profile import DeviceProfile
 from shared.split import Split, split_log
 from tests.support.logs import drifting_log
 from tests.unit.training.test_pipeline import settings_for, weights
-from training.anchors import Anchors, merge, stale_anchors, training_anchors, write_abstracts
-from training.batches import events_of
-from training.datasets.registry import load_log
+from training.backbone.batches import events_of
+from training.data.registry import load_log
+from training.semantic.anchors import (
+    Anchors,
+    merge,
+    stale_anchors,
+    training_anchors,
+    write_abstracts,
+)
 from training.settings import LogSettings
 from training.train import train
 

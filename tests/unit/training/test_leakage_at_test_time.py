@@ -25,15 +25,15 @@ from tests.support.bundles import make_bundle
 from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
 from tests.unit.training.test_leakage import changed_from, with_sessions_and_queries
-from training.anchors import stale_anchors
-from training.batches import events_of, sessions_of
-from training.calibration import CONTEXT_INPUTS
-from training.calibration_inputs import Inputs, make_inputs
+from training.backbone.batches import events_of, sessions_of
+from training.backbone.item_table import ItemTable
+from training.calibration.inputs import Inputs, make_inputs
+from training.calibration.networks import CONTEXT_INPUTS
+from training.calibration.pairs import pairs_at_gap
 from training.encoders.sasrec import SASRec, SASRecConfig
-from training.item_table import ItemTable
-from training.pairs import pairs_at_gap
 from training.pools import make_pools
-from training.requests import Requests, make_requests
+from training.semantic.anchors import stale_anchors
+from training.semantic.requests import Requests, make_requests
 from training.study_scores import Scores
 
 USERS, DIM, GAPS = 8, 8, (0, 1, 5, 12)

@@ -24,8 +24,8 @@ from shared.split import split_log
 from tests.support.devices import with_profile
 from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
-from training.export import export_bundle
-from training.parity import BATCH_SIZES
+from training.export.export import export_bundle
+from training.export.parity import BATCH_SIZES
 from training.train import train
 
 SMALL = {

@@ -9,12 +9,12 @@ import torch
 from pydantic import ValidationError
 
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
+from training.backbone.evaluate import structural_scores
+from training.backbone.item_table import ItemTable
 from training.encoders.pairs import FUTURE, CausalPairs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.encoders.time_features import hour_features
 from training.encoders.word_dropout import WordDropout
-from training.evaluate import structural_scores
-from training.item_table import ItemTable
 
 
 def make_model(**changes: object) -> SASRec:

@@ -15,11 +15,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.backbone import BackboneFit, BackboneOptions, Cycle
-from training.batches import Events, Windows, windows_before
+from training.backbone.batches import Events, Windows, windows_before
+from training.backbone.fit import BackboneFit, BackboneOptions, Cycle
+from training.backbone.item_table import ItemTable
+from training.backbone.objective import RepeatPolicy, next_item_log_likelihood
 from training.encoders.sasrec import SASRec, SASRecConfig
-from training.item_table import ItemTable
-from training.objective import RepeatPolicy, next_item_log_likelihood
 
 ITEMS, DIM, HEADS, WINDOW = 11, 8, 2, 6
 Array = NDArray[np.float64]

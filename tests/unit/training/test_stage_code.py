@@ -12,15 +12,15 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from scalrec.settings import Settings, load_settings
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
-from training.embedding_cache import EmbeddingCache
+from training.collaboration.stage import collaboration_stage
 from training.frontier.study import evidence_stage
 from training.frontier.windows import draw_windows
-from training.lsc4rec.collaboration import collaboration_stage
 from training.lsc4rec.device_model import DeviceModel, cooperative_stage, din_stage
 from training.lsc4rec.lists import Listed, lists_stage
-from training.projector import fit_projector
 from training.refresh.stage import refresh_stage
 from training.run import TrainingRun
+from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.projector import fit_projector
 from training.stages.code import ROOT, code_of, module_of
 from training.stages.stage import Stage
 from training.stages.store import StageStore
@@ -80,7 +80,7 @@ def test_a_part_that_is_not_there_is_an_error(root: Path) -> None:
 
 
 def test_functions_and_modules_stand_for_where_they_are() -> None:
-    assert code_of([fit_projector]) == code_of(["training.projector"], ROOT)
+    assert code_of([fit_projector]) == code_of(["training.semantic.projector"], ROOT)
     assert code_of([training.encoders]) == code_of(["training.encoders"])
 
 

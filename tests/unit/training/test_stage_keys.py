@@ -17,10 +17,10 @@ from shared.interactions import InteractionLog
 from shared.profile import PRESETS
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
-from training.embedding_cache import EmbeddingCache
-from training.lsc4rec.collaboration import collaboration_stage
+from training.collaboration.stage import collaboration_stage
 from training.refresh.stage import refresh_stage
 from training.run import TrainingRun
+from training.semantic.embedding_cache import EmbeddingCache
 from training.stages import code
 from training.stages.stage import Stage
 from training.stages.store import StageStore
@@ -206,14 +206,14 @@ def added(line: str, *paths: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        ("training/calibration_fit.py", {"calibration", "gate", "refresh"}),
-        ("training/calibration.py", {"calibration", "gate", "refresh"}),
+        ("training/calibration/fit.py", {"calibration", "gate", "refresh"}),
+        ("training/calibration/networks.py", {"calibration", "gate", "refresh"}),
         ("training/stages/calibration.py", {"calibration", "gate", "refresh"}),
-        ("training/projector.py", {"projector", "calibration", "gate", "refresh"}),
-        ("training/backbone.py", OF_VECTORS),
+        ("training/semantic/projector.py", {"projector", "calibration", "gate", "refresh"}),
+        ("training/backbone/fit.py", OF_VECTORS),
         ("training/encoders/base.py", OF_VECTORS),
         ("training/encoders/sasrec.py", OF_VECTORS),
-        ("training/embedding_cache.py", ALL),
+        ("training/semantic/embedding_cache.py", ALL),
         ("cloud_service/embedding/hashing.py", ALL),
         ("cloud_service/generation/beam.py", {"generator-p5", "collaboration"}),
         ("cloud_service/app.py", set()),
@@ -223,9 +223,9 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("device_runtime/retry.py", set()),
         ("training/refresh/gain_fit.py", {"refresh"}),
         ("training/generative/fit.py", {"generator-p5", "collaboration"}),
-        ("training/lsc4rec/reranking.py", {"collaboration"}),
-        ("training/export.py", set()),
-        ("training/checkpoint.py", set()),
+        ("training/collaboration/reranking.py", {"collaboration"}),
+        ("training/export/export.py", set()),
+        ("training/backbone/checkpoint.py", set()),
         ("training/stages/content.py", set()),
         ("training/frontier/drive.py", set()),
         # Contracts are everybody's: what a bundle's age rules mean, for one.
@@ -265,7 +265,7 @@ async def test_what_a_change_costs_is_computed_again_and_the_rest_is_not(
     assert list(text.reused) == ["abstracts"]
     option = await train(settings_for(tmp_path, training={"gamma_max": 1.0}), LOG, embedder)
     assert list(option.reused) == stages[:4]
-    with added("EDITED = 1", sources / "training/projector.py"):
+    with added("EDITED = 1", sources / "training/semantic/projector.py"):
         line = await train(settings, LOG, embedder)
         again = await train(settings, LOG, embedder)
     assert list(line.reused) == stages[:3]

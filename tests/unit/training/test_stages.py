@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.progress import NullProgress, Progress
-from training.calibration_judge import GapFigures
+from training.calibration.judge import GapFigures
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, stage_key
 from training.stages.store import StageStore

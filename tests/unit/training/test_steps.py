@@ -13,7 +13,7 @@ from shared.interactions import InteractionLog
 from shared.profile import PRESETS
 from shared.split import split_log
 from tests.support.logs import drifting_log
-from training.anchors import write_abstracts
+from training.semantic.anchors import write_abstracts
 from training.steps import told_to_writers, training_steps
 
 

@@ -12,14 +12,14 @@ import torch
 from scalrec.settings import Settings, load_settings
 from tests.support.encoders import DIM, WINDOW, assert_graph_agrees, make_encoder, make_request
 from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
-from training.backbone import Cycle
-from training.checkpoint import load_backbone, save_backbone
+from training.backbone.checkpoint import load_backbone, save_backbone
+from training.backbone.evaluate import target_ranks
+from training.backbone.fit import Cycle
 from training.encoders.choice import CONFIGS
 from training.encoders.sasrec import SASRecConfig
 from training.encoders.strongest import strongest
 from training.encoders.surge import InterestEvolution, Surge, SurgeConfig
-from training.evaluate import target_ranks
-from training.onnx_graphs import export_encoder
+from training.export.onnx_graphs import export_encoder
 from training.options import encoder_config
 
 LONGER = QUICK.model_copy(update={"cycles": (Cycle(epochs=12, learning_rate=5e-3),)})

@@ -11,7 +11,7 @@ from experiments import spec
 from scalrec.advice.setup import AGES, defaults, filled, some_users
 from scalrec.options import settings_from
 from tests.support.small_log import small_log
-from training.datasets.registry import load_log
+from training.data.registry import load_log
 from training.settings import LogSettings
 
 

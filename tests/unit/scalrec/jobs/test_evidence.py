@@ -75,7 +75,7 @@ async def test_no_experiment_goes_on_after_a_cancellation(
         "cloud_service/embedding/transformers.py",
         "device_runtime/scoring.py",
         "loadtest/paper.py",
-        "training/anchors.py",
+        "training/semantic/anchors.py",
         "scalrec/offline_cloud.py",
     ],
 )

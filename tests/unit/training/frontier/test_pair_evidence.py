@@ -15,16 +15,16 @@ from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
-from training.age_rules import rule_at
-from training.calibration_inputs import make_inputs
-from training.embedding_cache import EmbeddingCache
+from training.calibration.age_rules import rule_at
+from training.calibration.inputs import make_inputs
+from training.calibration.pairs import Pairs
 from training.frontier.evidence import collect
 from training.frontier.pair_evidence import pair_evidence
 from training.frontier.study import twin_of_windows
 from training.frontier.windows import Windows, draw_windows
-from training.pairs import Pairs
 from training.pools import WANTED
 from training.run import TrainingRun
+from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore
 from training.twin import Twin
 

@@ -15,7 +15,7 @@ from shared.generator_config import Generative, GeneratorConfig
 from shared.item_tokens import ItemTokens
 from tests.support.tiers import first_quick
 from tests.unit.training.generative.conftest import network_for
-from training.batches import Events
+from training.backbone.batches import Events
 from training.generative.fit import (
     GeneratorOptions,
     Validation,

@@ -13,9 +13,9 @@ from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError, DataError
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
-from training.embedding_cache import EmbeddingCache
 from training.generative.trained import GENERATOR, TrainedGenerator
 from training.run import TrainingRun
+from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore
 
 LOG = drifting_log(users=12, events=10, items=30)

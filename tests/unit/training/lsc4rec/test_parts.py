@@ -9,13 +9,13 @@ from shared.item_tokens import ItemTokens
 from shared.metrics import expected_rank
 from shared.split import split_log
 from tests.support.logs import drifting_log
-from training.batches import events_of
-from training.lsc4rec import asked as asking
+from training.backbone.batches import events_of
+from training.collaboration import asked as asking
+from training.collaboration.asked import Lists
+from training.collaboration.ranks import Sums, list_ranks, metrics_of, sample
 from training.lsc4rec import requesting
-from training.lsc4rec.asked import Lists
 from training.lsc4rec.cooperative import augmented
 from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
-from training.lsc4rec.ranks import Sums, list_ranks, metrics_of, sample
 from training.settings import Lsc4recSettings
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)

@@ -18,11 +18,11 @@ from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
-from training.lsc4rec.adaptive import adaptive_scores, states_of
+from training.collaboration.adaptive import adaptive_scores, states_of
+from training.collaboration.ranks import list_ranks
+from training.collaboration.srm import EncoderSrm, list_scores
 from training.lsc4rec.device_model import cooperative_srm, independent_srm
 from training.lsc4rec.lists import candidate_lists
-from training.lsc4rec.ranks import list_ranks
-from training.lsc4rec.srm import EncoderSrm, list_scores
 from training.run import opened_run
 
 STUDY = "training.lsc4rec.study:run_cell"

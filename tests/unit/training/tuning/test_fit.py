@@ -14,8 +14,8 @@ from shared.errors import DataError
 from shared.progress import Task
 from tests.support.text_models import tiny_model
 from tests.support.tiers import first_quick
-from training.anchors import Anchors
 from training.learning import Checkpoint, best_of, copied
+from training.semantic.anchors import Anchors
 from training.settings import LoraSettings
 from training.tuning.adapters import AdaptedEncoder
 from training.tuning.fit import judge, log_share, tune

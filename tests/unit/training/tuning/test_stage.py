@@ -16,7 +16,7 @@ from shared.progress import NullProgress
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from tests.support.text_models import tiny_model
-from training.anchors import Anchors
+from training.semantic.anchors import Anchors
 from training.settings import LoraSettings, TextModelSettings, TrainingSettings
 from training.tuning.pairs import judging_pairs, tuning_pairs
 from training.tuning.stage import TunedModel, tuned_model, with_tuned_model

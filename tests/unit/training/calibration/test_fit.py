@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from shared.errors import DataError
+from shared.split import split_log
+from tests.support.logs import KINDS, drifting_log
+from training.backbone.batches import events_of
+from training.backbone.item_table import ItemTable
+from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
+from training.calibration.pairs import Pairs, pairs_at_gap, training_pairs
+from training.encoders.sasrec import SASRec, SASRecConfig
+from training.semantic.anchors import merge, stale_anchors, training_anchors
+from training.semantic.requests import Requests, make_requests
+
+DIM = 8
+GAPS = (0, 5, 10)
+QUICK = CalibrationOptions(
+    epochs=15,
+    patience=15,
+    batch_size=32,
+    learning_rate=5e-3,
+    dropout=0.0,
+    lambda_reg=0.0,
+    candidates=20,
+    top_l=10,
+    window=6,
+    unite_history=False,
+    exclude_seen=False,
+)
+
+
+def make() -> tuple[Requests, torch.Tensor, Pairs, dict[int, Pairs]]:
+    """e_sem points at the kind the user wants now; e_str says it too, but not in item scores."""
+    log = drifting_log(users=40, events=40)
+    split = split_log(log, test_steps=2)
+    trained_on = training_anchors(split, 12)
+    anchors = merge(trained_on, stale_anchors(split.validation(), GAPS))
+    torch.manual_seed(0)
+    model = SASRec(SASRecConfig(dim=DIM, layers=1, window=6, return_mechanism=False)).eval()
+    table = ItemTable(len(log.catalogue), DIM)
+    kinds = torch.eye(4)[torch.arange(len(log.catalogue)) % len(KINDS)]
+    with torch.no_grad():
+        table.vectors.mul_(0.1)
+        table.vectors[:, :4] += kinds
+        table.vectors[:, 4:] = 0.1 * torch.randn(len(log.catalogue), 4)
+    requests = make_requests(model, table, events_of(log).keep_first(split.test_start), anchors)
+    wanted = torch.eye(4)[requests.target % len(KINDS)]
+    e_sem = torch.cat([3.0 * wanted, 0.1 * torch.randn(len(anchors), 4)], 1)
+    requests.e_str[:, :4] = 0.0
+    requests.e_str[:, 4:] = wanted
+    rows = anchors.find(trained_on.user, trained_on.tau)
+    validation = {gap: pairs_at_gap(anchors, split.validation(), gap) for gap in GAPS}
+    return requests, e_sem, training_pairs(anchors, rows), validation
+
+
+def test_recovers_what_staleness_cost() -> None:
+    requests, e_sem, training, validation = make()
+    fitted = fit_calibration(requests, e_sem, training, validation, 1.0, QUICK, threads=1)
+    assert fitted.helped
+    assert fitted.gamma_max == pytest.approx(4.0 * e_sem.norm(dim=1).mean().item(), rel=0.05)
+    for gap in (5, 10):
+        at = fitted.gaps[gap]
+        assert at.fresh > at.stale + 0.05
+        assert at.calibrated > at.stale + 0.5 * (at.fresh - at.stale)
+    assert 0 < fitted.mean_reliability_target < 1
+
+
+def test_never_worse_than_leaving_the_snapshot_alone() -> None:
+    requests, e_sem, training, validation = make()
+    # Nothing can be learnt in one epoch at this rate, and what is learnt is noise.
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(e_sem.shape, generator=rng)
+    wild = QUICK.model_copy(
+        update={"epochs": 1, "learning_rate": 1.0, "gamma_max": 100.0, "age_rules": False}
+    )
+    fitted = fit_calibration(requests, noise, training, validation, 1.0, wild, threads=1)
+    before = np.mean([at.stale for at in fitted.gaps.values()])
+    after = np.mean([at.calibrated for at in fitted.gaps.values()])
+    assert after >= before
+    if not fitted.helped:
+        assert fitted.gamma_max == 0.0
+        assert fitted.best_epoch == 0
+        assert all(at.calibrated == at.stale for at in fitted.gaps.values())
+
+
+def test_without_a_radius_there_is_nothing_to_keep() -> None:
+    requests, e_sem, training, validation = make()
+    still = QUICK.model_copy(update={"epochs": 2, "gamma_max": 0.0, "age_rules": False})
+    fitted = fit_calibration(requests, e_sem, training, validation, 1.0, still, threads=1)
+    assert not fitted.helped
+    assert fitted.gamma_max == 0.0
+    assert all(at.calibrated == at.stale for at in fitted.gaps.values())
+
+
+def test_rules_lose_to_nothing_that_they_choose_from() -> None:
+    requests, e_sem, training, validation = make()
+    rng = torch.Generator().manual_seed(0)
+    for embedding in (e_sem, torch.randn(e_sem.shape, generator=rng)):
+        short = QUICK.model_copy(update={"epochs": 2})
+        fitted = fit_calibration(requests, embedding, training, validation, 1.0, short, threads=1)
+        assert [rule.from_delta for rule in fitted.rules] == [0, 2, 8]
+        for gap, at in fitted.gaps.items():
+            assert at.calibrated >= (at.stale if gap == 0 else max(at.stale, at.structure)) - 1e-12
+        assert fitted.rules[0].at(False) == fitted.rules[0].at(True) == (1.0, False)
+        assert not any(rule.correct or rule.moved_correct for rule in fitted.discount)
+
+
+def test_a_fresh_snapshot_has_nothing_to_recover() -> None:
+    requests, e_sem, training, validation = make()
+    short = QUICK.model_copy(update={"epochs": 1})
+    at = fit_calibration(requests, e_sem, training, validation, 1.0, short, threads=1).gaps[0]
+    assert at.fresh == at.stale
+
+
+def weights(fitted: FittedCalibration) -> torch.Tensor:
+    parameters = [*fitted.estimator.parameters(), *fitted.calibrator.parameters()]
+    return torch.cat([p.detach().flatten() for p in parameters])
+
+
+def test_same_seed_same_weights() -> None:
+    requests, e_sem, training, validation = make()
+    short = QUICK.model_copy(update={"epochs": 2, "dropout": 0.2})
+    runs = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(len(runs))  # the caller's generator must not matter
+        fitted = fit_calibration(
+            requests, e_sem, training, validation, 1.0, short, seed=seed, threads=1
+        )
+        runs.append(weights(fitted))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_validation_targets_do_not_train() -> None:
+    requests, e_sem, training, _ = make()
+    short = QUICK.model_copy(update={"epochs": 1, "patience": 1})
+    first = fit_calibration(requests, e_sem, training, {}, 1.0, short, seed=0, threads=1)
+    rows = np.unique(np.concatenate([training.fresh, training.stale]))
+    outside = np.setdiff1d(np.arange(len(requests)), rows)
+    e_sem[outside] = 9.0
+    requests.e_str[outside] = 9.0
+    requests.target[outside] = 0
+    second = fit_calibration(requests, e_sem, training, {}, 1.0, short, seed=0, threads=1)
+    assert torch.equal(weights(first), weights(second))
+
+
+def test_nothing_to_train_on_and_divergence_are_errors() -> None:
+    requests, e_sem, training, validation = make()
+    with pytest.raises(DataError, match="stale pair"):
+        fit_calibration(requests, e_sem, training[np.empty(0, int)], validation, 1.0, QUICK)
+    e_sem[training.fresh[0]] = torch.nan
+    with pytest.raises(DataError, match="diverged"):
+        fit_calibration(requests, e_sem, training, validation, 1.0, QUICK)

@@ -1,0 +1,1 @@
+"""The structural channel: encoder and item table, trained and judged."""

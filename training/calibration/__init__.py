@@ -1,0 +1,1 @@
+"""Estimator and calibrator: pairs, networks, fit, and age rules."""

@@ -1,0 +1,75 @@
+"""Ranks of targets within lists, and their sums per user in the form of a study's scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from shared.metrics import expected_ranks, hit_rate, ndcg
+from training.collaboration.asked import Asked
+
+Ranks = NDArray[np.float64]
+
+
+def list_ranks(
+    scores: NDArray[np.floating],
+    items: NDArray[np.integer],
+    target: NDArray[np.integer],
+    allowed: NDArray[np.bool_],
+) -> Ranks:
+    """[R] expected rank of each target among the allowed items of its list, else infinity.
+
+    Args:
+        scores: [R, n] of ``items`` [R, n]. target: [R]. allowed: [R, n].
+    """
+    is_target = (items == target[:, None]) & allowed
+    ranks = expected_ranks(scores, is_target.argmax(axis=1), allowed)
+    return np.where(is_target.any(axis=1), ranks, np.inf)
+
+
+def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:
+    """[R] each, by name."""
+    return {
+        "ndcg10": ndcg(ranks, 10),
+        "ndcg5": ndcg(ranks, 5),
+        "hr10": hit_rate(ranks, 10),
+        "hr5": hit_rate(ranks, 5),
+    }
+
+
+def sample(asked: Asked, count: int) -> Asked:
+    """At most ``count`` of the requests, drawn once."""
+    if len(asked) <= count:
+        return asked
+    rows = np.sort(np.random.default_rng(0).choice(len(asked), count, replace=False))
+    return Asked(asked.events, asked.user[rows], asked.step[rows])
+
+
+class Sums:
+    """Collects metrics [R] by setting, gap and scorer; the requests are the same throughout."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._users, self._place = np.unique(asked.user, return_inverse=True)
+        self._frames: list[pl.DataFrame] = []
+
+    def add(
+        self, setting: str, gap: int, scorer: str, metrics: dict[str, NDArray[np.float64]]
+    ) -> None:
+        count = np.bincount(self._place)
+        sums = {name: np.bincount(self._place, values) for name, values in metrics.items()}
+        frame = pl.DataFrame(
+            {"user": self._users.astype(np.int32), "n": count.astype(np.int32), **sums}
+        )
+        self._frames.append(
+            frame.with_columns(
+                scorer=pl.lit(scorer),
+                setting=pl.lit(setting),
+                gap=pl.lit(gap, dtype=pl.Int32),
+                part=pl.lit("all"),
+                loo=pl.lit(False),
+            )
+        )
+
+    def frame(self) -> pl.DataFrame:
+        return pl.concat(self._frames)

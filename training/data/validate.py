@@ -1,0 +1,137 @@
+"""From parsed events of any source to a validated InteractionLog; what was dropped is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shared.errors import DataError
+from shared.interactions import Catalogue, InteractionLog
+from training.data.text import UNKNOWN_ITEM, Item, from_id
+
+
+def build_log(
+    name: str,
+    events: pl.DataFrame,
+    items: Mapping[str, Item] | None,
+    *,
+    min_events: int,
+    source: Path,
+    terms: str = "",
+    notes: tuple[str, ...] = (),
+) -> InteractionLog:
+    """Check, order and index events.
+
+    Args:
+        name: short name of the log.
+        events: columns ``user`` and ``item`` (String) and, if known, ``time`` (Float64 Unix
+            seconds), ``utc_offset_min`` (Int16), ``query`` (String, sanitised, "" where there is
+            none) and ``session`` (any type: consecutive events of a user with one value are a
+            session); n rows in the source's order.
+        items: what is known of each item id; None when the source says nothing of items.
+        min_events: users with fewer events are dropped.
+        source: the file, for messages.
+
+    Raises:
+        DataError: no event or no user is left, with the counts.
+    """
+    said = list(notes)
+    if events.is_empty():
+        raise DataError("no interactions in the file", source)
+    timed = "time" in events.columns
+    if timed:
+        whole = events.unique(subset=["user", "item", "time"], keep="first", maintain_order=True)
+        if dropped := len(events) - len(whole):
+            said.append(f"{dropped:,} duplicate rows (same user, item and time) dropped")
+        events = whole
+    events, n_before = _frequent_users(events, min_events)
+    n_users = events["user"].n_unique()
+    if n_users == 0:
+        raise DataError(
+            f"none of its {n_before:,} users has {min_events} or more interactions; "
+            "lower log.min_events or bring a longer log",
+            source,
+        )
+    if n_users < n_before:
+        said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
+    user_ids = _natural_order(events["user"])
+    item_ids = _natural_order(events["item"])
+    events = events.with_columns(_index(events["user"], user_ids), _index(events["item"], item_ids))
+    if timed:
+        back = events.select("user", back=pl.col("time").diff().over("user") < 0)
+        if unsorted := back.filter("back")["user"].n_unique():
+            said.append(f"events of {unsorted:,} users were not in time order; sorted")
+    events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
+    catalogue, remarks = _catalogue(item_ids, items)
+    return InteractionLog(
+        name=name,
+        user=events["user"].to_numpy().astype(np.int32),
+        item=events["item"].to_numpy().astype(np.int32),
+        time=events["time"].to_numpy().astype(np.float64) if timed else None,
+        utc_offset_min=_offsets(events),
+        query=tuple(events["query"]) if "query" in events.columns else None,
+        user_ids=tuple(user_ids),
+        catalogue=catalogue,
+        terms=terms,
+        notes=(*said, *remarks),
+        session=_sessions(events),
+    )
+
+
+def _frequent_users(events: pl.DataFrame, min_events: int) -> tuple[pl.DataFrame, int]:
+    """Events of users with enough of them, and the number of users before."""
+    n_users = events["user"].n_unique()
+    return events.filter(pl.len().over("user") >= min_events), n_users
+
+
+def _natural_order(ids: pl.Series) -> list[str]:
+    """Distinct ids, numbers by value and before words, so that an index never depends on order."""
+    numbers = (
+        ids.unique().to_frame("id").with_columns(number=pl.col("id").cast(pl.Int64, strict=False))
+    )
+    return numbers.sort(["number", "id"], nulls_last=True)["id"].to_list()
+
+
+def _index(values: pl.Series, ids: list[str]) -> pl.Series:
+    return values.replace_strict(ids, range(len(ids)), return_dtype=pl.Int32)
+
+
+def _offsets(events: pl.DataFrame) -> np.ndarray | None:
+    if "utc_offset_min" not in events.columns:
+        return None
+    return events["utc_offset_min"].to_numpy().astype(np.int16)
+
+
+def _sessions(events: pl.DataFrame) -> np.ndarray | None:
+    """Sessions of each user counted from 0, whatever the source calls them."""
+    if "session" not in events.columns:
+        return None
+    numbered = events.select(pl.col("session").rle_id().over("user").cast(pl.Int64))
+    return numbered["session"].to_numpy()
+
+
+def _catalogue(ids: list[str], items: Mapping[str, Item] | None) -> tuple[Catalogue, list[str]]:
+    remarks = []
+    if items is not None:
+        if missing := sum(item_id not in items for item_id in ids):
+            remarks.append(f"{missing:,} items of the log are unknown to its item text; kept")
+        if unused := len(items.keys() - set(ids)):
+            remarks.append(f"{unused:,} items without an interaction left out")
+    known = items or {}
+    rows = [known.get(item_id) or from_id(item_id) for item_id in ids]
+    if wordless := sum(row.title == UNKNOWN_ITEM and not row.categories for row in rows):
+        remarks.append(
+            f"{wordless:,} items have no words, only an id: they count as "
+            f"{UNKNOWN_ITEM!r} and the text model cannot tell them apart"
+        )
+    catalogue = Catalogue(
+        ids=tuple(ids),
+        titles=tuple(row.title for row in rows),
+        categories=tuple(row.categories for row in rows),
+        areas=tuple(row.area for row in rows),
+        texts=tuple(row.text or row.title for row in rows),
+    )
+    return catalogue, remarks

@@ -1,0 +1,129 @@
+"""From a trained model to a bundle: graphs checked against torch, arrays, catalogue, manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from device_runtime.state.cues import CUES
+from shared.bundle import (
+    CATALOGUE_FILE,
+    REFRESH_FILE,
+    AgeRule,
+    Bundle,
+    CalibrationSpec,
+    Manifest,
+    encode_array,
+    encode_catalogue,
+    write_bundle,
+)
+from shared.errors import BundleError
+from shared.item_files import device_tables
+from shared.progress import NullProgress, Progress
+from shared.refresh_file import encode_refresh
+from training.calibration.age_rules import UNRULED
+from training.calibration.fit import FittedCalibration
+from training.calibration.networks import N_CUES
+from training.export import onnx_graphs
+from training.export.parity import check_parity, packed_agreement
+from training.generative.export import generator_files, generator_spec
+from training.settings import Recipe
+from training.trained import TrainedModel
+
+
+def export_bundle(
+    trained: TrainedModel,
+    destination: Path,
+    settings: Recipe,
+    *,
+    created: str,
+    version: str,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Export, check and write; an older bundle at ``destination`` is replaced in one step.
+
+    Args:
+        settings: those the model was trained with.
+        created: when, as ISO 8601 text; part of the bundle's identity.
+        version: of scalrec.
+
+    Raises:
+        BundleError: an exported graph differs from torch (with the worst case), or the folder
+            cannot be written. Nothing is written then.
+    """
+    table = trained.backbone.table
+    arrays = {
+        "item_vectors.npy": table.vectors.detach().numpy(),
+        "item_bias.npy": table.bias.detach().numpy(),
+        "item_popularity.npy": trained.popularity,
+    }
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{name} holds values that are not finite; train again")
+    progress = progress or NullProgress()
+    graphs = export_graphs(trained, progress)
+    parity = check_parity(trained, graphs, progress)
+    files = graphs | {name: encode_array(array) for name, array in arrays.items()}
+    files |= device_tables(settings.profile, *arrays.values())
+    files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
+    if trained.refresh is not None:
+        files[REFRESH_FILE] = encode_refresh(trained.refresh)
+    files |= generator_files(trained.generator)
+    manifest = Manifest(
+        scalrec=version,
+        created=created,
+        log=trained.log.name,
+        log_terms=trained.log.terms,
+        n_items=len(trained.log.catalogue),
+        dim=trained.backbone.model.config.dim,
+        profile=settings.profile,
+        abstract=settings.abstract.form,
+        embedder=trained.embedder,
+        backbone=trained.backbone.model.config.backbone,
+        has_time=trained.log.time is not None,
+        repeat_policy=trained.repeat_policy,
+        fusion_weight=trained.projector.fusion_weight,
+        candidates=settings.cloud.candidates,
+        calibration=CalibrationSpec(
+            gamma_max=trained.calibration.gamma_max,
+            top_l=settings.training.top_l,
+            cues=CUES,
+            rules=_age_rules(trained.calibration),
+        ),
+        generator=generator_spec(trained.generator, settings),
+        collaboration=trained.collaboration,
+        training={
+            **trained.figures,
+            **parity.figures(),
+            **packed_agreement(trained, settings.profile),
+        },
+    )
+    return write_bundle(destination, manifest, files)
+
+
+def _age_rules(calibration: FittedCalibration) -> tuple[AgeRule, ...]:
+    """As the manifest holds them; without validation steps there are none to choose."""
+    return tuple(AgeRule(**asdict(rule)) for rule in calibration.rules or (UNRULED,))
+
+
+def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:
+    """File name -> ONNX of encoder, estimator, calibrator and projector."""
+    config = trained.backbone.model.config
+    projector, calibration = trained.projector.projector, trained.calibration
+    d, m = config.dim, projector.skip.in_features
+    names = calibration.calibrator.inputs
+    part_sizes = [N_CUES if name == "cues" else d for name in names]
+    graphs = {}
+    with (progress or NullProgress()).task("exporting to ONNX", total=4) as task:
+        graphs["encoder.onnx"] = onnx_graphs.export_encoder(trained.backbone.model)
+        task.advance()
+        for module, graph, widths in (
+            (calibration.estimator, onnx_graphs.ESTIMATOR, [N_CUES]),
+            (calibration.calibrator, onnx_graphs.calibrator_graph(names), part_sizes),
+            (projector, onnx_graphs.PROJECTOR, [m]),
+        ):
+            graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)
+            task.advance()
+    return graphs

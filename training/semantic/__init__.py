@@ -1,0 +1,1 @@
+"""The semantic channel: texts embedded, the projector, the tuned text model."""

@@ -1,0 +1,141 @@
+"""The request at every anchor, and what the frozen structural channel says."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from device_runtime.state.cues import sessions_by_breaks
+from shared.errors import DataError
+from shared.progress import NullProgress, Progress
+from training.backbone.batches import Events, windows_before
+from training.backbone.evaluate import encode_requests, structural_scores
+from training.backbone.item_table import ItemTable
+from training.encoders.base import Encoder
+from training.semantic.anchors import Anchors
+
+ROWS_PER_BATCH = 256
+ROWS_PER_REPORT = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """A requests, one per anchor; the structural channel is computed once and kept.
+
+    Attributes:
+        anchors: user and step (= tau) of each row.
+        target: [A] int64, item of event ``step``.
+        e_str: [A, d] structural state (SCaLRec eq. 1).
+        copy_logit: [A, L], -inf in padding; with ``history`` [A, L] the return mechanism.
+        length: [A] int64, events in the window.
+        oldest_age_h: [A] float32, hours from the window's first event to the request.
+        events: what training may read of the log.
+        session: [n] int64 session number of every event, per user.
+        table: the frozen item vectors and biases.
+    """
+
+    anchors: Anchors
+    target: Tensor
+    e_str: Tensor
+    copy_logit: Tensor
+    history: Tensor
+    length: NDArray[np.int64]
+    oldest_age_h: NDArray[np.float32]
+    events: Events
+    session: NDArray[np.int64]
+    table: ItemTable
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    def structural(self, index: Tensor) -> Tensor:
+        """Structural scores of all items [B, I] at rows ``index`` [B]."""
+        return structural_scores(
+            self.e_str[index], self.copy_logit[index], self.history[index], self.table
+        )
+
+    def structural_of(self, index: Tensor, items: Tensor) -> Tensor:
+        """Structural scores of given candidates ``items`` [B, C] at rows ``index`` [B]: [B, C]."""
+        base = torch.einsum("bd,bcd->bc", self.e_str[index], self.table(items))
+        same = self.history[index][:, :, None] == items[:, None, :]  # [B, L, C]
+        returns = (self.copy_logit[index].exp()[:, :, None] * same).sum(1)
+        return base + self.table.bias[items] + torch.log1p(returns)
+
+    def seen(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(place within ``index``, item) of everything the user had before the step."""
+        rows = index.numpy()
+        count = self.anchors.tau[rows]
+        place = np.repeat(np.arange(len(rows)), count)
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        first = self.events.user_start[self.anchors.user[rows]]
+        item = self.events.item[first[place] + offset].astype(np.int64)
+        return torch.from_numpy(place), torch.from_numpy(item)
+
+    def fresh_targets(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[R] whether the target at each of ``rows`` is new to its user (a *discovery*)."""
+        fresh = np.ones(len(rows), dtype=np.bool_)
+        for start in range(0, len(rows), ROWS_PER_BATCH):
+            index = torch.from_numpy(rows[start : start + ROWS_PER_BATCH])
+            place, item = self.seen(index)
+            fresh[start + place[item == self.target[index][place]].numpy()] = False
+        return fresh
+
+
+def make_requests(
+    model: Encoder,
+    table: ItemTable,
+    events: Events,
+    anchors: Anchors,
+    progress: Progress | None = None,
+    session: NDArray[np.int64] | None = None,
+) -> Requests:
+    """Encode the request at every anchor.
+
+    Args:
+        events: cut before the first test target: a row reads events before its step, and of the
+            event at its step the time, the hour and (as the target) the item.
+        session: [n] session number of each of ``events``; None: a new one after every long break.
+
+    Raises:
+        DataError: an anchor's step has no event in ``events``, or there are no anchors.
+    """
+    if len(anchors) == 0:
+        raise DataError("no user has enough events for a single training abstract")
+    row = events.user_start[anchors.user] + anchors.tau
+    if np.any(row >= events.user_start[anchors.user + 1]):
+        raise DataError("an anchor lies beyond the events that training may read")
+    frozen = copy.deepcopy(table).requires_grad_(False)
+    windows = windows_before(events, row, model.config.window, row)
+    e_str, copy_logit = [], []
+    with (progress or NullProgress()).task("encoding histories", len(row)) as task:
+        for index in torch.split(torch.arange(len(row)), ROWS_PER_REPORT):
+            states, logits = encode_requests(model, frozen, windows.rows(index))
+            e_str.append(states)
+            missing = windows.item.shape[1] - logits.shape[1]
+            copy_logit.append(nn.functional.pad(logits, (0, missing), value=-torch.inf))
+            task.advance(len(index))
+    return Requests(
+        anchors=anchors,
+        target=torch.from_numpy(events.item[row].astype(np.int64)),
+        e_str=torch.cat(e_str),
+        copy_logit=torch.cat(copy_logit),
+        history=windows.item,
+        length=windows.length.numpy(),
+        oldest_age_h=windows.age_h[:, 0].numpy(),
+        events=events,
+        session=_sessions(events) if session is None else session,
+        table=frozen,
+    )
+
+
+def _sessions(events: Events) -> NDArray[np.int64]:
+    """By breaks between events; without times a user's events are one session."""
+    if events.time_s is None:
+        return np.zeros(len(events.item), dtype=np.int64)
+    users = np.split(events.time_s, events.user_start[1:-1])
+    return np.concatenate([sessions_by_breaks(times) for times in users])
