@@ -19,10 +19,10 @@ STUDY = "scalrec"  # what an experiment computes its cells with unless it says a
 
 # Experiments and keys name a study by its id, so that its code may move.
 STUDIES = {
-    "scalrec": "training.study:run_cell",
-    "frontier": "training.frontier.study:run_cell",
-    "lsc4rec": "training.lsc4rec.study:run_cell",
-    "oracle": "training.oracle_fit:run_cell",
+    "scalrec": "experiments.studies.scalrec.study:run_cell",
+    "frontier": "experiments.studies.frontier.study:run_cell",
+    "lsc4rec": "experiments.studies.lsc4rec.study:run_cell",
+    "oracle": "experiments.studies.oracle:run_cell",
 }
 
 # One row per user, scorer, setting, gap, part and kind of steps; metrics are sums over n steps.

@@ -47,7 +47,7 @@ class Figures(Strict):
     """All that was estimated.
 
     Attributes:
-        setting: how the device ranks with a snapshot (see ``training.study``).
+        setting: how the device ranks with a snapshot (see ``experiments.studies.scalrec.study``).
         ages: of snapshots, in events, that were scored.
         alone: NDCG@10 of the device without any cloud.
         counters: NDCG@10 of counters on the same device, without any cloud.

@@ -24,6 +24,9 @@ from device_runtime.ranking.collaborative import fused
 from device_runtime.ranking.response import Response
 from device_runtime.state.cues import inconsistency
 from device_runtime.state.history import RequestContext
+from experiments.studies.lsc4rec.device_model import independent_srm
+from experiments.studies.lsc4rec.lists import Listed, candidate_lists
+from experiments.studies.lsc4rec.requesting import inconsistencies
 from loadtest.evaluation.target_rank import target_rank
 from scalrec.settings import Settings, load_settings
 from shared.bundle import CollaborationSpec
@@ -36,9 +39,6 @@ from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.collaboration.asked import LATENESS
 from training.collaboration.reranking import Reranker
 from training.export.export import export_bundle
-from training.lsc4rec.device_model import independent_srm
-from training.lsc4rec.lists import Listed, candidate_lists
-from training.lsc4rec.requesting import inconsistencies
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore

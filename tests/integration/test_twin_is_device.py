@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.cues import CUES
+from experiments.studies.scalrec.study import _Study
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.paper import run_paper
 from scalrec.settings import Settings, load_settings
@@ -42,7 +43,6 @@ from tests.support.twins import (
 from training.calibration.pairs import Pairs
 from training.export.export import export_bundle
 from training.pools import WANTED
-from training.study import _Study
 from training.train import train
 from training.trained import TrainedModel
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from experiments.studies.scalrec.scores import Scores
 from loadtest.evaluation.target_rank import target_rank
 from shared.metrics import expected_rank, hit_rate, ndcg
 from shared.profile import preset
@@ -31,7 +32,6 @@ from training.encoders.sasrec import SASRec, SASRecConfig
 from training.pools import make_pools
 from training.semantic.anchors import stale_anchors
 from training.semantic.requests import make_requests
-from training.study_scores import Scores
 
 CUTS = (1, 2, 3, 5, 10)
 MEASURES = {"recip_rank", *(f"{name}.{k}" for name in ("success", "ndcg_cut") for k in CUTS)}

@@ -18,6 +18,7 @@ from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
+from experiments.studies.scalrec.study import _structural_of, _Study
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.target_rank import target_rank
@@ -34,7 +35,6 @@ from training.calibration.pairs import Pairs, pairs_at_gap
 from training.export.onnx_graphs import export_graph
 from training.semantic.anchors import stale_anchors, write_abstracts
 from training.semantic.requests import make_requests
-from training.study import _structural_of, _Study
 from training.trained import TrainedModel
 
 Floats = NDArray[np.float64]

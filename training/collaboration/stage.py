@@ -1,6 +1,6 @@
 """What goes into a bundle with a generator: how its devices collaborate, chosen on validation.
 
-The study (``training.lsc4rec.study``) tells what collaboration is worth; this stage makes the same
+The study (``experiments.studies.lsc4rec.study``) tells what collaboration is worth; this stage makes the same
 choices for one bundle: alpha of eq. 10 and the rate of adaptive re-training, on late lists as long
 as the cloud's.
 """

@@ -14,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from experiments.studies.scalrec.scores import Scores
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.log_requests import LogRequests
@@ -34,7 +35,6 @@ from training.encoders.sasrec import SASRec, SASRecConfig
 from training.pools import make_pools
 from training.semantic.anchors import stale_anchors
 from training.semantic.requests import Requests, make_requests
-from training.study_scores import Scores
 
 USERS, DIM, GAPS = 8, 8, (0, 1, 5, 12)
 CASES = ["target and later", "later alone", "before"]
@@ -66,7 +66,7 @@ STEP = np.array([3, 9, 14, 20, 24, 26, 28, 29])
 
 
 def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[Inputs], Scores]:
-    """Everything that ``training.study`` makes of the requests at STEP, from fixed networks."""
+    """Everything that ``experiments.studies.scalrec.study`` makes of the requests at STEP, from fixed networks."""
     torch.manual_seed(0)
     has_time = log.time is not None
     model = SASRec(SASRecConfig(dim=DIM, layers=2, window=8, has_time=has_time)).eval()

@@ -9,14 +9,14 @@ import pytest
 
 import training.encoders
 from cloud_service.embedding.hashing import HashingEmbedder
+from experiments.studies.frontier.study import evidence_stage
+from experiments.studies.frontier.windows import draw_windows
+from experiments.studies.lsc4rec.device_model import DeviceModel, cooperative_stage, din_stage
+from experiments.studies.lsc4rec.lists import Listed, lists_stage
 from scalrec.settings import Settings, load_settings
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
 from training.collaboration.stage import collaboration_stage
-from training.frontier.study import evidence_stage
-from training.frontier.windows import draw_windows
-from training.lsc4rec.device_model import DeviceModel, cooperative_stage, din_stage
-from training.lsc4rec.lists import Listed, lists_stage
 from training.refresh.stage import refresh_stage
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.studies.frontier.pair_evidence import pair_evidence
+from experiments.studies.frontier.windows import Windows
 from shared.progress import Progress
 from training.calibration.pairs import Pairs
-from training.frontier.pair_evidence import pair_evidence
-from training.frontier.windows import Windows
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.twin import Twin
 

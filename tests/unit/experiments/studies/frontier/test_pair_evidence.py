@@ -10,6 +10,10 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.state.cues import inconsistency
+from experiments.studies.frontier.evidence import collect
+from experiments.studies.frontier.pair_evidence import pair_evidence
+from experiments.studies.frontier.study import twin_of_windows
+from experiments.studies.frontier.windows import Windows, draw_windows
 from shared.metrics import expected_rank
 from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for
@@ -18,10 +22,6 @@ from tests.support.tiers import first_quick
 from training.calibration.age_rules import rule_at
 from training.calibration.inputs import make_inputs
 from training.calibration.pairs import Pairs
-from training.frontier.evidence import collect
-from training.frontier.pair_evidence import pair_evidence
-from training.frontier.study import twin_of_windows
-from training.frontier.windows import Windows, draw_windows
 from training.pools import WANTED
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache

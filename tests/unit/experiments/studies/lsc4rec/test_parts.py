@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from experiments.studies.lsc4rec import requesting
+from experiments.studies.lsc4rec.cooperative import augmented
+from experiments.studies.lsc4rec.counters import (
+    decayed_ranks,
+    decayed_scores,
+    full_popularity_ranks,
+)
 from shared.item_tokens import ItemTokens
 from shared.metrics import expected_rank
 from shared.split import split_log
@@ -13,9 +20,6 @@ from training.backbone.batches import events_of
 from training.collaboration import asked as asking
 from training.collaboration.asked import Lists
 from training.collaboration.ranks import Sums, list_ranks, metrics_of, sample
-from training.lsc4rec import requesting
-from training.lsc4rec.cooperative import augmented
-from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
 from training.settings import Lsc4recSettings
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)

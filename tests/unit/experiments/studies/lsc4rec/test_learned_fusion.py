@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.lsc4rec.learned_fusion import fit_fusion, list_features
+from experiments.studies.lsc4rec.learned_fusion import fit_fusion, list_features
 
 R, N = 4000, 12
 

@@ -15,19 +15,19 @@ import torch
 from cloud_service.embedding.base import Embedder
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.refresh.quadratic_gain import QuadraticGain
+from experiments.studies.cell import Cell
+from experiments.studies.frontier.contest import Contest
+from experiments.studies.frontier.evidence import FORM, Evidence, collect
+from experiments.studies.frontier.reach import on_and_off
+from experiments.studies.frontier.scores import MODES, alone_rows, score_rows
+from experiments.studies.frontier.ttl import tuned_ttl
+from experiments.studies.frontier.windows import Windows, draw_windows
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from training.backbone.batches import events_of, sessions_of
 from training.background import in_thread
 from training.calibration.fit import FittedCalibration
-from training.cell import Cell
-from training.frontier.contest import Contest
-from training.frontier.evidence import FORM, Evidence, collect
-from training.frontier.reach import on_and_off
-from training.frontier.scores import MODES, alone_rows, score_rows
-from training.frontier.ttl import tuned_ttl
-from training.frontier.windows import Windows, draw_windows
 from training.pools import Pools
 from training.refresh.stage import learn_refreshes
 from training.run import TrainingRun, opened_run

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
+from experiments.studies.cell import Cell
+from experiments.studies.scalrec.scores import StepRanks, aggregate
+from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from training.background import in_thread
 from training.calibration.fit import fit_calibration
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.cell import Cell
 from training.options import calibration_options
 from training.run import opened_run
-from training.scored_requests import ScoredRequests, encode_scored
 from training.settings import Recipe
-from training.study_scores import StepRanks, aggregate
 from training.trained import TrainedModel
 from training.twin import make_twin
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.frontier.windows import Windows
+from experiments.studies.frontier.windows import Windows
 
 _JITTER = 0  # seed; the same for every seed of training
 

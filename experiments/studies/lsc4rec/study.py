@@ -29,11 +29,21 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.collaborative import fused
+from experiments.studies.cell import Cell
+from experiments.studies.lsc4rec import costs, requesting
+from experiments.studies.lsc4rec.cooperative import Cooperative
+from experiments.studies.lsc4rec.counters import (
+    decayed_ranks,
+    decayed_scores,
+    full_popularity_ranks,
+)
+from experiments.studies.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
+from experiments.studies.lsc4rec.learned_fusion import fit_fusion, list_features
+from experiments.studies.lsc4rec.lists import Listed, candidate_lists
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from training.background import in_thread
-from training.cell import Cell
 from training.collaboration.asked import LATENESS
 from training.collaboration.ranks import Sums, metrics_of, sample
 from training.collaboration.reranking import (
@@ -47,12 +57,6 @@ from training.collaboration.reranking import (
 )
 from training.collaboration.srm import ScorerSrm, Srm, full_ranks, list_scores
 from training.generative.trained import TrainedGenerator
-from training.lsc4rec import costs, requesting
-from training.lsc4rec.cooperative import Cooperative
-from training.lsc4rec.counters import decayed_ranks, decayed_scores, full_popularity_ranks
-from training.lsc4rec.device_model import DeviceModel, cooperative_srm, independent_srm
-from training.lsc4rec.learned_fusion import fit_fusion, list_features
-from training.lsc4rec.lists import Listed, candidate_lists
 from training.run import TrainingRun, opened_run
 from training.settings import Recipe
 

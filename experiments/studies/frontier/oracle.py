@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.frontier.drive import Course
+from experiments.studies.frontier.drive import Course
 
 Float = NDArray[np.float64]
 BISECTIONS = 60

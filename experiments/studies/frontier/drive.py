@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from device_runtime.refresh.policy import RefreshPolicy, RefreshState
 from device_runtime.state.cues import CUES
-from training.frontier.evidence import Evidence
-from training.frontier.windows import Windows
+from experiments.studies.frontier.evidence import Evidence
+from experiments.studies.frontier.windows import Windows
 
 DRIFT, OMEGA = CUES.index("drift"), CUES.index("omega")
 

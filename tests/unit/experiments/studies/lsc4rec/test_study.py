@@ -13,6 +13,8 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.ranking.collaborative import fused
+from experiments.studies.lsc4rec.device_model import cooperative_srm, independent_srm
+from experiments.studies.lsc4rec.lists import candidate_lists
 from experiments.study import CellResult, checked, find_study
 from scalrec.settings import Settings, load_settings
 from shared.metrics import ndcg
@@ -21,11 +23,9 @@ from tests.support.logs import drifting_log
 from training.collaboration.adaptive import adaptive_scores, states_of
 from training.collaboration.ranks import list_ranks
 from training.collaboration.srm import EncoderSrm, list_scores
-from training.lsc4rec.device_model import cooperative_srm, independent_srm
-from training.lsc4rec.lists import candidate_lists
 from training.run import opened_run
 
-STUDY = "training.lsc4rec.study:run_cell"
+STUDY = "experiments.studies.lsc4rec.study:run_cell"
 
 
 def settings_for(

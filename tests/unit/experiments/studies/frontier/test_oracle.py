@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from experiments.studies.frontier.drive import Course
+from experiments.studies.frontier.oracle import best_of_fleet, best_under_price, best_with_calls
 from tests.support.tiers import examples
-from training.frontier.drive import Course
-from training.frontier.oracle import best_of_fleet, best_under_price, best_with_calls
 
 LENGTH = 7
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from experiments.studies.frontier.contest import Entry
+from experiments.studies.frontier.evidence import Evidence
 from shared.metrics import hit_rate, ndcg
-from training.frontier.contest import Entry
-from training.frontier.evidence import Evidence
 
 PLAIN, CALIBRATED = "plain", "calibrated"
 MODES = {PLAIN: False, CALIBRATED: True}

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from experiments.studies import oracle as oracle_fit
+from experiments.studies.scalrec import study
 from experiments.study import checked
 from scalrec.settings import load_settings
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
-from training import oracle_fit, study
 
 SAME = ("structure", "fused", "stale", "calibrated")
 
@@ -54,7 +55,7 @@ def ndcg(scores: pl.DataFrame, scorer: str, setting: str, gap: int) -> float:
 
 
 def test_the_other_scorers_are_those_of_the_gates(cells: dict[str, pl.DataFrame]) -> None:
-    bound, gates = cells["training.oracle_fit"], cells["training.study"]
+    bound, gates = cells["experiments.studies.oracle"], cells["experiments.studies.scalrec.study"]
     for setting in ("S1", "S2"):
         for gap in (0, 5):
             for scorer in SAME:
@@ -64,7 +65,7 @@ def test_the_other_scorers_are_those_of_the_gates(cells: dict[str, pl.DataFrame]
 
 
 def test_a_bound_stands_at_every_age_but_a_fresh_one(cells: dict[str, pl.DataFrame]) -> None:
-    bound = cells["training.oracle_fit"].filter(pl.col("scorer").str.starts_with("fitted"))
+    bound = cells["experiments.studies.oracle"].filter(pl.col("scorer").str.starts_with("fitted"))
     assert set(bound["scorer"]) == {"fitted", "fitted_others"}
     assert set(bound["gap"]) == {5}
 
@@ -73,6 +74,6 @@ def test_answers_seen_before_are_worth_at_least_the_stale_snapshot(
     cells: dict[str, pl.DataFrame],
 ) -> None:
     """The epoch is picked on these very steps, over all items; none is picked if none helps."""
-    bound = cells["training.oracle_fit"]
+    bound = cells["experiments.studies.oracle"]
     fitted, stale = (ndcg(bound, name, "S1", 5) for name in ("fitted", "stale"))
     assert fitted > stale

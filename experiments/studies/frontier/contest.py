@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from device_runtime.refresh.names import make_fleet_budget, make_policy
 from device_runtime.refresh.policy import GainModel, RefreshState
 from device_runtime.settings import BUDGETED, DeviceSettings
+from experiments.studies.frontier.drive import Course, Shown, drive
+from experiments.studies.frontier.evidence import Evidence
+from experiments.studies.frontier.interleaving import interleaved
+from experiments.studies.frontier.oracle import best_of_fleet, best_with_calls
+from experiments.studies.frontier.windows import Windows
 from shared.metrics import ndcg
 from shared.refresh_file import CallRates
-from training.frontier.drive import Course, Shown, drive
-from training.frontier.evidence import Evidence
-from training.frontier.interleaving import interleaved
-from training.frontier.oracle import best_of_fleet, best_with_calls
-from training.frontier.windows import Windows
 from training.settings import FrontierSettings
 
 FLEET = "-fleet"  # ends the name of a policy whose budget all devices share

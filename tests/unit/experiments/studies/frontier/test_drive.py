@@ -15,11 +15,11 @@ from device_runtime.refresh.policy import (
     RefreshState,
     TimeToLive,
 )
-from training.frontier.drive import Shown, drive
-from training.frontier.evidence import Evidence
-from training.frontier.interleaving import interleaved
-from training.frontier.reach import on_and_off
-from training.frontier.windows import Windows
+from experiments.studies.frontier.drive import Shown, drive
+from experiments.studies.frontier.evidence import Evidence
+from experiments.studies.frontier.interleaving import interleaved
+from experiments.studies.frontier.reach import on_and_off
+from experiments.studies.frontier.windows import Windows
 
 USERS, LENGTH = 6, 12
 

@@ -23,6 +23,10 @@ from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.state.cues import CUES
+from experiments.studies.cell import Cell
+from experiments.studies.scalrec.extras import GapReport, measured, recalls
+from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
+from experiments.studies.scored_requests import encode_scored
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
@@ -32,15 +36,11 @@ from training.calibration.age_rules import rule_at, trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.cell import Cell
 from training.pools import Pools
 from training.run import TrainingRun, opened_run
-from training.scored_requests import encode_scored
 from training.semantic.anchors import stale_anchors
 from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
-from training.study_extras import GapReport, measured, recalls
-from training.study_scores import Scores, StepRanks, aggregate
 from training.trained import TrainedModel
 from training.twin import make_twin
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from experiments.studies.frontier.study import Cell, run_cell
 from experiments.study import checked
 from shared.errors import DataError
 from shared.progress import NullProgress
 from tests.support.frontier import LOG, STEPS, USERS, settings_for
-from training.frontier.study import Cell, run_cell
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from device_runtime.state import cues as device_cues
+from experiments.studies.scalrec.scores import StepRanks
 from training.calibration.age_rules import AgeRule
 from training.calibration.pairs import Pairs
-from training.study_scores import StepRanks
 from training.trained import TrainedModel
 
 

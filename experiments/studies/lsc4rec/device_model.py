@@ -11,6 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments.studies.lsc4rec.cooperative import (
+    Cooperative,
+    CooperativeOptions,
+    cooperate,
+)
+from experiments.studies.lsc4rec.lists import Listed
 from shared.errors import DataError
 from shared.progress import Progress
 from training.backbone.item_table import ItemTable
@@ -21,12 +27,6 @@ from training.collaboration.srm import EncoderSrm, ScorerSrm, Srm
 from training.encoders.din import DINConfig
 from training.generative.trained import TrainedGenerator
 from training.learning import Epoch
-from training.lsc4rec.cooperative import (
-    Cooperative,
-    CooperativeOptions,
-    cooperate,
-)
-from training.lsc4rec.lists import Listed
 from training.run import TrainingRun
 from training.semantic.texts import reduce_vectors
 from training.stages.backbone import FITTING

@@ -1,0 +1,1 @@
+"""What a cell computes: one study a folder or module."""

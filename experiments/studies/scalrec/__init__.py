@@ -1,0 +1,1 @@
+"""SCaLRec's study: every scorer at every age of the snapshot."""
