@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import Comparison, interleaved
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.candidates import build_pool
 from device_runtime.ranking.encoded import encode
 from device_runtime.ranking.fusion import copy_bonus, fuse, structural_scores
 from device_runtime.ranking.semantic import rank_with_snapshot
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import CUES
 from device_runtime.state.features import TimeFeatures
 from device_runtime.state.history import History, RequestContext

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.abstract.writer import AbstractWriter
-from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey, check_entry
 from device_runtime.cloud.clock import Clock, UnixClock
 from device_runtime.cloud.link import CloudLink, RefreshFailed, RefreshResult
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache, SnapshotCache
@@ -23,6 +22,7 @@ from device_runtime.ranking.response import Diagnostics, Response
 from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
 from device_runtime.ranking.transitions import Transitions
 from device_runtime.refresh.policy import Never, RefreshPolicy, RefreshState
+from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey, check_entry
 from device_runtime.state.cues import inconsistency
 from device_runtime.state.history import History, RequestContext
 from device_runtime.state.item_vectors import ItemPage

@@ -15,7 +15,7 @@ from shared.paper_settings import PaperSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
 from shared.section import MACHINERY, Section
-from training.calibration.method import CalibrationMethod
+from training.calibration_method import CalibrationMethod
 from training.encoders.size import EncoderSize
 
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from device_runtime.cloud.cached_snapshot import (
+from device_runtime.state.cached_snapshot import (
     CachedSnapshot,
     CacheKey,
     check_entry,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.fusion import top_k
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import Agreement, semantic_top
 from device_runtime.state.item_vectors import ItemVectors
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.ranking.candidates import build_pool
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.semantic import rank_with_snapshot
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.lapse import Lapse
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests, by_user

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
-from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
+from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.state.history import RequestContext, Window
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.state_size import own_bytes

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loadtest.history.page import PAGE
 from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.page import PAGE
 from loadtest.scenarios.verdict import Verdict
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import new_run_dir

@@ -39,7 +39,7 @@ async def advise(
 
     Raises:
         DataError: the log is malformed or too small.
-        EmbedderError, ConfigError, LaunchError: as ``experiments.studies.scalrec.study.run_cell`` and the embedder.
+        EmbedderError, ConfigError, LaunchError: as of the study's cells and the embedder.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     progress = ConsoleProgress(console)

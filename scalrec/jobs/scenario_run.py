@@ -21,12 +21,12 @@ from loadtest.faults.script import FaultScript
 from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
-from loadtest.history.page import write_page
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay, run_replay
 from loadtest.replay.staging import Staging
 from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.page import write_page
 from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
 from loadtest.timing.clock import ReplayTime, WallClock
 from loadtest.timing.crowd import with_crowd

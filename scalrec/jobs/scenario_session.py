@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.history.page import PAGE
 from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
+from loadtest.scenarios.page import PAGE
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
 from loadtest.scenarios.verdict import Verdict
 from loadtest.settings import DashboardSettings

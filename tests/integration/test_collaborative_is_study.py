@@ -16,12 +16,12 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.collaborative import fused
 from device_runtime.ranking.response import Response
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import inconsistency
 from device_runtime.state.history import RequestContext
 from experiments.studies.lsc4rec.device_model import independent_srm

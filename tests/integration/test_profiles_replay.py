@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.log_requests import LogRequests

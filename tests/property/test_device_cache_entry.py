@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_runtime.cloud.cached_snapshot import (
+from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
+from device_runtime.state.cached_snapshot import (
     CachedSnapshot,
     CacheKey,
     decode_entry,
     encode_entry,
 )
-from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
 from shared.errors import SnapshotCorrupt
 from shared.snapshot import Snapshot
 from tests.support.tiers import examples

@@ -14,10 +14,10 @@ from torch import nn
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from experiments.studies.scalrec.study import _structural_of, _Study
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests

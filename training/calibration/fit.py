@@ -18,7 +18,6 @@ from shared.progress import Progress
 from training.calibration.age_rules import UNRULED, AgeRule, choose_discount, choose_rules
 from training.calibration.inputs import Inputs, make_inputs
 from training.calibration.judge import GapFigures, Judge
-from training.calibration.method import CalibrationMethod
 from training.calibration.networks import (
     CONTEXT_INPUTS,
     PAPER_INPUTS,
@@ -37,6 +36,7 @@ from training.calibration.pairs import (
     top_candidates,
     united,
 )
+from training.calibration_method import CalibrationMethod
 from training.learning import (
     Judged,
     Say,

@@ -1,8 +1,7 @@
 """What goes into a bundle with a generator: how its devices collaborate, chosen on validation.
 
-The study (``experiments.studies.lsc4rec.study``) tells what collaboration is worth; this stage makes the same
-choices for one bundle: alpha of eq. 10 and the rate of adaptive re-training, on late lists as long
-as the cloud's.
+The study of LSC4Rec tells what collaboration is worth; this stage makes the same choices for one
+bundle: alpha of eq. 10 and the rate of adaptive re-training, on late lists as long as the cloud's.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
 from device_runtime.cloud.transport import TransportError, TransportResponse
 from device_runtime.refresh.policy import EveryK
 from device_runtime.settings import LinkSettings
+from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
 from shared.snapshot import Snapshot, encode

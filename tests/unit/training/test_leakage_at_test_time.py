@@ -66,7 +66,7 @@ STEP = np.array([3, 9, 14, 20, 24, 26, 28, 29])
 
 
 def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[Inputs], Scores]:
-    """Everything that ``experiments.studies.scalrec.study`` makes of the requests at STEP, from fixed networks."""
+    """Everything that SCaLRec's study makes of the requests at STEP, from fixed networks."""
     torch.manual_seed(0)
     has_time = log.time is not None
     model = SASRec(SASRecConfig(dim=DIM, layers=2, window=8, has_time=has_time)).eval()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from device_runtime.cloud import snapshot_cache
-from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache, MemorySnapshotCache
+from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
 from tests.support.bundles import make_bundle
 from tests.support.devices import snapshot_of
 

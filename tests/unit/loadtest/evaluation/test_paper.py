@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from device_runtime.abstract.writer import TemplateAbstract
-from device_runtime.cloud.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
+from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests, by_user
 from loadtest.evaluation.paper import run_paper

@@ -98,7 +98,7 @@ recorder.flush()
 recorder.request(request(30))
 os.kill(os.getpid(), 9)
 """
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], cwd=root)
     assert done.returncode == -9
     assert recover(tmp_path / "run") == {REQUESTS: 30, REFRESHES: 1}

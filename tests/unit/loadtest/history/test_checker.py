@@ -13,9 +13,9 @@ from loadtest.faults.fault import Fault
 from loadtest.history import invariants
 from loadtest.history.checker import INVARIANTS, MOST_PER_RULE, check
 from loadtest.history.history import Expected, History, read_history
-from loadtest.history.page import write_page
 from loadtest.history.watch import is_clean
 from loadtest.scenarios.load import load_scenario
+from loadtest.scenarios.page import write_page
 from tests.support.scenarios import run_virtually, tiny_run
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from device_runtime.cloud.cached_snapshot import CachedSnapshot
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.cloud.transport import TransportResponse
@@ -19,6 +18,7 @@ from device_runtime.ranking.collaborative import unlisted
 from device_runtime.ranking.response import Response
 from device_runtime.refresh.names import collaboration, make_policy, ranking_text
 from device_runtime.settings import DeviceSettings, LinkSettings
+from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.features import time_features
 from device_runtime.state.history import Window
 from loadtest.evaluation.evaluation_models import EvaluationModels

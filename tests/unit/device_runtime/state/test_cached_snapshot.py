@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from device_runtime.cloud.cached_snapshot import (
+from device_runtime.state.cached_snapshot import (
     CachedSnapshot,
     CacheKey,
     check_entry,

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloud_service.telemetry.metrics import metrics_page
 from tests.unit.cloud_service.conftest import Cloud
 
-PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
 ROW = re.compile(
     r"^\| `(?P<name>\w+)` \| (?P<kind>\w+) \| (?P<unit>\w+) \| (?P<labels>.*?) \| .+ \|$"
 )

@@ -13,7 +13,7 @@ class CalibrationMethod(Section):
     """Part of the settings of training, and of the options a calibrator is fitted with.
 
     The paper's method is proposal "paper", no gate, label_weight 0, severity "kl", no age rules and
-    none of the cues beyond ``device_runtime.cues.PAPER_CUES``.
+    none of the cues beyond ``device_runtime.state.cues.PAPER_CUES``.
     """
 
     gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")

@@ -28,7 +28,7 @@ def write_page(
     """Write history.html into the run folder; returns its path."""
     users = list(dict.fromkeys(v.user for v in violations if v.user >= 0))[:MOST_USERS]
     environment = Environment(
-        loader=PackageLoader("loadtest.history", "templates"), autoescape=True
+        loader=PackageLoader("loadtest.scenarios", "templates"), autoescape=True
     )
     text = environment.get_template("history.html").render(
         scenario=scenario,
