@@ -72,13 +72,13 @@ def call_rate(scores: Floats, threshold: float) -> float:
 
 
 def accumulated(scores: Floats) -> Floats:
-    """[U, S, S] as ``device_runtime.accumulated.Accumulated`` adds them up."""
+    """[U, S, S] as ``device_runtime.refresh.budgeted.Accumulated`` adds them up."""
     sums = np.cumsum(np.nan_to_num(scores), axis=1)
     return np.where(np.isfinite(scores), sums, np.nan)
 
 
 def indexed(scores: Floats) -> Floats:
-    """[U, S, S] as ``device_runtime.refresh_index.RefreshIndex`` weighs them."""
+    """[U, S, S] as ``device_runtime.refresh.budgeted.RefreshIndex`` weighs them."""
     step = np.arange(scores.shape[1])
     age = step[:, None] - step[None, :]
     return (age + 1.0) * scores - accumulated(scores)

@@ -7,7 +7,7 @@ from cloud_service.http.security import KnownToken, KnownTokens
 from shared.schemas import ProblemType
 from shared.tokens import KeyRing, TokenClaims, verify_token
 from tests.unit.cloud_service.http.test_security import Guarded, guarded
-from tests.unit.cloud_service.test_snapshot_routes import assert_problem
+from tests.unit.cloud_service.routes.test_snapshots import assert_problem
 
 __all__ = ["guarded"]
 

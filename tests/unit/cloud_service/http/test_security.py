@@ -21,7 +21,7 @@ from shared.schemas import MAX_HEADER_BYTES, ProblemType
 from shared.tokens import KeyRing, TokenIssuer, new_key
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
-from tests.unit.cloud_service.test_snapshot_routes import assert_problem
+from tests.unit.cloud_service.routes.test_snapshots import assert_problem
 
 KEY = new_key("k1")
 ABSTRACT = "Likes very private films."

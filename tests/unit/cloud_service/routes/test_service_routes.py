@@ -17,7 +17,7 @@ from shared.schemas import ProblemType
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.unit.cloud_service.conftest import Cloud
-from tests.unit.cloud_service.test_snapshot_routes import assert_problem
+from tests.unit.cloud_service.routes.test_snapshots import assert_problem
 
 GATE, SIZES = {401, 403, 429}, {413, 431}
 DOCUMENTED = {

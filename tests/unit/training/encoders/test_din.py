@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.unit.training.test_backbone import ITEMS, LENGTH, USERS, cyclic_events, last_events
+from tests.unit.training.backbone.test_fit import ITEMS, LENGTH, USERS, cyclic_events, last_events
 from training.backbone.batches import windows_before
 from training.backbone.scorer_fit import (
     ScorerOptions,

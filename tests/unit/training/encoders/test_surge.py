@@ -11,7 +11,13 @@ import torch
 
 from scalrec.settings import Settings, load_settings
 from tests.support.encoders import DIM, WINDOW, assert_graph_agrees, make_encoder, make_request
-from tests.unit.training.test_backbone import QUICK, cyclic_events, last_events, same_weights, train
+from tests.unit.training.backbone.test_fit import (
+    QUICK,
+    cyclic_events,
+    last_events,
+    same_weights,
+    train,
+)
 from training.backbone.checkpoint import load_backbone, save_backbone
 from training.backbone.evaluate import target_ranks
 from training.backbone.fit import Cycle
