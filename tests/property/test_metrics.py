@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.metrics import expected_rank, hit_rate, ndcg
+from shared.metrics import (
+    expected_rank,
+    expected_ranks,
+    hit_rate,
+    ndcg,
+)
 from tests.support.tiers import examples
 
 few_values = st.sampled_from([0.0, 1.0, 2.0, -1.0])
@@ -44,6 +49,19 @@ def test_rank_without_ties_is_the_place_in_sorted_order(scores, data):
 def test_rank_is_always_within_the_list(scores, data):
     target = data.draw(st.integers(0, len(scores) - 1))
     assert 1.0 <= expected_rank(scores, target) <= len(scores)
+
+
+@given(st.lists(st.lists(few_values, min_size=5, max_size=5), min_size=1, max_size=4), st.data())
+def test_ranks_of_many_are_those_of_each_among_what_is_allowed(rows, data):
+    scores = np.array(rows, dtype=np.float32)
+    target = np.array([data.draw(st.integers(0, 4)) for _ in rows])
+    mask = st.lists(st.booleans(), min_size=5, max_size=5)
+    allowed = np.array([data.draw(mask) for _ in rows])
+    found = expected_ranks(scores, target, allowed)
+    for row, at, may, rank in zip(scores, target, allowed, found, strict=True):
+        assert rank == (expected_rank(row[may], may[:at].sum()) if may[at] else math.inf)
+    everything = [expected_rank(row, at) for row, at in zip(scores, target, strict=True)]
+    assert expected_ranks(scores, target).tolist() == everything
 
 
 def test_ranks_do_not_depend_on_float32_rounding_of_equal_scores():

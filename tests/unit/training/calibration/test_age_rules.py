@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.calibration.age_rules import SCALES, choose_rules
+from training.calibration.age_rules import SCALES, AgeRule, choose_rules, rule_at, trusted
 
 USERS, EACH = 120, 10
 GAP = 5
@@ -109,3 +109,18 @@ def test_a_fresh_snapshot_is_taken_as_it_is() -> None:
     assert fresh.at(False) == fresh.at(True) == (1.0, False)
     assert stale.from_delta == 2
     assert stale.at(False)[0] in SCALES
+
+
+def test_every_row_goes_by_the_rule_of_its_own_age() -> None:
+    rules = (
+        AgeRule(1, 1.0, False, 0.5, True),
+        AgeRule(4, 0.75, True, 0.0, False),
+        AgeRule(9, 1.5, True, 0.25, True),
+    )
+    ages = np.repeat(np.arange(13), 2)
+    moved = np.tile([False, True], 13)
+    corrected, stale = torch.randn(2, len(ages), 3)
+    found = trusted(rules, ages, moved, corrected, stale)
+    for row, (age, later) in enumerate(zip(ages.tolist(), moved.tolist(), strict=True)):
+        weight, correct = rule_at(rules, age).at(later)
+        assert torch.equal(found[row], weight * (corrected if correct else stale)[row])
