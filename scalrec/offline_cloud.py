@@ -20,7 +20,7 @@ from shared.progress import Progress
 from shared.settings import Settings
 from training.anchors import Anchors, write_abstracts
 from training.embedding_cache import EmbeddingCache
-from training.stages.texts import TextEmbedding
+from training.stages.embedding import TextEmbedding
 
 Points = Sequence[tuple[int, int]]
 

@@ -31,9 +31,9 @@ from training.run import TrainingRun
 from training.scorer_fit import ScorerEpoch, ScorerOptions, TrainedScorer, train_scorer
 from training.semantics import reduce_vectors
 from training.stages.backbone import FITTING
+from training.stages.embedding import EMBEDDING
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded
-from training.stages.texts import EMBEDDING
 
 
 @dataclass(frozen=True, eq=False)

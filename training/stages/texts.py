@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-import cloud_service.embedding
-from cloud_service.batching import Batcher
-from cloud_service.embedding.base import Embedder, model_content
 from device_runtime.abstract import TemplateAbstract
 from device_runtime.history import Window
 from device_runtime.item_words import ItemWords
@@ -19,72 +14,18 @@ from device_runtime.moments import moment_in_words
 from device_runtime.name_hiding import NameHider
 from device_runtime.sanitise import clean_text
 from shared.abstract_form import AbstractForm
-from shared.bundle import EmbedderIdentity
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from shared.training_settings import EmbedderSettings
 from training.anchors import Anchors, write_abstracts
-from training.embedding_cache import EmbeddingCache
-from training.semantics import embed_texts
-from training.stages.code import code_of
+from training.stages.embedding import EMBEDDING, TextEmbedding
 from training.stages.forms import MATRIX
 from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
-EMBEDDING = (embed_texts, EmbeddingCache, cloud_service.embedding, Batcher)
 WRITING = (
     *(write_abstracts, TemplateAbstract, Window, ItemWords, moment_in_words, NameHider, clean_text),
 )
-
-
-@dataclass(frozen=True)
-class TextEmbedding:
-    """An embedder, how long a text it gets, and the cache of what it answered.
-
-    Attributes:
-        model: hash over the model's files, where it is known by nothing but its folder's name.
-        batch_size, concurrency: texts in a request, and requests in flight.
-    """
-
-    embedder: Embedder
-    cache: EmbeddingCache
-    max_tokens: int
-    model: str | None
-    batch_size: int
-    concurrency: int
-
-    @classmethod
-    def of(cls, wanted: EmbedderSettings, embedder: Embedder, cache: EmbeddingCache) -> Self:
-        """As the settings ask."""
-        return cls(
-            embedder=embedder,
-            cache=cache,
-            max_tokens=wanted.max_tokens,
-            model=model_content(wanted.model),
-            batch_size=wanted.batch_size,
-            concurrency=wanted.concurrency,
-        )
-
-    @property
-    def decides(self) -> tuple[EmbedderIdentity, str | None, int]:
-        """What vectors depend on, beside the text and the code."""
-        return self.embedder.identity, self.model, self.max_tokens
-
-    async def vectors(self, texts: Sequence[str], label: str, progress: Progress) -> Vectors:
-        """[n, m]; errors as of ``embed_texts``."""
-        code = code_of([cloud_service.embedding])
-        return await embed_texts(
-            self.embedder,
-            texts,
-            self.cache,
-            batch_size=self.batch_size,
-            concurrency=self.concurrency,
-            progress=progress,
-            label=label,
-            # What an embedder's code made once is no answer of other code.
-            variant=f"max_tokens={self.max_tokens} model={self.model} code={code}",
-        )
 
 
 def items_stage(texts: Sequence[str], embedding: TextEmbedding) -> Stage[Vectors]:
