@@ -20,8 +20,6 @@ from training.semantics import embed_texts
 from training.stages.code import code_of
 
 Vectors = NDArray[np.float32]
-# Code of what embeds texts, see ``Stage.code``.
-EMBEDDING = (embed_texts, EmbeddingCache, cloud_service.embedding, Batcher)
 
 
 @dataclass(frozen=True)
@@ -71,3 +69,7 @@ class TextEmbedding:
             # What an embedder's code made once is no answer of other code.
             variant=f"max_tokens={self.max_tokens} model={self.model} code={code}",
         )
+
+
+# Code of what embeds texts, see ``Stage.code``.
+EMBEDDING = (TextEmbedding, embed_texts, EmbeddingCache, cloud_service.embedding, Batcher)
