@@ -33,10 +33,11 @@ from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
+from training.stages.embedding import TextEmbedding
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
-from training.stages.texts import TextEmbedding, abstracts_stage, items_stage
+from training.stages.texts import abstracts_stage, items_stage
 from training.steps import told_to_writers, training_steps
 from training.trained import TrainedModel, validation_figures
 

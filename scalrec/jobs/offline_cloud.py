@@ -20,7 +20,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from training.semantic.anchors import Anchors, write_abstracts
 from training.semantic.embedding_cache import EmbeddingCache
-from training.stages.texts import TextEmbedding
+from training.stages.embedding import TextEmbedding
 
 Points = Sequence[tuple[int, int]]
 

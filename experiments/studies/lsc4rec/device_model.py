@@ -30,9 +30,9 @@ from training.learning import Epoch
 from training.run import TrainingRun
 from training.semantic.texts import reduce_vectors
 from training.stages.backbone import FITTING
+from training.stages.embedding import EMBEDDING
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded
-from training.stages.texts import EMBEDDING
 
 
 @dataclass(frozen=True, eq=False)

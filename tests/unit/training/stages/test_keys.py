@@ -214,6 +214,7 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("training/encoders/base.py", OF_VECTORS),
         ("training/encoders/sasrec.py", OF_VECTORS),
         ("training/semantic/embedding_cache.py", ALL),
+        ("training/stages/embedding.py", ALL),
         ("cloud_service/embedding/hashing.py", ALL),
         ("cloud_service/generation/beam.py", {"generator-p5", "collaboration"}),
         ("cloud_service/app.py", set()),
