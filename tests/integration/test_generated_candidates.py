@@ -179,6 +179,7 @@ def test_asking_for_what_the_bundle_lacks_is_said_at_the_start(plain: Bundle) ->
         )
 
 
+@pytest.mark.slow
 def test_training_exports_a_generator_when_the_setting_asks(tmp_path: Path) -> None:
     log = drifting_log(users=16, events=12, items=30)
     settings = load_settings(

@@ -86,6 +86,7 @@ def test_a_bundle_carries_what_validation_chose(
     assert load_bundle(bundle.path, device=True).manifest.collaboration == spec
 
 
+@pytest.mark.slow
 def test_without_a_generator_nothing_is_chosen(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, cloud={"candidates_from": "semantic"})
     model = trained(settings)
@@ -123,6 +124,7 @@ def adapted(held: Reranker, push: float, among: slice = slice(None)) -> Adapted:
     return found
 
 
+@pytest.mark.slow
 def test_a_device_re_trains_where_that_is_told_apart_from_not(
     given: tuple[Settings, Reranker],
 ) -> None:

@@ -14,6 +14,7 @@ from scalrec.settings import load_settings
 from shared.bundle import load_bundle
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from tests.support.logs import drifting_log
+from tests.support.tiers import first_quick
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
 from training.export.export import export_bundle
@@ -90,7 +91,7 @@ def test_padding_on_the_right_changes_nothing(backbone: str) -> None:
         torch.testing.assert_close(copy_logit[row, n - 1, :n], copy_single[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", [name for name in CONFIGS if name != "sasrec"])
+@pytest.mark.parametrize("backbone", first_quick(name for name in CONFIGS if name != "sasrec"))
 def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path) -> None:
     settings = load_settings(
         work_dir=tmp_path / "runs",

@@ -122,6 +122,7 @@ def test_costs_and_choices_are_named(result: CellResult) -> None:
     assert sum(v for k, v in result.extras.items() if k.startswith("chosen_")) == 1.0
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_the_stages_and_finds_the_same(
     result: CellResult, folder: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_second_run_reuses_the_stages_and_finds_the_same(
     assert again.scores.equals(result.scores)
 
 
+@pytest.mark.slow
 def test_cooperative_training_leaves_the_independent_model_alone_and_lists_are_shared(
     folder: Path, result: CellResult
 ) -> None:
