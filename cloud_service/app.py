@@ -28,7 +28,6 @@ from cloud_service.settings import CloudSettings, ServiceSettings
 from cloud_service.snapshot_service import SnapshotService
 from cloud_service.store.snapshot_store import (
     REORDER_WINDOW_S,
-    SNAPSHOT_TTL_S,
     STORE_DEADLINE_S,
     RedisSnapshotStore,
     SnapshotStore,
@@ -140,7 +139,9 @@ def create_app(
     gate = Gate(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.
     app.router.routes.extend(
-        snapshot_routes(service, gate, bundle_id=bundle.id, keep_s=SNAPSHOT_TTL_S, told=told)
+        snapshot_routes(
+            service, gate, bundle_id=bundle.id, keep_s=settings.cloud.snapshot_ttl_s, told=told
+        )
     )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
@@ -169,7 +170,7 @@ def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
         )
     return RedisSnapshotStore(
         cloud.redis_url.get_secret_value(),
-        ttl_s=SNAPSHOT_TTL_S,
+        ttl_s=cloud.snapshot_ttl_s,
         deadline_s=STORE_DEADLINE_S,
         max_connections=cloud.max_in_flight,
     )

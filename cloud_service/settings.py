@@ -26,6 +26,9 @@ class CloudSettings(Section):
         "generator writes after the item tokens a device sends (abstract.item_tokens), semantic "
         "for a device that sends none",
     )
+    snapshot_ttl_s: float = Field(
+        default=7 * 86400.0, gt=0, description="how long the store keeps a snapshot"
+    )
     auth: Literal["required", "off"] = Field(
         default="required",
         description="whether callers must show a token of the user they ask about; off is for a "

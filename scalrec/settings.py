@@ -32,7 +32,6 @@ SETTINGS_FILE = "scalrec.toml"
 GONE = {
     name: f"is a constant now: {value}"
     for name, value in {
-        "abstract.context": "the moment is told",
         "abstract.max_tokens": "100",
         "abstract.recent": "6",
         "abstract.favourites": "6",
@@ -59,6 +58,8 @@ GONE = {
         "lsc4rec.lateness": "2",
         "lsc4rec.llm_seed": "0",
         "lsc4rec.similar": "14",
+        "lsc4rec.cooperative_epochs": "4",
+        "lsc4rec.din_epochs": "6",
         "lsc4rec.cooperative_rate": "0.0003",
         "lsc4rec.cooperative_batch": "256",
         "lsc4rec.adaptive_steps": "5",
@@ -66,7 +67,6 @@ GONE = {
         "lsc4rec.budgets": "5, 10, 20 and 40",
         "lsc4rec.din_learning_rate": "0.002",
         "lsc4rec.din_negatives": "128",
-        "cloud.snapshot_ttl_s": "a week",
         "cloud.token_ttl_s": "a day, or what `scalrec token issue --ttl` says",
         "cloud.reorder_window_s": "60",
         "cloud.retry_after_s": "1",

@@ -59,6 +59,11 @@ class AbstractSettings(Section):
         "areas, categories and decades, no item; categories: categories alone. Below items, names "
         "inside a query are said by their categories too",
     )
+    context: bool = Field(
+        default=True,
+        description="tell weekday and part of the day, and the habits of that time; false: nothing "
+        "about when the user asks leaves the device",
+    )
     item_tokens: bool = Field(
         default=False,
         description="devices send the tokens of their latest items beside the abstract, for "
@@ -69,7 +74,7 @@ class AbstractSettings(Section):
     @property
     def form(self) -> AbstractForm:
         """What the projector is fitted on; a bundle's manifest holds it."""
-        return AbstractForm(level=self.level)
+        return AbstractForm(level=self.level, context=self.context)
 
 
 class LoraSettings(Section):
@@ -194,13 +199,11 @@ class Lsc4recSettings(Section):
         description="in studies: also put an SRM of the next seed in the place of the cloud's "
         "scores, which bounds what a better cloud could add; trains one more",
     )
-    cooperative_epochs: int = Field(default=4, ge=1)
     adaptive_rates: tuple[float, ...] = Field(
         default=(0.03, 0.1, 0.3, 1.0),
         description="step sizes of the device's own re-training that validation chooses from, in "
         "units of 1 / mean |e_str|^2",
     )
-    din_epochs: int = Field(default=6, ge=1)
 
     @property
     def longest(self) -> int:

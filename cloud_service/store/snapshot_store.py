@@ -45,7 +45,6 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-SNAPSHOT_TTL_S = 7 * 86400.0
 STORE_DEADLINE_S = 1.0
 
 _DISCARD = """

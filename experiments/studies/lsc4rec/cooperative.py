@@ -44,8 +44,8 @@ class CooperativeOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int
     exclude_seen: bool
+    epochs: int = 4
     learning_rate: float = 3e-4
     batch: int = Field(default=256, description="requests")
     similar: int = Field(default=14, description="items of similar tokens added to a list (eq. 5)")

@@ -34,6 +34,8 @@ from training.stages.embedding import EMBEDDING
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded
 
+DIN_EPOCHS = 6
+
 
 @dataclass(frozen=True, eq=False)
 class DeviceModel:
@@ -120,11 +122,7 @@ def cooperative_stage(
 ) -> Stage[Cooperative]:
     """``cooperative_srm`` as a stage."""
     settings, late = run.settings, LATENESS
-    chosen = settings.lsc4rec
-    options = CooperativeOptions(
-        epochs=chosen.cooperative_epochs,
-        exclude_seen=run.policy == "exclude",
-    )
+    options = CooperativeOptions(exclude_seen=run.policy == "exclude")
 
     def fit(progress: Progress) -> Cooperative:
         return cooperate(
@@ -151,16 +149,13 @@ def cooperative_stage(
 
 
 def _din(run: TrainingRun) -> tuple[DINConfig, ScorerOptions]:
-    settings, chosen = run.settings, run.settings.lsc4rec
+    settings = run.settings
     config = DINConfig(
         dim=settings.training.dim,
         window=settings.profile.window,
         dropout=settings.training.dropout,
     )
-    options = ScorerOptions(
-        epochs=chosen.din_epochs,
-        exclude_seen=run.policy == "exclude",
-    )
+    options = ScorerOptions(epochs=DIN_EPOCHS, exclude_seen=run.policy == "exclude")
     return config, options
 
 

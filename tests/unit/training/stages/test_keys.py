@@ -123,17 +123,17 @@ def test_a_changed_row_or_text_costs_what_reads_it(
         ({"embedder": {"backend": "hashing", "model": "hashing-32", "max_tokens": 64}}, ALL),
         ({"cloud": {"candidates": 9}}, {"calibration", "gate", "refresh", "collaboration"}),
         ({"generative": {"codes": 5}}, {"generator-p5", "collaboration"}),
-        ({"lsc4rec": {"lateness": 3}}, {"collaboration"}),
+        ({"lsc4rec": {"adaptive_rates": (0.5,)}}, {"collaboration"}),
         ({"profile": {"window": 8, "local_candidates": 5}}, {"refresh"}),
         # Where texts are embedded and how quickly decides nothing, nor does what a device sends.
         (
             {
                 "embedder": {
                     "backend": "hashing", "model": "hashing-32", "batch_size": 3,
-                    "concurrency": 1, "deadline_s": 9.0, "url": "http://localhost:1",
+                    "deadline_s": 9.0, "url": "http://localhost:1",
                 },
                 "abstract": {"item_tokens": True},
-                "lsc4rec": {"budgets": (7,), "cooperative_epochs": 9},
+                "lsc4rec": {"training_users": 9},
                 "replay": {"users": 3},
                 "paper": {"steps": 1},
             },

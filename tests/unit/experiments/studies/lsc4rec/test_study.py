@@ -41,8 +41,8 @@ def settings_for(
         } | training,
         generative={"epochs": 1, "codes": 4},
         lsc4rec={
-            "srm": srm, "lists": (3, 6), "cooperative_epochs": 1,
-            "adaptive_rates": (0.1,), "din_epochs": 1, "second_srm": second,
+            "srm": srm, "lists": (3, 6),
+            "adaptive_rates": (0.1,), "second_srm": second,
         },
         paper={"steps": 1},
     )  # fmt: skip
