@@ -6,8 +6,7 @@ one, P_rerank. Both are min-max normalised over S, what may not be recommended i
 
     P = alpha * P_init + (1 - alpha) * P_rerank.
 
-``normalised`` and ``fused`` work on one list [n] or on many [..., n]; arithmetic is float64. e_sem
-takes no part, so whatever made the list, a generator or retrieval, ranks by its own scores.
+e_sem takes no part, so whatever made the list, a generator or retrieval, ranks by its own scores.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.ranking.calibration import correction_strength
 from device_runtime.ranking.candidates import Pool
 from device_runtime.ranking.encoded import Encoded
+from device_runtime.ranking.list_fusion import fused, unlisted
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score
 from device_runtime.ranking.semantic import Ranking, snapshot_cues
 from device_runtime.ranking.transitions import Transitions
@@ -29,65 +29,6 @@ from device_runtime.state.lapse import Lapse
 
 Floats = NDArray[np.float64]
 Items = NDArray[np.int32]
-
-
-def normalised(scores: NDArray[np.floating]) -> Floats:
-    """Scores [..., n] moved to [0, 1] within each list (eq. 9); zeros where all are equal.
-
-    Raises:
-        ValueError: a list is empty, or a score is not finite.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    if values.shape[-1:] == (0,):
-        raise ValueError("an empty list of candidates has no scores to normalise")
-    if not np.isfinite(values).all():
-        raise ValueError("scores of candidates must be finite")
-    low = values.min(axis=-1, keepdims=True)
-    spread = values.max(axis=-1, keepdims=True) - low
-    moved: Floats = np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0.0)
-    return moved
-
-
-def fused(
-    initial: NDArray[np.floating],
-    rerank: NDArray[np.floating],
-    alpha: float,
-    allowed: NDArray[np.bool_] | None = None,
-) -> Floats:
-    """P [..., n] of every candidate (eq. 10).
-
-    Args:
-        initial: [..., n] scores that came with the list.
-        rerank: [..., n] the device's scores of the same candidates.
-        alpha: share of the initial scores, from 0 (the device alone) to 1 (the cloud alone).
-        allowed: [..., n] candidates that may be recommended; others get -inf. They do count for
-            the normalisation, so that a list means the same whatever the user has met since.
-
-    Raises:
-        ValueError: alpha lies outside [0, 1], shapes differ, or a score is not finite.
-    """
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha is {alpha}, expected a share between 0 and 1")
-    if initial.shape != rerank.shape:
-        raise ValueError(f"{initial.shape} initial scores, but {rerank.shape} of the device")
-    scores = alpha * normalised(initial) + (1.0 - alpha) * normalised(rerank)
-    return scores if allowed is None else np.where(allowed, scores, -np.inf)
-
-
-def unlisted(
-    scores: NDArray[np.floating], rerank: NDArray[np.floating], alpha: float
-) -> NDArray[np.float64]:
-    """P [m] of items that the cloud did not list: its part 0, as of the last item on its list.
-
-    The device's part is on the scale of the list: scores [m] are moved as the list's own P_rerank
-    [n] are (eq. 9), and so lie above 1 or below 0 where they are better or worse than all of
-    these. What is listed therefore scores the same whatever is ranked beside it. Distances count
-    as they are where the list gives no scale, being empty or all equal.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    low = float(rerank.min()) if len(rerank) else 0.0
-    spread = float(rerank.max()) - low if len(rerank) else 0.0
-    return (1.0 - alpha) * (values - low) / (spread or 1.0)
 
 
 def rank_collaboratively(

@@ -19,7 +19,7 @@ from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from device_runtime.ranking.response import Response
 from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import inconsistency

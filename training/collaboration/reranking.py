@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from shared.metrics import ndcg
 from training.collaboration.adaptive import (
     ADAPTIVE_STEPS,

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from device_runtime.ranking.adaptation import adapted
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from shared.bundle import CollaborationSpec
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone

@@ -18,6 +18,7 @@ from device_runtime.refresh.quadratic_gain import QuadraticGain
 from experiments.studies.cell import Cell
 from experiments.studies.frontier.contest import Contest
 from experiments.studies.frontier.evidence import FORM, Evidence, collect
+from experiments.studies.frontier.pair_evidence import pair_evidence
 from experiments.studies.frontier.reach import on_and_off
 from experiments.studies.frontier.scores import MODES, alone_rows, score_rows
 from experiments.studies.frontier.ttl import tuned_ttl
@@ -102,7 +103,7 @@ def evidence_stage(run: TrainingRun, trained: TrainedModel, windows: Windows) ->
         },
         inputs={"log": fingerprint(run.log), "windows": windows},
         upstream=(run.calibrator,),
-        code=(evidence_stage, collect, Twin, Pools, Windows),
+        code=(evidence_stage, collect, pair_evidence, Twin, Pools, Windows),
         build=build,
         form=FORM,
     )

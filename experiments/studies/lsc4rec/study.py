@@ -28,7 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from experiments.studies.cell import Cell
 from experiments.studies.lsc4rec import costs, requesting
 from experiments.studies.lsc4rec.cooperative import Cooperative

@@ -73,8 +73,9 @@ def test_the_key_depends_on_what_decides_a_result_and_nothing_else() -> None:
 
 
 def test_places_and_machinery_are_marked_where_they_are_declared() -> None:
-    found = relevant(settings_over({"embedder": {"lora": {"threads": 3}}}), ["generative"])
-    assert "threads" not in found["training"] | found["generative"] | found["embedder"]["lora"]
+    found = relevant(settings_over({"embedder": {"lora": {"rank": 3}}}), ["generative"])
+    assert "threads" not in found["training"]
+    assert found["embedder"]["lora"]["rank"] == 3
     assert not {"path", "columns", "items"} & found["log"].keys()
     assert found["embedder"].keys() == {"model", "pooling", "lora", "max_tokens"}
     assert relevant(settings_over({"training": {"backbone": "surge"}}))["training"]["backbone"]

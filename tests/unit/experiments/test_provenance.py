@@ -36,10 +36,7 @@ def test_changed_code_is_seen_and_documents_are_not(checkout: Path) -> None:
     assert "+" not in clean
     (checkout / "training" / "study.py").write_text("X = 2\n")
     (checkout / "training" / "new.py").write_text("Y = 1\n")
-    assert provenance.changed_code(checkout) == [
-        "training/new.py",
-        "experiments/studies/scalrec/study.py",
-    ]
+    assert provenance.changed_code(checkout) == ["training/new.py", "training/study.py"]
     assert provenance.revision(checkout) == clean + "+changes"
 
 
@@ -50,11 +47,11 @@ def test_outside_a_checkout_there_is_no_revision(tmp_path: Path) -> None:
 
 def test_the_code_hash_follows_code_and_not_comments(checkout: Path) -> None:
     study = checkout / "training" / "study.py"
-    before = provenance.code_hash("experiments.studies.scalrec.study:run_cell", checkout)
+    before = provenance.code_hash("training.study:run_cell", checkout)
     study.write_text('"""Another."""\n\n# why\nX = 1\n')
-    assert provenance.code_hash("experiments.studies.scalrec.study:run_cell", checkout) == before
+    assert provenance.code_hash("training.study:run_cell", checkout) == before
     study.write_text("X = 2\n")
-    assert provenance.code_hash("experiments.studies.scalrec.study:run_cell", checkout) != before
+    assert provenance.code_hash("training.study:run_cell", checkout) != before
     with pytest.raises(ConfigError, match=r"no module training\.other"):
         provenance.code_hash("training.other:run_cell", checkout)
 

@@ -89,7 +89,7 @@ def test_killed_run_keeps_what_was_flushed(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from loadtest.records.recorder import Recorder
-from tests.unit.loadtest.test_recorder import refresh, request
+from tests.unit.loadtest.records.test_recorder import refresh, request
 recorder = Recorder(Path(sys.argv[1]))
 for n in range(30):
     recorder.request(request(n))

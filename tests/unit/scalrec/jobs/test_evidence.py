@@ -73,10 +73,10 @@ async def test_no_experiment_goes_on_after_a_cancellation(
     [
         "shared/bundle.py",  # what a bundle's age rules mean
         "cloud_service/embedding/transformers.py",
-        "device_runtime/scoring.py",
-        "loadtest/paper.py",
+        "device_runtime/ranking/scoring.py",
+        "loadtest/evaluation/paper.py",
         "training/semantic/anchors.py",
-        "scalrec/offline_cloud.py",
+        "scalrec/jobs/offline_cloud.py",
     ],
 )
 def test_figures_of_other_code_are_not_used_again(

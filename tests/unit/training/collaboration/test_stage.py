@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from scalrec.settings import Settings, load_settings
 from shared.bundle import CollaborationSpec, load_bundle
 from shared.errors import DataError

@@ -179,7 +179,7 @@ def test_profiles_share_the_generator(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sources")
-    for package in ("training", "device_runtime", "shared", "cloud_service"):
+    for package in ("training", "device_runtime", "shared", "cloud_service", "experiments"):
         ignored = shutil.ignore_patterns("*.pyc")
         shutil.copytree(code.ROOT / package, root / package, ignore=ignored)
     return root
@@ -218,10 +218,10 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("cloud_service/embedding/hashing.py", ALL),
         ("cloud_service/generation/beam.py", {"generator-p5", "collaboration"}),
         ("cloud_service/app.py", set()),
-        ("device_runtime/sanitise.py", SEMANTIC),
-        ("device_runtime/cues.py", {"projector", "calibration", "gate", "refresh"}),
-        ("device_runtime/adaptation.py", {"collaboration"}),
-        ("device_runtime/retry.py", set()),
+        ("device_runtime/abstract/sanitise.py", SEMANTIC),
+        ("device_runtime/state/cues.py", {"projector", "calibration", "gate", "refresh"}),
+        ("device_runtime/ranking/adaptation.py", {"collaboration"}),
+        ("device_runtime/cloud/retry.py", set()),
         ("training/refresh/gain_fit.py", {"refresh"}),
         ("training/generative/fit.py", {"generator-p5", "collaboration"}),
         ("training/collaboration/reranking.py", {"collaboration"}),

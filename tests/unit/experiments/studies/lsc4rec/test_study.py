@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.ranking.collaborative import fused
+from device_runtime.ranking.list_fusion import fused
 from experiments.studies.lsc4rec.device_model import cooperative_srm, independent_srm
 from experiments.studies.lsc4rec.lists import candidate_lists
 from experiments.study import CellResult, checked, find_study
