@@ -77,7 +77,8 @@ def fused(
 def unlisted(
     scores: NDArray[np.floating], rerank: NDArray[np.floating], alpha: float
 ) -> NDArray[np.float64]:
-    """P [m] of items that the cloud did not list: its part 0, as of the last item on its list.
+    """P [m] of items that the cloud did not list: the cloud's part is 0, as for the last item
+    on its list.
 
     The device's part is on the scale of the list: scores [m] are moved as the list's own P_rerank
     [n] are (eq. 9), and so lie above 1 or below 0 where they are better or worse than all of
@@ -131,7 +132,7 @@ def rank_collaboratively(
     snapshot = pool.cached.snapshot
     scored = score(vectors, pool.items, encoded)
     told = snapshot_cues(models, pool, encoded, scored, lapse)
-    # An item that a list repeats counts once, where it stands best.
+    # An item may stand on the list several times: its first and best place counts.
     listed, first = np.unique(snapshot.items, return_index=True)
     initial, alpha = snapshot.scores[first], transitions.spec.initial_share
     shift = None
