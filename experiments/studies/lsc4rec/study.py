@@ -61,7 +61,7 @@ from training.run import TrainingRun, opened_run
 from training.settings import Recipe
 
 BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
-# Users a candidate scorer ranks the catalogue for, at most: it needs a pass for each.
+# Requests a candidate scorer ranks the catalogue for, at most: it needs a pass for each.
 SCORER_USERS = 1_000
 
 
