@@ -100,7 +100,7 @@ def secrets_environment(settings: CellSettings) -> dict[str, str]:
 
 def send(folder: Path, name: str, message: BaseModel | None = None) -> None:
     """Write a message in one step; the reader sees the whole of it or none."""
-    # Of no use once both processes are gone: the disk need not have it.
+    # No fsync: a message is worthless after a crash of the machine.
     text = "" if message is None else message.model_dump_json()
     write_whole(folder / name, text, fsync=False)
 

@@ -155,7 +155,7 @@ def scope(scope: Scope) -> str:
         "paper": f"Paper mode: ranks within the cloud's N = {scope.candidates} candidates",
         "full": "Full ranking of the whole catalogue at gap 0",
         "system": f"System mode: ranks within what the device can rank (N = {scope.candidates} "
-        "cloud candidates, own history as the profile says), counters over the whole catalogue",
+        "cloud candidates, own history as the profile says), baselines over the whole catalogue",
     }[scope.mode]
     repeats = {
         "allow": "items already seen compete",
@@ -164,6 +164,6 @@ def scope(scope: Scope) -> str:
     return (
         f"{mode}; {scope.requests:,} requests of {scope.users:,} users (at most "
         f"{scope.steps_per_user} each); repeat policy {scope.repeat_policy}: {repeats}; "
-        f"half-life of the decayed counter {scope.half_life:g} events; brackets: 95 % intervals, "
+        f"half-life of the decayed frequency {scope.half_life:g} events; brackets: 95 % intervals, "
         f"bootstrap over users, {scope.draws:,} draws."
     )

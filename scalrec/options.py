@@ -22,7 +22,7 @@ Given = Callable[..., Settings]  # ``settings_from`` with what the options of a 
 
 LogOption = Annotated[
     str | None,
-    typer.Option("--log", help="A known log (`scalrec data list`) or the path of your own file."),
+    typer.Option("--log", help="The dataset: a known log (`scalrec data list`) or your own file."),
 ]
 ColumnsOption = Annotated[
     str | None,

@@ -28,7 +28,7 @@ from shared.errors import ConfigError
 from shared.profile import DeviceProfile, preset
 
 SETTINGS_FILE = "scalrec.toml"
-# What became of settings that there were: nobody set them to anything else.
+# Settings that are gone, and what they became: nothing ever set them to another value.
 GONE = {
     name: f"is a constant now: {value}"
     for name, value in {

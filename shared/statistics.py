@@ -24,7 +24,7 @@ class Estimate:
 
     @property
     def sign(self) -> int:
-        """+1 or -1 if the interval excludes zero, else 0: not told apart from zero."""
+        """+1 or -1 if the interval excludes zero, else 0: not significant."""
         if self.low is None or self.high is None:
             return 0
         return 1 if self.low > 0 else -1 if self.high < 0 else 0

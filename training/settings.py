@@ -20,7 +20,7 @@ from training.encoders.size import EncoderSize
 
 
 class LogSettings(Section):
-    """Which interactions to use."""
+    """The dataset: which interactions to use."""
 
     name: str = Field(
         default="movielens-100k",

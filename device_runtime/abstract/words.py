@@ -72,7 +72,7 @@ class ItemWords:
             self._hider = self._hider or self._make_hider()
             text = self._hider.hide(text, (self._catalogue.titles[i] for i in set(history)))
         text = clean_text(text, forbidden=self._ids, max_chars=MAX_INPUT_CHARS)
-        # Cut in two, what was harmless as a whole may need cleaning again.
+        # Clean again after the cut: half of a harmless text may look like an id or a date.
         return clean_text(newest(text, max_chars), forbidden=self._ids, max_chars=max_chars)
 
     def _make(self, item: int) -> Words:

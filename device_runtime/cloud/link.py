@@ -212,7 +212,7 @@ class CloudLink:
                 self._breaker.failure(tally.ticket, self._clock.time())
             tally.fail("deadline", f"no answer within {self._settings.deadline_s:g} s")
         finally:
-            # Also when cancelled: a probe's place must not stay taken.
+            # Runs when cancelled, too: the breaker must get its probe's place back.
             if tally.ticket is not None:
                 self._breaker.abandon(tally.ticket)
 

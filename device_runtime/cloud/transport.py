@@ -86,8 +86,8 @@ class HttpTransport:
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
         self._base_url = base_url
-        # Who waits, waits here and never inside the pool: a request cancelled there at the moment
-        # it is given a connection takes that place with it for ever (encode/httpcore #1093).
+        # Requests wait here and never inside the pool: one that is cancelled there just when it
+        # gets a connection loses that place for good (encode/httpcore #1093).
         self._places = asyncio.Semaphore(max_connections)
         self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_connections)
         self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env

@@ -72,7 +72,7 @@ def rank_collaboratively(
     snapshot = pool.cached.snapshot
     scored = score(vectors, pool.items, encoded)
     told = snapshot_cues(models, pool, encoded, scored, lapse)
-    # An item that a list repeats counts once, where it stands best.
+    # An item may stand on the list several times: its first and best place counts.
     listed, first = np.unique(snapshot.items, return_index=True)
     initial, alpha = snapshot.scores[first], transitions.spec.initial_share
     shift = None

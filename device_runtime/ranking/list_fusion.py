@@ -58,7 +58,7 @@ def fused(
 def unlisted(
     scores: NDArray[np.floating], rerank: NDArray[np.floating], alpha: float
 ) -> NDArray[np.float64]:
-    """P [m] of items that the cloud did not list: its part 0, as of the last item on its list.
+    """P [m] of items that the cloud did not list: its part is 0, as for the last item on its list.
 
     The device's part is on the scale of the list: scores [m] are moved as the list's own P_rerank
     [n] are (eq. 9), and so lie above 1 or below 0 where they are better or worse than all of

@@ -12,8 +12,10 @@ WINDOW = 128  # past scores a new one is ranked among
 PRIOR = 10.0  # scores that an empty window is taken to hold, of unknown rank
 TRAINED = 64.0  # the same, if ranks among training scores are known
 SLACK = 3.0  # calls the account may be ahead or behind at most
-START = (-0.65, 0.35)  # where an account begins; it rests a little below zero, not at it
-EARLY_SLACK = 1.0  # the same before anything was earned
+# Range of a new account's credit, in calls. Its middle is slightly negative, because the credit of
+# a running account is slightly negative on average.
+START = (-0.65, 0.35)
+EARLY_SLACK = 1.0  # SLACK of an account that has earned nothing yet
 
 
 class CallBudget:
@@ -78,7 +80,7 @@ class CallBudget:
             chance = self._chance()
             chosen = self._rank(score) > 1.0 - chance or chance == 1.0
         spends = chosen and able
-        if spends or self._credit < self._slack:  # what cannot be spent any more is not earned
+        if spends or self._credit < self._slack:  # credit stops growing at the limit
             self._credit += self._share - spends
         return spends
 
@@ -86,7 +88,8 @@ class CallBudget:
     def _slack(self) -> float:
         """Calls that the account may be ahead or behind at most.
 
-        Little at first: of ten requests at a share of .1 one is to ask, give or take not three.
+        The limit is small at first. Ten requests at a share of .1 should ask once: with the full
+        SLACK they could ask four times.
         """
         earned = self._share * self._requests
         return max(min(SLACK, EARLY_SLACK + earned / 4.0), self._tolerance * earned)

@@ -77,7 +77,7 @@ class View:
         up: float | None = None
         for number in range(int(replay_s / width) + 1):
             row = self._rows.get(number, _EMPTY)
-            # Between two looks at the cloud, as it was at the last one.
+            # A bin without a look at the cloud shows what the last look found.
             up = row["up"] if row["up"] is not None else None if up is None else round(up)
             behind = [run.bins[n] for n in range(max(0, number - back + 1), number + 1)
                       if n in run.bins]  # fmt: skip

@@ -58,7 +58,7 @@ class WatchedTransport:
             status = NO_ANSWER
             raise
         finally:
-            # Also when cancelled: what has left the device has left it.
+            # Recorded when cancelled, too: the request has left the device.
             self._log.attempt(self._record(path, headers, content, sent_s, status, response))
         return response
 

@@ -141,7 +141,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _certainty(estimate: Estimate) -> str:
-    return "" if estimate.sign else "; not told apart from zero"
+    return "" if estimate.sign else "; not significant"
 
 
 def _negated_interval(estimate: Estimate) -> str:

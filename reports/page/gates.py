@@ -36,8 +36,8 @@ def payoffs(judged: JudgedRecord, profile: str) -> list[str]:
     return [
         f"With a snapshot {gap} events old, {setting} "
         f"({_STALE.get(setting, 'stale')}), staleness costs "
-        f"{_told_apart(judged.loss(profile, setting, gap))} of NDCG@10 and calibration buys back "
-        f"{_told_apart(judged.named(profile, setting, gap, 'calibration'))}."
+        f"{_significant(judged.loss(profile, setting, gap))} of NDCG@10 and calibration buys back "
+        f"{_significant(judged.named(profile, setting, gap, 'calibration'))}."
         for setting, gap in judged.headline(profile)
     ]
 
@@ -49,7 +49,7 @@ def unused(judged: JudgedRecord, profile: DeviceProfile) -> str:
     found = judged.verdicts.get(profile.name, {}).get(_RE_RETRIEVAL)
     if found is None or found.status != "holds" or found.decisive is None:
         return ""
-    gain = _told_apart(found.decisive.figure)
+    gain = _significant(found.decisive.figure)
     return (
         f"{_RE_RETRIEVAL} holds, but this run’s device re-retrieves nothing from its own table: "
         f"profile.local_candidates, as of the full device, adds at least {gain} of NDCG@10 at the "
@@ -104,11 +104,11 @@ def joined(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _told_apart(estimate: Estimate) -> str:
+def _significant(estimate: Estimate) -> str:
     if estimate.value is None:
         return "an unmeasured amount"
     shown = text.difference(estimate)
-    return shown if estimate.sign else f"nothing told apart from zero ({shown})"
+    return shown if estimate.sign else f"nothing significant ({shown})"
 
 
 def _fail(names: Sequence[str]) -> str:

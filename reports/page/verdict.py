@@ -1,4 +1,4 @@
-"""The result in plain sentences, true to the intervals: what is not told apart is said so."""
+"""The result in plain sentences, true to the intervals: each says if a figure is significant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from shared.statistics import Estimate
 
 HEADLINE_GAP = 5  # of SCaLRec's overall table
 SETTINGS = {"S1": "an embedding", "S2": "an embedding and candidates"}
+_LEVEL = "show no significant difference"
 
 
 def headline_rows(summary: Summary) -> dict[str, Staleness]:
@@ -45,8 +46,7 @@ def _staleness(row: Staleness) -> str:
 def _loss(loss: Estimate) -> str:
     if loss.sign == 0:
         return (
-            f"staleness changed NDCG@10 by {difference(loss.negated())}, which cannot be told "
-            "apart from nothing"
+            f"staleness changed NDCG@10 by {difference(loss.negated())}, which is not significant"
         )
     if loss.sign < 0:
         return f"the stale answer scored higher than the fresh one, by {difference(loss.negated())}"
@@ -56,7 +56,7 @@ def _loss(loss: Estimate) -> str:
 def _gain(row: Staleness) -> str:
     gain = row.bought_back
     if gain.sign == 0:
-        return f"what calibration changed, {difference(gain)}, cannot be told apart from nothing"
+        return f"what calibration changed, {difference(gain)}, is not significant"
     if gain.sign < 0:
         return f"calibration made it worse, by {_unsigned(gain)}"
     share = row.recovered.value
@@ -68,25 +68,25 @@ def _gain(row: Staleness) -> str:
 def _alone(over: Estimate) -> str:
     if over.sign == 0:
         return (
-            "the calibrated answer cannot be told apart from the device's own channel alone "
-            f"({difference(over)})"
+            "the calibrated answer's difference from the device's own channel alone is not "
+            f"significant ({difference(over)})"
         )
     word = "above" if over.sign > 0 else "below"
     return f"the calibrated answer is {_unsigned(over)} {word} the device's own channel alone"
 
 
 def _calibrated(gain: Estimate) -> str:
-    level = "calibrated and uncalibrated answers cannot be told apart"
+    level = f"calibrated and uncalibrated answers {_LEVEL}"
     return _replay(gain, level, "calibration", "")
 
 
 def _fused(gain: Estimate) -> str:
     who, alone = "collaborative inference", "the device's own channel alone"
-    return _replay(gain, f"{who} cannot be told apart from {alone}", who, f" over {alone}")
+    return _replay(gain, f"{who} and {alone} {_LEVEL}", who, f" over {alone}")
 
 
 def _replay(gain: Estimate, level: str, who: str, over: str) -> str:
-    """Args: level: what is said where the gain is not told apart from zero."""
+    """Args: level: what is said where the gain is not significant."""
     if gain.sign == 0:
         return f"Over the whole replay, {level} ({difference(gain)})."
     word = "gained" if gain.sign > 0 else "lost"
@@ -94,5 +94,5 @@ def _replay(gain: Estimate, level: str, who: str, over: str) -> str:
 
 
 def _unsigned(estimate: Estimate) -> str:
-    """Size of what is told apart from zero, whichever way."""
+    """Size of a significant figure, whichever way."""
     return measured(estimate if estimate.sign > 0 else estimate.negated())

@@ -43,7 +43,7 @@ def curves(frame: pl.DataFrame) -> tuple[LatencyCurve, ...]:
         values = numbers(frame, column)
         values = values[np.isfinite(values)]
         if values.size:
-            # A share that no request of so few stands for would be made up.
+            # Few requests tell nothing of shares near 1: leave out those beyond one request.
             shares = [s for s in SHARES if s == 1.0 or s <= 1 - 1 / values.size]
             ms = np.quantile(values, shares, method="inverted_cdf").tolist()
             found.append(LatencyCurve(what=what, share=tuple(shares), ms=tuple(ms)))

@@ -147,7 +147,7 @@ def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
 def _availability(replay: ReplaySettings, away: tuple[Outage, ...]) -> str:
     availability = replay.availability
     if availability.kind == "always" and away:
-        # A scenario's faults, or somebody's hand.
+        # The outages come from a scenario's faults, or from the live page's switch.
         seconds = sum(outage.end_s - outage.start_s for outage in away)
         times = "once" if len(away) == 1 else f"{len(away)} times"
         return f"there, but for {seconds:.0f} s ({times})"

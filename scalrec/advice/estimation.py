@@ -138,7 +138,7 @@ class _Estimation:
         )
 
     def _gain_of(self, part: Part, weights: Mapping[int, float]) -> _Sums | None:
-        """The gain on returns or discoveries; None where they are not told apart."""
+        """The gain on returns or discoveries; None where they are not scored apart."""
         # A device that re-retrieves from its whole table ranks, for the first places, all items;
         # without the cloud one with a table always does.
         local, table = self.setting == "S2_local", self.profile.table != "none"

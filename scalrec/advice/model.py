@@ -50,7 +50,7 @@ class Figures(Strict):
         setting: how the device ranks with a snapshot (see ``experiments.studies.scalrec.study``).
         ages: of snapshots, in events, that were scored.
         alone: NDCG@10 of the device without any cloud.
-        counters: NDCG@10 of counters on the same device, without any cloud.
+        counters: NDCG@10 of the baselines on the same device, without any cloud.
     """
 
     setting: Setting

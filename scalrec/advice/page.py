@@ -10,7 +10,7 @@ from scalrec.advice.model import Advice, IntervalFigures
 from scalrec.advice.table import PARTS
 
 _PART_NOTE = (
-    "Returns: targets the user had before; discoveries: all others. They are told apart where the "
+    "Returns: targets the user had before; discoveries: all others. Both are given where the "
     "device ranks the whole catalogue."
 )
 

@@ -19,8 +19,8 @@ def print_advice(console: Console, advice: Advice) -> None:
         console.print(_parts(advice))
     figures = advice.figures
     alone = text.measured(figures.alone)
-    counters = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
-    console.print(f"Without any cloud: {alone}; counters: {', '.join(counters) or text.NONE}")
+    baselines = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
+    console.print(f"Without any cloud: {alone}; baselines: {', '.join(baselines) or text.NONE}")
     colour = "yellow" if advice.verdict.interval is None else "green"
     console.print(f"\n[bold {colour}]{advice.verdict.sentence}[/]", highlight=False)
     for remark in advice.verdict.remarks:

@@ -65,7 +65,7 @@ def _for(figures: Figures, row: IntervalFigures, most: IntervalFigures) -> str:
 
 
 def _against(figures: Figures, row: IntervalFigures) -> str:
-    how = "answers become worse" if row.gain.sign < 0 else "that is not told apart from nothing"
+    how = "answers become worse" if row.gain.sign < 0 else "that is not significant"
     return (
         f"Do not call the cloud: even called {requests(row.interval)} it brings "
         f"{difference(row.gain)} NDCG@10 over the device alone ({score(figures.alone.value)}); "
@@ -78,7 +78,7 @@ def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
         return []
     return [
         f"Be careful: called {requests(fresh.interval)} the cloud's gain, "
-        f"{difference(fresh.gain)}, is not told apart from nothing. A gain found only with older "
+        f"{difference(fresh.gain)}, is not significant. A gain found only with older "
         "snapshots may be the luck of several intervals tried; repeat with another --seed, or "
         "with more users."
     ]
@@ -90,7 +90,7 @@ def _on_calibration(row: IntervalFigures) -> list[str]:
         return [f"Calibration pays: {found} over the same snapshots uncalibrated."]
     if row.calibration.sign < 0:
         return [f"Calibration harms here, switch it off (device.calibrate=false): {found}."]
-    return [f"Calibrated and uncalibrated snapshots are not told apart: {found}."]
+    return [f"Calibrated and uncalibrated snapshots show no significant difference: {found}."]
 
 
 def _on_uncalibrated(rows: Mapping[int, IntervalFigures], interval: int | None) -> list[str]:
@@ -133,6 +133,6 @@ def _on_counters(figures: Figures) -> list[str]:
     if scored[name] <= figures.alone.value:
         return []
     return [
-        f"A plain counter on the device ({name}, {score(scored[name])}) does better than its "
+        f"A plain baseline on the device ({name}, {score(scored[name])}) does better than its "
         f"trained model ({score(figures.alone.value)}): train longer before you trust this."
     ]

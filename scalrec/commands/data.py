@@ -1,4 +1,4 @@
-"""`scalrec data`: fetch, list and show interaction logs."""
+"""`scalrec data`: fetch, list and show datasets, which are interaction logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
 from training.data.registry import fetch, known_logs, load_log
 
-app = typer.Typer(help="Fetch, list and show interaction logs.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, list and show datasets (interaction logs).", no_args_is_help=True)
 
 
 @app.command("list")

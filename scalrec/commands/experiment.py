@@ -70,8 +70,8 @@ def run(
         str,
         typer.Option(
             "--log",
-            help="A log of the experiment, any other known log, the path of your own file, or "
-            "NAME=PATH for a log whose file you bring.",
+            help="The dataset: a log of the experiment, any other known log, the path of your own "
+            "file, or NAME=PATH for a log whose file you bring.",
         ),
     ],
     profiles: Annotated[

@@ -80,7 +80,7 @@ class ScenarioRun:
     ) -> ScenarioRun:
         """Raises ConfigError or DataError if the scenario cannot be run with these settings."""
         applied = scenario.applied_to(settings, virtual=virtual)
-        # Snapshots of earlier runs would be none of this one's history.
+        # Without a cache on disk: the history does not contain the snapshots of earlier runs.
         device = applied.device.model_copy(update={"cache_dir": None})
         applied = with_keys(applied.model_copy(update={"device": device}))
         return cls(

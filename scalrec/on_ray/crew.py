@@ -1,4 +1,4 @@
-"""Crew: the shards of one run as their driver sees them; whoever dies is struck off and told."""
+"""Crew: the shards of one run as their driver sees them; one that dies is removed and reported."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _choose(
 
 
 def choose_spec(held: Reranker, place: Place, chosen: Lsc4recSettings) -> ChosenCollaboration:
-    """alpha with the highest NDCG@10, and a rate only if it is told apart from none.
+    """alpha with the highest NDCG@10, and a rate only if its gain over none is significant.
 
     Re-training costs a device time at every request, so the 95 % interval of its gain over the
     model as trained, paired by request, must lie above zero; among such rates the best one.

@@ -188,7 +188,7 @@ def _query(messages: list[str], titles: Mapping[str, str], ids: Collection[str])
     said = clean_text(newest(said, MAX_INPUT_CHARS), forbidden=ids, max_chars=MAX_INPUT_CHARS)
     if len(said) <= QUERY_CHARS:
         return said
-    # Cut in two, what was harmless as a whole may need cleaning again.
+    # Clean again after the cut: half of a harmless text may look like an id or a date.
     return clean_text(newest(said, QUERY_CHARS), forbidden=ids, max_chars=QUERY_CHARS)
 
 

@@ -65,7 +65,7 @@ def call_rate(scores: Floats, threshold: float) -> float:
     hazard = calls[1 : oldest + 1] / np.maximum(at_risk[1 : oldest + 1], 1.0)
     alive = np.concatenate([[1.0], np.cumprod(1.0 - hazard)])  # alive[k]: not called by age k
     tail = slice(max(1, oldest + 1 - TAIL_AGES), oldest + 1)
-    # Half a call more than was seen: never having called does not mean it never would.
+    # Count half a call more than was seen, so that the hazard is above 0 where nobody called.
     beyond = (calls[tail].sum() + 0.5) / (at_risk[tail].sum() + 0.5)
     mean_time = alive[:-1].sum() + alive[-1] / beyond
     return float(min(1.0, 1.0 / mean_time))

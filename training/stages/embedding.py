@@ -63,7 +63,7 @@ class TextEmbedding:
             batch_size=self.batch_size,
             progress=progress,
             label=label,
-            # What an embedder's code made once is no answer of other code.
+            # The code is in the key: vectors that older code made must not be reused.
             variant=f"max_tokens={self.max_tokens} model={self.model} code={code}",
         )
 

@@ -68,7 +68,8 @@ class AdaptedEncoder(nn.Module):
             # peft asks transformers for a property that has got another name.
             warnings.simplefilter("ignore", FutureWarning)
             self.model: Any = get_peft_model(model, config)
-        # For good: dropout of the model's own is most of a CPU's work, and few epochs need none.
+        # Never back to train(): the model's own dropout takes most of the time on a CPU, and few
+        # epochs do not need it.
         self.eval()
 
     def forward(self, texts: Sequence[str]) -> Tensor:

@@ -143,7 +143,7 @@ def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:
     with progress.task("driving policies") as task:
         for outages in (False, True):
             for entry in contest.entries(up if outages else None):
-                # No policy decides by what calibration makes of the answer.
+                # One drive serves both modes: no policy reads the calibrated answer.
                 frames += [
                     score_rows(entry, users, evidence, mode, outages=outages) for mode in MODES
                 ]

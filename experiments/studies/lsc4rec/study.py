@@ -61,7 +61,8 @@ from training.run import TrainingRun, opened_run
 from training.settings import Recipe
 
 BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
-SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each takes it a pass
+# Requests a candidate scorer ranks the catalogue for, at most: it needs a pass for each.
+SCORER_USERS = 1_000
 
 
 async def run_cell(

@@ -34,7 +34,7 @@ def paper_charts(paper: PaperSection, full: FullSection | None) -> list[Chart]:
     inside = [lowest, highest, *(c["value"] for c in near)]
     domain = padded(min(inside), max(inside))
     _place_labels(near, room=0.08 * (domain[1] - domain[0]))
-    note = "Bands: 95 % intervals. Dotted: counters, which rank the whole catalogue at gap 0."
+    note = "Bands: 95 % intervals. Dotted: baselines, which rank the whole catalogue at gap 0."
     if far:
         outside = ", ".join(f"{c['label']} {c['value']:.4f}" for c in far)
         note += f" Outside the plotted range: {outside}."
@@ -45,7 +45,7 @@ def paper_charts(paper: PaperSection, full: FullSection | None) -> list[Chart]:
             note=note,
             spec=gap_chart(setting, [r for r in rows if r["setting"] == setting], near, domain),
             legend=tuple((f"s-{s}", name_of(s)) for s in SHOWN)
-            + ((("s-counter", "counters"),) if near else ()),
+            + ((("s-counter", "baselines"),) if near else ()),
         )
         for setting in sorted({r["setting"] for r in rows})
     ]
@@ -81,7 +81,7 @@ def gap_chart(
             lines.mark_rule(strokeDash=[2, 3], color="var(--muted)").encode(
                 y=y,
                 tooltip=[
-                    alt.Tooltip("label:N", title="counter"),
+                    alt.Tooltip("label:N", title="baseline"),
                     alt.Tooltip("value:Q", title="NDCG@10", format=".4f"),
                 ],
             ),

@@ -65,10 +65,10 @@ def test_the_verdict_on_collaborative_inference_is_against_the_device_alone(tmp_
     said = verdict.sentences(summary)[-1]
     assert said.startswith("Over the whole replay, collaborative inference ")
     assert "calibrat" not in said
-    word = {1: " gained ", -1: " lost ", 0: "cannot be told apart"}[gain.sign]
+    word = {1: " gained ", -1: " lost ", 0: " show no significant difference"}[gain.sign]
     assert word in said
     system = summary.system
-    for sign, word in ((1, " gained "), (-1, " lost "), (0, "cannot be told apart")):
+    for sign, word in ((1, " gained "), (-1, " lost "), (0, " show no significant difference")):
         low, high = {1: (0.1, 0.3), -1: (-0.3, -0.1), 0: (-0.1, 0.3)}[sign]
         estimate = replace(gain, value=(low + high) / 2, low=low, high=high)
         rows = tuple(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from device_runtime.settings import DeviceSettings
-from loadtest.faults.fault import Fault
+from loadtest.faults.fault import Fault, Kind, Target
 from loadtest.faults.script import FaultScript
 from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenario_names
 from loadtest.scenarios.variation import varied
@@ -174,11 +174,13 @@ def test_the_script_knows_when_no_cloud_can_be_reached() -> None:
 
 def test_variations_differ_by_seed_and_agree_with_themselves(tmp_path: Path) -> None:
     base = load_scenario("steady")
-    some = [varied(base, seed=seed, users=40) for seed in range(50)]
+    some = [varied(base, seed=seed, users=40) for seed in range(100)]
     assert some[7] == varied(base, seed=7, users=40)
     assert {scenario.users for scenario in some} == {40}
     kinds = {(f.target, f.kind) for scenario in some for f in scenario.faults}
     assert len(kinds) >= 10
+    assert {target for target, _ in kinds} == set(get_args(Target))
+    assert {kind for _, kind in kinds} == set(get_args(Kind))
     path = tmp_path / "steady.yaml"
     path.write_text(some[7].as_yaml())
     assert read_scenario(path) == some[7]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from tests.support.tiers import first_quick
 from training.encoders.choice import CONFIGS
 from training.encoders.return_mechanism import NO_COPY
 from training.export.export import export_bundle
+from training.settings import TrainingSettings
 from training.train import train
 
 BOTH = pytest.mark.parametrize("backbone", CONFIGS)
@@ -116,3 +118,7 @@ def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path)
     assert manifest.backbone == backbone
     assert manifest.training["parity_lengths"] == 6
     assert 0 <= manifest.training["parity_max_score_difference"] <= 1e-5
+
+
+def test_the_setting_names_every_backbone() -> None:
+    assert set(get_args(TrainingSettings.model_fields["backbone"].annotation)) == set(CONFIGS)
