@@ -107,18 +107,10 @@ def test_nothing_else_is_there(site: Path) -> None:
     assert alone(site, ABSENCES, json.dumps([*OURS, *NEEDS])) == [*OURS, *NEEDS]
 
 
-# Settings are read by cloud_link and policies; they come with pydantic-settings as yet.
-settings_stay = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="shared.settings needs pydantic-settings"
-)
-
-
-@settings_stay
 def test_every_module_of_the_device_can_be_imported(site: Path) -> None:
     assert alone(site, IMPORTS) == {}
 
 
-@settings_stay
 def test_a_device_answers_as_it_does_among_all_packages(site: Path, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     device = new_device(bundle)

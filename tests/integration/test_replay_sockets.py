@@ -33,7 +33,8 @@ INTERRUPTED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from device_runtime.cloud.transport import ScriptedTransport, TransportError
+from device_runtime.cloud.transport import TransportError
+from tests.support.transports import ScriptedTransport
 from tests.support.bundles import make_bundle
 from tests.support.replays import replay_settings, replay_tiny
 

@@ -71,7 +71,7 @@ def studied(settings: Settings, trained: TrainedModel) -> _Study:
     """The study of the last ``paper.steps`` test steps."""
     log, steps = trained.log, trained.split.last_test(settings.paper.steps)
     anchors = stale_anchors(steps, settings.paper.gaps)
-    writer = TemplateAbstract(log.catalogue, settings.abstract)
+    writer = TemplateAbstract(log.catalogue, settings.abstract.form)
     texts = write_abstracts(log, anchors, writer, settings.profile)
     with torch.no_grad():
         text = torch.from_numpy(asyncio.run(HashingEmbedder(32).embed(texts)))
