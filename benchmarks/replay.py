@@ -15,14 +15,14 @@ import onnxruntime as ort
 import psutil
 import pyarrow.parquet as pq
 
-from benchmarks.timing import Comparison
+from benchmarks.timing import BenchmarkLine
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
 from loadtest.records.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
 from loadtest.replay.replay import Connect, ReplayResult, run_replay
-from loadtest.timing.clock import Clock
+from loadtest.timing.clock import ReplayClock
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
@@ -52,7 +52,7 @@ class _Costs:
 
 def compare_replay(
     settings: Settings, log: InteractionLog, split: Split, bundle: Bundle
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """One replay of every user, everything in one process and on one core.
 
     Its cost is processor time, the in-process cloud included, but for an embedder that costs
@@ -65,7 +65,7 @@ def compare_replay(
     per_request = 1e6 / result.requests
     fleet = f"virtual-clock fleet, {result.users} devices, {result.refreshes} refreshes"
     return [
-        Comparison(
+        BenchmarkLine(
             f"{fleet}: requests / what ONNX alone would allow",
             result.requests / costs.window_s,
             result.requests / costs.onnx_s,
@@ -73,7 +73,7 @@ def compare_replay(
             costs.onnx_s / costs.window_s,
             "higher, 1 is the limit",
         ),
-        Comparison(
+        BenchmarkLine(
             "time of a fleet's request that is not ONNX / all of it",
             (costs.window_s - costs.onnx_s) * per_request,
             costs.window_s * per_request,
@@ -81,7 +81,7 @@ def compare_replay(
             1 - costs.onnx_s / costs.window_s,
             "lower",
         ),
-        Comparison(
+        BenchmarkLine(
             "recording a fleet's request / all of it",
             recording_s * per_request,
             costs.window_s * per_request,
@@ -94,7 +94,7 @@ def compare_replay(
 
 def compare_memory(
     settings: Settings, log: InteractionLog, bundle: Bundle, *, devices: int = DEVICES
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """One request of each of ``devices`` devices, the log's users again and again."""
     many = repeated(log, devices)
     device = settings.device.model_copy(update={"k": 1})  # all have asked once, none waits long
@@ -106,7 +106,7 @@ def compare_memory(
         result, _ = _replay(once, many, split_log(many), bundle, devices, Path(folder) / "run")
     grown = process.memory_info().rss - before
     return [
-        Comparison(
+        BenchmarkLine(
             f"{result.users} devices on the virtual clock, state of one / its share of all that "
             "the process grew by",
             result.state_kib,
@@ -149,7 +149,7 @@ def _replay(
     costs = _Costs()
 
     @asynccontextmanager
-    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+    async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
         app = create_app(
             fast,
             bundle=bundle,

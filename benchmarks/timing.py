@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BenchmarkLine:
     """One line of the benchmark: ours against a peer or a limit.
 
     Attributes:
@@ -58,11 +58,11 @@ async def alternating(
     theirs: Callable[[], Awaitable[float]],
     *,
     rounds: int,
-) -> Comparison:
+) -> BenchmarkLine:
     """Requests per second of two servers, asked in turns after one round of each to warm up."""
     for rate in (ours, theirs):
         await rate()
     rates = np.array([[await ours(), await theirs()] for _ in range(rounds)])
     medians = np.median(rates, axis=0)
     ratio = float(np.median(rates[:, 0] / rates[:, 1]))
-    return Comparison(name, float(medians[0]), float(medians[1]), "requests/s", ratio, "higher")
+    return BenchmarkLine(name, float(medians[0]), float(medians[1]), "requests/s", ratio, "higher")

@@ -39,7 +39,7 @@ class Scope(Strict):
     metrics: tuple[Metric, ...] = ("ndcg10",)
 
 
-class Scores(Scope):
+class ScoreSelection(Scope):
     """Scores that the record keeps."""
 
     scorers: tuple[str, ...] | None = None

@@ -21,7 +21,7 @@ class _Figures(BaseModel):
 Metrics = dict[str, Estimate]  # keyed by METRICS
 
 
-class Scope(_Figures):
+class RunScope(_Figures):
     """What one table is about. Tables of different modes are never joined."""
 
     mode: Literal["paper", "full", "system"]
@@ -93,7 +93,7 @@ class CueMeans(_Figures):
 class PaperSection(_Figures):
     """Controlled staleness (SCaLRec section 5): ranks within the cloud's candidates."""
 
-    scope: Scope
+    scope: RunScope
     scores: tuple[PaperScore, ...]
     differences: tuple[PaperDifference, ...]
     staleness: tuple[Staleness, ...]
@@ -119,7 +119,7 @@ class FullDifference(_Figures):
 class FullSection(_Figures):
     """Full ranking at gap 0, over the last steps and for leave-one-out."""
 
-    scope: Scope
+    scope: RunScope
     scores: tuple[FullScore, ...]
     differences: tuple[FullDifference, ...]
 
@@ -170,7 +170,7 @@ class LatencyCurve(_Figures):
     ms: tuple[float, ...]
 
 
-class Change(_Figures):
+class ManualChange(_Figures):
     """What somebody changed by hand while the replay ran."""
 
     replay_s: float
@@ -252,7 +252,7 @@ class SystemSection(_Figures):
         changes: made by hand; a run with any is a demonstration, not a measurement.
     """
 
-    scope: Scope
+    scope: RunScope
     duration_s: float
     policy: str
     availability: str
@@ -267,7 +267,7 @@ class SystemSection(_Figures):
     cloud_up: float | None = None
     curves: tuple[LatencyCurve, ...] = ()
     call_rate: tuple[float, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ManualChange, ...] = ()
     budget: float | None = None
     ranking: str = ""
     collaborative: bool = False

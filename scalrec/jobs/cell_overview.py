@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from experiments.cells import Cell
-from experiments.jobs import Stage
+from experiments.jobs import StageProgress
 
 PLAIN_INTERVAL_S = 60.0
 
@@ -74,7 +74,7 @@ class CellOverview:
         else:
             self._tasks[cell] = self._bars.add_task(f"  {cell}", total=None, note="starting")
 
-    def stage(self, cell: Cell, stage: Stage) -> None:
+    def stage(self, cell: Cell, stage: StageProgress) -> None:
         amount = f" {stage.done:,}/{stage.total:,}" if stage.total else ""
         if self._bars is not None:
             self._bars.update(

@@ -65,7 +65,7 @@ def check_parity(
             an exchange of items whose scores lie within it; the message names the worst case.
     """
     window = trained.backbone.model.config.window
-    pair = _Pair(trained, graphs)
+    pair = _Implementations(trained, graphs)
     rng = np.random.default_rng(seed)
     worst, output, at, cases = 0.0, 0.0, (1, 1), 0
     with (progress or NullProgress()).task("checking ONNX against torch", window) as task:
@@ -98,7 +98,7 @@ def packed_agreement(
     """
     if profile.table == "float32":
         return {}
-    exact, packed = _Pair(trained, {}), _Pair(trained, {})
+    exact, packed = _Implementations(trained, {}), _Implementations(trained, {})
     vectors, bias = pack(exact.vectors, exact.bias.astype(np.float32)).unpack()
     packed.vectors, packed.bias = vectors, bias.astype(np.float64)
     window = trained.backbone.model.config.window
@@ -112,7 +112,7 @@ def packed_agreement(
     }
 
 
-class _Pair:
+class _Implementations:
     """Both implementations of a bundle's networks."""
 
     def __init__(self, trained: TrainedModel, graphs: Mapping[str, bytes]) -> None:

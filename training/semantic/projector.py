@@ -135,7 +135,7 @@ def fit_projector(
         projector = Projector(text.shape[1], d, dropout=options.dropout)
         projector.fit_normaliser(text_AM[rows])
         held = HeldOut(requests, validation, exclude_seen=options.exclude_seen)
-        fit = _Fit(requests, text_AM, projector, options, stop, seed)
+        fit = _ProjectorFit(requests, text_AM, projector, options, stop, seed)
 
         def judge() -> Judged:
             judged = fit.judge(held)
@@ -171,7 +171,7 @@ class _Judged:
     semantic: float  # NDCG@10 of semantics alone
 
 
-class _Fit:
+class _ProjectorFit:
     def __init__(
         self,
         requests: Requests,

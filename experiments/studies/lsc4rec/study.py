@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.collaborative import fused
-from experiments.studies.cell import Cell
+from experiments.studies.cell import CellScores
 from experiments.studies.lsc4rec import costs, requesting
 from experiments.studies.lsc4rec.cooperative import Cooperative
 from experiments.studies.lsc4rec.counters import (
@@ -66,7 +66,7 @@ SCORER_USERS = 1_000  # a candidate scorer ranks the catalogue for so many: each
 
 async def run_cell(
     settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
-) -> Cell:
+) -> CellScores:
     """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
 
     Raises:
@@ -79,11 +79,11 @@ async def run_cell(
         second = None
         if settings.lsc4rec.second_srm:
             second = (await independent_srm(run.with_seed(settings.seed + 1))).srm
-        study = _Study(run, device, generator, listed, cooperative, second)
+        study = _Lsc4recStudy(run, device, generator, listed, cooperative, second)
         return await in_thread(study.cell, progress)
 
 
-class _Study:
+class _Lsc4recStudy:
     def __init__(
         self,
         run: TrainingRun,
@@ -108,7 +108,7 @@ class _Study:
         self.sampled: Sums | None = None
         self.extras: dict[str, float] = {}
 
-    def cell(self, progress: Progress) -> Cell:
+    def cell(self, progress: Progress) -> CellScores:
         with progress.task("choosing on validation requests") as task:
             choice = choose(self.validation, self.places)
             task.advance()
@@ -126,7 +126,7 @@ class _Study:
         self._requests(choice, collaborative)
         self._costs()
         frames = [sums.frame() for sums in (self.sums, self.sampled) if sums is not None]
-        return Cell(pl.concat(frames), self.extras)
+        return CellScores(pl.concat(frames), self.extras)
 
     def _lists(self, place: Place, choice: Choice) -> NDArray[np.float64]:
         """Adds every scorer at one place; ranks [R] of the chosen collaboration."""
