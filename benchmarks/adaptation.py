@@ -40,14 +40,5 @@ def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[BenchmarkLin
             optimizer.step()
         return residual.detach()
 
-    ours_us, theirs_us, ratio = interleaved(ours, theirs)
-    return [
-        BenchmarkLine(
-            "adaptive re-training on the device, numpy / torch autograd",
-            ours_us,
-            theirs_us,
-            "µs",
-            ratio,
-            "lower",
-        )
-    ]
+    name = "adaptive re-training on the device, numpy / torch autograd"
+    return [BenchmarkLine.timed(name, interleaved(ours, theirs), "lower")]

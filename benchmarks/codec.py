@@ -34,12 +34,15 @@ def compare_codec(*, dim: int = 64, candidates: int = 100) -> list[BenchmarkLine
     encoding = interleaved(lambda: encode(snapshot), encode_json)
     decoding = interleaved(lambda: decode(blob), lambda: json.loads(text))
     size = BenchmarkLine(
-        "snapshot size, blob / JSON", len(blob), len(text), "bytes", len(blob) / len(text), "lower"
+        name="snapshot size, blob / JSON",
+        ours=len(blob),
+        theirs=len(text),
+        unit="bytes",
+        ratio=len(blob) / len(text),
+        meaning="lower",
     )
     return [
         size,
-        BenchmarkLine("snapshot encode, blob / JSON", *encoding[:2], "µs", encoding[2], "lower"),
-        BenchmarkLine(
-            "snapshot decode + checksum, blob / JSON", *decoding[:2], "µs", decoding[2], "lower"
-        ),
+        BenchmarkLine.timed("snapshot encode, blob / JSON", encoding, "lower"),
+        BenchmarkLine.timed("snapshot decode + checksum, blob / JSON", decoding, "lower"),
     ]

@@ -167,19 +167,9 @@ def compare_device(
     against_limit = interleaved(ours, limit)
     return [
         compare_correction(onnx, bundle),
-        BenchmarkLine(
-            "device request, ONNX / eager torch",
-            *against_torch[:2],
-            "µs",
-            against_torch[2],
-            "lower",
-        ),
-        BenchmarkLine(
-            "device request / its ONNX calls alone",
-            *against_limit[:2],
-            "µs",
-            against_limit[2],
-            "lower, 1 is the limit",
+        BenchmarkLine.timed("device request, ONNX / eager torch", against_torch, "lower"),
+        BenchmarkLine.timed(
+            "device request / its ONNX calls alone", against_limit, "lower, 1 is the limit"
         ),
     ]
 
@@ -191,12 +181,12 @@ def compare_correction(models: DeviceModels, bundle: Bundle) -> BenchmarkLine:
     )
     added = corrected - plain
     return BenchmarkLine(
-        "cues, estimator, calibrator and age rules / their allowance",
-        added,
-        CORRECTION_ALLOWANCE_US,
-        "µs",
-        added / CORRECTION_ALLOWANCE_US,
-        "lower, 1 is the limit",
+        name="cues, estimator, calibrator and age rules / their allowance",
+        ours=added,
+        theirs=CORRECTION_ALLOWANCE_US,
+        unit="µs",
+        ratio=added / CORRECTION_ALLOWANCE_US,
+        meaning="lower, 1 is the limit",
     )
 
 

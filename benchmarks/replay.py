@@ -66,28 +66,28 @@ def compare_replay(
     fleet = f"virtual-clock fleet, {result.users} devices, {result.refreshes} refreshes"
     return [
         BenchmarkLine(
-            f"{fleet}: requests / what ONNX alone would allow",
-            result.requests / costs.window_s,
-            result.requests / costs.onnx_s,
-            "requests/s/core",
-            costs.onnx_s / costs.window_s,
-            "higher, 1 is the limit",
+            name=f"{fleet}: requests / what ONNX alone would allow",
+            ours=result.requests / costs.window_s,
+            theirs=result.requests / costs.onnx_s,
+            unit="requests/s/core",
+            ratio=costs.onnx_s / costs.window_s,
+            meaning="higher, 1 is the limit",
         ),
         BenchmarkLine(
-            "time of a fleet's request that is not ONNX / all of it",
-            (costs.window_s - costs.onnx_s) * per_request,
-            costs.window_s * per_request,
-            "µs",
-            1 - costs.onnx_s / costs.window_s,
-            "lower",
+            name="time of a fleet's request that is not ONNX / all of it",
+            ours=(costs.window_s - costs.onnx_s) * per_request,
+            theirs=costs.window_s * per_request,
+            unit="µs",
+            ratio=1 - costs.onnx_s / costs.window_s,
+            meaning="lower",
         ),
         BenchmarkLine(
-            "recording a fleet's request / all of it",
-            recording_s * per_request,
-            costs.window_s * per_request,
-            "µs",
-            recording_s / costs.window_s,
-            "lower",
+            name="recording a fleet's request / all of it",
+            ours=recording_s * per_request,
+            theirs=costs.window_s * per_request,
+            unit="µs",
+            ratio=recording_s / costs.window_s,
+            meaning="lower",
         ),
     ]
 
@@ -107,13 +107,13 @@ def compare_memory(
     grown = process.memory_info().rss - before
     return [
         BenchmarkLine(
-            f"{result.users} devices on the virtual clock, state of one / its share of all that "
-            "the process grew by",
-            result.state_kib,
-            grown / KIB / result.users,
-            "KiB",
-            result.state_kib * KIB * result.users / grown,
-            "1: nothing else grows",
+            name=f"{result.users} devices on the virtual clock, state of one / its share of all "
+            "that the process grew by",
+            ours=result.state_kib,
+            theirs=grown / KIB / result.users,
+            unit="KiB",
+            ratio=result.state_kib * KIB * result.users / grown,
+            meaning="1: nothing else grows",
         )
     ]
 

@@ -29,6 +29,12 @@ class BenchmarkLine:
     ratio: float
     meaning: str
 
+    @classmethod
+    def timed(cls, name: str, found: tuple[float, float, float], meaning: str) -> BenchmarkLine:
+        """The line of what ``interleaved`` found."""
+        ours, theirs, ratio = found
+        return cls(name=name, ours=ours, theirs=theirs, unit="µs", ratio=ratio, meaning=meaning)
+
 
 def interleaved(
     ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 30, calls: int = 20
@@ -65,4 +71,11 @@ async def alternating(
     rates = np.array([[await ours(), await theirs()] for _ in range(rounds)])
     medians = np.median(rates, axis=0)
     ratio = float(np.median(rates[:, 0] / rates[:, 1]))
-    return BenchmarkLine(name, float(medians[0]), float(medians[1]), "requests/s", ratio, "higher")
+    return BenchmarkLine(
+        name=name,
+        ours=float(medians[0]),
+        theirs=float(medians[1]),
+        unit="requests/s",
+        ratio=ratio,
+        meaning="higher",
+    )

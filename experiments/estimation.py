@@ -52,7 +52,7 @@ def estimate(experiment: Experiment, panel: Panel, *, draws: int = DRAWS) -> Est
     Seeds are averaged per user first. All intervals come from the same resampled users, so a
     difference is paired by user, and by step where both sides scored the same steps.
     """
-    return _Estimation(experiment, panel, draws).run()
+    return _Estimation(experiment=experiment, panel=panel, draws=draws).run()
 
 
 @dataclass
@@ -85,11 +85,11 @@ class _Estimation:
             for reader in compare(name, frontier, self.panel, self._resampler)
         ]
         return Estimates(
-            _read(estimates),
-            _read(differences),
-            _read(ratios),
-            {key: figure for reader in curves for key, figure in reader().items()},
-            self._unequal,
+            estimates=_read(estimates),
+            differences=_read(differences),
+            ratios=_read(ratios),
+            frontiers={key: figure for reader in curves for key, figure in reader().items()},
+            unequal=self._unequal,
         )
 
     def _all_selectors(self) -> Iterator[Selector]:

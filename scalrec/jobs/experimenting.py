@@ -231,4 +231,4 @@ def _publish(
     compared: list[expected.ExpectedValue] = []
     if not request.quick:
         compared = expected.compare(experiment, record, expected.path_of(experiment))
-    return Outcome(record, path, changed, failed, compared)
+    return Outcome(record=record, path=path, changed=changed, failed=failed, compared=compared)

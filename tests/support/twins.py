@@ -201,6 +201,13 @@ class ShippedDevices:
         scores = (twin.requests.table.vectors[items] @ twin.e_sem[row]).detach().numpy()
         packed = None if self._pages is None else self._pages.packed.take(items)
         snapshot = Snapshot(
-            "u", tau, 1, self._bundle.id, twin.e_sem[row].numpy(), items, scores, packed
+            user="u",
+            tau=tau,
+            created_ms=1,
+            bundle_id=self._bundle.id,
+            e_sem=twin.e_sem[row].numpy(),
+            items=items,
+            scores=scores,
+            vectors=packed,
         )
         return CachedSnapshot(snapshot, then.e_str)

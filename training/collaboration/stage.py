@@ -100,7 +100,13 @@ def _choose(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
         srm = EncoderSrm(backbone.model, backbone.table)
-        held = Reranker({INDEPENDENT: srm}, asked, {LATENESS: lists}, chosen, exclude)
+        held = Reranker(
+            srms={INDEPENDENT: srm},
+            asked=asked,
+            lists={LATENESS: lists},
+            chosen=chosen,
+            exclude_seen=exclude,
+        )
         with progress.task("choosing how devices collaborate") as task:
             found = choose_spec(held, (n, LATENESS), chosen)
             task.advance()

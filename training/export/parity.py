@@ -81,7 +81,14 @@ def check_parity(
                     worst, at = difference, (length, batch)
                 cases += 1
             task.advance()
-    return ParityReport(cases, window, worst, output, *at)
+    return ParityReport(
+        cases=cases,
+        lengths=window,
+        max_score_difference=worst,
+        max_output_difference=output,
+        worst_length=at[0],
+        worst_batch=at[1],
+    )
 
 
 @torch.no_grad()

@@ -23,6 +23,8 @@ under ``full`` with a gap. Scorers:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -44,7 +46,7 @@ from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from training.background import in_thread
-from training.collaboration.asked import LATENESS
+from training.collaboration.asked import LATENESS, Asked, Lists
 from training.collaboration.ranks import Sums, metrics_of, sample
 from training.collaboration.reranking import (
     INDEPENDENT,
@@ -97,9 +99,18 @@ class _Lsc4recStudy:
         self.cooperative, self.second, self.chosen = cooperative, second, run.settings.lsc4rec
         self.exclude = run.policy == "exclude"
         srms = {INDEPENDENT: device.srm, "cooperative": cooperative.srm}
-        common = (self.chosen, self.exclude)
-        self.validation = Reranker(srms, listed.validation, listed.of_validation, *common)
-        self.test = Reranker(srms, listed.test, listed.of_test, *common)
+
+        def reranker(asked: Asked, lists: Mapping[int, Lists]) -> Reranker:
+            return Reranker(
+                srms=srms,
+                asked=asked,
+                lists=lists,
+                chosen=self.chosen,
+                exclude_seen=self.exclude,
+            )
+
+        self.validation = reranker(listed.validation, listed.of_validation)
+        self.test = reranker(listed.test, listed.of_test)
         late, longest = LATENESS, self.chosen.longest
         first = (longest, late)
         others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]

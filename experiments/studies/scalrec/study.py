@@ -126,7 +126,11 @@ class _ScalrecStudy:
         discounted = trusted(
             calibration.discount, inputs.ages, inputs.moved, inputs.stale, inputs.stale
         )
-        self.reports.append(GapReport(gap, pairs, inputs.cues, r, rule_at(calibration.rules, gap)))
+        self.reports.append(
+            GapReport(
+                gap=gap, pairs=pairs, cues=inputs.cues, r=r, rule=rule_at(calibration.rules, gap)
+            )
+        )
         embeddings = {
             "fused": e_sem[torch.from_numpy(pairs.fresh)],
             "stale": inputs.stale,

@@ -66,7 +66,15 @@ def test_walks_build_up_as_devices_do(ours, theirs) -> None:
     for user, tau in np.ndindex(3, steps):
         device = theirs(drift_score)
         for t in range(tau + 1, steps):
-            state = RefreshState(t - tau, True, False, t - tau, 0.0, scores[user, t, tau], 0.5)
+            state = RefreshState(
+                requests_since_attempt=t - tau,
+                has_snapshot=True,
+                in_flight=False,
+                delta=t - tau,
+                omega=0.0,
+                drift=scores[user, t, tau],
+                r=0.5,
+            )
             if np.isnan(scores[user, t, tau]):
                 assert np.isnan(found[user, t, tau])
             else:
