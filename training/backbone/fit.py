@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.batches import Events, Windows, training_windows
 from training.backbone.evaluate import target_ranks
 from training.backbone.item_table import ItemParameters
@@ -33,10 +34,8 @@ from training.learning import (
 )
 
 
-class Cycle(BaseModel):
+class Cycle(Strict):
     """One cosine run of the learning rate; later cycles are warm restarts (SGDR)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -45,10 +44,8 @@ class Cycle(BaseModel):
     )
 
 
-class BackboneOptions(BaseModel):
+class BackboneOptions(Strict):
     """How to train; the defaults were chosen on validation targets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cycles: tuple[Cycle, ...] = Field(min_length=1)
     batch_windows: int = Field(ge=1)

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.batches import Events, Windows, windows_before
 from training.backbone.evaluate import dense_ranks
 from training.backbone.item_table import ItemParameters
@@ -39,10 +40,8 @@ ITEMS_PER_BATCH = 1024
 VALIDATION_ROWS = 512
 
 
-class ScorerOptions(BaseModel):
+class ScorerOptions(Strict):
     """How to train."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from device_runtime.ranking.adaptation import adapted
 from device_runtime.ranking.collaborative import fused
 from shared.bundle import CollaborationSpec
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.fit import TrainedBackbone
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS, adaptive_scores
 from training.collaboration.asked import LATENESS, Lists, requests_of_validation
@@ -33,10 +33,9 @@ SHORTEST = 2  # a list of one item has no order
 Z = 1.96  # of a 95 % interval
 
 
-class ChosenCollaboration(BaseModel):
+class ChosenCollaboration(Strict):
     """What goes into the bundle, and figures for its manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     spec: CollaborationSpec
     figures: dict[str, float]
 
