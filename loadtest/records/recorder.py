@@ -114,14 +114,6 @@ class Recorder:
         except OSError as error:
             raise ConfigError(f"cannot create run folder {run_dir}: {error}") from error
 
-    @property
-    def n_requests(self) -> int:
-        return self._requests.count
-
-    @property
-    def n_refreshes(self) -> int:
-        return self._refreshes.count
-
     def request(self, record: RequestRecord) -> None:
         if self._observer is not None:
             self._observer.request(record)

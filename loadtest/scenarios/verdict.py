@@ -8,14 +8,12 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, RunHistory, Violation
 from loadtest.records.latency import percentiles
 from loadtest.records.record_table import numbers
 from loadtest.scenarios.model import Scenario
-from shared.errors import DataError
 from shared.files import write_whole
 from shared.metrics import ndcg
 from shared.strict import Strict
@@ -182,14 +180,6 @@ def longest_recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | N
 def write_verdict(run_dir: Path, verdict: ScenarioVerdict) -> Path:
     """Write scenario.json in one step; returns its path."""
     return write_whole(run_dir / VERDICT, verdict.model_dump_json(indent=1) + "\n")
-
-
-def read_verdict(path: Path) -> ScenarioVerdict:
-    """Read a verdict; raises DataError naming the file."""
-    try:
-        return ScenarioVerdict.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"not the verdict of a scenario: {error}", path) from error
 
 
 def _share(asked: pl.DataFrame, which: pl.Expr) -> float:
