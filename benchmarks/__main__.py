@@ -21,7 +21,7 @@ from benchmarks.cloud import REQUESTS, ROUNDS, compare_cloud
 from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
 from benchmarks.replay import compare_memory, compare_replay
-from benchmarks.timing import Comparison
+from benchmarks.timing import BenchmarkLine
 from benchmarks.training import compare_training
 from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.replay.run_info import git_revision
@@ -55,7 +55,7 @@ async def _bench(settings: Settings, console: Console) -> None:
     progress = ConsoleProgress(console)
     log = load_log(settings.log, cache=settings.cache, progress=progress)
     logs = settings.work_dir / "serve"
-    results: list[Comparison] = compare_codec(
+    results: list[BenchmarkLine] = compare_codec(
         dim=settings.training.dim, candidates=settings.cloud.candidates
     )
     async with served_embedder(
@@ -96,7 +96,7 @@ def _abstracts(settings: Settings, log: InteractionLog) -> list[str]:
     return [f"{texts[i % len(texts)]} Visit {i}." for i in range(needed)]
 
 
-def _print(console: Console, results: list[Comparison]) -> None:
+def _print(console: Console, results: list[BenchmarkLine]) -> None:
     table = Table(title="Ours against the peer or the limit, same run", title_justify="left")
     for column in ("what", "ours", "theirs", "unit", "ratio", "better"):
         table.add_column(column, justify="left" if column in ("what", "better") else "right")
@@ -107,7 +107,7 @@ def _print(console: Console, results: list[Comparison]) -> None:
     console.print(table)
 
 
-def _write(folder: Path, results: list[Comparison]) -> Path:
+def _write(folder: Path, results: list[BenchmarkLine]) -> Path:
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S}.json"
     record = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.timing import Comparison, interleaved
+from benchmarks.timing import BenchmarkLine, interleaved
 from device_runtime.ranking.adaptation import adapted
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.settings import Lsc4recSettings
@@ -13,7 +13,7 @@ from training.settings import Lsc4recSettings
 RATE = 0.1
 
 
-def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[Comparison]:
+def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[BenchmarkLine]:
     """Time one adaptive re-training (LSC4Rec eq. 7) and moving one state by it, on one thread."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -40,14 +40,5 @@ def compare_adaptation(dim: int, settings: Lsc4recSettings) -> list[Comparison]:
             optimizer.step()
         return residual.detach()
 
-    ours_us, theirs_us, ratio = interleaved(ours, theirs)
-    return [
-        Comparison(
-            "adaptive re-training on the device, numpy / torch autograd",
-            ours_us,
-            theirs_us,
-            "µs",
-            ratio,
-            "lower",
-        )
-    ]
+    name = "adaptive re-training on the device, numpy / torch autograd"
+    return [BenchmarkLine.timed(name, interleaved(ours, theirs), "lower")]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from benchmarks.cloud import device_headers
 from benchmarks.http_load import Unanswered, http_request, requests_per_second
-from benchmarks.timing import Comparison, alternating
+from benchmarks.timing import BenchmarkLine, alternating
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess
 from scalrec.stack.cloud_stack import READY_TIMEOUT_S, RunningCloud
@@ -23,7 +23,7 @@ REQUESTS = 512
 
 async def compare_cached(
     cloud: RunningCloud, bundle_id: str, *, logs: Path, concurrency: int = 8, rounds: int = ROUNDS
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """Requests per second of both, in alternating rounds of the same requests, byte for byte.
 
     Both run under the same server with the same options, read the same keys of the same Redis and

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.http_load import http_request, requests_per_second
-from benchmarks.timing import Comparison, alternating
+from benchmarks.timing import BenchmarkLine, alternating
 from cloud_service.embedding.base import model_name
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source
@@ -22,7 +22,7 @@ REQUESTS = 64
 
 async def compare_cloud(
     cloud: RunningCloud, served: ServedEmbedder, abstracts: Sequence[str], *, concurrency: int = 8
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """Requests per second of both, in alternating rounds over abstracts nobody has sent before.
 
     Args:

@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 
-from benchmarks.timing import Comparison, interleaved
+from benchmarks.timing import BenchmarkLine, interleaved
 from shared.schemas import SnapshotResponse
 from shared.snapshot import Snapshot, decode, encode
 
 NOW_MS = 1_700_000_000_000
 
 
-def compare_codec(*, dim: int = 64, candidates: int = 100) -> list[Comparison]:
+def compare_codec(*, dim: int = 64, candidates: int = 100) -> list[BenchmarkLine]:
     """Compare with the JSON the service itself can answer, through the standard library."""
     rng = np.random.default_rng(0)
     snapshot = Snapshot(
@@ -33,13 +33,16 @@ def compare_codec(*, dim: int = 64, candidates: int = 100) -> list[Comparison]:
 
     encoding = interleaved(lambda: encode(snapshot), encode_json)
     decoding = interleaved(lambda: decode(blob), lambda: json.loads(text))
-    size = Comparison(
-        "snapshot size, blob / JSON", len(blob), len(text), "bytes", len(blob) / len(text), "lower"
+    size = BenchmarkLine(
+        name="snapshot size, blob / JSON",
+        ours=len(blob),
+        theirs=len(text),
+        unit="bytes",
+        ratio=len(blob) / len(text),
+        meaning="lower",
     )
     return [
         size,
-        Comparison("snapshot encode, blob / JSON", *encoding[:2], "µs", encoding[2], "lower"),
-        Comparison(
-            "snapshot decode + checksum, blob / JSON", *decoding[:2], "µs", decoding[2], "lower"
-        ),
+        BenchmarkLine.timed("snapshot encode, blob / JSON", encoding, "lower"),
+        BenchmarkLine.timed("snapshot decode + checksum, blob / JSON", decoding, "lower"),
     ]

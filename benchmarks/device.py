@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.timing import Comparison, interleaved
+from benchmarks.timing import BenchmarkLine, interleaved
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
@@ -153,7 +153,9 @@ class RankingPath:
         )
 
 
-def compare_device(log: InteractionLog, bundle: Bundle, trained: TrainedModel) -> list[Comparison]:
+def compare_device(
+    log: InteractionLog, bundle: Bundle, trained: TrainedModel
+) -> list[BenchmarkLine]:
     """Time the path of a device with a full window and a cached snapshot, on one thread."""
     torch.set_num_threads(1)
     onnx = DeviceModels.load(bundle)
@@ -165,36 +167,26 @@ def compare_device(log: InteractionLog, bundle: Bundle, trained: TrainedModel) -
     against_limit = interleaved(ours, limit)
     return [
         compare_correction(onnx, bundle),
-        Comparison(
-            "device request, ONNX / eager torch",
-            *against_torch[:2],
-            "µs",
-            against_torch[2],
-            "lower",
-        ),
-        Comparison(
-            "device request / its ONNX calls alone",
-            *against_limit[:2],
-            "µs",
-            against_limit[2],
-            "lower, 1 is the limit",
+        BenchmarkLine.timed("device request, ONNX / eager torch", against_torch, "lower"),
+        BenchmarkLine.timed(
+            "device request / its ONNX calls alone", against_limit, "lower, 1 is the limit"
         ),
     ]
 
 
-def compare_correction(models: DeviceModels, bundle: Bundle) -> Comparison:
+def compare_correction(models: DeviceModels, bundle: Bundle) -> BenchmarkLine:
     """What correcting adds to encoding and scoring, against what it may."""
     corrected, plain, _ = interleaved(
         RankingPath(models, bundle, correct=True), RankingPath(models, bundle, correct=False)
     )
     added = corrected - plain
-    return Comparison(
-        "cues, estimator, calibrator and age rules / their allowance",
-        added,
-        CORRECTION_ALLOWANCE_US,
-        "µs",
-        added / CORRECTION_ALLOWANCE_US,
-        "lower, 1 is the limit",
+    return BenchmarkLine(
+        name="cues, estimator, calibrator and age rules / their allowance",
+        ours=added,
+        theirs=CORRECTION_ALLOWANCE_US,
+        unit="µs",
+        ratio=added / CORRECTION_ALLOWANCE_US,
+        meaning="lower, 1 is the limit",
     )
 
 

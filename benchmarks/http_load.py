@@ -16,7 +16,7 @@ class Unanswered(Exception):
     """A request got another answer than 200, or none."""
 
 
-class _Connection(asyncio.Protocol):
+class _ClientConnection(asyncio.Protocol):
     """One kept-alive connection: a request goes out whole, its answer is read by its length."""
 
     def __init__(self) -> None:
@@ -80,10 +80,10 @@ async def requests_per_second(url: str, requests: Sequence[bytes], concurrency: 
     host, port = parts.hostname or "", parts.port or 80
     waiting: Iterator[bytes] = iter(requests)
     connections = [
-        (await loop.create_connection(_Connection, host, port))[1] for _ in range(concurrency)
+        (await loop.create_connection(_ClientConnection, host, port))[1] for _ in range(concurrency)
     ]
 
-    async def work(connection: _Connection) -> None:
+    async def work(connection: _ClientConnection) -> None:
         for request in waiting:
             await connection.send(request)
 

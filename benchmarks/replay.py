@@ -15,14 +15,14 @@ import onnxruntime as ort
 import psutil
 import pyarrow.parquet as pq
 
-from benchmarks.timing import Comparison
+from benchmarks.timing import BenchmarkLine
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
 from loadtest.records.recorder import REFRESHES, REQUESTS, Recorder, RefreshRecord, RequestRecord
 from loadtest.replay.replay import Connect, ReplayResult, run_replay
-from loadtest.timing.clock import Clock
+from loadtest.timing.clock import ReplayClock
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle, EmbedderIdentity
@@ -52,7 +52,7 @@ class _Costs:
 
 def compare_replay(
     settings: Settings, log: InteractionLog, split: Split, bundle: Bundle
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """One replay of every user, everything in one process and on one core.
 
     Its cost is processor time, the in-process cloud included, but for an embedder that costs
@@ -65,36 +65,36 @@ def compare_replay(
     per_request = 1e6 / result.requests
     fleet = f"virtual-clock fleet, {result.users} devices, {result.refreshes} refreshes"
     return [
-        Comparison(
-            f"{fleet}: requests / what ONNX alone would allow",
-            result.requests / costs.window_s,
-            result.requests / costs.onnx_s,
-            "requests/s/core",
-            costs.onnx_s / costs.window_s,
-            "higher, 1 is the limit",
+        BenchmarkLine(
+            name=f"{fleet}: requests / what ONNX alone would allow",
+            ours=result.requests / costs.window_s,
+            theirs=result.requests / costs.onnx_s,
+            unit="requests/s/core",
+            ratio=costs.onnx_s / costs.window_s,
+            meaning="higher, 1 is the limit",
         ),
-        Comparison(
-            "time of a fleet's request that is not ONNX / all of it",
-            (costs.window_s - costs.onnx_s) * per_request,
-            costs.window_s * per_request,
-            "µs",
-            1 - costs.onnx_s / costs.window_s,
-            "lower",
+        BenchmarkLine(
+            name="time of a fleet's request that is not ONNX / all of it",
+            ours=(costs.window_s - costs.onnx_s) * per_request,
+            theirs=costs.window_s * per_request,
+            unit="µs",
+            ratio=1 - costs.onnx_s / costs.window_s,
+            meaning="lower",
         ),
-        Comparison(
-            "recording a fleet's request / all of it",
-            recording_s * per_request,
-            costs.window_s * per_request,
-            "µs",
-            recording_s / costs.window_s,
-            "lower",
+        BenchmarkLine(
+            name="recording a fleet's request / all of it",
+            ours=recording_s * per_request,
+            theirs=costs.window_s * per_request,
+            unit="µs",
+            ratio=recording_s / costs.window_s,
+            meaning="lower",
         ),
     ]
 
 
 def compare_memory(
     settings: Settings, log: InteractionLog, bundle: Bundle, *, devices: int = DEVICES
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """One request of each of ``devices`` devices, the log's users again and again."""
     many = repeated(log, devices)
     device = settings.device.model_copy(update={"k": 1})  # all have asked once, none waits long
@@ -106,14 +106,14 @@ def compare_memory(
         result, _ = _replay(once, many, split_log(many), bundle, devices, Path(folder) / "run")
     grown = process.memory_info().rss - before
     return [
-        Comparison(
-            f"{result.users} devices on the virtual clock, state of one / its share of all that "
-            "the process grew by",
-            result.state_kib,
-            grown / KIB / result.users,
-            "KiB",
-            result.state_kib * KIB * result.users / grown,
-            "1: nothing else grows",
+        BenchmarkLine(
+            name=f"{result.users} devices on the virtual clock, state of one / its share of all "
+            "that the process grew by",
+            ours=result.state_kib,
+            theirs=grown / KIB / result.users,
+            unit="KiB",
+            ratio=result.state_kib * KIB * result.users / grown,
+            meaning="1: nothing else grows",
         )
     ]
 
@@ -149,7 +149,7 @@ def _replay(
     costs = _Costs()
 
     @asynccontextmanager
-    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+    async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
         app = create_app(
             fast,
             bundle=bundle,

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BenchmarkLine:
     """One line of the benchmark: ours against a peer or a limit.
 
     Attributes:
@@ -28,6 +28,12 @@ class Comparison:
     unit: str
     ratio: float
     meaning: str
+
+    @classmethod
+    def timed(cls, name: str, found: tuple[float, float, float], meaning: str) -> BenchmarkLine:
+        """The line of what ``interleaved`` found."""
+        ours, theirs, ratio = found
+        return cls(name=name, ours=ours, theirs=theirs, unit="µs", ratio=ratio, meaning=meaning)
 
 
 def interleaved(
@@ -58,11 +64,18 @@ async def alternating(
     theirs: Callable[[], Awaitable[float]],
     *,
     rounds: int,
-) -> Comparison:
+) -> BenchmarkLine:
     """Requests per second of two servers, asked in turns after one round of each to warm up."""
     for rate in (ours, theirs):
         await rate()
     rates = np.array([[await ours(), await theirs()] for _ in range(rounds)])
     medians = np.median(rates, axis=0)
     ratio = float(np.median(rates[:, 0] / rates[:, 1]))
-    return Comparison(name, float(medians[0]), float(medians[1]), "requests/s", ratio, "higher")
+    return BenchmarkLine(
+        name=name,
+        ours=float(medians[0]),
+        theirs=float(medians[1]),
+        unit="requests/s",
+        ratio=ratio,
+        meaning="higher",
+    )

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Comparison, interleaved
+from benchmarks.timing import BenchmarkLine, interleaved
 from shared.interactions import InteractionLog
 from shared.split import Split
 from training.backbone.batches import events_of, training_windows
 from training.backbone.fit import BackboneFit, BackboneOptions
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.base import EncoderConfig
 from training.encoders.sasrec import SASRecConfig
 from training.learning import reproducible
@@ -55,7 +55,7 @@ class BareProducts:
 
 def compare_training(
     log: InteractionLog, split: Split, config: EncoderConfig, options: BackboneOptions
-) -> list[Comparison]:
+) -> list[BenchmarkLine]:
     """Time steps on one batch of the log's own windows, on one thread.
 
     Nothing for other backbones than SASRec, whose products are not counted here.
@@ -71,16 +71,8 @@ def compare_training(
         batch = windows.rows(torch.randperm(len(windows))[: options.batch_windows])
         rows, length = batch.item.shape
         model = config.build().train()
-        fit = BackboneFit(model, ItemTable(n_items, config.dim), options, seed=0)
+        fit = BackboneFit(model, ItemParameters(n_items, config.dim), options, seed=0)
         limit = BareProducts(config, rows, length, int(batch.wanted.sum()), n_items)
-        ours, theirs, ratio = interleaved(lambda: fit.learn(batch), limit, rounds=ROUNDS, calls=1)
-    return [
-        Comparison(
-            f"training step, {rows} windows of {length} / its matrix products alone",
-            ours,
-            theirs,
-            "µs",
-            ratio,
-            "lower, 1 is the limit",
-        )
-    ]
+        found = interleaved(lambda: fit.learn(batch), limit, rounds=ROUNDS, calls=1)
+    name = f"training step, {rows} windows of {length} / its matrix products alone"
+    return [BenchmarkLine.timed(name, found, "lower, 1 is the limit")]

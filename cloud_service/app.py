@@ -18,7 +18,7 @@ from cloud_service.generation.t5 import T5Generator
 from cloud_service.http.audit import AuditLog, Pseudonyms
 from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
-from cloud_service.http.security import Gate, required_keys
+from cloud_service.http.security import Admission, required_keys
 from cloud_service.limits import DeviceRates, Limiter
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
@@ -136,11 +136,11 @@ def create_app(
     if generator is not None:
         checks["generator"] = generator.ready
     told = None if generator is None else ToldItems(generator.tokens)
-    gate = Gate(ring, rates, pseudonyms, now)
+    admission = Admission(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.
     app.router.routes.extend(
         snapshot_routes(
-            service, gate, bundle_id=bundle.id, keep_s=settings.cloud.snapshot_ttl_s, told=told
+            service, admission, bundle_id=bundle.id, keep_s=settings.cloud.snapshot_ttl_s, told=told
         )
     )
     app.include_router(bundle_router(bundle))

@@ -10,7 +10,16 @@ import numpy as np
 from experiments.frontiers import compare
 from experiments.panel import Panel
 from experiments.record import Figure, no_figure
-from experiments.selection import Contrast, Operand, Place, Ratio, Scope, Scores, Selector, within
+from experiments.selection import (
+    Contrast,
+    Operand,
+    Place,
+    Ratio,
+    Scope,
+    ScoreSelection,
+    Selector,
+    within,
+)
 from experiments.spec import Experiment
 from shared.statistics import Float, Resampler, percentile_estimate
 
@@ -29,7 +38,7 @@ class Estimates:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _Contrast:
     """The two sides of a contrast at a place, over the seeds both have."""
 
     a: Selector
@@ -43,7 +52,7 @@ def estimate(experiment: Experiment, panel: Panel, *, draws: int = DRAWS) -> Est
     Seeds are averaged per user first. All intervals come from the same resampled users, so a
     difference is paired by user, and by step where both sides scored the same steps.
     """
-    return _Estimation(experiment, panel, draws).run()
+    return _Estimation(experiment=experiment, panel=panel, draws=draws).run()
 
 
 @dataclass
@@ -76,18 +85,18 @@ class _Estimation:
             for reader in compare(name, frontier, self.panel, self._resampler)
         ]
         return Estimates(
-            _read(estimates),
-            _read(differences),
-            _read(ratios),
-            {key: figure for reader in curves for key, figure in reader().items()},
-            self._unequal,
+            estimates=_read(estimates),
+            differences=_read(differences),
+            ratios=_read(ratios),
+            frontiers={key: figure for reader in curves for key, figure in reader().items()},
+            unequal=self._unequal,
         )
 
     def _all_selectors(self) -> Iterator[Selector]:
         for scores in self.experiment.estimates:
             yield from self._selectors(scores)
 
-    def _selectors(self, scores: Scores) -> Iterator[Selector]:
+    def _selectors(self, scores: ScoreSelection) -> Iterator[Selector]:
         for place in self._places(scores):
             scorers = dict.fromkeys(g.scorer for g in self.panel.groups())
             for scorer in scorers:
@@ -165,13 +174,13 @@ class _Estimation:
 
         return read
 
-    def _pair(self, contrast: Contrast, place: Place) -> _Pair | None:
+    def _pair(self, contrast: Contrast, place: Place) -> _Contrast | None:
         """Both sides of a contrast here; None where one was not scored, or both are the same."""
         a, b = self._resolve(contrast.a, place), self._resolve(contrast.b, place)
         if a is None or b is None or a == b:
             return None
         seeds = tuple(self.panel.seeds(a, b))
-        return _Pair(a, b, seeds) if seeds and self._steps(a, seeds) else None
+        return _Contrast(a, b, seeds) if seeds and self._steps(a, seeds) else None
 
     def _resolve(self, operand: Operand, place: Place) -> Selector | None:
         there = [place.of(operand, scorer) for scorer in operand.scorers]
@@ -191,11 +200,11 @@ class _Estimation:
         seeds = tuple(self.panel.seeds(selector))
         return seeds if seeds and self._steps(selector, seeds) else ()
 
-    def _gap_between(self, pair: _Pair, seeds: Sequence[int]) -> float:
+    def _gap_between(self, pair: _Contrast, seeds: Sequence[int]) -> float:
         a, b = self.panel.value(pair.a, seeds), self.panel.value(pair.b, seeds)
         return float("nan") if a is None or b is None else a - b
 
-    def _same_steps(self, pair: _Pair) -> bool:
+    def _same_steps(self, pair: _Contrast) -> bool:
         a, b = (self.panel.sums(side, pair.seeds)[1] for side in (pair.a, pair.b))
         return np.array_equal(a, b)
 

@@ -24,7 +24,7 @@ class _File(RootModel[dict[str, dict[str, tuple[float, float]]]]):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExpectedValue:
     """One expected value and what was found; ``found`` is None if it was not computed."""
 
     key: str
@@ -41,7 +41,7 @@ def path_of(experiment: Experiment, folder: Path = FOLDER) -> Path:
     return folder / f"{experiment.name}.json"
 
 
-def compare(experiment: Experiment, record: Record, path: Path) -> list[Comparison]:
+def compare(experiment: Experiment, record: Record, path: Path) -> list[ExpectedValue]:
     """Expected values of the record's log; empty where none are kept.
 
     Raises:
@@ -50,7 +50,7 @@ def compare(experiment: Experiment, record: Record, path: Path) -> list[Comparis
     found = dict(_figures(record))
     values = ((key, found.get(key), e) for key, e in _read(path).get(record.log, {}).items())
     return [
-        Comparison(key, expected, tolerance, None if figure is None else figure.value)
+        ExpectedValue(key, expected, tolerance, None if figure is None else figure.value)
         for key, figure, (expected, tolerance) in values
     ]
 

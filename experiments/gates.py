@@ -52,7 +52,7 @@ class Gate(Strict):
     only_if: tuple[str, ...] = ()
 
 
-class Evidence(NamedTuple):
+class DecidingFigure(NamedTuple):
     """The figure that decides a check (the worst for "all", the best for "any"), and its key."""
 
     key: str
@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What became of a gate for one log and profile.
 
     Attributes:
@@ -70,40 +70,40 @@ class Verdict:
     """
 
     status: Status
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[DecidingFigure, ...] = ()
     reason: str = ""
 
     @property
-    def decisive(self) -> Evidence | None:
+    def decisive(self) -> DecidingFigure | None:
         """The first check that is not met; of a gate that holds, its first."""
         broken = [found for found in self.evidence if not found.met]
         return next(iter(broken or self.evidence), None)
 
 
-def judge(gates: Mapping[str, Gate], record: Record, profile: str) -> dict[str, Verdict]:
+def judge(gates: Mapping[str, Gate], record: Record, profile: str) -> dict[str, GateVerdict]:
     """Verdict on every gate for one profile of a log's record, in the gates' order."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, GateVerdict] = {}
     for name, gate in gates.items():
         unmet = [other for other in gate.only_if if verdicts[other].status != "holds"]
         if unmet:
-            verdicts[name] = Verdict("not applicable", reason=f"{', '.join(unmet)} not met")
+            verdicts[name] = GateVerdict("not applicable", reason=f"{', '.join(unmet)} not met")
         else:
             verdicts[name] = _judge(gate, record, profile)
     return verdicts
 
 
-def _judge(gate: Gate, record: Record, profile: str) -> Verdict:
-    evidence: list[Evidence] = []
+def _judge(gate: Gate, record: Record, profile: str) -> GateVerdict:
+    evidence: list[DecidingFigure] = []
     held = True
     for check in gate.checks:
         found = _figures(check, record, profile)
         if not found:
-            return Verdict("not applicable", reason=f"no figures of {check.of}")
+            return GateVerdict("not applicable", reason=f"no figures of {check.of}")
         met = [meets(check, figure) for _, figure in found]
         held &= all(met) if check.quantifier == "all" else any(met)
         key, figure = _decisive(check, found)
-        evidence.append(Evidence(key, figure, meets(check, figure)))
-    return Verdict("holds" if held else "fails", tuple(evidence))
+        evidence.append(DecidingFigure(key, figure, meets(check, figure)))
+    return GateVerdict("holds" if held else "fails", tuple(evidence))
 
 
 def meets(check: Check, figure: Figure) -> bool:

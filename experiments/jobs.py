@@ -60,7 +60,7 @@ class Job(Strict):
         return PlannedCell(cell, settings, self.key, self.sections)
 
 
-class Stage(Strict):
+class StageProgress(Strict):
     """What a cell's process is doing."""
 
     label: str
@@ -74,7 +74,7 @@ class Wanted(Strict):
     model: str
 
 
-class Served(Strict):
+class EmbedderAnswer(Strict):
     """A running embedding server, or why there is none."""
 
     url: str | None = None

@@ -29,7 +29,7 @@ class Overview(Protocol):
 
     def started(self, cell: Cell) -> None: ...
 
-    def stage(self, cell: Cell, stage: jobs.Stage) -> None: ...
+    def stage(self, cell: Cell, stage: jobs.StageProgress) -> None: ...
 
     def finished(self, cell: Cell, seconds: float) -> None: ...
 
@@ -120,25 +120,27 @@ class Runner:
         """Pass on what the process reports and give it a server if it asks, until it ends."""
         served = False
         while process.running:
-            stage = jobs.receive(folder, jobs.PROGRESS, jobs.Stage)
+            stage = jobs.receive(folder, jobs.PROGRESS, jobs.StageProgress)
             if stage is not None:
                 self.overview.stage(planned.cell, stage)
             wanted = None if served else jobs.receive(folder, jobs.WANTED, jobs.Wanted)
             if wanted is not None:
                 served = True
-                self.overview.stage(planned.cell, jobs.Stage(label="starting the text model"))
+                self.overview.stage(
+                    planned.cell, jobs.StageProgress(label="starting the text model")
+                )
                 jobs.send(folder, jobs.SERVED, await self._serve(planned, wanted))
             await asyncio.sleep(POLL_S)
 
-    async def _serve(self, planned: PlannedCell, wanted: jobs.Wanted) -> jobs.Served:
+    async def _serve(self, planned: PlannedCell, wanted: jobs.Wanted) -> jobs.EmbedderAnswer:
         embedder = planned.settings.embedder.model_copy(
             update={"model": wanted.model, "lora": None}
         )
         settings = planned.settings.model_copy(update={"embedder": embedder})
         try:
-            return jobs.Served(url=await self.servers.url(settings, planned.cell))
+            return jobs.EmbedderAnswer(url=await self.servers.url(settings, planned.cell))
         except ScalrecError as error:
-            return jobs.Served(error=str(error))
+            return jobs.EmbedderAnswer(error=str(error))
 
     def _job(self, planned: PlannedCell) -> jobs.Job:
         cell = planned.cell

@@ -10,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from shared.strict import Strict
 
 PARTS = ("all", "return", "discovery")
-STEPS = ("last", "loo")
 METRICS = ("ndcg10", "ndcg5", "hr10", "hr5")
 COUNTS = ("calls", "served")  # of a request: attempts to refresh, and those that succeeded
 MEAN_GAP = "mean"  # the average over all gaps above 0
@@ -39,7 +38,7 @@ class Scope(Strict):
     metrics: tuple[Metric, ...] = ("ndcg10",)
 
 
-class Scores(Scope):
+class ScoreSelection(Scope):
     """Scores that the record keeps."""
 
     scorers: tuple[str, ...] | None = None

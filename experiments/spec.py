@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from experiments.frontiers import Frontier
 from experiments.gates import Gate
-from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, Scores, Steps
+from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, ScoreSelection, Steps
 from experiments.settings import CellSettings
 from experiments.study import STUDY
 from shared.errors import ConfigError
@@ -39,7 +39,7 @@ def merge(below: Overrides, above: Overrides) -> Overrides:
     return merged
 
 
-class Table(Strict):
+class TableSpec(Strict):
     """A Markdown table: a pivot of one kind of quantity, or the gates.
 
     Attributes:
@@ -72,7 +72,7 @@ class Table(Strict):
     metrics: tuple[Metric, ...] = ("ndcg10",)
 
     @model_validator(mode="after")
-    def _one_place_per_dimension(self) -> Table:
+    def _one_place_per_dimension(self) -> TableSpec:
         if self.columns in self.rows:
             raise ValueError(f"{self.columns} is in the rows and in the columns")
         if (self.show == "frontier") != (self.frontier is not None):
@@ -80,7 +80,7 @@ class Table(Strict):
         return self
 
 
-class Chart(Strict):
+class ChartSpec(Strict):
     """A figure: values along the gaps or along the variants, one panel per profile.
 
     Attributes:
@@ -169,14 +169,14 @@ class Experiment(Strict):
     base: Overrides = Field(default_factory=dict)
     variants: dict[str, Overrides] = Field(default_factory=_one_variant)
     quick: Overrides = Field(default_factory=dict)
-    estimates: tuple[Scores, ...] = (Scores(),)
+    estimates: tuple[ScoreSelection, ...] = (ScoreSelection(),)
     differences: dict[str, Difference] = Field(default_factory=dict)
     ratios: dict[str, Ratio] = Field(default_factory=dict)
     frontiers: dict[str, Frontier] = Field(default_factory=dict)
     extras: tuple[str, ...] = ()
     gates: dict[str, Gate] = Field(default_factory=dict)
-    tables: dict[str, Table]
-    charts: dict[str, Chart] = Field(default_factory=dict)
+    tables: dict[str, TableSpec]
+    charts: dict[str, ChartSpec] = Field(default_factory=dict)
     published: tuple[Published, ...] = ()
     expected: tuple[Expectation, ...] = ()
 
@@ -211,7 +211,7 @@ class Experiment(Strict):
         for name, table in self.tables.items():
             if table.frontier is not None and table.frontier not in self.frontiers:
                 raise ValueError(f"table {name}: no frontier is called {table.frontier!r}")
-        scopes: list[tuple[str, Scope | Table]] = [
+        scopes: list[tuple[str, Scope | TableSpec]] = [
             *(("estimates", scores) for scores in self.estimates),
             *self.differences.items(),
             *self.ratios.items(),

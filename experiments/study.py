@@ -51,7 +51,7 @@ class CellResult:
     extras: dict[str, float] = field(default_factory=dict)
 
 
-class Scored(Protocol):
+class StudyResult(Protocol):
     """What a study returns: anything with the attributes of a CellResult."""
 
     @property
@@ -66,7 +66,7 @@ class Study(Protocol):
 
     async def __call__(
         self, settings: CellSettings, log: InteractionLog, embedder: Embedder, *, progress: Progress
-    ) -> Scored: ...
+    ) -> StudyResult: ...
 
 
 def place_of(study: str) -> str:
@@ -99,7 +99,7 @@ def in_schema(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.select(list(there)).cast(there)
 
 
-def checked(result: Scored) -> CellResult:
+def checked(result: StudyResult) -> CellResult:
     """The result in SCHEMA's order and types.
 
     Raises:

@@ -52,7 +52,7 @@ class FileProgress:
             return
         self._last = time.monotonic()
         task = self._open[-1]
-        stage = jobs.Stage(label=task.label, done=task.done, total=task.total)
+        stage = jobs.StageProgress(label=task.label, done=task.done, total=task.total)
         jobs.send(self._folder, jobs.PROGRESS, stage)
 
 
@@ -119,7 +119,7 @@ def _embedder(settings: CellSettings, folder: Path) -> Embedder:
         if wanted.backend == "transformers":
             return create_embedder(wanted, model_dir=model_dir, threads=threads)
         jobs.send(folder, jobs.WANTED, jobs.Wanted(model=wanted.model))
-        served = await jobs.await_message(folder, jobs.SERVED, jobs.Served)
+        served = await jobs.await_message(folder, jobs.SERVED, jobs.EmbedderAnswer)
         if served.url is None:
             raise EmbedderUnavailable(served.error)
         return create_embedder(wanted, model_dir=model_dir, url=served.url)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from reports import text
 from reports.page import verdict
-from reports.summary.model import FullSection, PaperSection, Scope, Summary, SystemSection
+from reports.summary.model import FullSection, PaperSection, RunScope, Summary, SystemSection
 from shared.statistics import Estimate
 
 
@@ -118,7 +118,7 @@ def _operation(system: SystemSection) -> Table:
     return table
 
 
-def _table(title: str, scope: Scope) -> Table:
+def _table(title: str, scope: RunScope) -> Table:
     return Table(
         title=title,
         caption=text.scope(scope),

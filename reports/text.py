@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadtest.replay.profile_figures import ProfileFigures
-from reports.summary.model import Cost, Scope
+from reports.summary.model import Cost, RunScope
 from shared.statistics import Estimate
 
 NONE = "–"
@@ -149,7 +149,7 @@ def size(count: float) -> str:
     return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
 
 
-def scope(scope: Scope) -> str:
+def scope(scope: RunScope) -> str:
     """What a table covers: mode, users, steps, repeat policy, N and half-life."""
     mode = {
         "paper": f"Paper mode: ranks within the cloud's N = {scope.candidates} candidates",

@@ -41,7 +41,7 @@ sys.path.insert(1, str(ROOT))
 from provision.checkout import Checkout  # noqa: E402
 from provision.commands import Commands, InstallError  # noqa: E402
 from provision.environment import CachedEnvironment, prune  # noqa: E402
-from provision.progress import Progress  # noqa: E402
+from provision.progress import StepDisplay  # noqa: E402
 
 from launch import environments  # noqa: E402
 from shared.paths import default_cache_dir  # noqa: E402
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = Commands()
-    with Progress(quiet=options.quiet) as progress:
+    with StepDisplay(quiet=options.quiet) as progress:
         try:
             if options.what == "prune":
                 prune(progress)
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             return EXIT_INTERRUPTED
 
 
-def bootstrap(what: str, commands: Commands, progress: Progress) -> int:
+def bootstrap(what: str, commands: Commands, progress: StepDisplay) -> int:
     """Install what is asked for; returns the exit code."""
     started = time.monotonic()
     kinds = {"all": ["product", "vllm"], "ray": ["product", "ray"]}.get(what, [what])

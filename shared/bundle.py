@@ -6,7 +6,7 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -76,6 +76,11 @@ class AgeRule(Strict):
         return (self.moved_weight, self.moved_correct) if moved else (self.weight, self.correct)
 
 
+def rule_at(rules: Sequence[AgeRule], delta: int) -> AgeRule:
+    """The rule in force at an age; the first one also before it begins."""
+    return next((rule for rule in reversed(rules) if delta >= rule.from_delta), rules[0])
+
+
 class CalibrationSpec(Strict):
     """What the device needs besides the networks to correct a snapshot (SCaLRec eqs. 10-14)."""
 
@@ -97,9 +102,7 @@ class CalibrationSpec(Strict):
 
     def rule_at(self, delta: int) -> AgeRule:
         """The rule in force at an age; the first one also before it begins."""
-        return next(
-            (rule for rule in reversed(self.rules) if delta >= rule.from_delta), self.rules[0]
-        )
+        return rule_at(self.rules, delta)
 
 
 class CollaborationSpec(Strict):

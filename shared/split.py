@@ -69,11 +69,6 @@ class Split:
         late = test.step >= self.n_events[test.user] - count
         return Steps(test.user[late], test.step[late])
 
-    def leave_one_out(self) -> Steps:
-        """Each tested user's very last event alone."""
-        tested = self.n_events > self.test_start
-        return _steps(np.where(tested, self.n_events - 1, self.n_events), self.n_events)
-
 
 def split_log(
     log: InteractionLog,

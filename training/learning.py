@@ -99,7 +99,15 @@ def fit_until(
             task.advance(history[-1].epoch, f"going on after epoch {history[-1].epoch}")
         elif start is not None:
             score, loss = start()
-            history.append(Epoch(0, None, score, 0.0, loss))
+            history.append(
+                Epoch(
+                    epoch=0,
+                    train_loss=None,
+                    validation_ndcg10=score,
+                    seconds=0.0,
+                    validation_loss=loss,
+                )
+            )
         for number in range(history[-1].epoch + 1 if history else 1, epochs + 1):
             if patience is not None and _since_best(history) >= patience:
                 break
@@ -108,7 +116,15 @@ def fit_until(
             train_loss = learn(number, partial(_say, task, name))
             seconds = time.perf_counter() - started
             score, loss = judge()
-            history.append(Epoch(number, train_loss, score, seconds, loss))
+            history.append(
+                Epoch(
+                    epoch=number,
+                    train_loss=train_loss,
+                    validation_ndcg10=score,
+                    seconds=seconds,
+                    validation_loss=loss,
+                )
+            )
             if _since_best(history) == 0:
                 kept = copied(weights)
             if resume is not None:

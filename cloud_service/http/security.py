@@ -1,4 +1,4 @@
-"""Gate: who comes in. Token, then user, then rate; before a byte of the body is read."""
+"""Admission: who comes in. Token, then user, then rate; before a byte of the body is read."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def required_keys(cloud: CloudSettings) -> KeyRing | None:
     return ring
 
 
-class Gate:
+class Admission:
     """Admits a request about one user, or refuses it.
 
     Args:
@@ -164,29 +164,29 @@ class Gate:
 
     def route_class(self) -> type[APIRoute]:
         """Routes that admit before they read: FastAPI parses the body before any dependency."""
-        gate = self
+        admission = self
 
-        class GatedRoute(APIRoute):
+        class AdmittedRoute(APIRoute):
             def get_route_handler(self) -> Handler:
                 handler = super().get_route_handler()
 
-                async def gated(request: Request) -> Response:
-                    gate.admit(request)
+                async def admitted(request: Request) -> Response:
+                    admission.admit(request)
                     if self.body_field is not None:
                         _require_json(request)
                     return await handler(request)
 
-                return gated
+                return admitted
 
-        return GatedRoute
+        return AdmittedRoute
 
     def direct_route_class(self) -> type[APIRoute]:
-        """Gated routes for GETs that are asked often: ``endpoint(request, user, if_none_match)``.
+        """Guarded routes for GETs that are asked often: ``endpoint(request, user, if_none_match)``.
 
         FastAPI describes such a route, but the arguments reach the endpoint without its machinery,
         which takes longer than all the rest. What is not valid goes FastAPI's way, to be refused.
         """
-        gate = self
+        admission = self
 
         class DirectRoute(self.route_class()):  # type: ignore[misc]
             def __init__(self, *args: Any, **kwargs: Any):
@@ -199,7 +199,7 @@ class Gate:
                         await by_fastapi(scope, receive, send)
                         return
                     request = Request(scope)
-                    gate.admit(request)
+                    admission.admit(request)
                     held = request.headers.get("if-none-match")
                     response = await self.endpoint(request, user, held)
                     await response(scope, receive, send)

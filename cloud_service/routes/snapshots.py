@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from cloud_service.generation.base import ToldItems
 from cloud_service.http.problems import ProblemError, documented
-from cloud_service.http.security import Gate
+from cloud_service.http.security import Admission
 from cloud_service.snapshot_service import Served, SnapshotService
 from shared.schemas import (
     BUNDLE_HEADER,
@@ -61,25 +61,25 @@ _SNAPSHOT: dict[str, Any] = {
 }
 
 
-# Described here, checked by the gate: a dependency would run after the body has been read.
+# Described here, checked by the admission: a dependency would run after the body has been read.
 _BEARER = HTTPBearer(
     scheme_name="deviceToken",
     description="A token of the user in the path, as `scalrec token issue` makes them.",
     bearerFormat="JWT",
     auto_error=False,
 )
-_GATE = (ProblemType.UNAUTHENTICATED, ProblemType.FORBIDDEN, ProblemType.RATE_LIMITED)
+_REFUSALS = (ProblemType.UNAUTHENTICATED, ProblemType.FORBIDDEN, ProblemType.RATE_LIMITED)
 
 
 def snapshot_routes(
     service: SnapshotService,
-    gate: Gate,
+    admission: Admission,
     *,
     bundle_id: str,
     keep_s: float,
     told: ToldItems | None = None,
 ) -> list[BaseRoute]:
-    """Routes over ``service`` behind ``gate``; the store keeps a snapshot ``keep_s`` seconds.
+    """Routes over ``service`` behind ``admission``; the store keeps a snapshot ``keep_s`` seconds.
 
     Args:
         told: reads the item tokens of requests; None pays them no attention.
@@ -89,8 +89,8 @@ def snapshot_routes(
         "tags": ["snapshots"],
         "dependencies": [Security(_BEARER)],
     }
-    router = APIRouter(route_class=gate.route_class(), **common)
-    often = APIRouter(route_class=gate.direct_route_class(), **common)
+    router = APIRouter(route_class=admission.route_class(), **common)
+    often = APIRouter(route_class=admission.direct_route_class(), **common)
     # Never fresh, as the user may have acted since; usable while a new one is fetched or the
     # cloud is away, for as long as it is kept (RFC 5861). Private: it is about one user.
     cache_control = (
@@ -122,7 +122,7 @@ def snapshot_routes(
         responses={
             200: _SNAPSHOT,
             **documented(
-                *_GATE,
+                *_REFUSALS,
                 ProblemType.INVALID_REQUEST,
                 ProblemType.UNSUPPORTED_MEDIA_TYPE,
                 ProblemType.BUNDLE_MISMATCH,
@@ -162,7 +162,7 @@ def snapshot_routes(
             200: _SNAPSHOT,
             304: {"description": "The stored snapshot still is the one that If-None-Match names."},
             **documented(
-                *_GATE,
+                *_REFUSALS,
                 ProblemType.INVALID_REQUEST,
                 ProblemType.NO_SNAPSHOT,
                 ProblemType.STORE_UNAVAILABLE,

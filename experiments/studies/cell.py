@@ -1,4 +1,4 @@
-"""Cell: what a study makes of one configuration and seed."""
+"""CellScores: what a study makes of one configuration and seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellScores:
     """Scores in the form of ``experiments.study.SCHEMA``, and named scalars."""
 
     scores: pl.DataFrame

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
-from experiments.studies.cell import Cell
+from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.scores import StepRanks, aggregate
 from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.interactions import InteractionLog
@@ -36,7 +36,7 @@ ROWS = 256
 
 async def run_cell(
     settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
-) -> Cell:
+) -> CellScores:
     """Train (or reuse stages), fit the bounds and score them beside the calibrated device.
 
     Raises:
@@ -47,7 +47,7 @@ async def run_cell(
         scored = await encode_scored(run, trained)
         bounds = _Bounds(settings, trained, scored, run.split.n_events)
         ranks = await in_thread(bounds.ranks, progress)
-        return Cell(aggregate(ranks))
+        return CellScores(aggregate(ranks))
 
 
 class _Bounds:

@@ -21,7 +21,7 @@ CUTOFF = 10
 Counts = dict[str, int]
 
 
-class Scores(msgspec.Struct, forbid_unknown_fields=True):
+class NdcgSums(msgspec.Struct, forbid_unknown_fields=True):
     """Sums of NDCG@10 over the same ``requests``.
 
     ``calibrated`` stays 0 where calibration was off, since no such answer was made then.
@@ -32,7 +32,7 @@ class Scores(msgspec.Struct, forbid_unknown_fields=True):
     uncalibrated: float = 0.0
     structure: float = 0.0
 
-    def merge(self, other: Scores, sign: int = 1) -> None:
+    def merge(self, other: NdcgSums, sign: int = 1) -> None:
         self.requests += sign * other.requests
         self.calibrated += sign * other.calibrated
         self.uncalibrated += sign * other.uncalibrated
@@ -56,8 +56,8 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
 
     requests: int = 0
     from_snapshot: int = 0
-    corrected: Scores = msgspec.field(default_factory=Scores)
-    face_value: Scores = msgspec.field(default_factory=Scores)
+    corrected: NdcgSums = msgspec.field(default_factory=NdcgSums)
+    face_value: NdcgSums = msgspec.field(default_factory=NdcgSums)
     up: int = 0
     down: int = 0
     breakers: Counts = {}

@@ -19,7 +19,7 @@ MOST_SHARDS = 256
 
 
 @dataclass
-class Shard:
+class HeardShard:
     """The last update of one process, all its bins, and when it came (monotonic seconds)."""
 
     last: Update
@@ -40,7 +40,7 @@ class Run:
     """
 
     facts: Facts
-    shards: dict[str, Shard] = field(default_factory=dict)
+    shards: dict[str, HeardShard] = field(default_factory=dict)
     bins: dict[int, Bin] = field(default_factory=dict)
     total: Bin = field(default_factory=Bin)
     changed: set[int] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Run:
         if shard is None:
             if not update.whole:
                 return False
-            shard = self.shards[update.shard] = Shard(update)
+            shard = self.shards[update.shard] = HeardShard(update)
         shard.last, shard.heard = update, now
         for number, newer in update.bins.items():
             older = shard.bins.get(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from threading import Thread
-from types import TracebackType
 
 import uvicorn
 
@@ -53,12 +52,7 @@ class LiveServer:
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._view.closing = True
         self._server.should_exit = True
         self._thread.join(STOP_S)

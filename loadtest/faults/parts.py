@@ -31,7 +31,7 @@ class Store(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Embedder(Protocol):
+class TextEmbedder(Protocol):
     """What ``cloud_service.embedding.base.Embedder`` asks for."""
 
     @property
@@ -41,7 +41,7 @@ class Embedder(Protocol):
     async def aclose(self) -> None: ...
 
 
-class _Gate:
+class _FaultyLink:
     """Faults of one link, as a part behind it feels them."""
 
     def __init__(
@@ -83,7 +83,7 @@ class FaultyStore:
         empty: Callable[[], None],
     ) -> None:
         self._inner = inner
-        self._gate = _Gate(script, now, "redis-link", rng)
+        self._gate = _FaultyLink(script, now, "redis-link", rng)
         self._restarts = list(script.of("redis"))
         self._now = now
         self._empty = empty
@@ -121,13 +121,13 @@ class FaultyEmbedder:
 
     def __init__(
         self,
-        inner: Embedder,
+        inner: TextEmbedder,
         script: FaultScript,
         now: Callable[[], float],
         rng: np.random.Generator,
     ) -> None:
         self._inner = inner
-        self._gate = _Gate(script, now, "embedder-link", rng)
+        self._gate = _FaultyLink(script, now, "embedder-link", rng)
 
     @property
     def identity(self) -> EmbedderIdentity:

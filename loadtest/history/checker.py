@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from loadtest.history import invariants
-from loadtest.history.history import Expected, History, Violation
+from loadtest.history.history import Expected, RunHistory, Violation
 
 MOST_PER_RULE = 50
 
-INVARIANTS: Mapping[str, Callable[[History, Expected], invariants.Found]] = {
+INVARIANTS: Mapping[str, Callable[[RunHistory, Expected], invariants.Found]] = {
     "every request answered": invariants.every_request_answered,
     "reported gap is true": invariants.gap_is_true,
     "versions never go back": invariants.versions_never_go_back,
@@ -23,7 +23,7 @@ INVARIANTS: Mapping[str, Callable[[History, Expected], invariants.Found]] = {
 }
 
 
-def check(history: History, expected: Expected) -> list[Violation]:
+def check(history: RunHistory, expected: Expected) -> list[Violation]:
     """All violations, in the order of the rules, at most MOST_PER_RULE of each."""
     found = []
     for rule in INVARIANTS.values():

@@ -1,4 +1,4 @@
-"""History: all records of one run, read back, as the checker takes them."""
+"""RunHistory: all records of one run, read back, as the checker takes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class RunHistory:
     """Records of one run.
 
     Attributes:
@@ -69,7 +69,7 @@ class Violation:
     what: str
 
 
-def read_history(run_dir: Path) -> History:
+def read_history(run_dir: Path) -> RunHistory:
     """The history in a run folder; raises DataError naming the file that is missing or damaged."""
     frames = []
     for name, record in (
@@ -82,7 +82,7 @@ def read_history(run_dir: Path) -> History:
         if frame is None:
             raise DataError("no history here: was the run made with one?", run_dir / name)
         frames.append(frame)
-    return History(*frames)
+    return RunHistory(*frames)
 
 
 def user_index(wire_user: str) -> int:

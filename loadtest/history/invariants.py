@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from loadtest.history.history import Expected, History, Violation, user_index
+from loadtest.history.history import Expected, RunHistory, Violation, user_index
 from loadtest.history.records import CANCELLED
 from loadtest.records.record_table import numbers
 from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, SnapshotRequest
@@ -27,7 +27,7 @@ ALLOWED_HEADERS = frozenset(
 Found = Iterator[Violation]
 
 
-def every_request_answered(history: History, expected: Expected) -> Found:
+def every_request_answered(history: RunHistory, expected: Expected) -> Found:
     """Each planned request has one answer, in the order of the user's steps."""
     counts = dict(history.requests.group_by("user").len().iter_rows())
     for user, due in expected.due.items():
@@ -41,7 +41,7 @@ def every_request_answered(history: History, expected: Expected) -> Found:
             yield Violation("every request answered", _int(user), 0.0, what)
 
 
-def gap_is_true(history: History, expected: Expected) -> Found:
+def gap_is_true(history: RunHistory, expected: Expected) -> Found:
     """delta = step - tau, of the snapshot that was used; -1 where none was."""
     local = pl.col("source") == "local"
     wrong = history.requests.filter(
@@ -59,7 +59,7 @@ def gap_is_true(history: History, expected: Expected) -> Found:
         yield Violation("reported gap is true", row["user"], row["started_s"], what)
 
 
-def versions_never_go_back(history: History, expected: Expected) -> Found:
+def versions_never_go_back(history: RunHistory, expected: Expected) -> Found:
     """A device never swaps a snapshot for an older one."""
     for frame, time, column in (
         (history.requests, "started_s", "snapshot_version"),
@@ -73,7 +73,7 @@ def versions_never_go_back(history: History, expected: Expected) -> Found:
                 yield Violation("versions never go back", row["user"], row[time], what)
 
 
-def correction_is_bounded(history: History, expected: Expected) -> Found:
+def correction_is_bounded(history: RunHistory, expected: Expected) -> Found:
     """|de| <= gamma_max * alpha (SCaLRec eq. 13), and alpha = 1 - r lies in [0, 1]."""
     corrected = history.requests.filter(pl.col("de_norm").is_not_nan())
     bound = expected.gamma_max * numbers(corrected, "alpha")
@@ -85,7 +85,7 @@ def correction_is_bounded(history: History, expected: Expected) -> Found:
         yield Violation("correction is bounded", row["user"], row["started_s"], what)
 
 
-def snapshots_are_ones_own(history: History, expected: Expected) -> Found:
+def snapshots_are_ones_own(history: RunHistory, expected: Expected) -> Found:
     """Every version a device used came to it whole, under its own name, of the right bundle.
 
     The wire is the witness: whatever else arrived (torn, mixed, somebody else's) was not used.
@@ -108,7 +108,7 @@ def snapshots_are_ones_own(history: History, expected: Expected) -> Found:
             yield Violation("snapshots are one's own", row["user"], row["started_s"], what)
 
 
-def newest_snapshot_is_used(history: History, expected: Expected) -> Found:
+def newest_snapshot_is_used(history: RunHistory, expected: Expected) -> Found:
     """An answer uses the newest snapshot that a finished refresh has brought."""
     refreshes = {_int(user): own for (user,), own in history.refreshes.group_by("user")}
     for (user,), asked in history.requests.group_by("user"):
@@ -129,7 +129,7 @@ def newest_snapshot_is_used(history: History, expected: Expected) -> Found:
                 yield Violation("newest snapshot is used", row["user"], started, what)
 
 
-def store_is_never_mixed(history: History, expected: Expected) -> Found:
+def store_is_never_mixed(history: RunHistory, expected: Expected) -> Found:
     """Whole blobs, each under its own user's key, never an older one over a newer one."""
     held: dict[str, tuple[int, int]] = {}
     for row in history.writes.sort("at_s", maintain_order=True).iter_rows(named=True):
@@ -149,7 +149,7 @@ def store_is_never_mixed(history: History, expected: Expected) -> Found:
         held[row["user"]] = (row["blob_version"], row["created_ms"])
 
 
-def only_abstracts_leave(history: History, expected: Expected) -> Found:
+def only_abstracts_leave(history: RunHistory, expected: Expected) -> Found:
     """A device sends its abstract, the step, the bundle, and headers that tell nothing more."""
     for row in history.attempts.iter_rows(named=True):
         fields, headers = set(row["fields"].split(",")), set(row["headers"].split(","))
@@ -166,7 +166,7 @@ def only_abstracts_leave(history: History, expected: Expected) -> Found:
             )
 
 
-def refusals_are_told(history: History, expected: Expected) -> Found:
+def refusals_are_told(history: RunHistory, expected: Expected) -> Found:
     """Refused work (429, 503) is told when to come back, and who comes back is served.
 
     Who was refused and asked again in quiet times, once all waiting was over, had a success.
@@ -193,7 +193,7 @@ def refusals_are_told(history: History, expected: Expected) -> Found:
             yield Violation("refusals are told", index, later["sent_s"].max(), what)  # type: ignore[arg-type]
 
 
-def refreshes_flow_again(history: History, expected: Expected) -> Found:
+def refreshes_flow_again(history: RunHistory, expected: Expected) -> Found:
     """Within one breaker window of a fault's end, a link that is asked gets through again.
 
     A refresh begun in the fault may fail up to its deadline after the end and open the breaker

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
@@ -66,12 +65,7 @@ class HistoryLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _keep(self, record: AttemptRecord | WriteRecord) -> None:

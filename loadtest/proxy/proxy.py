@@ -28,7 +28,7 @@ class ProxyError(Exception):
         self.status = status
 
 
-class _Connection:
+class _ProxiedConnection:
     """One client with its upstream."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Proxy:
         self._toxics: dict[str, Toxic] = {toxic.name: toxic for toxic in spec.toxics}
         self._rng = Random(seed)
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[None], _Connection | None] = {}
+        self._open: dict[asyncio.Task[None], _ProxiedConnection | None] = {}
 
     @property
     def spec(self) -> ProxySpec:
@@ -185,7 +185,7 @@ class Proxy:
 
     async def _connect(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> _Connection | None:
+    ) -> _ProxiedConnection | None:
         host, port = host_port(self._spec.upstream)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -193,4 +193,4 @@ class Proxy:
         except (OSError, TimeoutError) as error:
             logger.info("%s: no connection to %s: %s", self._spec.name, self._spec.upstream, error)
             return None
-        return _Connection((reader, writer), upstream, self._rng)
+        return _ProxiedConnection((reader, writer), upstream, self._rng)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from shared.strict import Strict
 
 
-class Latency(BaseModel):
+class Latency(Strict):
     """Percentiles in milliseconds (nearest rank)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     what: str
     count: int
     mean: float | None

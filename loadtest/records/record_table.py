@@ -47,12 +47,10 @@ class RecordTable:
         self.parts = path.with_name(path.name + ".parts")
         self.schema = schema_of(record)
         self.rows: list[tuple[object, ...]] = []
-        self.count = 0
 
     def add(self, row: tuple[object, ...]) -> bool:
         """Keep a row; True when enough have gathered for a part."""
         self.rows.append(row)
-        self.count += 1
         return len(self.rows) >= ROWS_PER_PART
 
     def flush(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -115,14 +114,6 @@ class Recorder:
         except OSError as error:
             raise ConfigError(f"cannot create run folder {run_dir}: {error}") from error
 
-    @property
-    def n_requests(self) -> int:
-        return self._requests.count
-
-    @property
-    def n_refreshes(self) -> int:
-        return self._refreshes.count
-
     def request(self, record: RequestRecord) -> None:
         if self._observer is not None:
             self._observer.request(record)
@@ -161,12 +152,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _tables(self) -> tuple[RecordTable, RecordTable]:

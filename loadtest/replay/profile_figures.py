@@ -121,7 +121,12 @@ def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
 def cache_holding(models: DeviceModels, cached: CachedSnapshot) -> MemorySnapshotCache:
     """A device's cache with this snapshot in it."""
     cache = MemorySnapshotCache()
-    key = CacheKey(cached.snapshot.user, models.bundle_id, models.dim, models.n_items)
+    key = CacheKey(
+        user=cached.snapshot.user,
+        bundle_id=models.bundle_id,
+        dim=models.dim,
+        n_items=models.n_items,
+    )
     cache.put(key, cached)
     return cache
 

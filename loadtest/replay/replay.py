@@ -26,7 +26,7 @@ from loadtest.replay.staging import Staging
 from loadtest.replay.ticker import ReplayTick, Ticker
 from loadtest.settings import FleetSettings
 from loadtest.timing.availability import Availability, availability_of
-from loadtest.timing.clock import Clock, ReplayTime, VirtualClock, WallClock
+from loadtest.timing.clock import ReplayClock, ReplayTime, VirtualClock, WallClock
 from loadtest.timing.schedule import Schedule, build_schedule
 from loadtest.timing.switched_availability import SwitchedAvailability
 from loadtest.timing.virtual_loop import run_virtual
@@ -39,7 +39,7 @@ from shared.split import Split
 from shared.tracing import Tracing
 
 Connect = Callable[[], CloudTransport]
-OpenCloud = Callable[[Clock], AbstractAsyncContextManager[Connect]]
+OpenCloud = Callable[[ReplayClock], AbstractAsyncContextManager[Connect]]
 
 VIRTUAL_RUN = "virtual"
 _LATENCIES = 2  # stream of the seed for modelled latency
@@ -83,7 +83,7 @@ async def replay(
     settings: FleetSettings,
     connect: Connect,
     *,
-    clock: Clock,
+    clock: ReplayClock,
     recorder: Recorder,
     progress: Progress,
     on_tick: Callable[[ReplayTick], None] | None = None,
@@ -187,7 +187,7 @@ def run_replay(
     progress: Progress,
     on_tick: Callable[[ReplayTick], None] | None = None,
     on_start: Callable[[Controls], None] | None = None,
-    tokens: Callable[[Clock], TokenSource | None] | None = None,
+    tokens: Callable[[ReplayClock], TokenSource | None] | None = None,
     staging: Staging | None = None,
     observer: Observer | None = None,
 ) -> ReplayResult:
@@ -216,7 +216,7 @@ def run_replay(
         )
 
     async def main() -> ReplayResult:
-        clock: Clock = VirtualClock() if virtual else WallClock()
+        clock: ReplayClock = VirtualClock() if virtual else WallClock()
         async with open_cloud(clock) as connect:
             return await replay(
                 log,

@@ -28,7 +28,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-class Stage(Strict):
+class StageRecord(Strict):
     """One stage of a run; ``reused`` when a former run's result was still valid."""
 
     name: str
@@ -66,7 +66,7 @@ class RunInfo(Strict):
     collaboration: CollaborationSpec | None = None
     training: dict[str, float | int | str] = Field(default_factory=dict)
     settings: dict[str, Any]
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
     run_notes: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
     git_revision: str | None = None
@@ -95,7 +95,7 @@ def describe_run(
     *,
     requested_backend: str,
     started: str,
-    stages: Sequence[Stage] = (),
+    stages: Sequence[StageRecord] = (),
     fallback_reason: str = "",
     device_figures: ProfileFigures | None = None,
 ) -> RunInfo:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from device_runtime.cloud.transport import CloudTransport
 from loadtest.history.log import HistoryLog
 from loadtest.history.watch import WatchedTransport
-from loadtest.timing.availability import Always, Availability
+from loadtest.timing.availability import AlwaysUp, Availability
 from loadtest.timing.clock import ReplayTime
 from loadtest.timing.schedule import Schedule
 
@@ -37,7 +37,7 @@ class Staging:
         during: During | None = None,
         history: HistoryLog | None = None,
     ) -> None:
-        self.availability = availability or Always()
+        self.availability = availability or AlwaysUp()
         self.reschedule = reschedule or (lambda schedule: schedule)
         self.history = history
         self._wrap = wrap

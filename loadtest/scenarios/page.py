@@ -9,7 +9,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader
 
 from loadtest.faults.script import FaultScript
-from loadtest.history.history import History, Violation
+from loadtest.history.history import RunHistory, Violation
 from loadtest.scenarios.model import Scenario
 from shared.files import write_whole
 
@@ -22,7 +22,7 @@ def write_page(
     run_dir: Path,
     scenario: Scenario,
     script: FaultScript,
-    history: History,
+    history: RunHistory,
     violations: Sequence[Violation],
 ) -> Path:
     """Write history.html into the run folder; returns its path."""
@@ -40,7 +40,7 @@ def write_page(
     return write_whole(run_dir / PAGE, text)
 
 
-def _user(index: int, history: History, violations: Sequence[Violation]) -> dict[str, object]:
+def _user(index: int, history: RunHistory, violations: Sequence[Violation]) -> dict[str, object]:
     own = pl.col("user") == index
     asked = history.requests.filter(own).sort("started_s")
     refreshes = history.refreshes.filter(own).sort("started_s")

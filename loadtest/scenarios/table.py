@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from loadtest.scenarios.verdict import Verdict
+from loadtest.scenarios.verdict import ScenarioVerdict
 from shared.errors import DataError
 from shared.strict import Strict
 
@@ -28,7 +28,7 @@ class ScenarioRecord(Strict):
     bundle_id: str
     embedder: str
     revision: str | None
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ScenarioVerdict, ...]
 
     def merged(self, newer: ScenarioRecord) -> ScenarioRecord:
         """``newer``, with the verdicts it lacks from this one if both ran on the same bundle."""
@@ -84,7 +84,7 @@ def refresh_rate_rows(record: ScenarioRecord) -> Table:
     return head, rows, caption
 
 
-def _row(verdict: Verdict) -> tuple[str, ...]:
+def _row(verdict: ScenarioVerdict) -> tuple[str, ...]:
     wall = verdict.place != "virtual clock"
     times: Sequence[float | None] = (verdict.p50_ms, verdict.p95_ms, verdict.p99_ms)
     waits = (verdict.refresh_p50_ms, verdict.refresh_p99_ms)

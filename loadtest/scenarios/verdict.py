@@ -8,14 +8,12 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from loadtest.faults.script import FaultScript
-from loadtest.history.history import Expected, History, Violation
+from loadtest.history.history import Expected, RunHistory, Violation
 from loadtest.records.latency import percentiles
 from loadtest.records.record_table import numbers
 from loadtest.scenarios.model import Scenario
-from shared.errors import DataError
 from shared.files import write_whole
 from shared.metrics import ndcg
 from shared.strict import Strict
@@ -35,7 +33,7 @@ class ViolationText(Strict):
     what: str
 
 
-class Verdict(Strict):
+class ScenarioVerdict(Strict):
     """What a scenario's run amounted to.
 
     Attributes:
@@ -99,7 +97,7 @@ class Verdict(Strict):
 def judge(
     scenario: Scenario,
     script: FaultScript,
-    history: History,
+    history: RunHistory,
     expected: Expected,
     violations: Sequence[Violation],
     *,
@@ -107,7 +105,7 @@ def judge(
     policy: str,
     k: int,
     state_kib: float,
-) -> Verdict:
+) -> ScenarioVerdict:
     """The verdict on a run from its history.
 
     Args:
@@ -124,7 +122,7 @@ def judge(
     latency = percentiles("request", numbers(asked, "latency_scheduled_ms"))
     begun = refreshes.filter(pl.col("started_s") >= 0)
     waits = percentiles("refresh", numbers(begun, "latency_ms"))
-    return Verdict(
+    return ScenarioVerdict(
         scenario=scenario.name,
         description=scenario.description,
         place=place,
@@ -161,7 +159,7 @@ def judge(
 
 
 def longest_recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | None:
-    """Quiet seconds until fresh snapshots flow again; see ``recovery_s`` of Verdict.
+    """Quiet seconds until fresh snapshots flow again; see ``recovery_s`` of ScenarioVerdict.
 
     Args:
         refreshes: with columns outcome, started_s and finished_s.
@@ -179,17 +177,9 @@ def longest_recovery_s(refreshes: pl.DataFrame, expected: Expected) -> float | N
     return max(waits, default=None)
 
 
-def write_verdict(run_dir: Path, verdict: Verdict) -> Path:
+def write_verdict(run_dir: Path, verdict: ScenarioVerdict) -> Path:
     """Write scenario.json in one step; returns its path."""
     return write_whole(run_dir / VERDICT, verdict.model_dump_json(indent=1) + "\n")
-
-
-def read_verdict(path: Path) -> Verdict:
-    """Read a verdict; raises DataError naming the file."""
-    try:
-        return Verdict.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"not the verdict of a scenario: {error}", path) from error
 
 
 def _share(asked: pl.DataFrame, which: pl.Expr) -> float:

@@ -26,7 +26,7 @@ class Availability(Protocol):
         """Outages [start, end) that begin before ``until``, in order; ends are cut at ``until``."""
 
 
-class Always:
+class AlwaysUp:
     """The cloud never goes away."""
 
     def is_up(self, t: float) -> bool:
@@ -36,7 +36,7 @@ class Always:
         return []
 
 
-class Never:
+class NeverUp:
     """There is no cloud."""
 
     def is_up(self, t: float) -> bool:
@@ -163,7 +163,7 @@ def recorded_trace(path: Path, until: float) -> Outages:
 def availability_of(settings: AvailabilitySettings) -> Availability:
     """The availability that the settings describe; raises ConfigError if it is impossible."""
     if settings.kind == "always":
-        return Always()
+        return AlwaysUp()
     if settings.kind == "never":
-        return Never()
+        return NeverUp()
     return PeriodicOutage(settings.period_s, settings.outage_s)

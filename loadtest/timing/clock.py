@@ -9,7 +9,7 @@ from typing import Protocol
 VIRTUAL_EPOCH = 1_700_000_000.0  # any date will do, if it is always the same
 
 
-class Clock(Protocol):
+class ReplayClock(Protocol):
     """Where replay code reads the time. It waits with ``asyncio.sleep`` on the running loop."""
 
     def time(self) -> float:
@@ -51,7 +51,7 @@ class VirtualClock:
 class UnixTime:
     """A replay clock's dates, for parts that know a clock by ``time()`` alone."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         self._clock = clock
 
     def time(self) -> float:
@@ -65,7 +65,7 @@ class ReplayTime:
     steadily, since breakers and timeouts must not see a jump.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ReplayClock) -> None:
         self.clock = clock
         self._zero: float | None = None
 

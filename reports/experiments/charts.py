@@ -10,7 +10,7 @@ import altair as alt
 
 from experiments.record import Record
 from experiments.selection import MEAN_GAP, Place, read_key
-from experiments.spec import Chart, Experiment
+from experiments.spec import ChartSpec, Experiment
 from reports.experiments.frame import as_svg, faceted
 from reports.experiments.frontier_chart import frontier_panels, frontier_words
 from reports.experiments.tables import METRICS
@@ -21,7 +21,7 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross
 _WIDTH, _HEIGHT = 220, 170
 
 
-def chart_svg(experiment: Experiment, chart: Chart, record: Record) -> str | None:
+def chart_svg(experiment: Experiment, chart: ChartSpec, record: Record) -> str | None:
     """The chart of one log as SVG; None where there is nothing to draw."""
     if chart.along == "calls":
         panels = frontier_panels(experiment, chart, record)
@@ -32,7 +32,7 @@ def chart_svg(experiment: Experiment, chart: Chart, record: Record) -> str | Non
     return as_svg(panels)
 
 
-def _rows(experiment: Experiment, chart: Chart, record: Record) -> list[dict[str, Any]]:
+def _rows(experiment: Experiment, chart: ChartSpec, record: Record) -> list[dict[str, Any]]:
     rows = []
     for key, figure in record.estimates.items():
         at = read_key(key)
@@ -58,7 +58,7 @@ def _rows(experiment: Experiment, chart: Chart, record: Record) -> list[dict[str
     return rows
 
 
-def _panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetChart | None:
+def _panels(experiment: Experiment, chart: ChartSpec, record: Record) -> alt.FacetChart | None:
     rows = _rows(experiment, chart, record)
     if not rows:
         return None
@@ -105,7 +105,7 @@ def _cycled(values: Sequence[str], names: Sequence[str]) -> list[str]:
     return list(islice(cycle(values), len(names)))
 
 
-def alt_text(experiment: Experiment, chart: Chart, record: Record) -> str:
+def alt_text(experiment: Experiment, chart: ChartSpec, record: Record) -> str:
     """The chart in words, for readers who do not see it."""
     if chart.along == "calls":
         return frontier_words(chart, record)

@@ -8,7 +8,7 @@ import altair as alt
 
 from experiments.record import Figure, Record
 from experiments.selection import read_key
-from experiments.spec import Chart, Experiment
+from experiments.spec import ChartSpec, Experiment
 from reports.experiments.frame import faceted
 
 ALONE = "alone"  # the scorer without any cloud: a level, not a curve
@@ -20,7 +20,9 @@ COLOURS = (
 _WIDTH, _HEIGHT = 330, 250
 
 
-def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt.FacetChart | None:
+def frontier_panels(
+    experiment: Experiment, chart: ChartSpec, record: Record
+) -> alt.FacetChart | None:
     """Lines for ``chart.names``, a band around the first; None where there is nothing to draw."""
     rows = _rows(chart, record)
     lines = [row for row in rows if row["calls"] > 0 and row["name"] != ALONE]
@@ -68,7 +70,7 @@ def frontier_panels(experiment: Experiment, chart: Chart, record: Record) -> alt
     )  # fmt: skip
 
 
-def frontier_words(chart: Chart, record: Record) -> str:
+def frontier_words(chart: ChartSpec, record: Record) -> str:
     """The chart in words: what each line reaches at the budget nearest to 10 %."""
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for row in _rows(chart, record):
@@ -82,7 +84,7 @@ def frontier_words(chart: Chart, record: Record) -> str:
     return f"{chart.title}, {record.log}; NDCG@10 near 10 % calls: " + ", ".join(parts)
 
 
-def _rows(chart: Chart, record: Record) -> list[dict[str, Any]]:
+def _rows(chart: ChartSpec, record: Record) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str, str], dict[str, Figure]] = {}
     for key, figure in record.estimates.items():
         at = read_key(key)
@@ -109,7 +111,7 @@ def _rows(chart: Chart, record: Record) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: _place(chart, record, row))
 
 
-def _place(chart: Chart, record: Record, row: dict[str, Any]) -> tuple[int, int, int, float]:
+def _place(chart: ChartSpec, record: Record, row: dict[str, Any]) -> tuple[int, int, int, float]:
     profile = record.profiles.index(row["panel"].partition(",")[0])
     return (
         profile,

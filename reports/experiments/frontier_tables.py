@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from experiments.frontiers import AREA, AREA_GAIN, GAIN, NEEDED, at_level, key
 from experiments.record import Figure, Record
-from experiments.spec import Experiment, Table
+from experiments.spec import Experiment, TableSpec
 from reports.markdown import markdown, plain, share, signed
 from reports.text import NONE
 
 
-def frontier_table(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
+def frontier_table(experiment: Experiment, table: TableSpec, records: Sequence[Record]) -> str:
     """Area, gain at the baseline's calls, and calls needed for the baseline's quality.
 
     Empty where no record has the table's frontier.
@@ -36,7 +36,7 @@ def frontier_table(experiment: Experiment, table: Table, records: Sequence[Recor
     return markdown(head, rows) if rows else ""
 
 
-def frontier_note(experiment: Experiment, table: Table) -> str:
+def frontier_note(experiment: Experiment, table: TableSpec) -> str:
     """What the columns mean."""
     frontier = experiment.frontiers[str(table.frontier)]
     return (

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from experiments.gates import Verdict, judge
+from experiments.gates import GateVerdict, judge
 from experiments.record import Figure, Record
 from experiments.selection import Place, gap_order, read_key, within
-from experiments.spec import Experiment, Published, Table
+from experiments.spec import Experiment, Published, TableSpec
 from reports.experiments.frontier_tables import frontier_note, frontier_table
 from reports.markdown import markdown, plain, scalar, share, signed
 from reports.text import NONE
@@ -28,7 +28,7 @@ _MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NONE}
 _STEPS = {"last": "last steps", "loo": "leave-one-out"}
 
 
-def table_text(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
+def table_text(experiment: Experiment, table: TableSpec, records: Sequence[Record]) -> str:
     """The table over the given records, then its note; a sentence where there is nothing.
 
     Args:
@@ -75,7 +75,7 @@ def published_text(experiment: Experiment, published: Published, record: Record)
     return f"{markdown(head, rows)}\n{note}\n"
 
 
-def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
+def _pivot(experiment: Experiment, table: TableSpec, records: Sequence[Record]) -> str:
     cells: dict[tuple[str, ...], dict[str, str]] = {}
     columns: list[str] = []
     for record in records:
@@ -106,7 +106,7 @@ def _pivot(experiment: Experiment, table: Table, records: Sequence[Record]) -> s
     return markdown([*head, *columns], rows)
 
 
-def _word(table: Table, experiment: Experiment, dimension: str, value: str) -> str:
+def _word(table: TableSpec, experiment: Experiment, dimension: str, value: str) -> str:
     if dimension == "name" and table.show in ("differences", "ratios"):
         return experiment.label(value)
     if dimension == "gap" and table.columns == "gap":
@@ -115,7 +115,7 @@ def _word(table: Table, experiment: Experiment, dimension: str, value: str) -> s
     return words.get(value, value)
 
 
-def _format(table: Table) -> Callable[[Figure], str]:
+def _format(table: TableSpec) -> Callable[[Figure], str]:
     if table.show == "differences":
         return lambda figure: signed(figure, interval=table.interval)
     if table.show == "ratios":
@@ -123,7 +123,7 @@ def _format(table: Table) -> Callable[[Figure], str]:
     return lambda figure: plain(figure, interval=table.interval)
 
 
-def _extras(table: Table, records: Sequence[Record]) -> str:
+def _extras(table: TableSpec, records: Sequence[Record]) -> str:
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     columns: dict[str, None] = {}
     for record in records:
@@ -172,7 +172,7 @@ def _gate_grid(experiment: Experiment, records: Sequence[Record]) -> str:
     return markdown(["log", "profile", *experiment.gates], rows) if rows else ""
 
 
-def gate_numbers(experiment: Experiment, verdict: Verdict) -> str:
+def gate_numbers(experiment: Experiment, verdict: GateVerdict) -> str:
     """The figures that decide a gate, or why it was not asked."""
     evidence = [_evidence(experiment, found.key, found.figure) for found in verdict.evidence]
     return "; ".join(evidence) or verdict.reason
@@ -208,7 +208,7 @@ def scored_steps(settings: dict[str, Any]) -> int | None:
     return steps
 
 
-def _caption(experiment: Experiment, table: Table, records: Sequence[Record]) -> str:
+def _caption(experiment: Experiment, table: TableSpec, records: Sequence[Record]) -> str:
     """What a reader must know that the rows do not say."""
     if table.show == "frontier":
         return " ".join(text for text in (frontier_note(experiment, table), table.note) if text)

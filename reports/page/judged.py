@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import spec
-from experiments.gates import Verdict, judge
+from experiments.gates import GateVerdict, judge
 from experiments.record import Figure, Record, read_record
 from experiments.selection import MEAN_GAP, Place, read_key
 from experiments.spec import Experiment
@@ -31,7 +31,7 @@ class JudgedRecord:
 
     experiment: Experiment
     record: Record
-    verdicts: Mapping[str, Mapping[str, Verdict]]
+    verdicts: Mapping[str, Mapping[str, GateVerdict]]
     command: str
 
     @staticmethod

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.replay.run_info import RunInfo
-from reports.summary.model import Metrics, Part, Scope
+from reports.summary.model import Metrics, Part, RunScope
 from shared.metrics import HALF_LIFE, hit_rate, ndcg
 from shared.paper_settings import PaperSettings
 from shared.statistics import Float, Mask, Resampler
@@ -40,10 +40,10 @@ def scope_of(
     users: NDArray[np.generic],
     info: RunInfo,
     settings: PaperSettings,
-) -> Scope:
+) -> RunScope:
     """What a section is about, from the user of each of its requests."""
     per_user = np.unique(users, return_counts=True)[1]
-    return Scope(
+    return RunScope(
         mode=mode,
         users=len(per_user),
         requests=len(users),

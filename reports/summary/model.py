@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from loadtest.records.latency import Latency
 from loadtest.replay.run_info import RunInfo
 from shared.statistics import Estimate
+from shared.strict import Strict
 
 Part = Literal["all", "returns", "discoveries"]
 METRICS = ("ndcg@10", "hr@10", "ndcg@5", "hr@5")
 
-
-class _Figures(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Metrics = dict[str, Estimate]  # keyed by METRICS
 
 
-class Scope(_Figures):
+class RunScope(Strict):
     """What one table is about. Tables of different modes are never joined."""
 
     mode: Literal["paper", "full", "system"]
@@ -34,7 +28,7 @@ class Scope(_Figures):
     draws: int  # of the bootstrap
 
 
-class PaperScore(_Figures):
+class PaperScore(Strict):
     """One scorer at one setting and gap, ranking the cloud's candidates."""
 
     setting: str
@@ -44,7 +38,7 @@ class PaperScore(_Figures):
     metrics: Metrics
 
 
-class PaperDifference(_Figures):
+class PaperDifference(Strict):
     """minuend - subtrahend on the same requests."""
 
     setting: str
@@ -55,7 +49,7 @@ class PaperDifference(_Figures):
     metrics: Metrics
 
 
-class Staleness(_Figures):
+class Staleness(Strict):
     """What a snapshot ``gap`` events old costs, in NDCG@10 of the uncalibrated fusion.
 
     Attributes:
@@ -77,7 +71,7 @@ class Staleness(_Figures):
     mean_delta: float
 
 
-class CueMeans(_Figures):
+class CueMeans(Strict):
     """Means over requests of what the device saw and did."""
 
     setting: str
@@ -90,17 +84,17 @@ class CueMeans(_Figures):
     de_norm: float | None
 
 
-class PaperSection(_Figures):
+class PaperSection(Strict):
     """Controlled staleness (SCaLRec section 5): ranks within the cloud's candidates."""
 
-    scope: Scope
+    scope: RunScope
     scores: tuple[PaperScore, ...]
     differences: tuple[PaperDifference, ...]
     staleness: tuple[Staleness, ...]
     cues: tuple[CueMeans, ...]
 
 
-class FullScore(_Figures):
+class FullScore(Strict):
     """One scorer over the whole catalogue at gap 0."""
 
     steps: Literal["last steps", "leave-one-out"]
@@ -109,22 +103,22 @@ class FullScore(_Figures):
     metrics: Metrics
 
 
-class FullDifference(_Figures):
+class FullDifference(Strict):
     steps: Literal["last steps", "leave-one-out"]
     minuend: str
     subtrahend: str
     metrics: Metrics
 
 
-class FullSection(_Figures):
+class FullSection(Strict):
     """Full ranking at gap 0, over the last steps and for leave-one-out."""
 
-    scope: Scope
+    scope: RunScope
     scores: tuple[FullScore, ...]
     differences: tuple[FullDifference, ...]
 
 
-class SystemScore(_Figures):
+class SystemScore(Strict):
     """One scorer over one group of the replay's requests."""
 
     by: str  # "all", "part", "source", "cloud", "delta"
@@ -133,7 +127,7 @@ class SystemScore(_Figures):
     metrics: Metrics
 
 
-class SystemDifference(_Figures):
+class SystemDifference(Strict):
     by: str
     group: str
     minuend: str
@@ -141,7 +135,7 @@ class SystemDifference(_Figures):
     metrics: Metrics
 
 
-class Moment(_Figures):
+class Moment(Strict):
     """One bin of replayed time: NDCG@10, snapshot age in seconds, refreshes by outcome."""
 
     start_s: float
@@ -157,12 +151,12 @@ class Moment(_Figures):
     refreshes: dict[str, int]
 
 
-class Outage(_Figures):
+class Outage(Strict):
     start_s: float
     end_s: float
 
 
-class LatencyCurve(_Figures):
+class LatencyCurve(Strict):
     """A distribution of latencies: ``share`` of them took at most ``ms`` milliseconds."""
 
     what: str
@@ -170,7 +164,7 @@ class LatencyCurve(_Figures):
     ms: tuple[float, ...]
 
 
-class Change(_Figures):
+class ManualChange(Strict):
     """What somebody changed by hand while the replay ran."""
 
     replay_s: float
@@ -178,7 +172,7 @@ class Change(_Figures):
     value: str
 
 
-class Cost(_Figures):
+class Cost(Strict):
     """What the cloud's work cost per 1,000 requests of devices; prices are settings (``cost``).
 
     Attributes:
@@ -195,7 +189,7 @@ class Cost(_Figures):
     money: float
 
 
-class CloudUse(_Figures):
+class CloudUse(Strict):
     """What the cloud was asked for during the replay; the warm-up before it is counted apart.
 
     Attributes:
@@ -237,7 +231,7 @@ class CloudUse(_Figures):
         return self.refreshes / self.requests if self.requests else None
 
 
-class SystemSection(_Figures):
+class SystemSection(Strict):
     """The replay: candidates united with own history as the profile says, real refreshes.
 
     Attributes:
@@ -252,7 +246,7 @@ class SystemSection(_Figures):
         changes: made by hand; a run with any is a demonstration, not a measurement.
     """
 
-    scope: Scope
+    scope: RunScope
     duration_s: float
     policy: str
     availability: str
@@ -267,13 +261,13 @@ class SystemSection(_Figures):
     cloud_up: float | None = None
     curves: tuple[LatencyCurve, ...] = ()
     call_rate: tuple[float, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ManualChange, ...] = ()
     budget: float | None = None
     ranking: str = ""
     collaborative: bool = False
 
 
-class Summary(_Figures):
+class Summary(Strict):
     """All of summary.json; a section is null if its records were not made."""
 
     format: Literal[1] = 1

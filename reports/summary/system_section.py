@@ -17,7 +17,7 @@ from loadtest.settings import ReplaySettings
 from reports.summary.cloud_section import cloud_use
 from reports.summary.latency import curves, latencies
 from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
-from reports.summary.model import Change, Outage, SystemDifference, SystemScore, SystemSection
+from reports.summary.model import ManualChange, Outage, SystemDifference, SystemScore, SystemSection
 from reports.summary.timeline import call_rate, outages, timeline
 from shared.cost import CostSettings
 from shared.paper_settings import PaperSettings
@@ -118,7 +118,7 @@ def system_section(
         if attempts is None
         else call_rate(numbers(attempts, "sent_s"), moments[-1].end_s),
         changes=tuple(
-            Change(replay_s=change.replay_s, what=change.what, value=change.value)
+            ManualChange(replay_s=change.replay_s, what=change.what, value=change.value)
             for change in read_interventions(run_dir)
         ),
     )

@@ -64,10 +64,10 @@ def estimate(
     Raises:
         DataError: what the advice is made from was not scored, or on different requests.
     """
-    return _Estimation(scores, users, profile, intervals, draws).run()
+    return _AdviceEstimation(scores, users, profile, intervals, draws).run()
 
 
-class _Estimation:
+class _AdviceEstimation:
     def __init__(
         self,
         scores: pl.DataFrame,

@@ -62,7 +62,7 @@ class Figures(Strict):
     intervals: tuple[IntervalFigures, ...]
 
 
-class Verdict(Strict):
+class Recommendation(Strict):
     """What to do.
 
     Attributes:
@@ -94,7 +94,7 @@ class Advice(Strict):
     profile: DeviceProfile
     seed: int
     quick: bool
-    verdict: Verdict
+    verdict: Recommendation
     figures: Figures
     unknown: tuple[str, ...]
     settings: dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.page.build import environment_of_page
-from reports.page.tables.table import Cell, Row, Table, difference_cell
+from reports.page.tables.table import Row, Table, TableCell, difference_cell
 from reports.text import score
 from scalrec.advice.chart import gain_chart
 from scalrec.advice.model import Advice, IntervalFigures
@@ -48,9 +48,9 @@ def _row(row: IntervalFigures, parts: tuple[str, ...]) -> Row:
     return Row(
         ("request" if row.interval == 1 else f"{row.interval} requests",),
         (
-            Cell(f"{row.calls_per_1000:,.0f}"),
-            Cell(score(row.calibrated.value)),
-            Cell(score(row.uncalibrated.value)),
+            TableCell(f"{row.calls_per_1000:,.0f}"),
+            TableCell(score(row.calibrated.value)),
+            TableCell(score(row.uncalibrated.value)),
             difference_cell(row.gain),
             difference_cell(row.calibration),
             *(difference_cell(row.gain_by_part[part]) for part in parts),

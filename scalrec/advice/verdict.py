@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports.text import difference, percent, score
-from scalrec.advice.model import Figures, IntervalFigures, Verdict
+from scalrec.advice.model import Figures, IntervalFigures, Recommendation
 from shared.statistics import Estimate
 
 KEPT_SHARE = 0.5  # of the gain at every request that a longer interval must keep
@@ -27,7 +27,7 @@ def longest_paying(gains: Mapping[int, Estimate], kept: float = KEPT_SHARE) -> i
     return max(paying, default=None)
 
 
-def judge(figures: Figures) -> Verdict:
+def judge(figures: Figures) -> Recommendation:
     """The verdict with its figures, and remarks."""
     rows = {row.interval: row for row in figures.intervals}
     interval = longest_paying({k: row.gain for k, row in rows.items()})
@@ -44,7 +44,7 @@ def judge(figures: Figures) -> Verdict:
         *_on_local(rows, interval),
         *_on_counters(figures),
     )
-    return Verdict(interval=interval, sentence=sentence, remarks=remarks)
+    return Recommendation(interval=interval, sentence=sentence, remarks=remarks)
 
 
 def requests(interval: int) -> str:

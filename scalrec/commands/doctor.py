@@ -31,7 +31,7 @@ PROBE_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """One line of the doctor's report; ``advice`` is what to do when it is not ok."""
 
     name: str
@@ -71,38 +71,40 @@ def doctor(
         raise typer.Exit(1)
 
 
-def check_python() -> Check:
+def check_python() -> Finding:
     ok = sys.version_info[:2] == (3, 11)
     found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Check("python", ok, found, "use Python 3.11; `make env` builds the environment with it")
+    return Finding(
+        "python", ok, found, "use Python 3.11; `make env` builds the environment with it"
+    )
 
 
-def check_packages() -> list[Check]:
+def check_packages() -> list[Finding]:
     checks = []
     for package in ("torch", "transformers", "onnxruntime", "fastapi", "redis"):
         try:
-            checks.append(Check(package, True, version(package)))
+            checks.append(Finding(package, True, version(package)))
         except PackageNotFoundError:
-            checks.append(Check(package, False, "not installed", "run `make env`"))
+            checks.append(Finding(package, False, "not installed", "run `make env`"))
     return checks
 
 
-def check_port(host: str, port: int) -> Check:
+def check_port(host: str, port: int) -> Finding:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            return Check(
+            return Finding(
                 "cloud port",
                 False,
                 f"{host}:{port} {error.strerror}",
                 "stop what listens there or choose another with --set cloud.port=N (0: any free)",
             )
-    return Check("cloud port", True, f"{host}:{port} is free")
+    return Finding("cloud port", True, f"{host}:{port} is free")
 
 
-async def check_redis(settings: Settings) -> Check:
+async def check_redis(settings: Settings) -> Finding:
     url = settings.cloud.redis_url
     if url is None:
         return _attempt(
@@ -114,19 +116,19 @@ async def check_redis(settings: Settings) -> Check:
     try:
         info = await client.info("server")
     except (RedisError, OSError) as error:
-        return Check("redis", False, str(error), "start it or correct REDIS_URL")
+        return Finding("redis", False, str(error), "start it or correct REDIS_URL")
     finally:
         await client.aclose()
-    return Check("redis", True, f"server {info['redis_version']} answers")
+    return Finding("redis", True, f"server {info['redis_version']} answers")
 
 
-def check_embedder(settings: Settings) -> Check:
+def check_embedder(settings: Settings) -> Finding:
     backend = settings.embedder.backend
     name = f"embedder ({backend}, {settings.embedder.model})"
     if url := settings.embedder.url:
         return asyncio.run(_probe_embedder(name, settings, url))
     if backend != "vllm":
-        return Check(name, True, "runs inside the process")
+        return Finding(name, True, "runs inside the process")
     return _attempt(
         name,
         lambda: f"vLLM in {find_vllm_python(settings.embedder.python, cache=settings.cache)}",
@@ -134,22 +136,22 @@ def check_embedder(settings: Settings) -> Check:
     )
 
 
-async def _probe_embedder(name: str, settings: Settings, url: str) -> Check:
+async def _probe_embedder(name: str, settings: Settings, url: str) -> Finding:
     embedder = create_embedder(settings.embedder, model_dir=None, url=url)
     try:
         await embedder.ready()
-        return Check(name, True, f"{url} answers with {embedder.identity.dim} dims")
+        return Finding(name, True, f"{url} answers with {embedder.identity.dim} dims")
     except ScalrecError as error:
-        return Check(name, False, str(error), "start the server, or unset embedder.url")
+        return Finding(name, False, str(error), "start the server, or unset embedder.url")
     finally:
         await embedder.aclose()
 
 
-def check_deadlines(settings: Settings) -> Check:
+def check_deadlines(settings: Settings) -> Finding:
     """A device must wait longer than the cloud, or stale-if-error answers come too late."""
     cloud = settings.embedder.deadline_s + STORE_DEADLINE_S
     device = settings.device.link.deadline_s
-    return Check(
+    return Finding(
         "deadlines",
         cloud < device,
         f"cloud {cloud:g} s (embedder and store), device {device:g} s",
@@ -157,11 +159,11 @@ def check_deadlines(settings: Settings) -> Check:
     )
 
 
-def check_bundles(settings: Settings, bundle: Path | None) -> list[Check]:
+def check_bundles(settings: Settings, bundle: Path | None) -> list[Finding]:
     paths = [bundle] if bundle else sorted((settings.work_dir / "bundles").glob("*/manifest.json"))
     folders = [p if p == bundle else p.parent for p in paths]
     if not folders:
-        return [Check("bundle", True, "none yet; `scalrec export` makes one")]
+        return [Finding("bundle", True, "none yet; `scalrec export` makes one")]
     return [
         _attempt(
             f"bundle {folder.name}",
@@ -172,19 +174,19 @@ def check_bundles(settings: Settings, bundle: Path | None) -> list[Check]:
     ]
 
 
-def check_writable(name: str, folder: Path) -> Check:
+def check_writable(name: str, folder: Path) -> Finding:
     probe = folder / ".scalrec-doctor"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        return Check(name, False, f"{folder}: {error.strerror}", f"choose another {name}")
-    return Check(name, True, f"{folder.absolute()} is writable")
+        return Finding(name, False, f"{folder}: {error.strerror}", f"choose another {name}")
+    return Finding(name, True, f"{folder.absolute()} is writable")
 
 
-def _attempt(name: str, probe: Callable[[], str], advice: str) -> Check:
+def _attempt(name: str, probe: Callable[[], str], advice: str) -> Finding:
     try:
-        return Check(name, True, probe())
+        return Finding(name, True, probe())
     except ScalrecError as error:
-        return Check(name, False, str(error), advice)
+        return Finding(name, False, str(error), advice)

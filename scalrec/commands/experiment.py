@@ -190,7 +190,7 @@ def print_gates(console: Console, experiment: Experiment, record: Record) -> Non
     console.print(table)
 
 
-def print_expected(console: Console, compared: list[expected.Comparison]) -> None:
+def print_expected(console: Console, compared: list[expected.ExpectedValue]) -> None:
     """How many expected values are met, and each that is not."""
     off = [comparison for comparison in compared if not comparison.met]
     console.print(f"Expected results: {len(compared) - len(off)} of {len(compared)} met")

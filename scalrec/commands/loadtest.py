@@ -10,7 +10,7 @@ from rich.table import Table
 
 from loadtest.scenarios.load import load_scenario, scenario_names
 from scalrec.console import make_console, print_settings
-from scalrec.jobs.scenario_session import Choice, run_scenarios
+from scalrec.jobs.scenario_session import Setup, run_scenarios
 from scalrec.options import Given, options
 from scalrec.running import run_command
 from shared.errors import ConfigError
@@ -97,7 +97,7 @@ def run(
     settings = given()
     console = make_console()
     print_settings(console, settings)
-    choice = Choice(
+    choice = Setup(
         virtual=virtual,
         cloud=cloud,
         fault_proxy=fault_proxy,

@@ -13,11 +13,11 @@ from rich.console import Console
 from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import PAGE
-from loadtest.scenarios.verdict import Verdict
+from loadtest.scenarios.verdict import ScenarioVerdict
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import run_varied, variations
-from scalrec.jobs.scenario_session import Choice, open_stage
+from scalrec.jobs.scenario_session import Setup, open_stage
 from scalrec.options import (
     Given,
     options,
@@ -66,12 +66,12 @@ async def _robustness(
     for virtual, chosen in ((True, list(variations(count, seed))), (False, on_sockets)):
         if not chosen:
             continue
-        choice = Choice(
+        choice = Setup(
             virtual=virtual, cloud=None, fault_proxy=None, bundle=bundle, fallback=True, docs=None
         )
         async with open_stage(settings, choice, console) as stage:
 
-            async def run(scenario: Scenario, run_dir: Path) -> Verdict:
+            async def run(scenario: Scenario, run_dir: Path) -> ScenarioVerdict:
                 quiet = NullProgress() if virtual else progress  # noqa: B023
                 made = stage.prepare(scenario, settings, run_dir, quiet, virtual=virtual)  # noqa: B023
                 return await stage.run(made)
@@ -92,7 +92,7 @@ async def _robustness(
         raise typer.Exit(1)
 
 
-def _complain(console: Console, verdict: Verdict, folder: Path) -> None:
+def _complain(console: Console, verdict: ScenarioVerdict, folder: Path) -> None:
     console.print(f"[red]✗[/] {verdict.scenario}, seed {verdict.seed}: {folder / PAGE}")
     for violation in verdict.violations[:3]:
         console.print(f"    {violation.rule}: user {violation.user}, {violation.what}")

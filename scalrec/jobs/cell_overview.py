@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from experiments.cells import Cell
-from experiments.jobs import Stage
+from experiments.jobs import StageProgress
 
 PLAIN_INTERVAL_S = 60.0
 
@@ -58,12 +57,7 @@ class CellOverview:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
@@ -74,7 +68,7 @@ class CellOverview:
         else:
             self._tasks[cell] = self._bars.add_task(f"  {cell}", total=None, note="starting")
 
-    def stage(self, cell: Cell, stage: Stage) -> None:
+    def stage(self, cell: Cell, stage: StageProgress) -> None:
         amount = f" {stage.done:,}/{stage.total:,}" if stage.total else ""
         if self._bars is not None:
             self._bars.update(

@@ -65,7 +65,7 @@ class Outcome:
     path: Path
     changed: list[Path]
     failed: dict[Cell, str]
-    compared: list[expected.Comparison]
+    compared: list[expected.ExpectedValue]
 
 
 def resolver(
@@ -228,7 +228,7 @@ def _publish(
     write_record(record, path)
     record = read_record(path)  # rounded, as every table will show it
     changed = publish.regenerate(results, [experiment.name])
-    compared: list[expected.Comparison] = []
+    compared: list[expected.ExpectedValue] = []
     if not request.quick:
         compared = expected.compare(experiment, record, expected.path_of(experiment))
-    return Outcome(record, path, changed, failed, compared)
+    return Outcome(record=record, path=path, changed=changed, failed=failed, compared=compared)

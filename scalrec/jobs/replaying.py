@@ -14,7 +14,7 @@ from device_runtime.cloud.transport import AsgiTransport, CloudTransport, HttpTr
 from loadtest.dashboard.feed import Feed
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import Connect, ReplayResult, replay, run_replay
-from loadtest.timing.clock import Clock, WallClock
+from loadtest.timing.clock import ReplayClock, WallClock
 from loadtest.timing.schedule import build_schedule
 from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
 from scalrec.settings import Settings
@@ -99,7 +99,7 @@ async def replay_virtually(
     precomputed = await embed_beforehand(settings, log, split, bundle, embedder, progress=progress)
 
     @asynccontextmanager
-    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+    async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
         app = create_app(
             settings,
             bundle=bundle,

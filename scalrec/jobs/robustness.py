@@ -10,7 +10,7 @@ from pathlib import Path
 from loadtest.scenarios.load import load_scenario, scenario_names
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.variation import varied
-from loadtest.scenarios.verdict import Verdict
+from loadtest.scenarios.verdict import ScenarioVerdict
 
 USERS = 40  # small, so that many variations can be run
 
@@ -20,7 +20,7 @@ class RobustnessRun:
     """One variation and what came of it; ``run_dir`` is gone if it was passed."""
 
     scenario: Scenario
-    verdict: Verdict
+    verdict: ScenarioVerdict
     run_dir: Path
 
 
@@ -32,7 +32,7 @@ def variations(count: int, seed: int) -> Iterator[Scenario]:
 
 
 async def run_varied(
-    scenario: Scenario, run_dir: Path, run: Callable[[Scenario, Path], Awaitable[Verdict]]
+    scenario: Scenario, run_dir: Path, run: Callable[[Scenario, Path], Awaitable[ScenarioVerdict]]
 ) -> RobustnessRun:
     """Run one variation; its folder stays only if it was not passed.
 

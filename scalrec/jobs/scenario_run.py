@@ -16,7 +16,7 @@ from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.feed import Feed
 from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, LinkFaults
 from loadtest.faults.fault import Target
-from loadtest.faults.parts import Embedder
+from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
@@ -27,7 +27,7 @@ from loadtest.replay.replay import ReplayResult, replay, run_replay
 from loadtest.replay.staging import Staging
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import write_page
-from loadtest.scenarios.verdict import Place, Verdict, judge, write_verdict
+from loadtest.scenarios.verdict import Place, ScenarioVerdict, judge, write_verdict
 from loadtest.timing.clock import ReplayTime, WallClock
 from loadtest.timing.crowd import with_crowd
 from loadtest.timing.schedule import Schedule, build_schedule
@@ -94,7 +94,7 @@ class ScenarioRun:
             progress=progress,
         )
 
-    def on_the_virtual_clock(self, embedder: Embedder) -> Verdict:
+    def on_the_virtual_clock(self, embedder: TextEmbedder) -> ScenarioVerdict:
         """Run in this process, without real time; same seed, same bytes.
 
         Args:
@@ -126,7 +126,7 @@ class ScenarioRun:
             )
         return self._judged(result, "virtual clock")
 
-    async def on_local_processes(self, embedder: ServedEmbedder) -> Verdict:
+    async def on_local_processes(self, embedder: ServedEmbedder) -> ScenarioVerdict:
         """Run on the wall clock against Redis, cloud processes and fault proxies of our own."""
         async with local_stack(
             self.settings,
@@ -140,7 +140,7 @@ class ScenarioRun:
                 stack.urls, stack.actuators, stack.settings, "local processes"
             )
 
-    async def at(self, url: str, control_url: str | None) -> Verdict:
+    async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
         """Run on the wall clock against a cloud, and a fault proxy, that somebody else runs.
 
         Args:
@@ -171,7 +171,7 @@ class ScenarioRun:
         actuators: Mapping[Target, Actuator],
         settings: Settings,
         place: Place,
-    ) -> Verdict:
+    ) -> ScenarioVerdict:
         for fault in self.script.faults:
             if fault.target not in (*actuators, *DEVICE_ONLY):
                 raise ConfigError(
@@ -223,7 +223,7 @@ class ScenarioRun:
         crowd = self.scenario.crowd
         return schedule if crowd is None else with_crowd(schedule, **crowd.model_dump())
 
-    def _judged(self, result: ReplayResult, place: Place) -> Verdict:
+    def _judged(self, result: ReplayResult, place: Place) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
         violations = check(history, expected)

@@ -16,7 +16,7 @@ from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import PAGE
 from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scenario_rows
-from loadtest.scenarios.verdict import Verdict
+from loadtest.scenarios.verdict import ScenarioVerdict
 from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
@@ -38,7 +38,7 @@ RECORD = "scenarios.json"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Setup:
     """Where and with what scenarios run.
 
     Attributes:
@@ -56,13 +56,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Rig:
     """What scenarios run on; ``run`` runs one that was prepared."""
 
     log: InteractionLog
     split: Split
     bundle: Bundle
-    run: Callable[[ScenarioRun], Awaitable[Verdict]]
+    run: Callable[[ScenarioRun], Awaitable[ScenarioVerdict]]
 
     def prepare(
         self,
@@ -87,7 +87,7 @@ class Stage:
 
 
 async def run_scenarios(
-    scenarios: Sequence[Scenario], settings: Settings, choice: Choice, console: Console
+    scenarios: Sequence[Scenario], settings: Settings, choice: Setup, console: Console
 ) -> None:
     """Run all of them and print their figures.
 
@@ -114,7 +114,7 @@ async def run_scenarios(
 
 
 @asynccontextmanager
-async def open_stage(settings: Settings, choice: Choice, console: Console) -> AsyncIterator[Stage]:
+async def open_stage(settings: Settings, choice: Setup, console: Console) -> AsyncIterator[Rig]:
     """What the choice asks for, started where need be; stopped on leaving."""
     progress = ConsoleProgress(console)
     url = choice.cloud
@@ -125,7 +125,7 @@ async def open_stage(settings: Settings, choice: Choice, console: Console) -> As
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
         bundle = load_bundle(choice.bundle or bundle_dir(settings))
-        yield Stage(log, split, bundle, lambda run: run.at(url, choice.fault_proxy))
+        yield Rig(log, split, bundle, lambda run: run.at(url, choice.fault_proxy))
         return
     async with prepared(
         settings,
@@ -135,7 +135,7 @@ async def open_stage(settings: Settings, choice: Choice, console: Console) -> As
         allow_fallback=choice.fallback,
     ) as made:
 
-        async def virtually(run: ScenarioRun) -> Verdict:
+        async def virtually(run: ScenarioRun) -> ScenarioVerdict:
             known = await embed_beforehand(
                 run.settings, made.log, made.split, made.bundle, made.client, progress=run.progress
             )
@@ -144,15 +144,15 @@ async def open_stage(settings: Settings, choice: Choice, console: Console) -> As
                 run.progress,
             )
 
-        async def locally(run: ScenarioRun) -> Verdict:
+        async def locally(run: ScenarioRun) -> ScenarioVerdict:
             return await run.on_local_processes(made.embedder)
 
-        yield Stage(made.log, made.split, made.bundle, virtually if choice.virtual else locally)
+        yield Rig(made.log, made.split, made.bundle, virtually if choice.virtual else locally)
 
 
 async def _run_one(
-    scenario: Scenario, settings: Settings, stage: Stage, choice: Choice, console: Console
-) -> Verdict:
+    scenario: Scenario, settings: Settings, stage: Rig, choice: Setup, console: Console
+) -> ScenarioVerdict:
     started = datetime.now(UTC)
     console.rule(f"[bold]{scenario.name}[/]: {scenario.description}", align="left")
     run_dir = new_run_dir(settings.work_dir, f"{stage.log.name}-{scenario.name}", started)
@@ -187,7 +187,7 @@ async def _run_one(
     return verdict
 
 
-def _shown(settings: Settings, choice: Choice) -> Settings:
+def _shown(settings: Settings, choice: Setup) -> Settings:
     """Settings without a live view where there is nothing to watch: the virtual clock's seconds."""
     hidden = {"dashboard": DashboardSettings()} if choice.virtual else {}
     return settings.model_copy(update=hidden)

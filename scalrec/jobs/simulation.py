@@ -15,7 +15,7 @@ from rich.console import Console
 from cloud_service.embedding.base import Embedder
 from loadtest.replay.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay.replay import ReplayResult
-from loadtest.replay.run_info import Stage, describe_run, write_run_info
+from loadtest.replay.run_info import StageRecord, describe_run, write_run_info
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
@@ -164,7 +164,8 @@ class Simulation:
         self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
     ) -> None:
         stages = [
-            Stage(name=n, seconds=s, reused=n in self.reused) for n, s in self.times.seconds.items()
+            StageRecord(name=n, seconds=s, reused=n in self.reused)
+            for n, s in self.times.seconds.items()
         ]
         write_run_info(
             run_dir,

@@ -58,7 +58,16 @@ def replay_on_ray(
         facts = facts_of(settings, log, split, bundle.manifest, run, started)
     run_id, digest = secrets.token_hex(4), log_digest(log)
     orders = [
-        ShardOrder(carried, plan, url, bundle.path.absolute(), bundle.id, digest, run_id, facts)
+        ShardOrder(
+            settings=carried,
+            plan=plan,
+            url=url,
+            bundle=bundle.path.absolute(),
+            bundle_id=bundle.id,
+            log=digest,
+            run_id=run_id,
+            facts=facts,
+        )
         for plan in plans
     ]
     crew = Crew(cluster, orders)

@@ -137,7 +137,9 @@ class Shard:
                 error = f"{type(failure).__name__}: {failure}"
             paths = [Path(folder) / name for name in (REQUESTS, REFRESHES)]
             files = {path.name: path.read_bytes() for path in paths if path.exists()}
-        return ShardReport(platform.node(), files, result, self._started, error)
+        return ShardReport(
+            node=platform.node(), files=files, result=result, started=self._started, error=error
+        )
 
     async def _replay(self, folder: Path) -> ReplayResult:
         order, settings = self._order, self._order.settings

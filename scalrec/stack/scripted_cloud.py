@@ -13,14 +13,14 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from cloud_service.telemetry.telemetry import Telemetry
 from device_runtime.cloud.transport import AsgiTransport, CloudTransport
 from loadtest.faults.fault import Target
-from loadtest.faults.parts import Embedder, FaultyEmbedder, FaultyStore
+from loadtest.faults.parts import FaultyEmbedder, FaultyStore, TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.faults.transport import FaultyTransport
 from loadtest.history.log import HistoryLog
 from loadtest.history.watch import WatchedStore
 from loadtest.replay.replay import Connect, OpenCloud
 from loadtest.replay.staging import Staging, Wrap
-from loadtest.timing.clock import Clock
+from loadtest.timing.clock import ReplayClock
 from scalrec.settings import Settings
 from shared.bundle import Bundle
 
@@ -31,7 +31,7 @@ _HERE: tuple[Target, ...] = ("device-link", "cloud-link", "cloud")
 def scripted_cloud(
     settings: Settings,
     bundle: Bundle,
-    embedder: Embedder,
+    embedder: TextEmbedder,
     script: FaultScript,
     staging: Staging,
     history: HistoryLog,
@@ -48,7 +48,7 @@ def scripted_cloud(
     """
 
     @asynccontextmanager
-    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+    async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
         memory = MemorySnapshotStore()
         store = WatchedStore(memory, history)
 

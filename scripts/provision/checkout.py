@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provision.commands import Commands, InstallError
 from provision.environment import lock_file, replace_text
-from provision.progress import Progress
+from provision.progress import StepDisplay
 
 MARKER = "scalrec-bootstrap.json"
 
@@ -20,7 +20,7 @@ class Checkout:
     while each has its own editable scalrec.
     """
 
-    def __init__(self, root: Path, commands: Commands, progress: Progress) -> None:
+    def __init__(self, root: Path, commands: Commands, progress: StepDisplay) -> None:
         self.root = root
         self.venv = root / ".venv"
         self.python = self.venv / "bin" / "python"

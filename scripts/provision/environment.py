@@ -15,7 +15,7 @@ from pathlib import Path
 
 from launch import environments
 from provision.commands import Cancelled, Commands, InstallError, Unsupported
-from provision.progress import Progress, Step
+from provision.progress import Step, StepDisplay
 from shared.paths import default_cache_dir
 
 NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30}
@@ -36,7 +36,7 @@ class CachedEnvironment:
     ``.complete`` is written last: an environment without it is continued, not trusted.
     """
 
-    def __init__(self, kind: str, commands: Commands, progress: Progress) -> None:
+    def __init__(self, kind: str, commands: Commands, progress: StepDisplay) -> None:
         self.kind = kind
         self.path = environments.environment_dir(kind)
         self.python = self.path / "bin" / "python"
@@ -171,7 +171,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def lock_file(path: Path, progress: Progress, name: str) -> Iterator[int]:
+def lock_file(path: Path, progress: StepDisplay, name: str) -> Iterator[int]:
     """Hold an exclusive lock; says so when it has to wait for another installer."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def lock_file(path: Path, progress: Progress, name: str) -> Iterator[int]:
         yield handle.fileno()
 
 
-def prune(progress: Progress) -> None:
+def prune(progress: StepDisplay) -> None:
     """Remove cached environments that this checkout's locks no longer name."""
     keep = {environments.environment_dir(kind).name for kind in environments.LOCKS}
     root = default_cache_dir() / "envs"

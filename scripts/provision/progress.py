@@ -25,7 +25,7 @@ class Step:
         return time.monotonic() - self.started
 
 
-class Progress:
+class StepDisplay:
     """Draws steps of several threads; ``quiet`` prints nothing but errors.
 
     On a terminal the running steps share one line that is redrawn in place. Elsewhere (a CI log)
@@ -41,7 +41,7 @@ class Progress:
         self._closed = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "StepDisplay":
         self._ticker.start()
         return self
 

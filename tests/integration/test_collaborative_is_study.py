@@ -76,7 +76,9 @@ async def study_of(settings: Settings, log: InteractionLog) -> tuple[Reranker, L
         srms = {"independent": device.srm}
         exclude = run.policy == "exclude"
         chosen = settings.lsc4rec
-        return Reranker(srms, listed.test, listed.of_test, chosen, exclude), listed
+        return Reranker(
+            srms=srms, asked=listed.test, lists=listed.of_test, chosen=chosen, exclude_seen=exclude
+        ), listed
 
 
 def asked_device(

@@ -13,7 +13,7 @@ import pytest
 from experiments import spec
 from experiments.cell_store import CellStore
 from experiments.cells import Cell, PlannedCell, expand, plan
-from experiments.jobs import Stage
+from experiments.jobs import StageProgress
 from experiments.runner import Runner
 from experiments.servers import SharedServers
 from scalrec.jobs.experimenting import resolver
@@ -40,7 +40,7 @@ class Seen:
         self.running.add(cell)
         self.most = max(self.most, len(self.running))
 
-    def stage(self, cell: Cell, stage: Stage) -> None:
+    def stage(self, cell: Cell, stage: StageProgress) -> None:
         self.stages.append(stage.label)
 
     def finished(self, cell: Cell, seconds: float) -> None:

@@ -18,7 +18,7 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from loadtest.dashboard.app import LiveView
 from loadtest.dashboard.hub import Hub, Run
 from loadtest.history import invariants
-from loadtest.history.history import Expected, History
+from loadtest.history.history import Expected, RunHistory
 from loadtest.replay.run_info import read_run_info
 from loadtest.replay.shards.merge import shard_dir
 from loadtest.replay.shards.outcome import read_outcomes
@@ -238,7 +238,7 @@ def _check_devices(requests: pl.DataFrame, refreshes: pl.DataFrame, bundle: Bund
         deadline_s=3.0,
         breaker_open_s=1.0,
     )
-    history = History(requests, refreshes, pl.DataFrame(), pl.DataFrame())
+    history = RunHistory(requests, refreshes, pl.DataFrame(), pl.DataFrame())
     for rule in (
         invariants.every_request_answered,
         invariants.gap_is_true,

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.cues import CUES
-from experiments.studies.scalrec.study import _Study
+from experiments.studies.scalrec.study import _ScalrecStudy
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.paper import run_paper
 from scalrec.settings import Settings, load_settings
@@ -106,7 +106,7 @@ def settings_of(folder: Path, variant: str, profile: DeviceProfile) -> Settings:
 class Case:
     """A study, the bundle of what it studies, and the study's ranks."""
 
-    study: _Study
+    study: _ScalrecStudy
     bundle: Bundle
     devices: ShippedDevices
     expected: dict[tuple[str, int, str], Floats]

@@ -29,7 +29,7 @@ SNAPSHOT = Snapshot(
     scores=np.ones(20, "f4"),
 )
 ENTRY = encode_entry(CachedSnapshot(SNAPSHOT, E_SEM * 2))
-KEY = CacheKey("ann", "b" * 16, 8, 20)
+KEY = CacheKey(user="ann", bundle_id="b" * 16, dim=8, n_items=20)
 
 
 def test_every_single_byte_matters():

@@ -276,4 +276,4 @@ def test_a_pool_knows_its_key(models):
     m = models["allow", "float32"].models
     pool = build_pool(m, m.item_vectors(), None, np.array([2, 5], np.int32))
     assert pool.items.tolist() == [2, 5]
-    assert CacheKey("u", m.bundle_id, DIM, N_ITEMS).n_items == m.n_items
+    assert CacheKey(user="u", bundle_id=m.bundle_id, dim=DIM, n_items=N_ITEMS).n_items == m.n_items

@@ -27,7 +27,7 @@ from shared.split import split_log
 from tests.support.logs import drifting_log
 from tests.support.tiers import examples
 from training.backbone.batches import events_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.pools import make_pools
 from training.semantic.anchors import stale_anchors
@@ -115,7 +115,9 @@ def test_the_studys_ranks_among_candidates_are_trec_evals(exclude_seen: bool) ->
     model = SASRec(SASRecConfig(dim=8, layers=1, window=8)).eval()
     anchors = stale_anchors(steps, ())
     with torch.no_grad():
-        requests = make_requests(model, ItemTable(len(log.catalogue), 8), events_of(log), anchors)
+        requests = make_requests(
+            model, ItemParameters(len(log.catalogue), 8), events_of(log), anchors
+        )
         rows = np.arange(len(requests))
         popularity = np.bincount(log.item, minlength=len(log.catalogue)) // 4
         pools = make_pools(requests, rows, preset("small"), popularity, exclude_seen=exclude_seen)

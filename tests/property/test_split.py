@@ -65,9 +65,9 @@ def test_calibration_takes_the_last_training_events_but_never_most_of_them(count
 
 
 @given(counts, st.integers(1, 12), st.integers(1, 4))
-def test_leave_one_out_is_the_last_event_of_each_tested_user(counts, test_steps, validation_steps):
+def test_the_last_test_step_is_each_tested_users_last_event(counts, test_steps, validation_steps):
     split = split_log(log_of(counts), test_steps=test_steps, validation_steps=validation_steps)
-    last = split.leave_one_out()
+    last = split.last_test(1)
     tested = sorted(set(split.test().user.tolist()))
     assert last.user.tolist() == tested
     assert last.step.tolist() == [counts[user] - 1 for user in tested]

@@ -17,7 +17,7 @@ from cloud_service.store.snapshot_store import MemorySnapshotStore
 from device_runtime.cloud.transport import AsgiTransport
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.replay.replay import Connect, OpenCloud, ReplayResult, run_replay
-from loadtest.timing.clock import Clock
+from loadtest.timing.clock import ReplayClock
 from scalrec.settings import Settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
@@ -45,7 +45,7 @@ def in_process(bundle: Bundle, settings: Settings) -> OpenCloud:
     """The real app over hashing embedder and memory store, reached without sockets."""
 
     @asynccontextmanager
-    async def open_cloud(clock: Clock) -> AsyncIterator[Connect]:
+    async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
         app = create_app(
             settings,
             bundle=bundle,

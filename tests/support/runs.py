@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from device_runtime.settings import DeviceSettings
-from loadtest.replay.run_info import RunInfo, Stage, write_run_info
+from loadtest.replay.run_info import RunInfo, StageRecord, write_run_info
 from loadtest.settings import ReplaySettings
 from shared.bundle import EmbedderIdentity
 from shared.paper_settings import PaperSettings
@@ -81,9 +81,9 @@ def invented_info(*, fallback: bool = False, terms: str = "") -> RunInfo:
             "device": printable(DeviceSettings()),
         },
         stages=(
-            Stage(name="fetch log", seconds=2.1, reused=True),
-            Stage(name="train backbone", seconds=181.4),
-            Stage(name="replay", seconds=90.2),
+            StageRecord(name="fetch log", seconds=2.1, reused=True),
+            StageRecord(name="train backbone", seconds=181.4),
+            StageRecord(name="replay", seconds=90.2),
         ),
         git_revision="abcdef012345",
         versions={"numpy": "2.4.6"},

@@ -7,7 +7,7 @@ from pathlib import Path
 from cloud_service.embedding.hashing import HashingEmbedder
 from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
-from loadtest.scenarios.verdict import Verdict
+from loadtest.scenarios.verdict import ScenarioVerdict
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.settings import Settings
 from shared.progress import NullProgress, Progress
@@ -50,7 +50,9 @@ def tiny_settings(profile: object) -> Settings:
     return cloud_settings().model_copy(update={"profile": profile})
 
 
-def run_virtually(folder: Path, scenario: Scenario | str, *, users: int | None = None) -> Verdict:
+def run_virtually(
+    folder: Path, scenario: Scenario | str, *, users: int | None = None
+) -> ScenarioVerdict:
     """The verdict on a scenario with the tiny bundle.
 
     Args:

@@ -18,19 +18,18 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.state.cached_snapshot import CachedSnapshot
-from experiments.studies.scalrec.study import _structural_of, _Study
+from experiments.studies.scalrec.study import _ScalrecStudy, _structural_of
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.target_rank import target_rank
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from scalrec.settings import Settings
-from shared.bundle import Bundle
+from shared.bundle import AgeRule, Bundle
 from shared.packed import pack
 from shared.progress import NullProgress
 from shared.snapshot import Snapshot
 from training.backbone.batches import events_of, sessions_of
-from training.calibration.age_rules import AgeRule
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.export.onnx_graphs import export_graph
 from training.semantic.anchors import stale_anchors, write_abstracts
@@ -41,9 +40,9 @@ Floats = NDArray[np.float64]
 Policy = Literal["allow", "exclude"]
 GAMMA_MAX = 5.0
 RULES = (
-    AgeRule(0, 1.0, True, 1.0, True),
-    AgeRule(4, 0.75, True, 0.5, True),
-    AgeRule(9, 1.5, False, 0.25, True),
+    AgeRule(from_delta=0, weight=1.0, correct=True, moved_weight=1.0, moved_correct=True),
+    AgeRule(from_delta=4, weight=0.75, correct=True, moved_weight=0.5, moved_correct=True),
+    AgeRule(from_delta=9, weight=1.5, correct=False, moved_weight=0.25, moved_correct=True),
 )
 
 
@@ -67,7 +66,7 @@ def noticeable(trained: TrainedModel) -> TrainedModel:
     return replace(trained, projector=projector, calibration=calibration)
 
 
-def studied(settings: Settings, trained: TrainedModel) -> _Study:
+def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:
     """The study of the last ``paper.steps`` test steps."""
     log, steps = trained.log, trained.split.last_test(settings.paper.steps)
     anchors = stale_anchors(steps, settings.paper.gaps)
@@ -81,10 +80,10 @@ def studied(settings: Settings, trained: TrainedModel) -> _Study:
         backbone.model, backbone.table, events_of(log), anchors, None, sessions_of(log)
     )
     second = _structural_of(backbone, requests, pairs_at_gap(anchors, steps, 0).fresh)
-    return _Study(settings, trained, trained.calibration, requests, second, e_sem, steps)
+    return _ScalrecStudy(settings, trained, trained.calibration, requests, second, e_sem, steps)
 
 
-def study_ranks(study: _Study) -> dict[tuple[str, int, str], Floats]:
+def study_ranks(study: _ScalrecStudy) -> dict[tuple[str, int, str], Floats]:
     """Expected ranks [R] by setting, gap and scorer."""
     return {(setting, gap, scorer): r for setting, gap, scorer, r in study.ranks(NullProgress())}
 
@@ -93,7 +92,7 @@ def study_ranks(study: _Study) -> dict[tuple[str, int, str], Floats]:
 class GivenSnapshots:
     """Snapshots with the embeddings that the study has at its anchors."""
 
-    study: _Study
+    study: _ScalrecStudy
     models: EvaluationModels
 
     def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:
@@ -139,7 +138,7 @@ class ExportedOnce:
 class ShippedDevices:
     """Devices of an exported bundle at the requests of a study, each replayed from its events."""
 
-    def __init__(self, study: _Study, bundle: Bundle) -> None:
+    def __init__(self, study: _ScalrecStudy, bundle: Bundle) -> None:
         self._study, self._bundle, self._log = study, bundle, study.trained.log
         self._models = DeviceModels.load(bundle)
         self._requests = LogRequests(self._log, EvaluationModels.load(bundle))
@@ -202,6 +201,13 @@ class ShippedDevices:
         scores = (twin.requests.table.vectors[items] @ twin.e_sem[row]).detach().numpy()
         packed = None if self._pages is None else self._pages.packed.take(items)
         snapshot = Snapshot(
-            "u", tau, 1, self._bundle.id, twin.e_sem[row].numpy(), items, scores, packed
+            user="u",
+            tau=tau,
+            created_ms=1,
+            bundle_id=self._bundle.id,
+            e_sem=twin.e_sem[row].numpy(),
+            items=items,
+            scores=scores,
+            vectors=packed,
         )
         return CachedSnapshot(snapshot, then.e_str)

@@ -76,7 +76,15 @@ class Windows:
         item, age_h, hour = (column[index, :longest] for column in wide)
         following, wanted = self.next_item[index, :longest], self.wanted[index, :longest]
         request_hour, length = self.request_hour[index], self.length[index]
-        return Windows(item, age_h, hour, request_hour, following, wanted, length)
+        return Windows(
+            item=item,
+            age_h=age_h,
+            hour=hour,
+            request_hour=request_hour,
+            next_item=following,
+            wanted=wanted,
+            length=length,
+        )
 
 
 def windows_before(

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from shared.errors import DataError
 from shared.files import write_whole
 from training.backbone.fit import BackboneOptions, TrainedBackbone
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.choice import read_config
 from training.learning import Epoch
 
@@ -40,7 +40,7 @@ def load_backbone(path: Path) -> TrainedBackbone:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         model = read_config(metadata["config"]).build()
-        table = ItemTable(*tensors["table.vectors"].shape)
+        table = ItemParameters(*tensors["table.vectors"].shape)
         for part, module in (("model.", model), ("table.", table)):
             module.load_state_dict(
                 {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from shared.metrics import expected_ranks
 from training.backbone.batches import Events, Windows, windows_before
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
 
 ROWS_PER_BATCH = 256
 
 
 def structural_scores(
-    e_str: Tensor, copy_logit: Tensor, history: Tensor, table: ItemTable
+    e_str: Tensor, copy_logit: Tensor, history: Tensor, table: ItemParameters
 ) -> Tensor:
     """score(i) of every item for B requests, dense.
 
@@ -32,7 +32,9 @@ def structural_scores(
 
 
 @torch.no_grad()
-def encode_requests(model: Encoder, table: ItemTable, windows: Windows) -> tuple[Tensor, Tensor]:
+def encode_requests(
+    model: Encoder, table: ItemParameters, windows: Windows
+) -> tuple[Tensor, Tensor]:
     """e_str [R, d] and copy_logit [R, W] of each row's request, in batches, model in eval mode."""
     model.eval()
     e_str = torch.empty(len(windows), model.config.dim)
@@ -53,7 +55,7 @@ def encode_requests(model: Encoder, table: ItemTable, windows: Windows) -> tuple
 @torch.no_grad()
 def target_ranks(
     model: Encoder,
-    table: ItemTable,
+    table: ItemParameters,
     events: Events,
     target: NDArray[np.int64],
     *,

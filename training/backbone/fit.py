@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.batches import Events, Windows, training_windows
 from training.backbone.evaluate import target_ranks
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.objective import RepeatPolicy, next_item_log_likelihood
 from training.encoders.base import Encoder, EncoderConfig
 from training.learning import (
@@ -33,10 +34,8 @@ from training.learning import (
 )
 
 
-class Cycle(BaseModel):
+class Cycle(Strict):
     """One cosine run of the learning rate; later cycles are warm restarts (SGDR)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -45,10 +44,8 @@ class Cycle(BaseModel):
     )
 
 
-class BackboneOptions(BaseModel):
+class BackboneOptions(Strict):
     """How to train; the defaults were chosen on validation targets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cycles: tuple[Cycle, ...] = Field(min_length=1)
     batch_windows: int = Field(ge=1)
@@ -71,7 +68,7 @@ class TrainedBackbone:
     """The weights of the best validation epoch, in eval mode, and how training went."""
 
     model: Encoder
-    table: ItemTable
+    table: ItemParameters
     options: BackboneOptions
     history: tuple[Epoch, ...] = field(default=())
 
@@ -129,7 +126,7 @@ def train_backbone(
     train = known.keep_first(train_stop)
     validation = _validation_targets(known, validation_start)
     with reproducible(seed, threads):
-        model, table = config.build(), ItemTable(n_items, config.dim, item_init)
+        model, table = config.build(), ItemParameters(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
         fit = BackboneFit(model, table, options, seed)
         plan = [(cycle, done) for cycle in options.cycles for done in range(cycle.epochs)]
@@ -150,7 +147,7 @@ class BackboneFit:
     def __init__(
         self,
         model: Encoder,
-        table: ItemTable,
+        table: ItemParameters,
         options: BackboneOptions,
         seed: int,
     ) -> None:
@@ -224,7 +221,7 @@ def _validation_targets(known: Events, start: NDArray[np.int64]) -> NDArray[np.i
     return np.flatnonzero(place >= np.repeat(np.maximum(start, 1), size))
 
 
-def _start_from_popularity(table: ItemTable, train: Events) -> None:
+def _start_from_popularity(table: ItemParameters, train: Events) -> None:
     """b_i = log frequency, the best answer that knows no user: nothing is spent on learning it."""
     counts = np.bincount(train.item, minlength=len(table.bias))
     share = (counts + 1.0) / (counts + 1.0).mean()
@@ -232,7 +229,7 @@ def _start_from_popularity(table: ItemTable, train: Events) -> None:
         table.bias.copy_(torch.from_numpy(np.log(share)))
 
 
-def _decay_groups(model: Encoder, table: ItemTable, decay: float) -> list[dict[str, object]]:
+def _decay_groups(model: Encoder, table: ItemParameters, decay: float) -> list[dict[str, object]]:
     """Weight decay on matrices and item vectors; none on biases, norms and distance tables."""
     named = [*model.named_parameters(), *table.named_parameters()]
     matrices = [p for name, p in named if p.dim() > 1 and "distance" not in name]

@@ -1,4 +1,4 @@
-"""ItemTable: the vectors and biases of all items, kept apart from the encoder."""
+"""ItemParameters: the vectors and biases of all items, kept apart from the encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
-class ItemTable(nn.Module):
+class ItemParameters(nn.Module):
     """v_i [I, d] and b_i [I].
 
     Args:

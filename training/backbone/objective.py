@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.backbone.batches import Windows
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
 from training.encoders.return_mechanism import NO_COPY
 
@@ -24,7 +24,7 @@ ROWS_IN_CACHE = 64
 
 def next_item_log_likelihood(
     model: Encoder,
-    table: ItemTable,
+    table: ItemParameters,
     windows: Windows,
     repeat_policy: RepeatPolicy = "allow",
     negatives: Tensor | None = None,

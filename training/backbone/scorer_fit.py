@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from shared.errors import DataError
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.batches import Events, Windows, windows_before
 from training.backbone.evaluate import dense_ranks
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.candidate_scorer import CandidateScorer, ScorerConfig
 from training.learning import (
     Epoch,
@@ -39,10 +40,8 @@ ITEMS_PER_BATCH = 1024
 VALIDATION_ROWS = 512
 
 
-class ScorerOptions(BaseModel):
+class ScorerOptions(Strict):
     """How to train."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
@@ -58,7 +57,7 @@ class TrainedScorer:
     """The weights of the best validation epoch, in eval mode."""
 
     model: CandidateScorer
-    table: ItemTable
+    table: ItemParameters
     history: tuple[Epoch, ...] = field(default=())
 
 
@@ -97,7 +96,7 @@ def train_scorer(
     if len(held) > VALIDATION_ROWS:
         held = np.sort(np.random.default_rng(0).choice(held, VALIDATION_ROWS, replace=False))
     with reproducible(seed, threads):
-        model, table = config.build(), ItemTable(n_items, config.dim, item_init)
+        model, table = config.build(), ItemParameters(n_items, config.dim, item_init)
         counts = np.bincount(known.item[place < stop], minlength=n_items) + 1.0
         with torch.no_grad():
             table.bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))
@@ -106,7 +105,7 @@ def train_scorer(
 
 def _fit(
     model: CandidateScorer,
-    table: ItemTable,
+    table: ItemParameters,
     options: ScorerOptions,
     known: Events,
     targets: NDArray[np.int64],
@@ -165,7 +164,7 @@ def _batches(
 
 def _loss(
     model: CandidateScorer,
-    table: ItemTable,
+    table: ItemParameters,
     rows: Windows,
     goal: Tensor,
     drawn: Tensor,
@@ -184,7 +183,7 @@ def _loss(
     return loss
 
 
-def history_vectors(table: ItemTable, rows: Windows) -> Tensor:
+def history_vectors(table: ItemParameters, rows: Windows) -> Tensor:
     """[R, L, d] with zeros in padding."""
     real = torch.arange(rows.item.shape[1]) < rows.length[:, None]
     vectors: Tensor = table(rows.item) * real[..., None]
@@ -192,7 +191,7 @@ def history_vectors(table: ItemTable, rows: Windows) -> Tensor:
 
 
 @torch.no_grad()
-def score_all(model: CandidateScorer, table: ItemTable, rows: Windows) -> Tensor:
+def score_all(model: CandidateScorer, table: ItemParameters, rows: Windows) -> Tensor:
     """[R, I] scores of every item."""
     model.eval()
     vectors = history_vectors(table, rows)
@@ -204,7 +203,7 @@ def score_all(model: CandidateScorer, table: ItemTable, rows: Windows) -> Tensor
 
 
 def score_candidates(
-    model: CandidateScorer, table: ItemTable, rows: Windows, items: Tensor
+    model: CandidateScorer, table: ItemParameters, rows: Windows, items: Tensor
 ) -> Tensor:
     """[R, C] scores of each row's own candidates [R, C]; gradients flow."""
     scores: Tensor = model(history_vectors(table, rows), table(items)) + table.bias[items]
@@ -213,7 +212,7 @@ def score_candidates(
 
 def scorer_ranks(
     model: CandidateScorer,
-    table: ItemTable,
+    table: ItemParameters,
     events: Events,
     target: NDArray[np.int64],
     *,

@@ -1,10 +1,9 @@
-"""AgeRule: how far a snapshot of some age is trusted, chosen on validation so as never to harm."""
+"""Age rules: how far a snapshot of some age is trusted, chosen on validation not to harm."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,35 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shared.bundle import AgeRule
+
 SCALES = (1.0, 0.75, 0.5, 0.25, 0.0, 1.5)
 MIN_REQUESTS = 200  # fewer validation requests of a kind do not get a rule of their own
 
 
-@dataclass(frozen=True)
-class AgeRule:
-    """Holds from age ``from_delta`` (t - tau, events) to the next rule.
-
-    Attributes:
-        weight: factor on the fusion weight; 0 ranks by structure alone.
-        correct: whether the bounded correction is added before.
-        moved_weight, moved_correct: the same where a new session began since the snapshot.
-    """
-
-    from_delta: int
-    weight: float
-    correct: bool
-    moved_weight: float
-    moved_correct: bool
-
-    def at(self, moved: bool) -> tuple[float, bool]:
-        """(weight, correct) of a request."""
-        if moved:
-            return self.moved_weight, self.moved_correct
-        return self.weight, self.correct
-
-
-FRESH = AgeRule(0, 1.0, False, 1.0, False)
-UNRULED = AgeRule(0, 1.0, True, 1.0, True)
+FRESH = AgeRule(from_delta=0, correct=False, moved_correct=False)
+UNRULED = AgeRule(from_delta=0)
 
 
 class JudgesRules(Protocol):
@@ -89,7 +67,16 @@ def choose_rules(
             few = np.count_nonzero(kind) < MIN_REQUESTS
             own = _pick(found[:, kind], users[kind], [overall, *plain], margin)
             picks.append(choices[overall if few else own])
-        rules.append(AgeRule(_starts(gap, gaps), *picks[0], *picks[1]))
+        (weight, correct), (moved_weight, moved_correct) = picks
+        rules.append(
+            AgeRule(
+                from_delta=_starts(gap, gaps),
+                weight=weight,
+                correct=correct,
+                moved_weight=moved_weight,
+                moved_correct=moved_correct,
+            )
+        )
     return tuple(rules)
 
 
@@ -123,7 +110,15 @@ def choose_discount(judge: JudgesRules, gaps: Sequence[int]) -> tuple[AgeRule, .
         embedding = judge.stale_embedding(gap)
         found = [float(judge.scores(gap, embedding, scale).mean()) for scale in SCALES]
         best = SCALES[int(np.argmax(found))]
-        rules.append(AgeRule(_starts(gap, order), best, False, best, False))
+        rules.append(
+            AgeRule(
+                from_delta=_starts(gap, order),
+                weight=best,
+                correct=False,
+                moved_weight=best,
+                moved_correct=False,
+            )
+        )
     return tuple(rules)
 
 
@@ -145,11 +140,6 @@ def trusted(
     choices = np.array([[rule.at(False), rule.at(True)] for rule in rules], dtype=np.float32)
     chosen = torch.from_numpy(choices[place, moved.astype(np.int64)])  # [P, 2] weight, correct
     return chosen[:, :1] * torch.where(chosen[:, 1:] > 0, corrected, stale)
-
-
-def rule_at(rules: tuple[AgeRule, ...], delta: int) -> AgeRule:
-    """The rule in force at an age; the first one before any."""
-    return next((rule for rule in reversed(rules) if delta >= rule.from_delta), rules[0])
 
 
 def _starts(gap: int, gaps: list[int]) -> int:

@@ -13,9 +13,10 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from device_runtime.state.cues import CUES
+from shared.bundle import AgeRule
 from shared.errors import DataError
 from shared.progress import Progress
-from training.calibration.age_rules import UNRULED, AgeRule, choose_discount, choose_rules
+from training.calibration.age_rules import UNRULED, choose_discount, choose_rules
 from training.calibration.inputs import Inputs, make_inputs
 from training.calibration.judge import GapFigures, Judge
 from training.calibration.networks import (

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.calibration.age_rules import AgeRule, trusted
+from shared.bundle import AgeRule
+from training.calibration.age_rules import trusted
 from training.calibration.pairs import Pairs
 from training.semantic.held_out import HeldOut
 from training.semantic.requests import Requests

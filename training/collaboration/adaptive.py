@@ -42,12 +42,12 @@ def states_of(srm: EncoderSrm, asked: Asked, transitions: int) -> States:
     back = np.arange(first[-1]) - np.repeat(first[:-1], counts) + 1
     past = np.repeat(asked.row, counts) - back
     return States(
-        srm,
-        asked,
-        _encoded(srm, asked, asked.row),
-        _encoded(srm, asked, past),
-        asked.events.item[past].astype(np.int64),
-        first,
+        srm=srm,
+        asked=asked,
+        e_str=_encoded(srm, asked, asked.row),
+        transitions=_encoded(srm, asked, past),
+        followed=asked.events.item[past].astype(np.int64),
+        first=first,
     )
 
 

@@ -173,4 +173,4 @@ def choose(validation: Reranker, places: tuple[Place, ...]) -> Choice:
             for alpha in ALPHAS
         }
         raw[place] = max(tried, key=lambda alpha: tried[alpha])
-    return Choice(rates, alphas, raw, best, figures)
+    return Choice(rates=rates, alphas=alphas, raw=raw, best=best, validation=figures)

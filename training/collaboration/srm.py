@@ -14,7 +14,7 @@ from shared.metrics import expected_ranks
 from shared.split import stale_tau
 from training.backbone.batches import Windows, windows_before
 from training.backbone.evaluate import structural_scores
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.scorer_fit import score_all, score_candidates
 from training.collaboration.asked import Asked
 from training.encoders.base import Encoder
@@ -30,7 +30,7 @@ class Srm(Protocol):
     def model(self) -> nn.Module: ...
 
     @property
-    def table(self) -> ItemTable: ...
+    def table(self) -> ItemParameters: ...
 
     @property
     def window(self) -> int: ...
@@ -47,7 +47,7 @@ class Srm(Protocol):
 class EncoderSrm:
     """SASRec, GRU4Rec, SURGE: one state scores every item."""
 
-    def __init__(self, model: Encoder, table: ItemTable) -> None:
+    def __init__(self, model: Encoder, table: ItemParameters) -> None:
         self.model, self.table, self.window = model, table, model.config.window
 
     def encode(self, rows: Windows) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ class EncoderSrm:
 class ScorerSrm:
     """DIN: history and candidate meet inside the network."""
 
-    def __init__(self, model: CandidateScorer, table: ItemTable) -> None:
+    def __init__(self, model: CandidateScorer, table: ItemParameters) -> None:
         self.model, self.table, self.window = model, table, model.config.window
 
     def of(self, rows: Windows, items: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from device_runtime.ranking.adaptation import adapted
 from device_runtime.ranking.list_fusion import fused
 from shared.bundle import CollaborationSpec
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.fit import TrainedBackbone
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS, adaptive_scores
 from training.collaboration.asked import LATENESS, Lists, requests_of_validation
@@ -33,10 +33,9 @@ SHORTEST = 2  # a list of one item has no order
 Z = 1.96  # of a 95 % interval
 
 
-class ChosenCollaboration(BaseModel):
+class ChosenCollaboration(Strict):
     """What goes into the bundle, and figures for its manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     spec: CollaborationSpec
     figures: dict[str, float]
 
@@ -100,7 +99,13 @@ def _choose(
             *generator.candidate_lists(histories, n, exclude_seen=exclude, progress=progress)
         )
         srm = EncoderSrm(backbone.model, backbone.table)
-        held = Reranker({INDEPENDENT: srm}, asked, {LATENESS: lists}, chosen, exclude)
+        held = Reranker(
+            srms={INDEPENDENT: srm},
+            asked=asked,
+            lists={LATENESS: lists},
+            chosen=chosen,
+            exclude_seen=exclude,
+        )
         with progress.task("choosing how devices collaborate") as task:
             found = choose_spec(held, (n, LATENESS), chosen)
             task.advance()

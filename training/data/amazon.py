@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from training.data.source import LogSource
-from training.data.tables import Dialect, Table, first_line, read_text
+from training.data.tables import Dialect, FileColumns, first_line, read_text
 from training.data.text import Item, describe
 
 TERMS = """\
@@ -58,7 +58,7 @@ def read_products(path: Path) -> dict[str, Item]:
     return read_text(path, _ESCAPED, _parse)
 
 
-def _parse(table: Table) -> dict[str, Item]:
+def _parse(table: FileColumns) -> dict[str, Item]:
     titles = table.texts("title" if "title" in table.columns else "textual_id")
     others = (
         table.texts(name).to_list() if name in table.columns else [None] * len(titles)

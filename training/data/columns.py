@@ -47,11 +47,11 @@ def parse_columns(spec: str) -> ColumnSpec:
     if missing := {"user", "item"} - found.keys():
         raise ConfigError(f"--columns {spec!r} does not name {sorted(missing)}; write {SYNTAX}")
     return ColumnSpec(
-        found["user"],
-        _joined(found["item"]),
-        found.get("time"),
-        _joined(found.get("text", "")),
-        found.get("session"),
+        user=found["user"],
+        item=_joined(found["item"]),
+        time=found.get("time"),
+        text=_joined(found.get("text", "")),
+        session=found.get("session"),
     )
 
 
@@ -70,7 +70,7 @@ def guess_columns(columns: Iterable[str], path: Path) -> ColumnSpec:
             f"It has {', '.join(columns)}",
             path,
         )
-    return ColumnSpec(user, (item,), found["time"])
+    return ColumnSpec(user=user, item=(item,), time=found["time"])
 
 
 def _joined(names: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import polars as pl
 from shared.interactions import InteractionLog
 from training.data.columns import ColumnSpec, guess_columns, parse_columns
 from training.data.items import JOINED_ID, joined_ids, read_items
-from training.data.tables import Table, read_table
+from training.data.tables import FileColumns, read_table
 from training.data.text import Item, describe, from_id
 from training.data.validate import build_log
 
@@ -39,7 +39,7 @@ def load(
     return build_log(name, events, known, min_events=min_events, source=path, notes=notes)
 
 
-def parse_events(table: Table, spec: ColumnSpec) -> pl.DataFrame:
+def parse_events(table: FileColumns, spec: ColumnSpec) -> pl.DataFrame:
     """Columns user, item and, if given, time, utc_offset_min and session; see ``build_log``."""
     columns = {"user": table.ids(spec.user), "item": joined_ids(table, spec.item)}
     if spec.time is not None:
@@ -52,14 +52,14 @@ def parse_events(table: Table, spec: ColumnSpec) -> pl.DataFrame:
 
 
 def _parse(
-    table: Table, spec: ColumnSpec | None
+    table: FileColumns, spec: ColumnSpec | None
 ) -> tuple[ColumnSpec, pl.DataFrame, dict[str, Item]]:
     spec = spec or guess_columns(table.columns, table.path)
     events = parse_events(table, spec)
     return spec, events, _items_in_rows(table, spec, events["item"])
 
 
-def _items_in_rows(table: Table, spec: ColumnSpec, item: pl.Series) -> dict[str, Item]:
+def _items_in_rows(table: FileColumns, spec: ColumnSpec, item: pl.Series) -> dict[str, Item]:
     """Items described by the rows themselves: text=X, or the parts of a joined item."""
     if len(spec.item) == 1 and not spec.text:
         return {}

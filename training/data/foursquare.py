@@ -25,7 +25,7 @@ from training.data.fetching import (
     recorded_hash,
 )
 from training.data.source import LogSource
-from training.data.tables import MAX_OFFSET_MIN, TSV, Dialect, Table, first_line, read_text
+from training.data.tables import MAX_OFFSET_MIN, TSV, Dialect, FileColumns, first_line, read_text
 from training.data.text import Item, describe
 from training.data.validate import build_log
 
@@ -150,7 +150,7 @@ def load(
     )
 
 
-def _parse(table: Table) -> pl.DataFrame:
+def _parse(table: FileColumns) -> pl.DataFrame:
     stamps = table.texts("utc_time")
     times = stamps.str.to_datetime(_ORIGINAL_TIME, time_unit="us", time_zone="UTC", strict=False)
     if table.columns != list(_ORIGINAL.header or ()):
@@ -178,7 +178,7 @@ def _parse(table: Table) -> pl.DataFrame:
     )
 
 
-def _parse_venues(table: Table) -> dict[str, Item]:
+def _parse_venues(table: FileColumns) -> dict[str, Item]:
     columns = ("name", "venue_category", "fsq_os_category_path", "locality", "region")
     rows = zip(table.ids("venue_id"), *(table.texts(name) for name in columns), strict=True)
     return {

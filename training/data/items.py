@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from shared.errors import DataError
-from training.data.tables import Table, read_table
+from training.data.tables import FileColumns, read_table
 from training.data.text import Item, describe
 
 # By the last word of a column's name: movie_title, venue_category, release_year.
@@ -40,7 +40,7 @@ def read_items(path: Path, id_columns: tuple[str, ...] = ()) -> dict[str, Item]:
 
 
 def parse_items(
-    table: Table, ids: tuple[str, ...], roles: Mapping[str, str] | None = None
+    table: FileColumns, ids: tuple[str, ...], roles: Mapping[str, str] | None = None
 ) -> dict[str, Item]:
     """Items of a table; ``roles`` (column -> title, category, area or more) replaces guessing."""
     roles = roles or {name: _role(name) for name in table.columns if name not in ids}
@@ -69,7 +69,7 @@ def parse_items(
     return items
 
 
-def joined_ids(table: Table, names: tuple[str, ...]) -> pl.Series:
+def joined_ids(table: FileColumns, names: tuple[str, ...]) -> pl.Series:
     """The item id of each row: the named columns, joined by a character no text holds."""
     parts = [table.ids(name) for name in names]
     if len(parts) == 1:
@@ -78,7 +78,7 @@ def joined_ids(table: Table, names: tuple[str, ...]) -> pl.Series:
     return frame.select(pl.concat_str(pl.all(), separator=JOINED_ID)).to_series()
 
 
-def _id_columns(table: Table, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _id_columns(table: FileColumns, wanted: tuple[str, ...]) -> tuple[str, ...]:
     if wanted and set(wanted) <= set(table.columns):
         return wanted
     lowered = {name.lower(): name for name in reversed(table.columns)}
@@ -92,7 +92,7 @@ def _role(name: str) -> str:
     return next((role for role, names in _ROLES.items() if last in names), "more")
 
 
-def _words(table: Table, name: str) -> list[str | None]:
+def _words(table: FileColumns, name: str) -> list[str | None]:
     """The column's texts; bare numbers, flags and counts, say nothing to a text model."""
     column = table.column(name)
     if column.dtype == pl.List(pl.String):

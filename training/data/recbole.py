@@ -15,7 +15,7 @@ from shared.interactions import InteractionLog
 from training.data.columns import ColumnSpec, guess_columns, parse_columns
 from training.data.custom import parse_events
 from training.data.items import parse_items, read_items
-from training.data.tables import TSV, Table, read_text
+from training.data.tables import TSV, FileColumns, read_text
 from training.data.text import Item
 from training.data.validate import build_log
 
@@ -32,7 +32,7 @@ def load(
     """
     spec = None if columns is None else parse_columns(columns)
 
-    def parse(table: Table) -> tuple[ColumnSpec, pl.DataFrame]:
+    def parse(table: FileColumns) -> tuple[ColumnSpec, pl.DataFrame]:
         bare, _ = _untyped(table)
         used = spec or guess_columns(bare.columns, path)
         return used, parse_events(bare, used)
@@ -48,7 +48,7 @@ def load(
     return build_log(name, events, known, min_events=min_events, source=path, notes=notes)
 
 
-def _untyped(table: Table) -> tuple[Table, dict[str, str]]:
+def _untyped(table: FileColumns) -> tuple[FileColumns, dict[str, str]]:
     """The table under bare field names, and the type of each."""
     types = {}
     for field in table.columns:
@@ -59,12 +59,12 @@ def _untyped(table: Table) -> tuple[Table, dict[str, str]]:
         if name in types:
             raise DataError(f"field {name!r} occurs twice", table.path, 1)
         types[name] = kind
-    return Table(
+    return FileColumns(
         table.path, table.frame.rename(dict(zip(table.columns, types, strict=True))), table.lines
     ), types
 
 
-def _parse_items(table: Table, used: ColumnSpec) -> dict[str, Item]:
+def _parse_items(table: FileColumns, used: ColumnSpec) -> dict[str, Item]:
     bare, types = _untyped(table)
     ids = used.item if set(used.item) <= types.keys() else (bare.columns[0],)
     words = {
@@ -75,7 +75,7 @@ def _parse_items(table: Table, used: ColumnSpec) -> dict[str, Item]:
     # A sequence of category tokens is separated by spaces; names and texts are words in order.
     spaced = [name for name, role in words.items() if role == "category"]
     frame = bare.frame.with_columns(pl.col(name).str.replace_all(" ", "|") for name in spaced)
-    return parse_items(Table(bare.path, frame, bare.lines), ids, words)
+    return parse_items(FileColumns(bare.path, frame, bare.lines), ids, words)
 
 
 def _role(name: str, kind: str) -> str:

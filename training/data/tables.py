@@ -55,7 +55,7 @@ class _LineUnknown(Exception):
 
 
 @dataclass(frozen=True)
-class Table:
+class FileColumns:
     """Columns of one file.
 
     Attributes:
@@ -120,7 +120,7 @@ class Table:
             raise DataError(message(row), self.path, int(self.lines[row]))
 
 
-def read_text(path: Path, dialect: Dialect, parse: Callable[[Table], T]) -> T:
+def read_text(path: Path, dialect: Dialect, parse: Callable[[FileColumns], T]) -> T:
     """``parse`` of the table in a text file (plain or gzip).
 
     Raises:
@@ -132,7 +132,7 @@ def read_text(path: Path, dialect: Dialect, parse: Callable[[Table], T]) -> T:
         return parse(_read_slowly(path, dialect))
 
 
-def read_table(path: Path, parse: Callable[[Table], T]) -> T:
+def read_table(path: Path, parse: Callable[[FileColumns], T]) -> T:
     """``parse`` of the table in a parquet, csv or tsv file, told apart by content.
 
     Raises:
@@ -148,13 +148,13 @@ def read_table(path: Path, parse: Callable[[Table], T]) -> T:
     return read_text(path, Dialect(separator, quoted=True), parse)
 
 
-def read_parquet(path: Path) -> Table:
+def read_parquet(path: Path) -> FileColumns:
     """The table in a parquet file; raises DataError when it is not one."""
     try:
         frame = pl.read_parquet(path.read_bytes())
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"not a readable parquet file: {error}", path) from error
-    return Table(path, frame, pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))
+    return FileColumns(path, frame, pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))
 
 
 def read_content(path: Path) -> bytes:
@@ -210,7 +210,7 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             yield start, fields
 
 
-def _read_fast(path: Path, dialect: Dialect) -> Table:
+def _read_fast(path: Path, dialect: Dialect) -> FileColumns:
     header = _header(path, dialect)
     content = read_content(path)
     if dialect.escape and dialect.escape.encode() in content:
@@ -227,10 +227,10 @@ def _read_fast(path: Path, dialect: Dialect) -> Table:
     # polars fills short rows with nulls and keeps blank lines: both show in the last column.
     if frame.width != len(header) or frame.is_empty() or frame[frame.columns[-1]].null_count():
         raise _LineUnknown
-    return Table(path, frame.rename(dict(zip(frame.columns, header, strict=True))), None)
+    return FileColumns(path, frame.rename(dict(zip(frame.columns, header, strict=True))), None)
 
 
-def _read_slowly(path: Path, dialect: Dialect) -> Table:
+def _read_slowly(path: Path, dialect: Dialect) -> FileColumns:
     rows = records(path, dialect)
     header = _header(path, dialect)
     if dialect.header is None:
@@ -247,7 +247,7 @@ def _read_slowly(path: Path, dialect: Dialect) -> Table:
     data = {
         name: pl.Series(name, c, dtype=pl.String) for name, c in zip(header, columns, strict=True)
     }
-    return Table(path, pl.DataFrame(data), pl.Series(lines, dtype=pl.Int64))
+    return FileColumns(path, pl.DataFrame(data), pl.Series(lines, dtype=pl.Int64))
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:

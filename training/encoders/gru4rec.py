@@ -21,7 +21,7 @@ from training.encoders.base import Encoder, EncoderConfig
 from training.encoders.pair_terms import LinearPairReader, PairReader, moments_of, pair_terms
 from training.encoders.recurrence import Recurrence
 from training.encoders.return_mechanism import no_copies
-from training.encoders.time_features import PairFeatures, RequestContext
+from training.encoders.time_features import MomentContext, PairFeatures
 from training.encoders.word_dropout import WordDropout
 
 
@@ -44,7 +44,7 @@ class GRU4Rec(Encoder):
         d = config.dim
         self.embed_item = nn.Linear(d, d)
         self.embed_norm = nn.LayerNorm(d)
-        self.context = RequestContext(d) if config.has_time else None
+        self.context = MomentContext(d) if config.has_time else None
         self.layers = nn.ModuleList(
             Recurrence(d if place == 0 else config.hidden, config.hidden)
             for place in range(config.layers)

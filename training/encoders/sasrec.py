@@ -32,7 +32,7 @@ from training.encoders.pair_terms import (
     pair_terms,
 )
 from training.encoders.return_mechanism import no_copies
-from training.encoders.time_features import PairFeatures, RequestContext
+from training.encoders.time_features import MomentContext, PairFeatures
 from training.encoders.word_dropout import WordDropout
 
 
@@ -54,7 +54,7 @@ class SASRec(Encoder):
         d = config.dim
         self.embed_item = nn.Linear(d, d)
         self.embed_norm = nn.LayerNorm(d)
-        self.context = RequestContext(d) if config.has_time else None
+        self.context = MomentContext(d) if config.has_time else None
         self.pairs = PairFeatures(config.has_time)
         self.blocks = nn.ModuleList(
             Block(d, config.heads, config.window, self.pairs.size, config.dropout)

@@ -47,7 +47,7 @@ from training.encoders.pair_terms import (
 from training.encoders.pairs import FUTURE
 from training.encoders.return_mechanism import no_copies
 from training.encoders.strongest import strongest
-from training.encoders.time_features import PairFeatures, RequestContext
+from training.encoders.time_features import MomentContext, PairFeatures
 from training.encoders.word_dropout import WordDropout
 
 SIMILARITY_BAND = 0.05  # of cosine: edges this far below the weakest kept one are gone
@@ -75,7 +75,7 @@ class Surge(Encoder):
         d = config.dim
         self.embed_item = nn.Linear(d, d)
         self.embed_norm = nn.LayerNorm(d)
-        self.context = RequestContext(d) if config.has_time else None
+        self.context = MomentContext(d) if config.has_time else None
         self.pairs = PairFeatures(config.has_time)
         self.interests = InterestGraph(d, config.heads, config.edge_share)
         self.fusions = nn.ModuleList(

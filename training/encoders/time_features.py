@@ -19,7 +19,7 @@ _HOUR_FEATURES = 2 * (len(DAY_HARMONICS) + len(WEEK_HARMONICS)) + 1
 _AGE_FEATURES = 1 + len(AGE_KNOTS_H)
 
 
-class RequestContext(nn.Module):
+class MomentContext(nn.Module):
     """What a state knows of its event's hour, the next request's hour and the time between."""
 
     def __init__(self, dim: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from device_runtime.state.cues import CUES
 from shared.bundle import (
     CATALOGUE_FILE,
     REFRESH_FILE,
-    AgeRule,
     Bundle,
     CalibrationSpec,
     Manifest,
@@ -24,7 +22,6 @@ from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
 from training.calibration.age_rules import UNRULED
-from training.calibration.fit import FittedCalibration
 from training.calibration.networks import N_CUES
 from training.export import onnx_graphs
 from training.export.parity import check_parity, packed_agreement
@@ -90,7 +87,8 @@ def export_bundle(
             gamma_max=trained.calibration.gamma_max,
             top_l=settings.training.top_l,
             cues=CUES,
-            rules=_age_rules(trained.calibration),
+            # Without validation steps there are none to choose.
+            rules=trained.calibration.rules or (UNRULED,),
         ),
         generator=generator_spec(trained.generator, settings),
         collaboration=trained.collaboration,
@@ -101,11 +99,6 @@ def export_bundle(
         },
     )
     return write_bundle(destination, manifest, files)
-
-
-def _age_rules(calibration: FittedCalibration) -> tuple[AgeRule, ...]:
-    """As the manifest holds them; without validation steps there are none to choose."""
-    return tuple(AgeRule(**asdict(rule)) for rule in calibration.rules or (UNRULED,))
 
 
 def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:

@@ -65,7 +65,7 @@ def check_parity(
             an exchange of items whose scores lie within it; the message names the worst case.
     """
     window = trained.backbone.model.config.window
-    pair = _Pair(trained, graphs)
+    pair = _Implementations(trained, graphs)
     rng = np.random.default_rng(seed)
     worst, output, at, cases = 0.0, 0.0, (1, 1), 0
     with (progress or NullProgress()).task("checking ONNX against torch", window) as task:
@@ -81,7 +81,14 @@ def check_parity(
                     worst, at = difference, (length, batch)
                 cases += 1
             task.advance()
-    return ParityReport(cases, window, worst, output, *at)
+    return ParityReport(
+        cases=cases,
+        lengths=window,
+        max_score_difference=worst,
+        max_output_difference=output,
+        worst_length=at[0],
+        worst_batch=at[1],
+    )
 
 
 @torch.no_grad()
@@ -98,7 +105,7 @@ def packed_agreement(
     """
     if profile.table == "float32":
         return {}
-    exact, packed = _Pair(trained, {}), _Pair(trained, {})
+    exact, packed = _Implementations(trained, {}), _Implementations(trained, {})
     vectors, bias = pack(exact.vectors, exact.bias.astype(np.float32)).unpack()
     packed.vectors, packed.bias = vectors, bias.astype(np.float64)
     window = trained.backbone.model.config.window
@@ -112,7 +119,7 @@ def packed_agreement(
     }
 
 
-class _Pair:
+class _Implementations:
     """Both implementations of a bundle's networks."""
 
     def __init__(self, trained: TrainedModel, graphs: Mapping[str, bytes]) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from cloud_service.generation.beam import BeamSearch
@@ -21,6 +21,7 @@ from shared.generator_config import GeneratorConfig
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.batches import Events, Windows, windows_before
 from training.generative.candidates import NO_ITEM, candidate_lists
 from training.learning import (
@@ -40,10 +41,8 @@ CLIP_NORM = 1.0
 BATCHES_PER_BUCKET = 64  # rows of so many are sorted by length before they are cut
 
 
-class GeneratorOptions(BaseModel):
+class GeneratorOptions(Strict):
     """How to train."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     exclude_seen: bool

@@ -62,18 +62,25 @@ def fit_gain(features: Floats, gains: Floats, held_out: tuple[Floats, Floats]) -
         found.append(plain.model_copy(update={"weights": tuple(slope.tolist())}))
     held, wanted = held_out
     if len(wanted) == 0:
-        return FittedGain(found[-1], PENALTIES[-1], np.nan, np.nan, np.nan, np.nan)
+        return FittedGain(
+            coefficients=found[-1],
+            penalty=PENALTIES[-1],
+            error=np.nan,
+            plain_error=np.nan,
+            top_tenth=np.nan,
+            mean=np.nan,
+        )
     predicted = [QuadraticGain(model).of(held) for model in found]
     errors = [float(np.square(p - wanted).mean()) for p in predicted]
     best = int(np.argmin(errors))
     top = np.argsort(-predicted[best], kind="stable")[: max(1, len(wanted) // 10)]
     return FittedGain(
-        found[best],
-        PENALTIES[best],
-        errors[best],
-        float(np.square(mean - wanted).mean()),
-        float(wanted[top].mean()),
-        float(wanted.mean()),
+        coefficients=found[best],
+        penalty=PENALTIES[best],
+        error=errors[best],
+        plain_error=float(np.square(mean - wanted).mean()),
+        top_tenth=float(wanted[top].mean()),
+        mean=float(wanted.mean()),
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 import training.refresh
 from device_runtime.abstract.writer import TemplateAbstract
@@ -18,6 +17,7 @@ from device_runtime.state.cues import inconsistency
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
+from shared.strict import Strict
 from training.background import in_thread
 from training.calibration.fit import FittedCalibration
 from training.calibration.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
@@ -45,10 +45,9 @@ _BUILT_UP = {
 }
 
 
-class LearnedRefreshes(BaseModel):
+class LearnedRefreshes(Strict):
     """What goes into the bundle, and figures for its manifest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     knowledge: RefreshKnowledge
     figures: dict[str, float]
 

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from shared.errors import DataError
 from shared.progress import Progress
+from shared.strict import Strict
 from training.backbone.objective import linear_logsumexp
 from training.learning import (
     Judged,
@@ -67,10 +68,8 @@ class Projector(nn.Module):
         return out
 
 
-class ProjectorOptions(BaseModel):
+class ProjectorOptions(Strict):
     """How to fit f_sem."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     patience: int = Field(default=5, ge=1, description="epochs without a better validation score")
@@ -135,7 +134,7 @@ def fit_projector(
         projector = Projector(text.shape[1], d, dropout=options.dropout)
         projector.fit_normaliser(text_AM[rows])
         held = HeldOut(requests, validation, exclude_seen=options.exclude_seen)
-        fit = _Fit(requests, text_AM, projector, options, stop, seed)
+        fit = _ProjectorFit(requests, text_AM, projector, options, stop, seed)
 
         def judge() -> Judged:
             judged = fit.judge(held)
@@ -171,7 +170,7 @@ class _Judged:
     semantic: float  # NDCG@10 of semantics alone
 
 
-class _Fit:
+class _ProjectorFit:
     def __init__(
         self,
         requests: Requests,

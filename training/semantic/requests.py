@@ -15,7 +15,7 @@ from shared.errors import DataError
 from shared.progress import NullProgress, Progress
 from training.backbone.batches import Events, windows_before
 from training.backbone.evaluate import encode_requests, structural_scores
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
 from training.semantic.anchors import Anchors
 
@@ -48,7 +48,7 @@ class Requests:
     oldest_age_h: NDArray[np.float32]
     events: Events
     session: NDArray[np.int64]
-    table: ItemTable
+    table: ItemParameters
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -88,7 +88,7 @@ class Requests:
 
 def make_requests(
     model: Encoder,
-    table: ItemTable,
+    table: ItemParameters,
     events: Events,
     anchors: Anchors,
     progress: Progress | None = None,

@@ -11,7 +11,7 @@ from training.backbone.batches import Events
 from training.backbone.checkpoint import load_backbone, save_backbone
 from training.backbone.evaluate import target_ranks
 from training.backbone.fit import BackboneOptions, TrainedBackbone, train_backbone
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.objective import next_item_log_likelihood
 from training.encoders.base import EncoderConfig
 from training.learning import reproducible
@@ -21,7 +21,7 @@ from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
 
 # What every fit of an encoder is made of.
-FITTING = (training.encoders, Events, ItemTable, target_ranks, reproducible)
+FITTING = (training.encoders, Events, ItemParameters, target_ranks, reproducible)
 FILE = "backbone.safetensors"
 BACKBONE: Saved[TrainedBackbone] = Saved(
     save=lambda trained, folder: save_backbone(trained, folder / FILE),

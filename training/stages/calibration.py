@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shared.bundle import AgeRule
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
-from training.calibration.age_rules import AgeRule
+from training.calibration.age_rules import trusted
 from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
 from training.calibration.inputs import make_inputs
 from training.calibration.judge import GapFigures
@@ -33,7 +34,7 @@ def _save(fitted: FittedCalibration, folder: Path) -> None:
     values = {name: value for name, value in vars(fitted).items() if name not in networks}
     values["inputs"] = fitted.calibrator.inputs
     for name in ("rules", "discount"):
-        values[name] = [asdict(rule) for rule in values[name]]
+        values[name] = [rule.model_dump() for rule in values[name]]
     values["gaps"] = {str(gap): asdict(figures) for gap, figures in fitted.gaps.items()}
     save_arrays(folder, named_weights(**networks), values)
 
@@ -106,7 +107,7 @@ def calibration_stage(
         upstream=(backbone, projector, abstracts),
         code=(
             *(calibration_stage, fit_calibration, Calibrator, make_inputs),
-            *(GapFigures, AgeRule, Pairs),
+            *(GapFigures, trusted, Pairs),
         ),
         build=build,
         form=CALIBRATION,

@@ -64,7 +64,7 @@ def tune(
     if len(training) < 2 or len(validation) == 0:
         raise DataError("too few training or validation requests to tune the text model with")
     with reproducible(seed, THREADS):
-        fit = _Fit(encoder, items, training, settings, seed)
+        fit = _TuningFit(encoder, items, training, settings, seed)
 
         def judged() -> Judged:
             loss, quality = judge(encoder, items, validation, settings.temperature)
@@ -83,7 +83,7 @@ def tune(
         )
 
 
-class _Fit:
+class _TuningFit:
     def __init__(
         self,
         encoder: AdaptedEncoder,

@@ -16,7 +16,7 @@ from experiments.studies.frontier.drive import Course, Shown, drive
 from experiments.studies.frontier.evidence import Evidence
 from experiments.studies.frontier.interleaving import interleaved
 from experiments.studies.frontier.oracle import best_of_fleet, best_with_calls
-from experiments.studies.frontier.windows import Windows
+from experiments.studies.frontier.windows import LastSteps
 from shared.metrics import ndcg
 from shared.refresh_file import CallRates
 from training.settings import FrontierSettings
@@ -69,7 +69,7 @@ class Contest:
     """
 
     evidence: Evidence
-    windows: Windows
+    windows: LastSteps
     settings: FrontierSettings
     gain: GainModel | None
     known: Mapping[str, CallRates]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from device_runtime.refresh.policy import RefreshPolicy, RefreshState
 from device_runtime.state.cues import CUES
 from experiments.studies.frontier.evidence import Evidence
-from experiments.studies.frontier.windows import Windows
+from experiments.studies.frontier.windows import LastSteps
 
 DRIFT, OMEGA = CUES.index("drift"), CUES.index("omega")
 
@@ -64,7 +64,7 @@ class Course:
 def drive(
     policies: Sequence[RefreshPolicy],
     shown: Shown,
-    windows: Windows,
+    windows: LastSteps,
     order: NDArray[np.int64],
     up: NDArray[np.bool_] | None = None,
 ) -> Course:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.studies.frontier.pair_evidence import pair_evidence
-from experiments.studies.frontier.windows import Windows
+from experiments.studies.frontier.windows import LastSteps
 from shared.progress import Progress
 from training.calibration.pairs import Pairs
 from training.stages.forms import Saved, load_arrays, save_arrays
@@ -39,7 +39,7 @@ class Evidence:
         return self.calibrated if calibrated else self.stale
 
 
-def collect(twin: Twin, windows: Windows, progress: Progress) -> Evidence:
+def collect(twin: Twin, windows: LastSteps, progress: Progress) -> Evidence:
     """Evaluate all pairs of a window; ``twin.requests`` has its steps as anchors, in order."""
     users, length = len(windows.user), windows.length
     later, earlier = np.tril_indices(length)

@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.studies.frontier.windows import Windows
+from experiments.studies.frontier.windows import LastSteps
 
 _JITTER = 0  # seed; the same for every seed of training
 
 
-def interleaved(windows: Windows, align: Literal["none", "users"]) -> NDArray[np.int64]:
+def interleaved(windows: LastSteps, align: Literal["none", "users"]) -> NDArray[np.int64]:
     """[U * T] flat places of all requests, each user's own in their order.
 
     Args:

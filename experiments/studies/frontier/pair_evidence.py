@@ -39,7 +39,9 @@ class PairEvidence:
     @staticmethod
     def joined(parts: list[PairEvidence]) -> PairEvidence:
         names = ("stale", "calibrated", "cues", "r", "inconsistency")
-        return PairEvidence(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        return PairEvidence(
+            **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        )
 
 
 @torch.no_grad()

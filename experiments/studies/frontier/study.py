@@ -15,14 +15,14 @@ import torch
 from cloud_service.embedding.base import Embedder
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.refresh.quadratic_gain import QuadraticGain
-from experiments.studies.cell import Cell
+from experiments.studies.cell import CellScores
 from experiments.studies.frontier.contest import Contest
 from experiments.studies.frontier.evidence import FORM, Evidence, collect
 from experiments.studies.frontier.pair_evidence import pair_evidence
 from experiments.studies.frontier.reach import on_and_off
 from experiments.studies.frontier.scores import MODES, alone_rows, score_rows
 from experiments.studies.frontier.ttl import tuned_ttl
-from experiments.studies.frontier.windows import Windows, draw_windows
+from experiments.studies.frontier.windows import LastSteps, draw_windows
 from shared.cost import call_cost, tokens_per_call
 from shared.interactions import InteractionLog
 from shared.progress import Progress
@@ -47,7 +47,7 @@ MEAN_OUTAGE = 5.0  # in a user's requests
 
 async def run_cell(
     settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
-) -> Cell:
+) -> CellScores:
     """Train (or reuse stages), collect evidence (or reuse it) and drive the policies.
 
     Raises:
@@ -75,17 +75,17 @@ async def run_cell(
             seed=settings.seed,
         )
         scores = await in_thread(lambda told: _contested(contest, told), progress)
-        return Cell(scores, _costs(settings, texts))
+        return CellScores(scores, _costs(settings, texts))
 
 
-def _texts(run: TrainingRun, windows: Windows) -> list[str]:
+def _texts(run: TrainingRun, windows: LastSteps) -> list[str]:
     """The abstract of every request."""
     anchors = stale_anchors(windows.steps(), ())
     writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
     return write_abstracts(run.log, anchors, writer, run.settings.profile)
 
 
-def evidence_stage(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Stage[Evidence]:
+def evidence_stage(run: TrainingRun, trained: TrainedModel, windows: LastSteps) -> Stage[Evidence]:
     """Every snapshot judged at every request of the windows."""
     settings = run.settings
 
@@ -103,13 +103,13 @@ def evidence_stage(run: TrainingRun, trained: TrainedModel, windows: Windows) ->
         },
         inputs={"log": fingerprint(run.log), "windows": windows},
         upstream=(run.calibrator,),
-        code=(evidence_stage, collect, pair_evidence, Twin, Pools, Windows),
+        code=(evidence_stage, collect, pair_evidence, Twin, Pools, LastSteps),
         build=build,
         form=FORM,
     )
 
 
-async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: Windows) -> Twin:
+async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: LastSteps) -> Twin:
     """Every request of the windows as the devices see it, and a snapshot of its moment."""
     backbone = trained.backbone
     text = torch.from_numpy(

@@ -15,7 +15,7 @@ SAMPLE = 0  # seed of the sample of users, the same for every seed of training
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class LastSteps:
     """The last T steps of U users; request j of user u is step ``first[u] + j``.
 
     Attributes:
@@ -44,7 +44,7 @@ class Windows:
 
 def draw_windows(
     log: InteractionLog, split: Split, *, length: int, users: int, history: int
-) -> Windows:
+) -> LastSteps:
     """Windows of up to ``users`` random users that have at least ``history`` events before.
 
     Raises:
@@ -63,4 +63,4 @@ def draw_windows(
     first = split.n_events[user] - length
     row = (log.user_start[user] + first)[:, None] + np.arange(length)
     time = row - row[:, :1] if log.time is None else log.time[row]
-    return Windows(user, first, length, time.astype(np.float64))
+    return LastSteps(user, first, length, time.astype(np.float64))

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from shared.item_tokens import ItemTokens
 from shared.metrics import ndcg
 from shared.progress import Progress
+from shared.strict import Strict
 from training.collaboration.asked import Asked, Lists
 from training.collaboration.ranks import list_ranks
 from training.collaboration.srm import Srm, equal_lengths, list_scores, windows_of
@@ -39,10 +40,8 @@ WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
 
 
-class CooperativeOptions(BaseModel):
+class CooperativeOptions(Strict):
     """How the SRM is fine-tuned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exclude_seen: bool
     epochs: int = 4

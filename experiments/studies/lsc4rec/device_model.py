@@ -19,7 +19,7 @@ from experiments.studies.lsc4rec.cooperative import (
 from experiments.studies.lsc4rec.lists import Listed
 from shared.errors import DataError
 from shared.progress import Progress
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
 from training.collaboration.asked import LATENESS, Asked, Lists
 from training.collaboration.ranks import list_ranks
@@ -182,7 +182,7 @@ def _save_scorer(trained: TrainedScorer, folder: Path) -> None:
 
 def _load_scorer(folder: Path, config: DINConfig) -> TrainedScorer:
     arrays, values = load_arrays(folder)
-    table = ItemTable(len(arrays["table.bias"]), config.dim)
+    table = ItemParameters(len(arrays["table.bias"]), config.dim)
     history = tuple(Epoch(**epoch) for epoch in values["epochs"])
     trained = TrainedScorer(config.build(), table, history)
     _restore(trained, arrays)

@@ -64,12 +64,12 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
     found = await run.result(stage)
     gaps = (0, LATENESS)
     listed = Listed(
-        training,
-        validation,
-        test,
-        found[f"training-{LATENESS}"],
-        {gap: found[f"validation-{gap}"] for gap in gaps},
-        {gap: found[f"test-{gap}"] for gap in gaps},
+        training=training,
+        validation=validation,
+        test=test,
+        of_training=found[f"training-{LATENESS}"],
+        of_validation={gap: found[f"validation-{gap}"] for gap in gaps},
+        of_test={gap: found[f"test-{gap}"] for gap in gaps},
     )
     return generator, listed, stage.key
 

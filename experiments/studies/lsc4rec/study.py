@@ -23,13 +23,15 @@ under ``full`` with a gap. Scorers:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.list_fusion import fused
-from experiments.studies.cell import Cell
+from experiments.studies.cell import CellScores
 from experiments.studies.lsc4rec import costs, requesting
 from experiments.studies.lsc4rec.cooperative import Cooperative
 from experiments.studies.lsc4rec.counters import (
@@ -44,7 +46,7 @@ from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
 from training.background import in_thread
-from training.collaboration.asked import LATENESS
+from training.collaboration.asked import LATENESS, Asked, Lists
 from training.collaboration.ranks import Sums, metrics_of, sample
 from training.collaboration.reranking import (
     INDEPENDENT,
@@ -67,7 +69,7 @@ SCORER_USERS = 1_000
 
 async def run_cell(
     settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
-) -> Cell:
+) -> CellScores:
     """Train (or reuse stages) and evaluate on each user's last ``paper.steps`` test steps.
 
     Raises:
@@ -80,11 +82,11 @@ async def run_cell(
         second = None
         if settings.lsc4rec.second_srm:
             second = (await independent_srm(run.with_seed(settings.seed + 1))).srm
-        study = _Study(run, device, generator, listed, cooperative, second)
+        study = _Lsc4recStudy(run, device, generator, listed, cooperative, second)
         return await in_thread(study.cell, progress)
 
 
-class _Study:
+class _Lsc4recStudy:
     def __init__(
         self,
         run: TrainingRun,
@@ -98,9 +100,18 @@ class _Study:
         self.cooperative, self.second, self.chosen = cooperative, second, run.settings.lsc4rec
         self.exclude = run.policy == "exclude"
         srms = {INDEPENDENT: device.srm, "cooperative": cooperative.srm}
-        common = (self.chosen, self.exclude)
-        self.validation = Reranker(srms, listed.validation, listed.of_validation, *common)
-        self.test = Reranker(srms, listed.test, listed.of_test, *common)
+
+        def reranker(asked: Asked, lists: Mapping[int, Lists]) -> Reranker:
+            return Reranker(
+                srms=srms,
+                asked=asked,
+                lists=lists,
+                chosen=self.chosen,
+                exclude_seen=self.exclude,
+            )
+
+        self.validation = reranker(listed.validation, listed.of_validation)
+        self.test = reranker(listed.test, listed.of_test)
         late, longest = LATENESS, self.chosen.longest
         first = (longest, late)
         others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]
@@ -109,7 +120,7 @@ class _Study:
         self.sampled: Sums | None = None
         self.extras: dict[str, float] = {}
 
-    def cell(self, progress: Progress) -> Cell:
+    def cell(self, progress: Progress) -> CellScores:
         with progress.task("choosing on validation requests") as task:
             choice = choose(self.validation, self.places)
             task.advance()
@@ -127,7 +138,7 @@ class _Study:
         self._requests(choice, collaborative)
         self._costs()
         frames = [sums.frame() for sums in (self.sums, self.sampled) if sums is not None]
-        return Cell(pl.concat(frames), self.extras)
+        return CellScores(pl.concat(frames), self.extras)
 
     def _lists(self, place: Place, choice: Choice) -> NDArray[np.float64]:
         """Adds every scorer at one place; ranks [R] of the chosen collaboration."""

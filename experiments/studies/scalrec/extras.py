@@ -11,7 +11,7 @@ from torch import Tensor
 
 from device_runtime.state import cues as device_cues
 from experiments.studies.scalrec.scores import StepRanks
-from training.calibration.age_rules import AgeRule
+from shared.bundle import AgeRule
 from training.calibration.pairs import Pairs
 from training.trained import TrainedModel
 

@@ -23,16 +23,17 @@ from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.state.cues import CUES
-from experiments.studies.cell import Cell
+from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.extras import GapReport, measured, recalls
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
+from shared.bundle import rule_at
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, ndcg
 from shared.progress import Progress
 from shared.split import Steps
 from training.backbone.fit import TrainedBackbone
-from training.calibration.age_rules import rule_at, trusted
+from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
@@ -51,7 +52,7 @@ SHARES = (0, 25, 50, 75, 100)
 
 async def run_cell(
     settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
-) -> Cell:
+) -> CellScores:
     """Train (or reuse stages) and evaluate; ``settings.paper.gaps`` are the ages that are scored.
 
     Raises:
@@ -65,7 +66,7 @@ async def run_cell(
         requests, steps = scored.requests, scored.steps
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
         second = _structural_of(partner, requests, own)
-        study = _Study(settings, trained, gate, requests, second, scored.e_sem, steps)
+        study = _ScalrecStudy(settings, trained, gate, requests, second, scored.e_sem, steps)
         ranks = StepRanks(requests, own, run.split.n_events)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
@@ -74,7 +75,7 @@ async def run_cell(
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
             | recalls(ranks)
         )
-        return Cell(aggregate(ranks), extras)
+        return CellScores(aggregate(ranks), extras)
 
 
 def _partner(run: TrainingRun) -> TrainingRun:
@@ -92,7 +93,7 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
     return make_requests(backbone.model, backbone.table, requests.events, stale_anchors(steps, ()))
 
 
-class _Study:
+class _ScalrecStudy:
     def __init__(
         self,
         settings: Recipe,
@@ -125,7 +126,11 @@ class _Study:
         discounted = trusted(
             calibration.discount, inputs.ages, inputs.moved, inputs.stale, inputs.stale
         )
-        self.reports.append(GapReport(gap, pairs, inputs.cues, r, rule_at(calibration.rules, gap)))
+        self.reports.append(
+            GapReport(
+                gap=gap, pairs=pairs, cues=inputs.cues, r=r, rule=rule_at(calibration.rules, gap)
+            )
+        )
         embeddings = {
             "fused": e_sem[torch.from_numpy(pairs.fresh)],
             "stale": inputs.stale,

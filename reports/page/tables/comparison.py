@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports import text
-from reports.page.tables.table import Cell, Row, Table, difference_cell
+from reports.page.tables.table import Row, Table, TableCell, difference_cell
 from reports.summary.latency import SCHEDULED
 from reports.summary.model import SystemSection
 from shared.statistics import Estimate
@@ -45,7 +45,7 @@ def costs_table(runs: Runs) -> Table:
     )  # fmt: skip
 
 
-def _answers(system: SystemSection) -> tuple[Cell, ...]:
+def _answers(system: SystemSection) -> tuple[TableCell, ...]:
     scores = {(s.by, s.group, s.scorer): s.metrics["ndcg@10"] for s in system.scores}
     answered = scores["all", "all requests", "answered"]
     gains = {
@@ -60,33 +60,33 @@ def _answers(system: SystemSection) -> tuple[Cell, ...]:
         if ("delta", age, "answered") in scores
     )
     return (
-        Cell(text.percent(system.cloud_up, 1)),
-        Cell(f"{total:,}"),
-        Cell(text.score(answered.value), text.interval(answered)),
+        TableCell(text.percent(system.cloud_up, 1)),
+        TableCell(f"{total:,}"),
+        TableCell(text.score(answered.value), text.interval(answered)),
         _gain(gains.get("uncalibrated")),
         _gain(gains.get("structure")),
-        Cell(text.percent(system.sources.get("snapshot", 0) / total, 1)),
-        Cell(text.percent(old / total, 1)),
+        TableCell(text.percent(system.sources.get("snapshot", 0) / total, 1)),
+        TableCell(text.percent(old / total, 1)),
     )
 
 
-def _costs(system: SystemSection) -> tuple[Cell, ...]:
+def _costs(system: SystemSection) -> tuple[TableCell, ...]:
     cloud = system.cloud
     latency = next((row for row in system.latency if row.what == SCHEDULED), None)
     wall = latency if system.clock == "wall" else None
     brought = cloud.outcomes.get("fresh", 0) + cloud.outcomes.get("stale", 0)
     return (
-        Cell(system.policy),
+        TableCell(system.policy),
         *(
-            Cell(text.milliseconds(None if wall is None else getattr(wall, name)))
+            TableCell(text.milliseconds(None if wall is None else getattr(wall, name)))
             for name in ("p50", "p95", "p99")
         ),
-        Cell(text.number(cloud.refreshes_per_request, 3)),
-        Cell(text.percent(cloud.saved, 1)),
-        Cell(f"{cloud.refreshes - brought:,}"),
-        Cell(f"{cloud.refused:,}"),
+        TableCell(text.number(cloud.refreshes_per_request, 3)),
+        TableCell(text.percent(cloud.saved, 1)),
+        TableCell(f"{cloud.refreshes - brought:,}"),
+        TableCell(f"{cloud.refused:,}"),
     )
 
 
-def _gain(estimate: Estimate | None) -> Cell:
-    return Cell(text.NONE) if estimate is None else difference_cell(estimate)
+def _gain(estimate: Estimate | None) -> TableCell:
+    return TableCell(text.NONE) if estimate is None else difference_cell(estimate)

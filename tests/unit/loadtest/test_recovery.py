@@ -15,7 +15,9 @@ def recovery(*refreshes: tuple[str, float, float]) -> float | None:
     frame = pl.DataFrame(
         refreshes, ["outcome", "started_s", "finished_s"], orient="row", infer_schema_length=None
     )
-    expected = Expected({}, "b", 1.0, deadline_s=5.0, breaker_open_s=5.0, quiet=QUIET)
+    expected = Expected(
+        due={}, bundle_id="b", gamma_max=1.0, deadline_s=5.0, breaker_open_s=5.0, quiet=QUIET
+    )
     return longest_recovery_s(frame, expected)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from loadtest.replay.run_info import Stage, read_run_info, write_run_info
+from loadtest.replay.run_info import StageRecord, read_run_info, write_run_info
 from reports import text
 from reports.page import verdict
 from reports.page.build import build_report, render
@@ -189,7 +189,7 @@ def test_fallback_embedder_is_labelled(tmp_path: Path, page: Page) -> None:
 def test_foreign_text_cannot_become_markup(tmp_path: Path) -> None:
     invent_run(tmp_path, terms="</p><script>alert(1)</script>")
     info = read_run_info(tmp_path)
-    stage = Stage(name="</script><b id=evil>", seconds=1)
+    stage = StageRecord(name="</script><b id=evil>", seconds=1)
     write_run_info(tmp_path, info.model_copy(update={"stages": (stage,)}))
     page = Page(build_report(tmp_path).read_text(encoding="utf-8"))
     assert "evil" not in page.ids

@@ -27,7 +27,7 @@ from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
 from tests.unit.training.test_leakage import changed_from, with_sessions_and_queries
 from training.backbone.batches import events_of, sessions_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.calibration.inputs import Inputs, make_inputs
 from training.calibration.networks import CONTEXT_INPUTS
 from training.calibration.pairs import pairs_at_gap
@@ -70,7 +70,7 @@ def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[
     torch.manual_seed(0)
     has_time = log.time is not None
     model = SASRec(SASRecConfig(dim=DIM, layers=2, window=8, has_time=has_time)).eval()
-    table = ItemTable(len(log.catalogue), DIM)
+    table = ItemParameters(len(log.catalogue), DIM)
     anchors = stale_anchors(steps := steps_at(STEP), GAPS)
     e_sem = torch.randn(len(anchors), DIM)
     candidates = torch.rand(len(anchors), len(log.catalogue)).argsort(1)[:, :12]

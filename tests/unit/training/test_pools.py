@@ -13,7 +13,7 @@ from shared.profile import preset
 from shared.split import Steps
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.pools import Pools, make_pools
 from training.semantic.anchors import stale_anchors
@@ -28,7 +28,7 @@ POPULARITY = np.arange(ITEMS)[::-1] // 7
 def requests() -> Requests:
     steps = Steps(np.arange(4, dtype=np.int32), np.array([3, 10, 20, 29], np.int32))
     model = SASRec(SASRecConfig(dim=8, layers=1, window=WINDOW)).eval()
-    table = ItemTable(ITEMS, 8)
+    table = ItemParameters(ITEMS, 8)
     with torch.no_grad():
         return make_requests(model, table, events_of(LOG), stale_anchors(steps, ()))
 

@@ -22,7 +22,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def key(bundle):
-    return CacheKey("ann", bundle.id, 8, 50)
+    return CacheKey(user="ann", bundle_id=bundle.id, dim=8, n_items=50)
 
 
 def entry(bundle, tau=3, **changes):
@@ -42,7 +42,7 @@ async def test_the_newest_snapshot_wins_in_any_order(bundle, key, kind, tmp_path
 async def test_users_do_not_see_each_others_snapshots(bundle, key, kind, tmp_path):
     cache = MemorySnapshotCache() if kind == "memory" else DiskSnapshotCache(tmp_path / "cache")
     await cache.store(key, entry(bundle))
-    assert cache.load(CacheKey("bob", bundle.id, 8, 50)) is None
+    assert cache.load(CacheKey(user="bob", bundle_id=bundle.id, dim=8, n_items=50)) is None
 
 
 async def test_it_survives_a_restart_and_hides_the_user(bundle, key, tmp_path):
@@ -59,7 +59,7 @@ async def test_a_foreign_users_file_is_removed(bundle, key, tmp_path, caplog):
     cache = DiskSnapshotCache(tmp_path)
     await cache.store(key, entry(bundle))
     cache.path("ann").rename(cache.path("bob"))
-    assert cache.load(CacheKey("bob", bundle.id, 8, 50)) is None
+    assert cache.load(CacheKey(user="bob", bundle_id=bundle.id, dim=8, n_items=50)) is None
     assert not cache.path("bob").exists()
     assert "another user" in caplog.text
 
@@ -67,7 +67,7 @@ async def test_a_foreign_users_file_is_removed(bundle, key, tmp_path, caplog):
 async def test_a_snapshot_of_another_bundle_is_removed(bundle, key, tmp_path):
     cache = DiskSnapshotCache(tmp_path)
     await cache.store(key, entry(bundle))
-    assert cache.load(CacheKey("ann", "f" * 16, 8, 50)) is None
+    assert cache.load(CacheKey(user="ann", bundle_id="f" * 16, dim=8, n_items=50)) is None
     assert list(tmp_path.iterdir()) == []
 
 

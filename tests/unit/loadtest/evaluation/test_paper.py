@@ -100,11 +100,20 @@ async def test_ranks_are_those_of_a_device_that_holds_the_snapshot(tmp_path: Pat
     for row in pl.read_parquet(path).filter(setting="S2").to_dicts():
         user, step, tau = row["user"], row["step"], row["step"] - 5
         e_sem = source.e_sem(user, tau)
-        snapshot = Snapshot("u", tau, 1, models.bundle_id, e_sem, *source.candidates(e_sem))
+        items, scores = source.candidates(e_sem)
+        snapshot = Snapshot(
+            user="u",
+            tau=tau,
+            created_ms=1,
+            bundle_id=models.bundle_id,
+            e_sem=e_sem,
+            items=items,
+            scores=scores,
+        )
         [(_, then)] = requests.encode(user, [tau])
         assert then is not None
         cache = MemorySnapshotCache()
-        key = CacheKey("u", models.bundle_id, models.dim, models.n_items)
+        key = CacheKey(user="u", bundle_id=models.bundle_id, dim=models.dim, n_items=models.n_items)
         await cache.store(key, CachedSnapshot(snapshot, then.e_str))
         device = Device("u", models, TemplateAbstract(log.catalogue), cache=cache)
         for place in range(step):

@@ -12,7 +12,7 @@ import pytest
 from loadtest.faults.fault import Fault
 from loadtest.history import invariants
 from loadtest.history.checker import INVARIANTS, MOST_PER_RULE, check
-from loadtest.history.history import Expected, History, read_history
+from loadtest.history.history import Expected, RunHistory, read_history
 from loadtest.history.watch import is_clean
 from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.page import write_page
@@ -20,7 +20,7 @@ from tests.support.scenarios import run_virtually, tiny_run
 
 
 @pytest.fixture(scope="module")
-def true_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History, Expected]:
+def true_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunHistory, Expected]:
     """A run with outages, data loss and refusals, and what it is held against."""
     folder = tmp_path_factory.mktemp("history")
     faults = [
@@ -49,7 +49,7 @@ def true_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History, E
     return folder / "run", history, expected
 
 
-def test_a_true_history_is_accepted(true_run: tuple[Path, History, Expected]) -> None:
+def test_a_true_history_is_accepted(true_run: tuple[Path, RunHistory, Expected]) -> None:
     _, history, expected = true_run
     assert len(history.requests) == 10 * history.requests["user"].n_unique() >= 400
     assert min(map(len, (history.refreshes, history.attempts, history.writes))) > 100
@@ -73,44 +73,44 @@ def find(frame: pl.DataFrame, which: pl.Expr) -> int:
 USED = pl.col("source") == "snapshot"
 
 
-def drop_request(h: History) -> History:
+def drop_request(h: RunHistory) -> RunHistory:
     return replace(h, requests=h.requests[1:])
 
 
-def false_gap(h: History) -> History:
+def false_gap(h: RunHistory) -> RunHistory:
     row = find(h.requests, USED)
     return replace(h, requests=edit(h.requests, row, delta=h.requests["delta"][row] + 1))
 
 
-def gap_without_snapshot(h: History) -> History:
+def gap_without_snapshot(h: RunHistory) -> RunHistory:
     row = find(h.requests, USED)
     return replace(h, requests=edit(h.requests, row, source="local"))
 
 
-def older_version(h: History) -> History:
+def older_version(h: RunHistory) -> RunHistory:
     user = h.requests["user"][0]
     last = h.requests.with_row_index("_n").filter((pl.col("user") == user) & USED)["_n"][-1]
     return replace(h, requests=edit(h.requests, last, snapshot_version=1))
 
 
-def refresh_back(h: History) -> History:
+def refresh_back(h: RunHistory) -> RunHistory:
     last = h.refreshes.with_row_index("_n").filter(pl.col("version") > 0)
     user = last["user"][-1]
     row = int(last.filter(pl.col("user") == user)["_n"][-1])
     return replace(h, refreshes=edit(h.refreshes, row, version=1))
 
 
-def too_strong(h: History) -> History:
+def too_strong(h: RunHistory) -> RunHistory:
     row = find(h.requests, ~pl.col("alpha").is_nan())
     return replace(h, requests=edit(h.requests, row, de_norm=99.0))
 
 
-def strength_out_of_range(h: History) -> History:
+def strength_out_of_range(h: RunHistory) -> RunHistory:
     row = find(h.requests, ~pl.col("alpha").is_nan())
     return replace(h, requests=edit(h.requests, row, alpha=1.5, de_norm=0.0))
 
 
-def delivered_version(h: History) -> int:
+def delivered_version(h: RunHistory) -> int:
     """Place of the attempt that brought the snapshot of some request."""
     used = h.requests.filter(USED)
     wanted = (pl.col("blob_version") == used["snapshot_version"][-1]) & pl.col(
@@ -119,41 +119,41 @@ def delivered_version(h: History) -> int:
     return find(h.attempts, wanted)
 
 
-def somebody_elses(h: History) -> History:
+def somebody_elses(h: RunHistory) -> RunHistory:
     row = delivered_version(h)
     return replace(h, attempts=edit(h.attempts, row, blob_user="virtual.99999"))
 
 
-def torn(h: History) -> History:
+def torn(h: RunHistory) -> RunHistory:
     row = delivered_version(h)
     return replace(h, attempts=edit(h.attempts, row, intact=False))
 
 
-def other_bundle(h: History) -> History:
+def other_bundle(h: RunHistory) -> RunHistory:
     row = delivered_version(h)
     return replace(h, attempts=edit(h.attempts, row, bundle="0" * 16))
 
 
-def from_the_future(h: History) -> History:
+def from_the_future(h: RunHistory) -> RunHistory:
     row = delivered_version(h)
     return replace(h, attempts=edit(h.attempts, row, done_s=1e6))
 
 
-def ignored_snapshot(h: History) -> History:
+def ignored_snapshot(h: RunHistory) -> RunHistory:
     """A refresh brought a newer version than the answers after it used."""
     row = find(h.refreshes, (pl.col("outcome") == "fresh") & (pl.col("started_s") > 1))
     return replace(h, refreshes=edit(h.refreshes, row, version=(1 << 63) + 1))
 
 
-def mixed_write(h: History) -> History:
+def mixed_write(h: RunHistory) -> RunHistory:
     return replace(h, writes=edit(h.writes, 3, blob_user="virtual.99999"))
 
 
-def torn_write(h: History) -> History:
+def torn_write(h: RunHistory) -> RunHistory:
     return replace(h, writes=edit(h.writes, 3, intact=False))
 
 
-def overwritten(h: History) -> History:
+def overwritten(h: RunHistory) -> RunHistory:
     user = h.writes["user"][0]
     own = h.writes.with_row_index("_n").filter(
         (pl.col("user") == user) & (pl.col("change") == "put")
@@ -161,28 +161,28 @@ def overwritten(h: History) -> History:
     return replace(h, writes=edit(h.writes, int(own["_n"][1]), blob_version=1, created_ms=1))
 
 
-def history_sent(h: History) -> History:
+def history_sent(h: RunHistory) -> RunHistory:
     return replace(h, attempts=edit(h.attempts, 5, fields="abstract,bundle_id,items,step"))
 
 
-def header_sent(h: History) -> History:
+def header_sent(h: RunHistory) -> RunHistory:
     return replace(h, attempts=edit(h.attempts, 5, headers="accept,content-type,x-device-model"))
 
 
-def telling_abstract(h: History) -> History:
+def telling_abstract(h: RunHistory) -> RunHistory:
     return replace(h, attempts=edit(h.attempts, 5, clean=False))
 
 
-def elsewhere(h: History) -> History:
+def elsewhere(h: RunHistory) -> RunHistory:
     return replace(h, attempts=edit(h.attempts, 5, user="/v1/events"))
 
 
-def silent_refusal(h: History) -> History:
+def silent_refusal(h: RunHistory) -> RunHistory:
     row = find(h.attempts, pl.col("status") == 503)
     return replace(h, attempts=edit(h.attempts, row, retry_after=False))
 
 
-def never_served_again(h: History) -> History:
+def never_served_again(h: RunHistory) -> RunHistory:
     user = h.attempts.filter(pl.col("status") == 503)["user"][0]
     own = pl.col("user") == user
     after = own & (pl.col("sent_s") > 32)
@@ -190,7 +190,7 @@ def never_served_again(h: History) -> History:
     return replace(h, attempts=h.attempts.with_columns(never.alias("status")))
 
 
-def breaker_stuck(h: History) -> History:
+def breaker_stuck(h: RunHistory) -> RunHistory:
     late = pl.col("started_s") > 32
     outcome = pl.when(late).then(pl.lit("breaker")).otherwise(pl.col("outcome"))
     ends = pl.when(late).then(pl.col("started_s")).otherwise(pl.col("finished_s"))
@@ -199,7 +199,7 @@ def breaker_stuck(h: History) -> History:
     )
 
 
-MUTATIONS: dict[Callable[[History], History], str] = {
+MUTATIONS: dict[Callable[[RunHistory], RunHistory], str] = {
     drop_request: "every request answered",
     false_gap: "reported gap is true",
     gap_without_snapshot: "reported gap is true",
@@ -227,7 +227,7 @@ MUTATIONS: dict[Callable[[History], History], str] = {
 
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
 def test_a_false_history_is_caught(
-    true_run: tuple[Path, History, Expected], mutate: Callable[[History], History]
+    true_run: tuple[Path, RunHistory, Expected], mutate: Callable[[RunHistory], RunHistory]
 ) -> None:
     _, history, expected = true_run
     found = check(mutate(history), expected)
@@ -239,7 +239,7 @@ def test_every_invariant_has_a_mutation() -> None:
     assert set(MUTATIONS.values()) == set(INVARIANTS)
 
 
-def test_many_violations_are_cut_off(true_run: tuple[Path, History, Expected]) -> None:
+def test_many_violations_are_cut_off(true_run: tuple[Path, RunHistory, Expected]) -> None:
     _, history, expected = true_run
     gone = replace(history, attempts=history.attempts.with_columns(pl.lit(False).alias("intact")))
     found = [v for v in check(gone, expected) if v.rule == "snapshots are one's own"]
@@ -247,7 +247,7 @@ def test_many_violations_are_cut_off(true_run: tuple[Path, History, Expected]) -
 
 
 def test_a_failure_is_shown_as_a_page(
-    true_run: tuple[Path, History, Expected], tmp_path: Path
+    true_run: tuple[Path, RunHistory, Expected], tmp_path: Path
 ) -> None:
     _, history, expected = true_run
     found = check(false_gap(history), expected)

@@ -6,7 +6,7 @@ import pytest
 
 from device_runtime.cloud.transport import TransportError, TransportResponse
 from loadtest.replay.gated_transport import GatedTransport, ModelledLatency
-from loadtest.timing.availability import Always, Never, PeriodicOutage
+from loadtest.timing.availability import AlwaysUp, NeverUp, PeriodicOutage
 from loadtest.timing.virtual_loop import run_virtual
 from tests.support.transports import ScriptedTransport
 
@@ -25,7 +25,7 @@ def test_open_gate_passes_the_answer_on() -> None:
     inner = ScriptedTransport([OK])
 
     async def main() -> None:
-        gate = GatedTransport(inner, Always(), now)
+        gate = GatedTransport(inner, AlwaysUp(), now)
         assert await ask(gate) == OK
         await gate.rebuild()
         await gate.aclose()
@@ -39,7 +39,7 @@ def test_gone_cloud_refuses_at_once_and_is_not_asked() -> None:
 
     async def main() -> float:
         with pytest.raises(TransportError, match="refused"):
-            await ask(GatedTransport(inner, Never(), now))
+            await ask(GatedTransport(inner, NeverUp(), now))
         return now()
 
     assert run_virtual(main) == 0.0
@@ -48,7 +48,7 @@ def test_gone_cloud_refuses_at_once_and_is_not_asked() -> None:
 
 def test_hanging_cloud_leaves_the_end_to_the_callers_deadline() -> None:
     async def main() -> float:
-        gate = GatedTransport(ScriptedTransport([OK]), Never(), now, failure="hang")
+        gate = GatedTransport(ScriptedTransport([OK]), NeverUp(), now, failure="hang")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5.0):
                 await ask(gate)
@@ -85,7 +85,7 @@ def test_the_cloud_comes_back() -> None:
 def round_trips(n: int, **options: Any) -> list[float]:
     async def main() -> list[float]:
         latency = ModelledLatency(0.05, np.random.default_rng(options.get("seed", 0)))
-        gate = GatedTransport(ScriptedTransport([OK]), Always(), now, latency=latency)
+        gate = GatedTransport(ScriptedTransport([OK]), AlwaysUp(), now, latency=latency)
         took = []
         for _ in range(n):
             before = now()

@@ -11,7 +11,7 @@ from loadtest.records.record_table import numbers
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import Connect, replay
 from loadtest.replay.ticker import ReplayTick
-from loadtest.timing.clock import Clock, WallClock
+from loadtest.timing.clock import ReplayClock, WallClock
 from loadtest.timing.virtual_loop import VirtualClockError
 from shared.bundle import Bundle
 from shared.errors import BundleError, ConfigError
@@ -160,7 +160,7 @@ def test_real_sockets_under_the_virtual_clock_are_refused(
     tmp_path: Path, bundle: Bundle, warm_start: bool
 ) -> None:
     @asynccontextmanager
-    async def sockets(clock: Clock) -> AsyncIterator[Connect]:
+    async def sockets(clock: ReplayClock) -> AsyncIterator[Connect]:
         yield lambda: HttpTransport("http://127.0.0.1:9")
 
     settings = replay_settings(bundle, availability={"kind": "always"}, warm_start=warm_start)

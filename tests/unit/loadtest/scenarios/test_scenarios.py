@@ -145,7 +145,16 @@ def test_a_crowd_comes_ten_times_as_fast_and_changes_no_order() -> None:
     n = 20_000
     times = np.sort(np.random.default_rng(0).uniform(0, 90, n))
     none = np.zeros(n, np.int32)
-    plain = Schedule(none, none, none, none.astype(np.int64), None, times, 90.0, None)
+    plain = Schedule(
+        user=none,
+        step=none,
+        target=none,
+        row=none.astype(np.int64),
+        time=None,
+        scheduled_s=times,
+        window_s=90.0,
+        speed_up=None,
+    )
     crowded = with_crowd(plain, at_s=30, ramp_s=10, for_s=10, factor=10).scheduled_s
     assert np.all(np.diff(crowded) >= 0)
     assert crowded.min() >= 0

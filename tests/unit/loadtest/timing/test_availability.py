@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadtest.settings import AvailabilitySettings
-from loadtest.timing.availability import Always, Never, PeriodicOutage, availability_of
+from loadtest.timing.availability import AlwaysUp, NeverUp, PeriodicOutage, availability_of
 from shared.errors import ConfigError
 
 
@@ -30,10 +30,10 @@ def test_intervals_are_exactly_when_it_is_down(period: float, share: float, t: f
 
 
 def test_always_and_never() -> None:
-    assert Always().is_up(5.0)
-    assert Always().intervals(9.0) == []
-    assert not Never().is_up(0.0)
-    assert Never().intervals(9.0) == [(0.0, 9.0)]
+    assert AlwaysUp().is_up(5.0)
+    assert AlwaysUp().intervals(9.0) == []
+    assert not NeverUp().is_up(0.0)
+    assert NeverUp().intervals(9.0) == [(0.0, 9.0)]
 
 
 def test_warm_up_meets_the_cloud_of_the_start() -> None:
@@ -41,8 +41,8 @@ def test_warm_up_meets_the_cloud_of_the_start() -> None:
 
 
 def test_settings_choose() -> None:
-    assert isinstance(availability_of(AvailabilitySettings(kind="always")), Always)
-    assert isinstance(availability_of(AvailabilitySettings(kind="never")), Never)
+    assert isinstance(availability_of(AvailabilitySettings(kind="always")), AlwaysUp)
+    assert isinstance(availability_of(AvailabilitySettings(kind="never")), NeverUp)
     periodic = availability_of(AvailabilitySettings(kind="periodic", period_s=9, outage_s=3))
     assert isinstance(periodic, PeriodicOutage)
     assert (periodic.period_s, periodic.outage_s) == (9, 3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.timing.availability import Always, PeriodicOutage
+from loadtest.timing.availability import AlwaysUp, PeriodicOutage
 from loadtest.timing.switched_availability import SwitchedAvailability
 
 
@@ -29,7 +29,7 @@ def test_an_outage_that_runs_on_is_one_interval() -> None:
 
 
 def test_is_not_switched_in_the_past() -> None:
-    availability = SwitchedAvailability(Always())
+    availability = SwitchedAvailability(AlwaysUp())
     availability.switch("down", 3.0)
     with pytest.raises(ValueError, match=r"3\.0 s"):
         availability.switch("up", 2.0)

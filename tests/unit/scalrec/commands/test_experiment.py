@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from experiments import provenance, spec
 from experiments.cells import Cell
-from experiments.jobs import Stage
+from experiments.jobs import StageProgress
 from experiments.record import read_record
 from scalrec.cli import build_app
 from scalrec.jobs.cell_overview import CellOverview, spoken
@@ -123,8 +123,8 @@ def test_the_overview_tells_what_is_left() -> None:
         for cell in cells:
             overview.started(cell)
         now[0] = 61.0
-        overview.stage(cells[0], Stage(label="training", done=3, total=8))
-        overview.stage(cells[0], Stage(label="training", done=4, total=8))  # too soon after
+        overview.stage(cells[0], StageProgress(label="training", done=3, total=8))
+        overview.stage(cells[0], StageProgress(label="training", done=4, total=8))  # too soon after
         overview.finished(cells[0], 600.0)
         overview.failed(cells[1], "exit code 137")
     text = sink.getvalue()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from training.backbone.batches import Events, training_windows
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.objective import (
     linear_logsumexp,
     next_item_log_likelihood,
@@ -33,7 +33,7 @@ def events() -> Events:
 
 
 def slow_log_p(
-    model: SASRec, table: ItemTable, events: Events, target: int, start: int, exclude: bool
+    model: SASRec, table: ItemParameters, events: Events, target: int, start: int, exclude: bool
 ) -> float:
     """log softmax of the structural score, item by item, for one request."""
     assert events.time_s is not None
@@ -62,7 +62,7 @@ def test_log_likelihood_equals_a_slow_count(
     events: Events, policy: Literal["allow", "exclude"]
 ) -> None:
     torch.manual_seed(1)
-    model, table = SASRec(SASRecConfig(dim=DIM, window=6)).eval(), ItemTable(ITEMS, DIM)
+    model, table = SASRec(SASRecConfig(dim=DIM, window=6)).eval(), ItemParameters(ITEMS, DIM)
     with torch.no_grad():
         table.bias.normal_()
     windows = training_windows(events, 6, 3, np.random.default_rng(0))
@@ -120,7 +120,7 @@ def test_sampled_logsumexp_approaches_the_full_one() -> None:
 
 def test_the_loss_falls_when_the_target_is_in_the_history(events: Events) -> None:
     """Gradients reach the copy head and stay finite for targets that were never seen."""
-    model, table = SASRec(SASRecConfig(dim=DIM, window=6)), ItemTable(ITEMS, DIM)
+    model, table = SASRec(SASRecConfig(dim=DIM, window=6)), ItemParameters(ITEMS, DIM)
     windows = training_windows(events, 6, 6, np.random.default_rng(0))
     (-next_item_log_likelihood(model, table, windows).mean()).backward()
     gradients = [p.grad for p in (*model.parameters(), *table.parameters())]

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.calibration.age_rules import SCALES, AgeRule, choose_rules, rule_at, trusted
+from shared.bundle import AgeRule, rule_at
+from training.calibration.age_rules import SCALES, choose_rules, trusted
 
 USERS, EACH = 120, 10
 GAP = 5
@@ -113,9 +114,9 @@ def test_a_fresh_snapshot_is_taken_as_it_is() -> None:
 
 def test_every_row_goes_by_the_rule_of_its_own_age() -> None:
     rules = (
-        AgeRule(1, 1.0, False, 0.5, True),
-        AgeRule(4, 0.75, True, 0.0, False),
-        AgeRule(9, 1.5, True, 0.25, True),
+        AgeRule(from_delta=1, weight=1.0, correct=False, moved_weight=0.5, moved_correct=True),
+        AgeRule(from_delta=4, weight=0.75, correct=True, moved_weight=0.0, moved_correct=False),
+        AgeRule(from_delta=9, weight=1.5, correct=True, moved_weight=0.25, moved_correct=True),
     )
     ages = np.repeat(np.arange(13), 2)
     moved = np.tile([False, True], 13)

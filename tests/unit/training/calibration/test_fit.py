@@ -8,7 +8,7 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.backbone.batches import events_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
 from training.calibration.pairs import Pairs, pairs_at_gap, training_pairs
 from training.encoders.sasrec import SASRec, SASRecConfig
@@ -40,7 +40,7 @@ def make() -> tuple[Requests, torch.Tensor, Pairs, dict[int, Pairs]]:
     anchors = merge(trained_on, stale_anchors(split.validation(), GAPS))
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=6, return_mechanism=False)).eval()
-    table = ItemTable(len(log.catalogue), DIM)
+    table = ItemParameters(len(log.catalogue), DIM)
     kinds = torch.eye(4)[torch.arange(len(log.catalogue)) % len(KINDS)]
     with torch.no_grad():
         table.vectors.mul_(0.1)

@@ -149,7 +149,17 @@ def test_at_full_reliability_the_fitted_networks_change_nothing() -> None:
         estimator.mlp[-1].weight.zero_()
         estimator.mlp[-1].bias.fill_(100.0)  # r is 1 as a float
     stale, e_str, cues = torch.randn(9, 5), torch.randn(9, 5), torch.randn(9, N_CUES)
-    fitted = FittedCalibration(estimator, calibrator, 4.0, True, 1, 0.5, (UNRULED,), (UNRULED,), {})
+    fitted = FittedCalibration(
+        estimator=estimator,
+        calibrator=calibrator,
+        gamma_max=4.0,
+        helped=True,
+        best_epoch=1,
+        mean_reliability_target=0.5,
+        rules=(UNRULED,),
+        discount=(UNRULED,),
+        gaps={},
+    )
     corrected, r = fitted.correct(Inputs(cues, stale, (stale, e_str)))
     assert (r == 1.0).all()
     assert calibrator(stale, e_str).norm(dim=1).min() > 0  # something is proposed

@@ -10,7 +10,7 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.calibration.pairs import (
     draw_one_per_request,
     pair_cues,
@@ -35,7 +35,7 @@ EVENTS = events_of(LOG).keep_first(SPLIT.test_start)
 def requests() -> Requests:
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=WINDOW)).eval()
-    table = ItemTable(len(LOG.catalogue), DIM)
+    table = ItemParameters(len(LOG.catalogue), DIM)
     torch.nn.init.normal_(table.bias)
     return make_requests(model, table, EVENTS, ANCHORS)
 
@@ -146,7 +146,7 @@ def test_cues_of_time_are_zero_without_times(monkeypatch: pytest.MonkeyPatch) ->
     events = events_of(log).keep_first(SPLIT.test_start)
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=WINDOW, has_time=False)).eval()
-    timeless = make_requests(model, ItemTable(len(log.catalogue), DIM), events, ANCHORS)
+    timeless = make_requests(model, ItemParameters(len(log.catalogue), DIM), events, ANCHORS)
     pairs = pairs_at_gap(ANCHORS, SPLIT.validation(), 5)
     e_sem = torch.randn(len(timeless), DIM)
     candidates = top_candidates(e_sem, timeless.table.vectors, 8)

@@ -58,7 +58,13 @@ def held_out(settings: Settings, model: TrainedModel) -> Reranker:
     assert model.generator is not None
     lists = Lists(*model.generator.candidate_lists(asked.known_at(LATE), LENGTH))
     srm = EncoderSrm(model.backbone.model, model.backbone.table)
-    return Reranker({"independent": srm}, asked, {LATE: lists}, settings.lsc4rec, False)
+    return Reranker(
+        srms={"independent": srm},
+        asked=asked,
+        lists={LATE: lists},
+        chosen=settings.lsc4rec,
+        exclude_seen=False,
+    )
 
 
 def test_a_bundle_carries_what_validation_chose(

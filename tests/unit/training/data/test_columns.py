@@ -12,7 +12,9 @@ from training.data.columns import ColumnSpec, guess_columns, parse_columns
 
 def test_every_role():
     spec = parse_columns("user=U, item=artist+track ,time=T,session=S,text=X")
-    assert spec == ColumnSpec("U", ("artist", "track"), "T", ("X",), "S")
+    assert spec == ColumnSpec(
+        user="U", item=("artist", "track"), time="T", text=("X",), session="S"
+    )
 
 
 def test_time_and_text_are_optional():
@@ -36,7 +38,7 @@ def test_unreadable(spec, message):
 
 def test_usual_names_are_guessed():
     spec = guess_columns(["rating", "userId", "movieId", "Timestamp"], Path("log.csv"))
-    assert spec == ColumnSpec("userId", ("movieId",), "Timestamp")
+    assert spec == ColumnSpec(user="userId", item=("movieId",), time="Timestamp")
 
 
 def test_unusual_names_are_asked_for():

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tests.support.encoders import DIM, WINDOW, make_encoder, make_request
 from training.backbone.evaluate import structural_scores
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.pairs import FUTURE, CausalPairs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.encoders.time_features import hour_features
@@ -44,7 +44,7 @@ def test_hours_are_circular() -> None:
 
 def test_a_decayed_frequency_counter_is_a_special_case() -> None:
     model = SASRec(SASRecConfig(dim=DIM, window=WINDOW)).eval()
-    table = ItemTable(20, DIM)
+    table = ItemParameters(20, DIM)
     with torch.no_grad():
         for parameter in (*model.to_e_str.parameters(), *model.copy.query.parameters()):
             parameter.zero_()
@@ -67,7 +67,7 @@ def test_an_untrained_return_mechanism_prefers_recent_events() -> None:
 
 
 def test_without_return_mechanism_nothing_is_copied() -> None:
-    model, table = make_model(return_mechanism=False), ItemTable(5, DIM)
+    model, table = make_model(return_mechanism=False), ItemParameters(5, DIM)
     history = torch.tensor([[1, 2, 1]])
     _, age, hour, now = make_request(1, 3)
     e_str, copy_logit = model(table(history), age, hour, now)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.backbone.batches import Events, Windows, windows_before
 from training.backbone.fit import BackboneFit, BackboneOptions, Cycle
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.backbone.objective import RepeatPolicy, next_item_log_likelihood
 from training.encoders.sasrec import SASRec, SASRecConfig
 
@@ -171,20 +171,20 @@ def log_p(
 # --- what it is compared with
 
 
-def make(kind: str) -> tuple[SASRec, ItemTable, Weights]:
+def make(kind: str) -> tuple[SASRec, ItemParameters, Weights]:
     """Weights that all matter, biases too; no dropout."""
     torch.manual_seed(7)
     config = SASRecConfig(
         dim=DIM, heads=HEADS, window=WINDOW, dropout=0.0, copy_hidden=5, **KINDS[kind]
     )
-    model, table = SASRec(config), ItemTable(ITEMS, DIM)
+    model, table = SASRec(config), ItemParameters(ITEMS, DIM)
     with torch.no_grad():
         for parameter in (*model.parameters(), *table.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return model, table, weights_of(model, table)
 
 
-def weights_of(model: SASRec, table: ItemTable) -> dict[str, Array]:
+def weights_of(model: SASRec, table: ItemParameters) -> dict[str, Array]:
     named = (*model.named_parameters(), *table.named_parameters())
     return {name: p.detach().double().numpy().copy() for name, p in named}
 

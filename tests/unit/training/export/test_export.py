@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +83,7 @@ def test_bundle_loads_and_says_what_it_is(bundle: Bundle, trained: TrainedModel)
     assert manifest.calibration.top_l == 5
     assert manifest.calibration.gamma_max == 2.0
     assert manifest.calibration.cues == CUES
-    assert [vars(rule) for rule in manifest.calibration.rules] == [
-        asdict(rule) for rule in trained.calibration.rules
-    ]
+    assert manifest.calibration.rules == trained.calibration.rules
     assert manifest.fusion_weight == trained.projector.fusion_weight
     assert manifest.training["parity_cases"] == WINDOW * len(BATCH_SIZES)
     assert manifest.training["parity_max_score_difference"] <= 1e-5

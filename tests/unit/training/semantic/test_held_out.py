@@ -9,7 +9,7 @@ from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
 from training.backbone.evaluate import target_ranks
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.calibration.pairs import block_pairs, pairs_at_gap, recent_means
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
@@ -33,7 +33,7 @@ def model() -> SASRec:
 @pytest.fixture(scope="module")
 def requests(model: SASRec) -> Requests:
     torch.manual_seed(1)
-    table = ItemTable(len(LOG.catalogue), DIM)
+    table = ItemParameters(len(LOG.catalogue), DIM)
     torch.nn.init.normal_(table.bias)
     return make_requests(model, table, EVENTS, ANCHORS)
 

@@ -8,7 +8,7 @@ from shared.errors import DataError
 from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.backbone.batches import events_of
-from training.backbone.item_table import ItemTable
+from training.backbone.item_table import ItemParameters
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
 from training.semantic.held_out import HeldOut
@@ -30,7 +30,7 @@ def make(returns: bool = True) -> tuple[Requests, np.ndarray, np.ndarray, np.nda
     anchors = merge(trained_on, stale_anchors(split.validation(), (0, 5)))
     torch.manual_seed(0)
     model = SASRec(SASRecConfig(dim=DIM, layers=1, window=5, return_mechanism=False)).eval()
-    table = ItemTable(len(log.catalogue), DIM)
+    table = ItemParameters(len(log.catalogue), DIM)
     with torch.no_grad():
         table.vectors[:, :4] = 2.0 * torch.eye(4)[torch.arange(len(log.catalogue)) % len(KINDS)]
         model.to_e_str.weight.mul_(0.01)

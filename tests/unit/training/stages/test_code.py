@@ -98,7 +98,14 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
     made = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator, run.opponent]
     made += [run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
-    unread = Listed(None, None, None, None, {2: None}, {})  # type: ignore[arg-type,dict-item]
+    unread = Listed(
+        training=None,
+        validation=None,
+        test=None,
+        of_training=None,
+        of_validation={2: None},
+        of_test={},
+    )  # type: ignore[arg-type,dict-item]
     device = DeviceModel(None, "key", 0.0)  # type: ignore[arg-type]
     lists = lists_stage(run, run, {})
     made += [din_stage(run), lists, cooperative_stage(run, device, None, unread, lists.key)]  # type: ignore[arg-type]

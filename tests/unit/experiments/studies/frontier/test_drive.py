@@ -19,7 +19,7 @@ from experiments.studies.frontier.drive import Shown, drive
 from experiments.studies.frontier.evidence import Evidence
 from experiments.studies.frontier.interleaving import interleaved
 from experiments.studies.frontier.reach import on_and_off
-from experiments.studies.frontier.windows import Windows
+from experiments.studies.frontier.windows import LastSteps
 
 USERS, LENGTH = 6, 12
 
@@ -42,10 +42,10 @@ def shown(users: int = USERS) -> Shown:
     return Shown.of(evidence(users=users))
 
 
-def windows(users: int = USERS) -> Windows:
+def windows(users: int = USERS) -> LastSteps:
     """Users take turns: one request each, then the next of each."""
     time = 100.0 * np.arange(LENGTH) + np.arange(users)[:, None]
-    return Windows(np.arange(users), np.full(users, 5), LENGTH, time)
+    return LastSteps(np.arange(users), np.full(users, 5), LENGTH, time)
 
 
 ORDER = windows().order

@@ -13,13 +13,13 @@ from device_runtime.state.cues import inconsistency
 from experiments.studies.frontier.evidence import collect
 from experiments.studies.frontier.pair_evidence import pair_evidence
 from experiments.studies.frontier.study import twin_of_windows
-from experiments.studies.frontier.windows import Windows, draw_windows
+from experiments.studies.frontier.windows import LastSteps, draw_windows
+from shared.bundle import rule_at
 from shared.metrics import expected_rank
 from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
-from training.calibration.age_rules import rule_at
 from training.calibration.inputs import make_inputs
 from training.calibration.pairs import Pairs
 from training.pools import WANTED
@@ -29,7 +29,7 @@ from training.stages.store import StageStore
 from training.twin import Twin
 
 
-async def twin_for(folder: Path, *, returns: bool, profile: dict) -> tuple[Twin, Windows]:
+async def twin_for(folder: Path, *, returns: bool, profile: dict) -> tuple[Twin, LastSteps]:
     settings = settings_for(folder)
     settings = settings.model_copy(update={"profile": settings.profile.model_copy(update=profile)})
     log = drifting_log(users=8, events=34, items=60, returns=returns)

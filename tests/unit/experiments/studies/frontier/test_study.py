@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from experiments.studies.frontier.study import Cell, run_cell
+from experiments.studies.cell import CellScores
+from experiments.studies.frontier.study import run_cell
 from experiments.study import checked
 from shared.errors import DataError
 from shared.progress import NullProgress
@@ -18,17 +19,17 @@ from tests.support.frontier import LOG, STEPS, USERS, settings_for
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
+def cell(tmp_path_factory: pytest.TempPathFactory) -> CellScores:
     settings = settings_for(tmp_path_factory.mktemp("frontier"))
     return asyncio.run(run_cell(settings, LOG, HashingEmbedder(32), progress=NullProgress()))
 
 
-def rate(cell: Cell, scorer: str, setting: str, column: str = "calls") -> float:
+def rate(cell: CellScores, scorer: str, setting: str, column: str = "calls") -> float:
     rows = cell.scores.filter((pl.col("scorer") == scorer) & (pl.col("setting") == setting))
     return float(rows[column].sum() / rows["n"].sum())
 
 
-def test_every_policy_is_scored_as_experiments_want_it(cell: Cell) -> None:
+def test_every_policy_is_scored_as_experiments_want_it(cell: CellScores) -> None:
     scores = checked(cell).scores
     assert scores["n"].unique().to_list() == [STEPS - 1]
     assert scores["user"].n_unique() == USERS
@@ -41,7 +42,7 @@ def test_every_policy_is_scored_as_experiments_want_it(cell: Cell) -> None:
     assert cell.extras["tokens_per_call"] > 10
 
 
-def test_realised_calls_are_those_of_the_policy(cell: Cell) -> None:
+def test_realised_calls_are_those_of_the_policy(cell: CellScores) -> None:
     assert rate(cell, "always", "plain-100") == 1.0
     assert rate(cell, "never", "plain-000") == 0.0
     # Of the requests 1 .. 11, every third asks: 3, 6 and 9.
@@ -50,13 +51,13 @@ def test_realised_calls_are_those_of_the_policy(cell: Cell) -> None:
     assert rate(cell, "random-fleet", "plain-050") == pytest.approx(0.5, abs=0.06)
 
 
-def test_outages_refuse_some_of_what_is_asked(cell: Cell) -> None:
+def test_outages_refuse_some_of_what_is_asked(cell: CellScores) -> None:
     asked, served = (rate(cell, "always", "plain-outages-100", c) for c in ("calls", "served"))
     assert asked == 1.0
     assert 0.4 < served < 0.95
 
 
-def test_nobody_beats_the_oracle_at_its_calls(cell: Cell) -> None:
+def test_nobody_beats_the_oracle_at_its_calls(cell: CellScores) -> None:
     for mode in ("plain", "calibrated"):
         most = rate(cell, "oracle-fleet", f"{mode}-100", "ndcg10")
         for scorer in ("every-k", "always", "drift-fleet"):
