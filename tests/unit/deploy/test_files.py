@@ -178,3 +178,10 @@ def _names(lock: str) -> list[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_no_script_of_a_container_hides_a_package() -> None:
+    """Python looks beside a script first: a loadtest.py there stands for the package loadtest."""
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages >= {"loadtest", "shared"}
+    assert not packages & {path.stem for path in (ROOT / "deploy" / "bin").glob("*.py")}
