@@ -15,9 +15,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from training.encoders.pair_terms import PairReader
+from training.encoders.pair_terms import Moments, PairReader
 from training.encoders.return_mechanism import CopyHead
 from training.encoders.size import EncoderSize
+from training.encoders.time_features import MomentContext
+from training.encoders.word_dropout import WordDropout
 
 
 class EncoderConfig(EncoderSize):
@@ -50,7 +52,10 @@ class Encoder(nn.Module):
     """f_str: a history of item vectors and its times -> (e_str, copy logits)."""
 
     config: EncoderConfig
+    embed_norm: nn.LayerNorm
+    context: MomentContext | None
     copy: CopyHead | None
+    dropout: WordDropout
 
     def forward(
         self, item_vectors: Tensor, age_hours: Tensor, event_hour: Tensor, request_hour: Tensor
@@ -90,6 +95,14 @@ class Encoder(nn.Module):
             e_str [B, Q, d] and copy_logit [B, Q, L], NO_COPY for events after the query.
         """
         raise NotImplementedError
+
+    def placed(self, items: Tensor, moments: Moments) -> Tensor:
+        """Embedded items [B, L, d] with what their moments say, normalised and dropped out."""
+        age, event_hour, query_age, query_hour = moments
+        if self.context is not None:
+            items = items + self.context(event_hour, query_hour, age - query_age)
+        found: Tensor = self.dropout(self.embed_norm(items))
+        return found
 
     def readers(self) -> Sequence[PairReader]:
         """What reads pair terms, in the order of the layers; a copy head comes last."""

@@ -68,11 +68,7 @@ class GRU4Rec(Encoder):
     ) -> tuple[Tensor, Tensor]:
         """As `Encoder.encode`."""
         moments = moments_of(age_hours, event_hour, request_hour)
-        _, _, query_age, query_hour = moments
-        x = self.embed_item(item_vectors)
-        if self.context is not None:
-            x = x + self.context(event_hour, query_hour, age_hours - query_age)
-        x = first = self.dropout(self.embed_norm(x))
+        x = first = self.placed(self.embed_item(item_vectors), moments)
         for layer in self.layers:
             x = self.dropout(layer(x))
         below = self.to_state(x)

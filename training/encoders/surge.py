@@ -100,11 +100,8 @@ class Surge(Encoder):
     ) -> tuple[Tensor, Tensor]:
         """As `Encoder.encode`."""
         moments = moments_of(age_hours, event_hour, request_hour)
-        _, _, query_age, query_hour = moments
-        items = x = self.embed_item(item_vectors)
-        if self.context is not None:
-            x = x + self.context(event_hour, query_hour, age_hours - query_age)
-        x = self.dropout(self.embed_norm(x))
+        items = self.embed_item(item_vectors)
+        x = self.placed(items, moments)
 
         similarity, edges = self.interests(items)
         fused = x
