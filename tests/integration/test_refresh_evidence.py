@@ -29,6 +29,7 @@ from shared.metrics import ndcg
 from shared.progress import NullProgress, NullTask
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
+from tests.support.tiers import first_quick
 from tests.support.transports import ScriptedTransport, SentRequest
 from training.calibration.pairs import Pairs
 from training.export.export import export_bundle
@@ -74,7 +75,7 @@ class Spy:
 
 
 @pytest.mark.parametrize(
-    ("policy", "local_candidates"), [("allow", 0), ("exclude", 0), ("allow", 10)]
+    ("policy", "local_candidates"), first_quick([("allow", 10), ("allow", 0), ("exclude", 0)])
 )
 async def test_features_and_gains_are_the_devices(
     policy: Literal["allow", "exclude"], local_candidates: int, tmp_path: Path
@@ -159,6 +160,7 @@ async def test_features_and_gains_are_the_devices(
     assert np.count_nonzero(gained) > 0.1 * len(gained), "the comparison would see a difference"
 
 
+@pytest.mark.slow
 async def test_a_log_too_short_to_learn_gains_from_trains_all_the_same(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     log = drifting_log(users=20, events=14)

@@ -20,6 +20,7 @@ from tests.support.bundles import make_bundle, random_gain
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.staleness import make_log
+from tests.support.tiers import first_quick
 
 USERS, STEPS = 12, 120
 
@@ -50,7 +51,7 @@ def run(
     return result, requests, refreshes.filter(pl.col("started_s") >= 0)
 
 
-@pytest.mark.parametrize("name", BUDGETED)
+@pytest.mark.parametrize("name", first_quick(BUDGETED, 2))
 def test_the_fleet_keeps_its_budget_and_decides_the_same_again(
     tmp_path: Path, bundle: Bundle, log: InteractionLog, name: str
 ) -> None:

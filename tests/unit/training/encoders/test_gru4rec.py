@@ -11,6 +11,7 @@ import torch
 
 from scalrec.settings import load_settings
 from tests.support.encoders import WINDOW, assert_graph_agrees, make_encoder, make_request
+from tests.support.tiers import first_quick
 from tests.unit.training.backbone.test_fit import (
     QUICK,
     cyclic_events,
@@ -43,8 +44,8 @@ def test_the_state_after_an_event_is_made_of_the_former_state_and_the_event() ->
     torch.testing.assert_close(model(*request)[0], e_str, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [1, 3, WINDOW])
-@pytest.mark.parametrize(("has_time", "returns"), [(True, True), (False, False)])
+@pytest.mark.parametrize("window", first_quick([WINDOW, 1, 3]))
+@pytest.mark.parametrize(("has_time", "returns"), first_quick([(True, True), (False, False)]))
 def test_the_exported_graph_agrees_at_every_length(
     window: int, has_time: bool, returns: bool
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from scalrec.settings import Settings, load_settings
 from tests.support.encoders import DIM, WINDOW, assert_graph_agrees, make_encoder, make_request
+from tests.support.tiers import first_quick
 from tests.unit.training.backbone.test_fit import (
     QUICK,
     cyclic_events,
@@ -73,8 +74,8 @@ def test_the_unrolled_evolution_is_the_recurrence() -> None:
     torch.testing.assert_close(evolution(events, strength)[:, 0], state.flatten(1))
 
 
-@pytest.mark.parametrize("window", [1, 3, WINDOW])
-@pytest.mark.parametrize(("has_time", "returns"), [(True, True), (False, False)])
+@pytest.mark.parametrize("window", first_quick([WINDOW, 1, 3]))
+@pytest.mark.parametrize(("has_time", "returns"), first_quick([(True, True), (False, False)]))
 def test_the_exported_graph_agrees_at_every_length(
     window: int, has_time: bool, returns: bool
 ) -> None:

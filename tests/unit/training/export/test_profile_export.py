@@ -24,6 +24,7 @@ from shared.split import split_log
 from tests.support.devices import with_profile
 from tests.support.logs import drifting_log
 from tests.support.staleness import SeededSource
+from tests.support.tiers import first_quick
 from training.export.export import export_bundle
 from training.export.parity import BATCH_SIZES
 from training.train import train
@@ -67,7 +68,7 @@ def exported(folder: Path, log: InteractionLog) -> Callable[[str], Bundle]:
     return export
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", first_quick(PRESETS))
 def test_graphs_equal_torch_at_every_length_of_the_window(
     exported: Callable[[str], Bundle], name: str
 ) -> None:
