@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -112,7 +113,8 @@ def compare_memory(
             ours=result.state_kib,
             theirs=grown / KIB / result.users,
             unit="KiB",
-            ratio=result.state_kib * KIB * result.users / grown,
+            # A process that had memory to spare need not grow.
+            ratio=result.state_kib * KIB * result.users / grown if grown > 0 else math.nan,
             meaning="1: nothing else grows",
         )
     ]
