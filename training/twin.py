@@ -123,7 +123,7 @@ class Twin:
 
     @torch.no_grad()
     def inconsistency(self, pairs: Pairs, *, task: Task | None = None) -> Floats:
-        """[P] as ``device_runtime.inconsistency`` has it, of the candidates that may be ranked."""
+        """[P] as ``state.cues.inconsistency`` on a device, of the candidates that may be ranked."""
         found = np.empty(len(pairs))
         for at, pools, items in self._asked(pairs, task):
             scores, kept = pools.structural.gather(1, items), torch.ones_like(items)
