@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import httpx
+import httpx2 as httpx
 
 from shared.errors import ConfigError
 from shared.snapshot import MAX_BLOB_BYTES
