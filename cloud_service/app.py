@@ -16,6 +16,7 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
 from cloud_service.http.audit import AuditLog, Pseudonyms
+from cloud_service.http.draining import Draining
 from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Admission, required_keys
@@ -55,6 +56,7 @@ def create_app(
     store: SnapshotStore | None = None,
     telemetry: Telemetry | None = None,
     tracing: Tracing | None = None,
+    draining: Draining | None = None,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The ASGI app. It starts whether or not Redis and the embedder answer, and recovers.
@@ -66,6 +68,7 @@ def create_app(
         store: None connects to ``cloud.redis_url``; one passed in stays its owner's to close.
         telemetry: None logs to stderr.
         tracing: gets a span per request, embedding and store call; None makes none.
+        draining: makes /readyz say no once the service is about to stop.
         now: Unix seconds; a replay under a virtual clock brings its own.
 
     Raises:
@@ -135,6 +138,8 @@ def create_app(
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
     if generator is not None:
         checks["generator"] = generator.ready
+    if draining is not None:
+        checks["service"] = draining.check
     told = None if generator is None else ToldItems(generator.tokens)
     admission = Admission(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.

@@ -50,6 +50,14 @@ class CloudSettings(Section):
         default=120.0, ge=0, description="of one device, lasting; then 429. 0 sets no limit"
     )
     device_burst: int = Field(default=60, ge=1, description="of one device at once")
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=600,
+        description="seconds from the signal to stop until the service stops listening: /readyz "
+        "says no from the signal on, so that a balancer has this long to send nobody any more; "
+        "longer than its interval between two looks",
+    )
     log_level: Literal["debug", "info", "warning"] = Field(
         default="info", description="debug also logs every request"
     )

@@ -119,6 +119,7 @@ class ProblemType(StrEnum):
     INVALID_REQUEST = "urn:scalrec:invalid-request"
     UNAUTHENTICATED = "urn:scalrec:unauthenticated"
     FORBIDDEN = "urn:scalrec:forbidden"
+    REQUEST_TIMEOUT = "urn:scalrec:request-timeout"
     REQUEST_TOO_LARGE = "urn:scalrec:request-too-large"
     HEADERS_TOO_LARGE = "urn:scalrec:headers-too-large"
     UNSUPPORTED_MEDIA_TYPE = "urn:scalrec:unsupported-media-type"

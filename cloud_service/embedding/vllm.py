@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
@@ -18,6 +18,7 @@ from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderError, EmbedderMismatch, EmbedderUnavailable
 
 PROBE = "A text to learn the dimension from."
+KEPT_S = 2.0  # such servers let go of idle connections after 5 s: the client must be first
 
 
 class VllmEmbedder:
@@ -74,7 +75,9 @@ class VllmEmbedder:
             if api_key is None
             else {"Authorization": f"Bearer {api_key.get_secret_value()}"},
             timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEPT_S
+            ),
             trust_env=False,
         )
         self._request: dict[str, Any] = {}  # served model name and truncation, once known

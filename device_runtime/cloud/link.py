@@ -242,6 +242,7 @@ class CloudLink:
                 self._breaker.failure(tally.ticket, self._clock.time())
                 outcome, detail = "network", f"the cloud cannot be reached: {error}"
             else:
+                tally.request_bytes += len(content) * response.resent
                 tally.response_bytes += len(response.content)
                 if response.status == 200:
                     self._breaker.success(tally.ticket)
@@ -334,6 +335,8 @@ def _refusal(response: TransportResponse) -> tuple[str, str]:
     detail = f"the cloud answered {response.status}: {response.content[:200]!r}"
     if response.status == 429:
         return "refused", detail
+    if response.status == 408:  # the request reached the cloud too slowly: the network's doing
+        return "network", detail
     return ("server" if response.status >= 500 else "rejected"), detail
 
 

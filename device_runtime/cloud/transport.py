@@ -11,15 +11,18 @@ import contextlib
 import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import httpx
+import httpx2 as httpx
 
 from shared.errors import ConfigError
 from shared.snapshot import MAX_BLOB_BYTES
 
 MAX_CONNECTIONS = 64
+# An idle connection is let go after this long: well before the cloud (75 s) and the balancers that
+# may stand between (60 s), as a request that meets a server's closing is lost.
+KEPT_S = 30.0
 
 
 class TransportError(Exception):
@@ -28,15 +31,20 @@ class TransportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TransportResponse:
-    """An answer; header names are lower case."""
+    """An answer; header names are lower case.
+
+    Attributes:
+        resent: times the request was sent again, on a new connection, as the kept one had died.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
+    resent: int = 0
 
 
 class CloudTransport(Protocol):
-    """One request, one answer; no retries, no meaning."""
+    """One request, one answer; no retries, no meaning. Requests must bear being sent twice."""
 
     async def request(
         self,
@@ -61,6 +69,9 @@ class CloudTransport(Protocol):
 
 class HttpTransport:
     """HTTP/1.1 over a connection pool.
+
+    A request that fails on a connection used before, while no answer has begun to come, most likely
+    met the other side's closing it: it is sent once more, on a new connection.
 
     Args:
         base_url: of the cloud, e.g. http://127.0.0.1:8080.
@@ -89,7 +100,7 @@ class HttpTransport:
         # Requests wait here and never inside the pool: one that is cancelled there just when it
         # gets a connection loses that place for good (encode/httpcore #1093).
         self._places = asyncio.Semaphore(max_connections)
-        self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_connections)
+        self._kept = max_connections
         self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
         # Reading the root certificates takes tens of milliseconds: done once, not at every
         # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
@@ -99,11 +110,16 @@ class HttpTransport:
         )
         self._client = self._new_client()
 
-    def _new_client(self) -> httpx.AsyncClient:
+    def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
+        limits = httpx.Limits(
+            max_connections=None,
+            max_keepalive_connections=self._kept if kept is None else kept,
+            keepalive_expiry=KEPT_S,
+        )
         return httpx.AsyncClient(
             base_url=self._base_url,
             verify=self._tls,
-            limits=self._limits,
+            limits=limits,
             trust_env=self._trust_env,
             follow_redirects=False,
         )
@@ -124,27 +140,28 @@ class HttpTransport:
         except TimeoutError as error:
             raise TransportError(f"no free connection within {timeout_s:g} s") from error
         try:
-            left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
-            return await self._exchange(method, path, headers, content, left_s)
+            return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
             raise TransportError(f"{type(error).__name__}: {error}") from error
         finally:
             self._places.release()
 
-    async def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], content: bytes, timeout_s: float
+    async def _sent(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes, deadline: float
     ) -> TransportResponse:
-        async with self._client.stream(
-            method, path, headers=headers, content=content, timeout=timeout_s
-        ) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BLOB_BYTES:
-                    raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
-        lowered = {name.lower(): value for name, value in response.headers.items()}
-        return TransportResponse(response.status_code, lowered, bytes(body))
+        """The answer; sent twice if the first time met the closing of a kept connection."""
+        traced = _Traced()
+        try:
+            return await _exchange(
+                self._client, method, path, headers, content, deadline, traced=traced
+            )
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if traced.connected or traced.answered:
+                raise
+        async with self._new_client(kept=0) as once:
+            answer = await _exchange(once, method, path, headers, content, deadline)
+        return replace(answer, resent=1)
 
     async def rebuild(self) -> None:
         """New pool first, then close the old one, whose connections an outage may have broken."""
@@ -164,12 +181,57 @@ class AsgiTransport(HttpTransport):
         self._app = app
         super().__init__("http://device.invalid", trust_env=False)
 
-    def _new_client(self) -> httpx.AsyncClient:
+    def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self._base_url,
             transport=httpx.ASGITransport(app=self._app),
             trust_env=False,
         )
+
+
+@dataclass(slots=True)
+class _Traced:
+    """What the client said of one request.
+
+    Attributes:
+        connected: it opened a connection, so none that was kept has died.
+        answered: the head of an answer came.
+    """
+
+    connected: bool = False
+    answered: bool = False
+
+    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+        self.connected = self.connected or event.startswith("connection.connect_")
+        self.answered = self.answered or event == "http11.receive_response_headers.complete"
+
+
+async def _exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    deadline: float,
+    *,
+    traced: _Traced | None = None,
+) -> TransportResponse:
+    timeout_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+    async with client.stream(
+        method,
+        path,
+        headers=headers,
+        content=content,
+        timeout=timeout_s,
+        extensions={} if traced is None else {"trace": traced},
+    ) as response:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BLOB_BYTES:
+                raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
+    lowered = {name.lower(): value for name, value in response.headers.items()}
+    return TransportResponse(response.status_code, lowered, bytes(body))
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ import logging
 import time
 from threading import Condition, Thread
 
-import httpx
+import httpx2 as httpx
 import msgspec
 
 from loadtest.dashboard.bins import Bin

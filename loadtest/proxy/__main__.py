@@ -7,12 +7,13 @@ import asyncio
 import json
 from pathlib import Path
 
-import uvicorn
 from pydantic import TypeAdapter, ValidationError
 
+from launch.listening.server import GuardedServer, open_listeners
 from loadtest.proxy.control import Switchboard, control_app
 from loadtest.proxy.proxy import ProxyError
 from loadtest.proxy.toxics import ProxySpec
+from shared.errors import ConfigError
 
 GRACEFUL_SHUTDOWN_S = 2
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         specs = _read(options.config)
         asyncio.run(_serve(options.host, options.port, options.seed, specs))
-    except (OSError, ValueError, ValidationError, ProxyError) as error:
+    except (OSError, ValueError, ValidationError, ProxyError, ConfigError) as error:
         raise SystemExit(f"fault proxy: {error}") from error
 
 
@@ -51,15 +52,12 @@ async def _serve(host: str, port: int, seed: int, specs: list[ProxySpec]) -> Non
     board = Switchboard(seed=seed)
     for spec in specs:
         await board.create(spec)
-    config = uvicorn.Config(
+    server = GuardedServer(
         control_app(board),
-        host=host,
-        port=port,
-        log_level="warning",
+        open_listeners(host, port, name="--port"),
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        ws="none",
     )
-    await uvicorn.Server(config).serve()
+    await server.serve()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import httpx
+import httpx2 as httpx
 
 from loadtest.proxy.toxics import ProxySpec, Toxic
 from shared.errors import ConfigError

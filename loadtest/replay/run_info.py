@@ -24,7 +24,7 @@ RUN_FILE = "run.json"
 # What a result can depend on; shown with every report.
 PACKAGES = (
     "numpy", "polars", "torch", "transformers", "onnx", "onnxruntime", "fastapi", "uvicorn",
-    "httpx", "redis", "msgspec", "pydantic", "altair", "vl-convert-python",
+    "httpx2", "redis", "msgspec", "pydantic", "altair", "vl-convert-python",
 )  # fmt: skip
 
 

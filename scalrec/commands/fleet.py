@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import httpx
+import httpx2 as httpx
 import typer
 from rich.console import Console
 

@@ -6,7 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import polars as pl
 import pytest
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import httpx
+import httpx2 as httpx
 
 from shared.errors import DataError
 from shared.files import staged, write_whole
@@ -137,7 +137,7 @@ def _continue(client: httpx.Client, url: str, part: Path, task: Task, max_bytes:
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if response.status_code == httpx.codes.RANGE_NOT_SATISFIABLE:
             part.unlink()
             raise _Restart("the server refused to continue the partial file")
         if response.status_code >= 500:
