@@ -37,6 +37,17 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
+def split_told(trained_after: float | None) -> str:
+    """How requests were held out, and how much training knew of what came after them."""
+    told = "by user: each user's last events are held out, at a time of their own"
+    if trained_after is None:
+        return told
+    return (
+        f"{told}, so models have learned from what others did later; "
+        f"{percent(trained_after, 1)} of training events lie after the request they are used for"
+    )
+
+
 def score(value: float | None, digits: int = 4) -> str:
     """A metric between 0 and 1, or a share of two."""
     return NONE if value is None else f"{value:.{digits}f}"

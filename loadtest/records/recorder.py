@@ -25,7 +25,8 @@ class RequestRecord(NamedTuple):
     """One device request. Times are seconds of the replay; ranks are 1-based, inf if not ranked.
 
     ``rank`` is of the answer given, ``rank_uncalibrated`` and ``rank_structure`` of the two other
-    answers to the same request, the last three of counters over the full catalogue. -1, 0 and NaN
+    answers to the same request, the last three of counters over the full catalogue. A rank is the
+    mean over the orders of ``tied`` items, the target among them. -1, 0 and NaN
     stand for "no snapshot" in delta and snapshot_tau, snapshot_version, and the cues.
     """
 
@@ -58,6 +59,12 @@ class RequestRecord(NamedTuple):
     snapshot_age_s: float
     breaker: str
     cloud_up: bool
+    tied: int = 1
+    tied_uncalibrated: int = 1
+    tied_structure: int = 1
+    tied_popularity: int = 1
+    tied_frequency: int = 1
+    tied_decayed: int = 1
 
 
 class RefreshRecord(NamedTuple):

@@ -22,6 +22,7 @@ from device_runtime.refresh.policy import EveryK
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.counters import CounterRanks
 from loadtest.evaluation.target_rank import target_rank
+from loadtest.records.rank_columns import rank_fields
 from loadtest.records.recorder import Recorder, RequestRecord
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
@@ -262,6 +263,14 @@ class Fleet:
         finished = max(self._time.now(), started)
         history = self._log.item[int(self._log.user_start[user]) : row]
         seen, items = response.diagnostics, response.candidates
+        given = target_rank(items, response.scores, event.item)
+        ranks = {
+            "uncalibrated": target_rank(items, response.uncalibrated, event.item),
+            "structure": target_rank(items, response.structural, event.item),
+            "popularity": counters.popularity,
+            "frequency": counters.frequency,
+            "decayed": counters.decayed,
+        }
         self.answered[response.source] += 1
         self._recorder.request(
             RequestRecord(
@@ -275,12 +284,9 @@ class Fleet:
                 latency_scheduled_ms=(finished - scheduled) * 1e3,
                 latency_service_ms=(finished - started) * 1e3,
                 source=response.source,
-                rank=target_rank(items, response.scores, event.item),
-                rank_uncalibrated=target_rank(items, response.uncalibrated, event.item),
-                rank_structure=target_rank(items, response.structural, event.item),
-                rank_popularity=counters.popularity,
-                rank_frequency=counters.frequency,
-                rank_decayed=counters.decayed,
+                rank=given.expected,
+                tied=given.tied,
+                **rank_fields(ranks),
                 n_candidates=len(response.candidates),
                 delta=seen.delta,
                 omega=seen.omega,

@@ -18,6 +18,7 @@ from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.section import printable
+from shared.split import Split, trained_after
 from shared.strict import Strict
 
 RUN_FILE = "run.json"
@@ -48,6 +49,8 @@ class RunInfo(Strict):
         settings: all settings, secrets masked.
         run_notes: what went wrong with the run itself, in sentences.
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
+        trained_after: share of training events that lie after the request they are used for (see
+            ``shared.split.trained_after``); None unknown, or no times.
     """
 
     started: str
@@ -69,6 +72,7 @@ class RunInfo(Strict):
     stages: tuple[StageRecord, ...] = ()
     run_notes: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
+    trained_after: float | None = None
     git_revision: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     machine: str = ""
@@ -93,6 +97,7 @@ def describe_run(
     manifest: Manifest,
     settings: BaseModel,
     *,
+    split: Split,
     requested_backend: str,
     started: str,
     stages: Sequence[StageRecord] = (),
@@ -124,6 +129,7 @@ def describe_run(
         settings=printable(settings),
         stages=tuple(stages),
         device_figures=device_figures,
+        trained_after=trained_after(log, split),
         git_revision=git_revision(),
         versions=package_versions(),
         machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

@@ -12,6 +12,7 @@ import polars as pl
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, RunHistory, Violation
 from loadtest.records.latency import percentiles
+from loadtest.records.rank_columns import read_ranks
 from loadtest.records.record_table import numbers
 from loadtest.scenarios.model import Scenario
 from shared.files import write_whole
@@ -187,7 +188,7 @@ def _share(asked: pl.DataFrame, which: pl.Expr) -> float:
 
 
 def _ndcg(asked: pl.DataFrame, column: str) -> float:
-    return float(ndcg(numbers(asked, column), 10).mean()) if len(asked) else 0.0
+    return float(ndcg(read_ranks(asked, column), 10).mean()) if len(asked) else 0.0
 
 
 def _per_second(times_s: np.ndarray, duration_s: float) -> list[float]:

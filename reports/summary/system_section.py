@@ -9,6 +9,7 @@ import polars as pl
 from device_runtime.refresh.names import policy_text, ranking_text
 from device_runtime.settings import BUDGETED, DeviceSettings
 from loadtest.history.records import ATTEMPTS
+from loadtest.records.rank_columns import read_ranks
 from loadtest.records.record_table import numbers, read_records
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.replay.controls import read_interventions
@@ -65,7 +66,7 @@ def system_section(
     warm_up, refreshes = recorded.filter(before), recorded.filter(~before)
     frame = frame.sort("scheduled_s", "user", "step")
     users = frame["user"].to_numpy()
-    ranks = {name: numbers(frame, column) for name, column in SCORERS.items()}
+    ranks = {name: read_ranks(frame, column) for name, column in SCORERS.items()}
     resampler = Resampler(users, draws=paper.bootstrap)
     groups = _groups(frame)
     scores = [

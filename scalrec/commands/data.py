@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from reports.text import split_told
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
+from shared.split import split_log, trained_after
 from training.data.registry import fetch, known_logs, load_log
 
 app = typer.Typer(help="Fetch, list and show datasets (interaction logs).", no_args_is_help=True)
@@ -59,3 +61,9 @@ def show(
     settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)
+    options = settings.training
+    split = split_log(
+        loaded, test_steps=options.test_steps, validation_steps=options.validation_steps
+    )
+    told = split_told(trained_after(loaded, split))
+    console.print(f"[dim]{'split':>40}[/]  {told}", highlight=False)

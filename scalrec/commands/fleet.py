@@ -138,6 +138,7 @@ async def _fleet(
         log,
         bundle.manifest,
         as_served,
+        split=split,
         requested_backend=as_served.embedder.backend,
         started=started.isoformat(timespec="seconds"),
     )

@@ -164,6 +164,7 @@ async def _run_one(
         stage.log,
         manifest,
         run.settings.model_copy(update={"embedder": backend}),
+        split=stage.split,
         requested_backend=backend.backend,
         started=started.isoformat(timespec="seconds"),
     )

@@ -88,13 +88,13 @@ class Simulation:
             bundle = await self._export(trained)
             self.device_figures = await asyncio.to_thread(measure_profile, bundle)
             # Already now, so that records a killed run leaves behind can be reported on.
-            self._describe(log, bundle, served, run_dir)
+            self._describe(log, trained.split, bundle, served, run_dir)
             await self._evidence(log, trained.split, bundle, client, run_dir)
             with self.times.stage("cloud start and replay"):
                 result = await self._replay(log, trained.split, bundle, served, client, run_dir)
             for note in replay_notes(result):
                 self.console.print(f"[yellow]note[/] {note}")
-        self._report(log, bundle, served, run_dir)
+        self._report(log, trained.split, bundle, served, run_dir)
         return run_dir
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
@@ -161,7 +161,12 @@ class Simulation:
             )
 
     def _describe(
-        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        run_dir: Path,
     ) -> None:
         stages = [
             StageRecord(name=n, seconds=s, reused=n in self.reused)
@@ -173,6 +178,7 @@ class Simulation:
                 log,
                 bundle.manifest,
                 self.settings,
+                split=split,
                 requested_backend=self.settings.embedder.backend,
                 started=self.started.isoformat(timespec="seconds"),
                 stages=stages,
@@ -182,9 +188,14 @@ class Simulation:
         )
 
     def _report(
-        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        run_dir: Path,
     ) -> None:
-        self._describe(log, bundle, served, run_dir)
+        self._describe(log, split, bundle, served, run_dir)
         with self.times.stage("summary and report"):
             path = report_run(run_dir)
             summary = read_summary(run_dir)

@@ -23,7 +23,9 @@ REQUEST_COLUMNS = (
     "rank:double rank_uncalibrated:double rank_structure:double rank_popularity:double "
     "rank_frequency:double rank_decayed:double n_candidates:int32 delta:int32 omega:double "
     "drift:double r:double alpha:double de_norm:double trust:double snapshot_version:uint64 "
-    "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool"
+    "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool "
+    "tied:int32 tied_uncalibrated:int32 tied_structure:int32 tied_popularity:int32 "
+    "tied_frequency:int32 tied_decayed:int32"
 )
 REFRESH_COLUMNS = (
     "user:int32 step:int32 started_s:double finished_s:double outcome:string attempts:int32 "
