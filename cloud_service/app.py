@@ -86,7 +86,7 @@ def create_app(
         embedder = create_embedder(settings.embedder, model_dir=None, tracing=tracing)
         owned.push_async_callback(embedder.aclose)
     if store is None:
-        store = _redis_store(cloud)
+        store = _redis_store(cloud, telemetry)
         owned.push_async_callback(store.aclose)
     if tracing is None:
         tracing = Tracing()
@@ -119,7 +119,7 @@ def create_app(
         async with owned:
             telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
             # In the background: a model may take long to load, and may come up after us.
-            warm_up = asyncio.create_task(_warm_up(user_model, generator, telemetry))
+            warm_up = asyncio.create_task(_warm_up(store, user_model, generator, telemetry))
             try:
                 yield
             finally:
@@ -167,17 +167,23 @@ def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
+def _redis_store(cloud: CloudSettings, telemetry: Telemetry) -> RedisSnapshotStore:
     if cloud.redis_url is None:
         raise ConfigError(
             "the cloud service needs a Redis: set cloud.redis_url or REDIS_URL, or let "
             "`scalrec serve` start one"
         )
+
+    def dropped(why: str) -> None:
+        telemetry.metrics.store_drops.labels(why).inc()
+        telemetry.log.warning("connections to the snapshot store dropped", condition=why)
+
     return RedisSnapshotStore(
         cloud.redis_url.get_secret_value(),
         ttl_s=cloud.snapshot_ttl_s,
         deadline_s=STORE_DEADLINE_S,
         max_connections=cloud.max_in_flight,
+        dropped=dropped,
     )
 
 
@@ -202,9 +208,9 @@ def _require_window(settings: ServiceSettings) -> None:
 
 
 async def _warm_up(
-    user_model: UserModel, generator: Generator | None, telemetry: Telemetry
+    store: SnapshotStore, user_model: UserModel, generator: Generator | None, telemetry: Telemetry
 ) -> None:
-    parts = {"embedder": user_model.check}
+    parts = {"store": store.ping, "embedder": user_model.check}
     if generator is not None:
         parts["generator"] = generator.ready
     for name, ready in parts.items():

@@ -55,7 +55,7 @@ TITLE: Mapping[ProblemType, str] = {
     ProblemType.OVERLOADED: "Too many snapshots are being computed",
     ProblemType.EMBEDDER_UNAVAILABLE: "The embedding server does not answer",
     ProblemType.EMBEDDER_MISMATCH: "The embedding server does not fit the bundle",
-    ProblemType.STORE_UNAVAILABLE: "The snapshot store does not answer",
+    ProblemType.STORE_UNAVAILABLE: "The snapshot store does not give or take snapshots",
     ProblemType.NOT_READY: "The service is not ready",
     ProblemType.NOT_FOUND: "There is nothing at this path",
     ProblemType.METHOD_NOT_ALLOWED: "The path does not take this method",
@@ -190,6 +190,8 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         for kind, type_ in _OF_ERROR.items():
             if isinstance(error, kind):
                 log.warning("request refused", problem=type_.value, reason=str(error))
+                if isinstance(error, StoreUnavailable):
+                    return answers.respond(scope, type_, str(error), condition=error.condition)
                 return answers.respond(scope, type_, str(error))
         raise error
 
