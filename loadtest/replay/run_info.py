@@ -46,7 +46,8 @@ class RunInfo(Strict):
         collaboration: what the bundle says of it, if anything.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
-        run_notes: what went wrong with the run itself, in sentences.
+        run_notes: what there is to know of the run itself, in sentences.
+        run_failures: why its figures are not those of the run that was asked for.
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
     """
 
@@ -68,6 +69,7 @@ class RunInfo(Strict):
     settings: dict[str, Any]
     stages: tuple[StageRecord, ...] = ()
     run_notes: tuple[str, ...] = ()
+    run_failures: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
     git_revision: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalrec.commands import fleet as command
-from scalrec.jobs.replaying import replay_notes
+from loadtest.replay.soundness import replay_failures, replay_notes
 from scalrec.settings import load_settings
 from shared.errors import ConfigError
 from tests.support.bundles import make_bundle
