@@ -97,6 +97,11 @@ def percent(
     return shown.replace("-", style.minus)
 
 
+def saved(share: float | None) -> str:
+    """The share of calls a policy saved, or that nothing can be said of it."""
+    return "savings not known" if share is None else f"{percent(share)} saved"
+
+
 def percent_interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""

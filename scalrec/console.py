@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -153,6 +153,14 @@ def print_settings(console: Console, settings: BaseModel) -> None:
         else:
             text = str(values)
         console.print(f"[dim]{section:>10}[/]  {escape(text)}", highlight=False)
+
+
+def print_verdict(console: Console, notes: Iterable[str], failures: Iterable[str]) -> None:
+    """What a run says of itself, besides its figures."""
+    for note in notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+    for failure in failures:
+        console.print(f"[bold red]wrong[/] {escape(failure)}", highlight=False, soft_wrap=True)
 
 
 def print_log(console: Console, log: InteractionLog) -> None:

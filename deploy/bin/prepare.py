@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from launch.model_files import resolve_model
-from scalrec.folders import bundle_dir
+from scalrec.folders import bundle_stem, find_bundle
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
-from shared.errors import BundleError, ScalrecError
+from shared.errors import BundleError, ConfigError, ScalrecError
 from training.data.registry import load_log
 
 GIVEN = Path("/given")
@@ -54,7 +54,10 @@ def prepare_bundle(settings: Settings) -> None:
     """Raises ScalrecError; replaces this process by the training if it comes to that."""
     # The fleet replays the log and may not write to the cache.
     load_log(settings.log, cache=settings.cache)
-    wanted = bundle_dir(settings)
+    try:
+        wanted = find_bundle(settings)
+    except ConfigError:  # none yet
+        wanted = settings.work_dir / "bundles" / bundle_stem(settings)
     found, why = _usable(wanted, settings)
     if found is not None:
         print(f"bundle {found.id} is in {wanted}")

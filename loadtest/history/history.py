@@ -78,7 +78,9 @@ def read_history(run_dir: Path) -> RunHistory:
         (ATTEMPTS, AttemptRecord),
         (WRITES, WriteRecord),
     ):
-        frame = read_records(run_dir / name, record._fields)
+        # Fields with a default came later; older records are read without them.
+        needed = tuple(f for f in record._fields if f not in record._field_defaults)
+        frame = read_records(run_dir / name, needed)
         if frame is None:
             raise DataError("no history here: was the run made with one?", run_dir / name)
         frames.append(frame)

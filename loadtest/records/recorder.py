@@ -70,7 +70,8 @@ class RequestRecord(NamedTuple):
 class RefreshRecord(NamedTuple):
     """One attempt of a device to get a snapshot; ``started_s`` is negative in the warm-up.
 
-    ``tau`` and ``version`` are of the snapshot the device holds afterwards (-1 and 0: none).
+    ``tau`` and ``version`` are of the snapshot the device holds afterwards (-1 and 0: none);
+    ``reason`` is that of RefreshResult.
     """
 
     user: int
@@ -85,6 +86,7 @@ class RefreshRecord(NamedTuple):
     tau: int
     version: int
     cloud_up: bool
+    reason: str = ""
 
 
 class Observer(Protocol):

@@ -72,13 +72,14 @@ class Fleet:
         settings: of devices, links and replay.
         connect: opens one way to the cloud per link; the fleet closes it.
         time: of the replay.
-        cloud_up: availability at a moment of the replay.
+        cloud_up: whether the cloud is there at a moment of the replay.
         recorder: gets one record per request and refresh.
         run_id: first part of every user's name in the cloud. A store that outlives runs must not
             hand a device what an earlier run computed from this user's future.
         pages: of items, which devices without an item table learn from; the others need none.
         tokens: shown to the cloud by the devices; None where it asks for none.
         tracing: gets a span per refresh.
+        planned_up: whether the cloud is meant to be there at a moment; None: as ``cloud_up`` says.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Fleet:
         pages: ItemPages | None = None,
         tokens: TokenSource | None = None,
         tracing: Tracing | None = None,
+        planned_up: Callable[[float], bool] | None = None,
     ) -> None:
         self._log = log
         self._pages = pages
@@ -109,7 +111,9 @@ class Fleet:
         self._hours, self._sessions = log.local_hour_of_week(), log.session_events()
         self._links: list[CloudLink] = []
         self._shared = (models, TemplateAbstract(log.catalogue, models.manifest.abstract))
-        self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
+        self.refreshes = RefreshPool(
+            settings.replay.max_refreshes, time, cloud_up, recorder, planned_up
+        )
         self.answered = {"snapshot": 0, "local": 0}
         self._budget = make_fleet_budget(
             settings.device,

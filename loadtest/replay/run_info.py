@@ -47,7 +47,8 @@ class RunInfo(Strict):
         collaboration: what the bundle says of it, if anything.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
-        run_notes: what went wrong with the run itself, in sentences.
+        run_notes: what there is to know of the run itself, in sentences.
+        run_failures: why its figures are not those of the run that was asked for.
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
         trained_after: share of training events that lie after the request they are used for (see
             ``shared.split.trained_after``); None unknown, or no times.
@@ -71,6 +72,7 @@ class RunInfo(Strict):
     settings: dict[str, Any]
     stages: tuple[StageRecord, ...] = ()
     run_notes: tuple[str, ...] = ()
+    run_failures: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
     trained_after: float | None = None
     git_revision: str | None = None

@@ -56,6 +56,7 @@ class ScenarioVerdict(Strict):
         peak_rate: most HTTP requests within a second, after the first fault's end (else of all).
         refresh_rate: HTTP requests per second, one figure per second of the window.
         violations: what the checker found; empty is what is wanted.
+        failures: what went wrong beside the script, in sentences.
     """
 
     scenario: str
@@ -88,11 +89,12 @@ class ScenarioVerdict(Strict):
     refresh_rate: tuple[float, ...]
     state_kib: float
     violations: tuple[ViolationText, ...]
+    failures: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Every request answered, and nothing the checker could object to."""
-        return self.answered == self.due and not self.violations
+        """Every request answered, nothing the checker could object to, nothing wrong unplanned."""
+        return self.answered == self.due and not self.violations and not self.failures
 
 
 def judge(
@@ -106,6 +108,7 @@ def judge(
     policy: str,
     k: int,
     state_kib: float,
+    failures: Sequence[str] = (),
 ) -> ScenarioVerdict:
     """The verdict on a run from its history.
 
@@ -113,6 +116,7 @@ def judge(
         policy, k: the devices' refresh policy in words, and what counts as old.
         violations: of the checker.
         state_kib: memory of one device.
+        failures: as the verdict holds them.
     """
     asked, refreshes = history.requests, history.refreshes
     in_window = history.attempts.filter(pl.col("sent_s") >= 0)
@@ -156,6 +160,7 @@ def judge(
         violations=tuple(
             ViolationText(rule=v.rule, user=v.user, at_s=v.at_s, what=v.what) for v in violations
         ),
+        failures=tuple(failures),
     )
 
 

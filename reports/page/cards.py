@@ -88,9 +88,11 @@ def _replay(system: SystemSection) -> tuple[Card, Card]:
         ),
         Card(
             label="Cloud calls saved",
-            value=text.percent(cloud.saved),
+            value=text.percent(cloud.saved) if cloud.saved is not None else "not known",
             interval=f"{cloud.calls:,} calls",
-            note=f"for {cloud.requests:,} requests",
+            note=f"for {cloud.requests:,} requests"
+            if cloud.saved is not None
+            else "the cloud did not answer as planned",
         ),
     )
 

@@ -14,7 +14,7 @@ from loadtest.scenarios.load import load_scenario
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import PAGE
 from loadtest.scenarios.verdict import ScenarioVerdict
-from scalrec.console import ConsoleProgress, make_console, print_settings
+from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
 from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import run_varied, variations
 from scalrec.jobs.scenario_session import Setup, open_stage
@@ -96,3 +96,4 @@ def _complain(console: Console, verdict: ScenarioVerdict, folder: Path) -> None:
     console.print(f"[red]✗[/] {verdict.scenario}, seed {verdict.seed}: {folder / PAGE}")
     for violation in verdict.violations[:3]:
         console.print(f"    {violation.rule}: user {violation.user}, {violation.what}")
+    print_verdict(console, (), verdict.failures)

@@ -21,7 +21,7 @@ from launch.listening.server import GuardedServer, open_listeners
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.folders import bundle_dir
+from scalrec.folders import find_bundle
 from scalrec.options import (
     Given,
     options,
@@ -53,7 +53,7 @@ def serve(
     description are on a port of their own (cloud.admin_port), for this machine alone by default.
     """
     settings = given(cloud={"host": host, "port": port})
-    run_command(_serve(settings, bundle or bundle_dir(settings)))
+    run_command(_serve(settings, bundle or find_bundle(settings)))
 
 
 async def _serve(settings: Settings, path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
 from scalrec.console import ConsoleProgress
-from scalrec.folders import bundle_dir
+from scalrec.folders import find_bundle
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
@@ -81,7 +81,7 @@ async def prepared(
         split = split_log(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
-        served_bundle = made or load_bundle(bundle or bundle_dir(settings))
+        served_bundle = made or load_bundle(bundle or find_bundle(settings))
         yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -24,6 +25,7 @@ from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay, run_replay
+from loadtest.replay.soundness import replay_failures
 from loadtest.replay.staging import Staging
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import write_page
@@ -34,8 +36,11 @@ from loadtest.timing.schedule import Schedule, build_schedule
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.greeting import greet
 from scalrec.stack.local_stack import local_stack
+from scalrec.stack.readiness import Readiness
 from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
+from scalrec.stack.watch import Children, Watch, nothing_started
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
@@ -43,6 +48,13 @@ from shared.progress import Progress
 from shared.split import Split
 
 DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
+# Whose faults explain that a part of the cloud is away.
+EXPLAINED: Mapping[str, tuple[Target, ...]] = {
+    "cloud": ("cloud", "cloud-link"),
+    "store": ("redis", "redis-link"),
+    "embedder": ("embedder-link",),
+}
+SETTLED_S = 10.0  # after a fault, and what deadlines and breakers add
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class ScenarioRun:
                 reschedule=self._reschedule,
                 wrap=wrap,
                 history=history,
+                untroubled=self._untroubled,
             )
             cloud = scripted_cloud(
                 settings, self.bundle, embedder, self.script, staging, history,
@@ -136,8 +149,14 @@ class ScenarioRun:
             logs=self.run_dir / "logs",
             progress=self.progress,
         ) as stack:
+            await greet(stack.settings, stack.direct_url, self.bundle.id)
             return await self._on_the_wall_clock(
-                stack.urls, stack.actuators, stack.settings, "local processes"
+                stack.urls,
+                stack.actuators,
+                stack.settings,
+                "local processes",
+                watched=(stack.direct_url, lambda: stack.children),
+                away=lambda: stack.faults.away,
             )
 
     async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
@@ -148,9 +167,13 @@ class ScenarioRun:
             control_url: of the fault proxy's API; None will do for scenarios without faults.
         """
         if control_url is None:
-            return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
+            await greet(self.settings, url, self.bundle.id)
+            return await self._on_the_wall_clock(
+                (url,), {}, self.settings, "given addresses", watched=(url, nothing_started)
+            )
         async with FaultProxy(control_url) as proxy:
             await proxy.reset()
+            await greet(self.settings, url, self.bundle.id)
             present = await proxy.proxies()
             names: dict[Target, tuple[str, ...]] = {
                 target: found for target, found in PROXIES.items() if set(found) <= set(present)
@@ -160,7 +183,11 @@ class ScenarioRun:
             actuators |= {t: links for t, link in STAND_INS.items() if link in names}
             try:
                 return await self._on_the_wall_clock(
-                    (url,), actuators, self.settings, "given addresses"
+                    (url,),
+                    actuators,
+                    self.settings,
+                    "given addresses",
+                    watched=(url, nothing_started),
                 )
             finally:
                 await proxy.reset()
@@ -171,7 +198,16 @@ class ScenarioRun:
         actuators: Mapping[Target, Actuator],
         settings: Settings,
         place: Place,
+        *,
+        watched: tuple[str, Children],
+        away: Callable[[], set[str]] = set,
     ) -> ScenarioVerdict:
+        """Run, looked after by a Watch.
+
+        Args:
+            watched: address of the cloud, and the children to look at.
+            away: parts that faults keep away just now.
+        """
         for fault in self.script.faults:
             if fault.target not in (*actuators, *DEVICE_ONLY):
                 raise ConfigError(
@@ -193,7 +229,24 @@ class ScenarioRun:
 
         replicas = self.scenario.replicas
         feed = self.feed
-        with HistoryLog(self.run_dir) as history, Recorder(self.run_dir, feed) as recorder:
+        url, children = watched
+        async with AsyncExitStack() as stack:
+            history = stack.enter_context(HistoryLog(self.run_dir))
+            recorder = stack.enter_context(Recorder(self.run_dir, feed))
+            staging = Staging(
+                availability=self.script.availability(replicas),
+                reschedule=self._reschedule,
+                wrap=scripted_ways(
+                    self.script, seed=settings.seed, replicas=replicas, on_sockets=True
+                ),
+                during=during,
+                history=history,
+                untroubled=self._untroubled,
+            )
+            readiness = await stack.enter_async_context(Readiness(url, self.bundle.id))
+            watch = await stack.enter_async_context(
+                Watch(children, readiness, lambda part: self._meant_away(part, staging, away()))
+            )
             result = await replay(
                 self.log,
                 self.split,
@@ -206,24 +259,34 @@ class ScenarioRun:
                 on_tick=None if feed is None else feed.tick,
                 on_start=None if feed is None else feed.start,
                 tokens=token_source(settings, time.time),
-                staging=Staging(
-                    availability=self.script.availability(replicas),
-                    reschedule=self._reschedule,
-                    wrap=scripted_ways(
-                        self.script, seed=settings.seed, replicas=replicas, on_sockets=True
-                    ),
-                    during=during,
-                    history=history,
-                ),
+                staging=staging,
+                cloud_there=watch.cloud_there,
             )
         happened = replace(self, script=drivers[-1].happened(self.script))
-        return happened._judged(result, place)
+        return happened._judged(result, place, watch.troubles)
+
+    def _untroubled(self, t: float) -> bool:
+        link = self.settings.device.link
+        settled = link.deadline_s + link.breaker_open_s + SETTLED_S
+        return not self.script.troubled(t, before=link.deadline_s, after=settled)
+
+    def _meant_away(self, part: str, staging: Staging, away: set[str]) -> bool:
+        """Whether the script, or what it has done to a process, explains that a part is away."""
+        kind = part.split()[0]
+        if part in away or (part == kind and any(gone.split()[0] == kind for gone in away)):
+            return True
+        targets = EXPLAINED.get(kind)
+        return targets is not None and self.script.troubled(
+            staging.now(), before=1.0, after=SETTLED_S, targets=targets
+        )
 
     def _reschedule(self, schedule: Schedule) -> Schedule:
         crowd = self.scenario.crowd
         return schedule if crowd is None else with_crowd(schedule, **crowd.model_dump())
 
-    def _judged(self, result: ReplayResult, place: Place) -> ScenarioVerdict:
+    def _judged(
+        self, result: ReplayResult, place: Place, troubles: Sequence[str] = ()
+    ) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
         violations = check(history, expected)
@@ -243,6 +306,7 @@ class ScenarioRun:
             policy=policy,
             k=settings.device.k,
             state_kib=result.state_kib,
+            failures=[*troubles, *replay_failures(result)],
         )
         write_verdict(self.run_dir, verdict)
         return verdict

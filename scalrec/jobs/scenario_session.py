@@ -20,12 +20,14 @@ from loadtest.scenarios.verdict import ScenarioVerdict
 from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
-from scalrec.console import ConsoleProgress
-from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.console import ConsoleProgress, print_verdict
+from scalrec.folders import new_run_dir, point_latest
 from scalrec.jobs.prepared import prepared, read_log
 from scalrec.jobs.replaying import embed_beforehand
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.settings import Settings
+from scalrec.stack.cloud_keys import with_local_keys
+from scalrec.stack.greeting import bundle_for_devices
 from scalrec.stack.live_view import live_view
 from shared.bundle import Bundle, load_bundle
 from shared.files import write_whole
@@ -95,6 +97,8 @@ async def run_scenarios(
         typer.Exit: with code 1 if one was not passed.
         ScalrecError: whatever could not be run, with what to do.
     """
+    if choice.cloud is not None:
+        settings = with_local_keys(settings, choice.cloud)
     async with open_stage(settings, choice, console) as stage:
         verdicts = [await _run_one(s, settings, stage, choice, console) for s in scenarios]
         record = ScenarioRecord(
@@ -124,7 +128,7 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
         split = split_log(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
-        bundle = load_bundle(choice.bundle or bundle_dir(settings))
+        bundle = load_bundle(choice.bundle or await bundle_for_devices(settings, url))
         yield Rig(log, split, bundle, lambda run: run.at(url, choice.fault_proxy))
         return
     async with prepared(
@@ -176,6 +180,7 @@ async def _run_one(
             )
             run = replace(run, feed=feed)
         verdict = await stage.run(run)
+        write_run_info(run_dir, info.model_copy(update={"run_failures": verdict.failures}))
         report = report_run(run_dir)
         if live is not None:
             live.end()
@@ -184,6 +189,7 @@ async def _run_one(
         console.print(f"[red]✗ {violation.rule}[/]: user {violation.user}, {violation.what}")
     if verdict.violations:
         console.print(f"[red]History[/] {(run_dir / PAGE).absolute()}", soft_wrap=True)
+    print_verdict(console, (), verdict.failures)
     console.print(f"[green]Report[/]  {report.absolute()}", soft_wrap=True)
     return verdict
 

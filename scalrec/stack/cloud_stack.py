@@ -39,6 +39,12 @@ class RunningCloud:
     service: ChildProcess
     redis: RedisServer | None
 
+    @property
+    def children(self) -> dict[str, ChildProcess]:
+        """What was started for it, by part."""
+        store = None if self.redis is None else self.redis.process
+        return {"cloud": self.service} | ({} if store is None else {"store": store})
+
 
 @asynccontextmanager
 async def running_cloud(

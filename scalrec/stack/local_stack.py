@@ -28,24 +28,28 @@ from shared.errors import ConfigError
 from shared.progress import Progress
 
 
-@dataclass(frozen=True)
-class LocalStack:
-    """Attributes: urls, one per replica, lead through the proxies; settings hold the keys."""
-
-    urls: tuple[str, ...]
-    settings: Settings
-    actuators: Mapping[Target, Actuator]
-
-
 class ProcessFaults:
-    """Stops, kills and freezes the children themselves."""
+    """Stops, kills and freezes the children themselves.
+
+    Attributes:
+        away: parts that a fault has taken away, until it has brought them back.
+    """
 
     def __init__(self, redis: RedisServer, services: Mapping[str, ChildProcess]) -> None:
         self._redis = redis
         self._urls = list(services)
         self._services = list(services.values())
+        self.away: set[str] = set()
+
+    @property
+    def children(self) -> dict[str, ChildProcess]:
+        """Redis and the cloud's replicas, by part, as they are now."""
+        store = self._redis.process
+        clouds = {f"cloud {n}": service for n, service in enumerate(self._services)}
+        return clouds if store is None else clouds | {"store": store}
 
     async def begin(self, fault: Fault) -> None:
+        self.away.add(_part(fault))
         if fault.kind == "restart":
             await self._redis.stop()
             return
@@ -66,6 +70,32 @@ class ProcessFaults:
             await service.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
         else:
             _signal_all(service.pids, signal.SIGCONT)
+        self.away.discard(_part(fault))
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """What was started, and how faults are done to it.
+
+    Attributes:
+        urls: one per replica, through the proxies. direct_url: of the first, beside its proxy.
+        settings: hold the keys.
+        faults: of processes; knows which are away on purpose.
+        embedder: its server, if it was started here.
+    """
+
+    urls: tuple[str, ...]
+    direct_url: str
+    settings: Settings
+    actuators: Mapping[Target, Actuator]
+    faults: ProcessFaults
+    embedder: ChildProcess | None
+
+    @property
+    def children(self) -> dict[str, ChildProcess]:
+        """What was started, by part, as it is now."""
+        served = {} if self.embedder is None else {"embedder": self.embedder}
+        return self.faults.children | served
 
 
 @asynccontextmanager
@@ -123,7 +153,14 @@ async def local_stack(
         processes = ProcessFaults(redis, direct)
         actuators: dict[Target, Actuator] = dict.fromkeys(names, links)
         actuators |= {"redis": processes, "cloud": processes}
-        yield LocalStack(tuple(urls), settings, actuators)
+        yield LocalStack(
+            urls=tuple(urls),
+            direct_url=next(iter(direct)),
+            settings=settings,
+            actuators=actuators,
+            faults=processes,
+            embedder=embedder.process,
+        )
 
 
 async def _fault_proxy(stack: AsyncExitStack, logs: Path) -> FaultProxy:
@@ -178,6 +215,10 @@ async def _answers(url: str) -> str | None:
         except httpx.HTTPError as error:
             return str(error) or repr(error)
     return None
+
+
+def _part(fault: Fault) -> str:
+    return "store" if fault.target == "redis" else f"cloud {fault.replica}"
 
 
 def _signal_all(pids: list[int], what: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -77,4 +78,8 @@ def add_up(results: Sequence[ReplayResult]) -> ReplayResult:
     counts = {name: sum(getattr(result, name) for result in results) for name in _SUMMED}
     memory = np.average([r.state_kib for r in results], weights=[r.users for r in results])
     longest = max(result.elapsed_s for result in results)
-    return ReplayResult(**same | counts | {"state_kib": float(memory), "elapsed_s": longest})
+    told = {
+        name: dict(sum((Counter(getattr(result, name)) for result in results), Counter()))
+        for name in ("outcomes", "outcomes_up")
+    }
+    return ReplayResult(**same | counts | told | {"state_kib": float(memory), "elapsed_s": longest})

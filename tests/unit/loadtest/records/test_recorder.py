@@ -30,7 +30,7 @@ REQUEST_COLUMNS = (
 REFRESH_COLUMNS = (
     "user:int32 step:int32 started_s:double finished_s:double outcome:string attempts:int32 "
     "request_bytes:int64 response_bytes:int64 latency_ms:double tau:int32 version:uint64 "
-    "cloud_up:bool"
+    "cloud_up:bool reason:string"
 )
 
 
