@@ -51,6 +51,7 @@ class Simulation:
     times: StageTimes = field(default_factory=StageTimes)
     reused: set[str] = field(default_factory=set)
     device_figures: ProfileFigures | None = None
+    training_notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.progress = ConsoleProgress(self.console)
@@ -102,6 +103,7 @@ class Simulation:
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}
+        self.training_notes = trained.notes
         for note in trained.notes:
             self.console.print(f"[yellow]note[/] {note}")
         return trained
@@ -178,7 +180,7 @@ class Simulation:
                 stages=stages,
                 fallback_reason=served.fallback_reason,
                 device_figures=self.device_figures,
-            ),
+            ).model_copy(update={"run_notes": self.training_notes}),
         )
 
     def _report(
