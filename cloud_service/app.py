@@ -118,6 +118,11 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with owned:
             telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
+            if not user_model.measured:
+                telemetry.log.warning(
+                    "the bundle keeps no vectors of fixed texts, so another text model of the same "
+                    "name would go unnoticed; `scalrec export` makes one that does"
+                )
             # In the background: a model may take long to load, and may come up after us.
             warm_up = asyncio.create_task(_warm_up(store, user_model, generator, telemetry))
             try:

@@ -127,6 +127,7 @@ class ProblemType(StrEnum):
     BUNDLE_MISMATCH = "urn:scalrec:bundle-mismatch"
     NO_SNAPSHOT = "urn:scalrec:no-snapshot"
     OVERLOADED = "urn:scalrec:overloaded"
+    ABSTRACT_REFUSED = "urn:scalrec:abstract-refused"
     EMBEDDER_UNAVAILABLE = "urn:scalrec:embedder-unavailable"
     EMBEDDER_MISMATCH = "urn:scalrec:embedder-mismatch"
     STORE_UNAVAILABLE = "urn:scalrec:store-unavailable"

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
+from cloud_service.embedding.base import TextsRefused
 from cloud_service.http.audit import AuditLog
 from cloud_service.limits import Overloaded, RateLimited
 from cloud_service.telemetry.telemetry import Telemetry
@@ -33,6 +34,7 @@ STATUS: Mapping[ProblemType, int] = {
     ProblemType.BUNDLE_MISMATCH: 409,
     ProblemType.NO_SNAPSHOT: 404,
     ProblemType.OVERLOADED: 429,
+    ProblemType.ABSTRACT_REFUSED: 422,
     ProblemType.EMBEDDER_UNAVAILABLE: 503,
     ProblemType.EMBEDDER_MISMATCH: 503,
     ProblemType.STORE_UNAVAILABLE: 503,
@@ -53,6 +55,7 @@ TITLE: Mapping[ProblemType, str] = {
     ProblemType.BUNDLE_MISMATCH: "The cloud serves another bundle",
     ProblemType.NO_SNAPSHOT: "No snapshot of this user is stored",
     ProblemType.OVERLOADED: "Too many snapshots are being computed",
+    ProblemType.ABSTRACT_REFUSED: "The text model gives no vector for this abstract",
     ProblemType.EMBEDDER_UNAVAILABLE: "The embedding server does not answer",
     ProblemType.EMBEDDER_MISMATCH: "The embedding server does not fit the bundle",
     ProblemType.STORE_UNAVAILABLE: "The snapshot store does not give or take snapshots",
@@ -63,6 +66,7 @@ TITLE: Mapping[ProblemType, str] = {
 }
 _OF_ERROR: Mapping[type[ScalrecError], ProblemType] = {
     Overloaded: ProblemType.OVERLOADED,
+    TextsRefused: ProblemType.ABSTRACT_REFUSED,  # before what it is a kind of
     EmbedderUnavailable: ProblemType.EMBEDDER_UNAVAILABLE,
     EmbedderMismatch: ProblemType.EMBEDDER_MISMATCH,
     StoreUnavailable: ProblemType.STORE_UNAVAILABLE,

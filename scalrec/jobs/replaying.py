@@ -16,7 +16,7 @@ from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.timing.clock import ReplayClock, WallClock
 from loadtest.timing.schedule import build_schedule
-from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts, fixed_texts_of
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
@@ -142,4 +142,5 @@ async def embed_beforehand(
         label="embedding the replay's abstracts",
         progress=progress,
     )
-    return PrecomputedEmbedder(embedder.identity, abstracts)
+    fixed = await fixed_texts_of(settings, bundle, embedder, progress)
+    return PrecomputedEmbedder(embedder.identity, abstracts, fixed)

@@ -113,8 +113,7 @@ class Simulation:
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}
-        for note in trained.notes:
-            self.console.print(f"[yellow]note[/] {note}")
+        self.notes += trained.notes
         return trained
 
     async def _export(self, trained: TrainedModel) -> Bundle:
