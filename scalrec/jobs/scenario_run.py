@@ -140,16 +140,19 @@ class ScenarioRun:
                 stack.urls, stack.actuators, stack.settings, "local processes"
             )
 
-    async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
+    async def at(
+        self, url: str, control_url: str | None, token: str | None = None
+    ) -> ScenarioVerdict:
         """Run on the wall clock against a cloud, and a fault proxy, that somebody else runs.
 
         Args:
             url: of the cloud, through its proxy.
             control_url: of the fault proxy's API; None will do for scenarios without faults.
+            token: of that API; None where it asks for none.
         """
         if control_url is None:
             return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
-        async with FaultProxy(control_url) as proxy:
+        async with FaultProxy(control_url, token) as proxy:
             await proxy.reset()
             present = await proxy.proxies()
             names: dict[Target, tuple[str, ...]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -25,6 +26,7 @@ from scalrec.stack.cloud_keys import with_keys
 from scalrec.stack.cloud_stack import READY_TIMEOUT_S, cloud_process, probe_ready
 from scalrec.stack.embedder_server import ServedEmbedder
 from shared.errors import ConfigError
+from shared.files import write_whole
 from shared.progress import Progress
 
 
@@ -127,15 +129,15 @@ async def local_stack(
 
 
 async def _fault_proxy(stack: AsyncExitStack, logs: Path) -> FaultProxy:
-    port = claim_port(0, LOOPBACK)
-    child = ChildProcess(
-        "fault proxy",
-        [sys.executable, "-m", "loadtest.proxy", "--port", str(port)],
-        log=logs / "proxy.log",
-    )
+    port, token = claim_port(0, LOOPBACK), secrets.token_urlsafe(32)
+    secret = write_whole(logs / "proxy.token", token, mode=0o600)
+    stack.callback(secret.unlink, missing_ok=True)
+    command = [sys.executable, "-m", "loadtest.proxy", "--port", str(port)]
+    command += ["--token-file", str(secret), "--make-on", LOOPBACK]
+    child = ChildProcess("fault proxy", command, log=logs / "proxy.log")
     stack.push_async_callback(child.stop)
     child.start()
-    client = FaultProxy(f"http://{LOOPBACK}:{port}")
+    client = FaultProxy(f"http://{LOOPBACK}:{port}", token)
     stack.push_async_callback(client.aclose)
 
     async def probe() -> str | None:
