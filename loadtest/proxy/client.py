@@ -43,6 +43,10 @@ class FaultProxy:
         body = {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
         return ProxySpec.model_validate(await self._call("POST", "/proxies", body))
 
+    async def lead(self, name: str, upstream: str) -> None:
+        """Cut a proxy's connections and lead new ones to another address."""
+        await self._call("POST", f"/proxies/{name}", {"upstream": upstream})
+
     async def enable(self, name: str, enabled: bool) -> None:
         """Open a proxy, or close it and cut its connections."""
         await self._call("POST", f"/proxies/{name}", {"enabled": enabled})

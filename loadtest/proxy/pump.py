@@ -108,6 +108,10 @@ class Pump:
             if step.answer and self._back is not None:
                 self._back.write(step.answer)
                 await self._back.drain()
+            if step.hang is not None:
+                while step.hang in gate.toxics:
+                    await self._pause(3600.0)
+                self._close(False)
             if step.reset:
                 self._close(True)
 

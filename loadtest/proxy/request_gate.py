@@ -25,12 +25,14 @@ class Step(NamedTuple):
         data: goes on to the server.
         answer: goes back to the client in the server's place.
         reset: the connection ends by a TCP reset.
+        hang: nothing more happens until this toxic is removed, which closes the connection.
     """
 
     wait_s: float = 0.0
     data: bytes = b""
     answer: bytes = b""
     reset: bool = False
+    hang: Toxic | None = None
 
 
 class RequestGate:
@@ -47,7 +49,7 @@ class RequestGate:
         self._opaque = False  # not HTTP/1, or no longer
         self._parser = _parser()
         self._fresh = True  # no byte of the request has come
-        self._head = self._ended = self._drawn = False
+        self._head = self._ended = self._drawn = self._posts = False
         self._holds = False  # bytes are kept back until the fate is drawn
         self._failed: Toxic | None = None
         self._start = b""
@@ -89,7 +91,7 @@ class RequestGate:
         while not self._ended:
             event = self._parser.next_event()
             if isinstance(event, h11.Request):
-                self._head = True
+                self._head, self._posts = True, event.method == b"POST"
             elif isinstance(event, h11.EndOfMessage):
                 self._ended = True
                 return self._parser.trailing_data[0]
@@ -110,6 +112,8 @@ class RequestGate:
         elif self._failed is None:
             yield Step(wait_s=wait_s, data=bytes(self._held) + own)
             self._held.clear()
+        elif self._failed.type == "http_hang":
+            yield Step(wait_s=wait_s, hang=self._failed)
         elif not self._failed.value("status"):
             yield Step(wait_s=wait_s, reset=True)
         elif self._parser.they_are_waiting_for_100_continue:
@@ -126,9 +130,11 @@ class RequestGate:
         """Draw for every toxic; returns seconds to wait."""
         wait_ms = 0.0
         for toxic in self.toxics:
+            if toxic.value("posts") and not self._posts:
+                continue
             if self._rng.random() >= toxic.toxicity:
                 continue
-            if toxic.type == "http_fail":
+            if toxic.type != "http_delay":
                 self._failed = self._failed or toxic
             else:
                 jitter = toxic.value("jitter")

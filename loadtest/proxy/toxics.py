@@ -1,4 +1,4 @@
-"""What a proxy can do: those of Toxiproxy's toxics that faults are made of, and two to requests.
+"""What a proxy can do: those of Toxiproxy's toxics that faults are made of, and some to requests.
 
 The names, units and meanings are those of Toxiproxy 2 (https://github.com/Shopify/toxiproxy), so
 that its own server takes every definition made here but those that begin with ``http_``: it does
@@ -12,7 +12,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Stream = Literal["upstream", "downstream"]
-ToxicType = Literal["latency", "bandwidth", "timeout", "reset_peer", "http_fail", "http_delay"]
+ToxicType = Literal[
+    "latency", "bandwidth", "timeout", "reset_peer", "http_fail", "http_delay", "http_hang"
+]
 
 # Attributes of each type and their defaults, as Toxiproxy has them.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -20,8 +22,10 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "bandwidth": ("rate",),  # KB/s; 0 lets nothing pass
     "timeout": ("timeout",),  # data is dropped; ms until the connection is closed, 0: never
     "reset_peer": ("timeout",),  # ms from the first data until a TCP reset
-    "http_fail": ("status",),  # of the answer, 400 to 599; 0: a TCP reset
-    "http_delay": ("latency", "jitter"),  # ms before the request goes on
+    # posts, of all three: 1 leaves alone what is no POST, health checks among it.
+    "http_fail": ("status", "posts"),  # of the answer, 400 to 599; 0: a TCP reset
+    "http_delay": ("latency", "jitter", "posts"),  # ms before the request goes on
+    "http_hang": ("posts",),  # no answer; its removal closes the connection
 }
 MAX_VALUE = 1 << 40
 MAX_TOXICS = 32  # of one proxy

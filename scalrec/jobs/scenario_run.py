@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud_service.http.problems import RETRY_AFTER_S
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.transport import CloudTransport, HttpTransport
 from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.feed import Feed
@@ -18,6 +19,7 @@ from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, Li
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
+from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
@@ -42,7 +44,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
 
-DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
+DEVICE_ONLY: tuple[Target, ...] = ("device-link", "device-clock")
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class ScenarioRun:
                 reschedule=self._reschedule,
                 wrap=wrap,
                 history=history,
+                set_clock=self._set_clock,
             )
             cloud = scripted_cloud(
                 settings, self.bundle, embedder, self.script, staging, history,
@@ -176,11 +179,13 @@ class ScenarioRun:
         place: Place,
     ) -> ScenarioVerdict:
         for fault in self.script.faults:
-            if fault.target not in (*actuators, *DEVICE_ONLY):
+            actuator = actuators.get(fault.target)
+            known = actuator is not None and actuator.can(fault)
+            if not known and fault.target not in DEVICE_ONLY:
                 raise ConfigError(
-                    f"{self.scenario.name}: {fault.words} cannot be done here, as nothing stands "
-                    "there that could be cut; use another embedder (--embedder vllm has a link), "
-                    "name the fault proxy (--fault-proxy), or run it with --virtual"
+                    f"{self.scenario.name}: {fault.words} cannot be done here: use an embedder "
+                    "with a link that can be cut (--embedder vllm), name the fault proxy "
+                    "(--fault-proxy), let the processes be started here, or run it with --virtual"
                 )
 
         drivers: list[FaultDriver] = []
@@ -217,10 +222,14 @@ class ScenarioRun:
                     ),
                     during=during,
                     history=history,
+                    set_clock=self._set_clock,
                 ),
             )
         happened = replace(self, script=drivers[-1].happened(self.script))
         return happened._judged(result, place)
+
+    def _set_clock(self, right: Clock, now: Callable[[], float]) -> Clock:
+        return SteppedClock(right, self.script, now)
 
     def _reschedule(self, schedule: Schedule) -> Schedule:
         crowd = self.scenario.crowd
