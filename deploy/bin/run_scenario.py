@@ -15,6 +15,8 @@ import turns
 SHARED = Path(os.environ.get("SCALREC_RUNS", "/runs"))
 COMMAND = (sys.executable, "-m", "scalrec", "loadtest", "run")
 STACK = ("--cloud", "http://proxy:8080", "--fault-proxy", "http://proxy:8474")
+# The same file that the proxy's --token-file names; the original Toxiproxy has none.
+TOKEN = Path("/run/secrets/proxy/token")
 
 
 def main() -> None:
@@ -25,7 +27,8 @@ def main() -> None:
     print("waiting for the fleet to rest", flush=True)
     with turns.load_test(SHARED):
         # Not replaced by exec: the turn is held by this process. Signals reach the whole group.
-        child = subprocess.Popen([*COMMAND, *given, *STACK])
+        token = ("--fault-proxy-token", str(TOKEN)) if TOKEN.is_file() else ()
+        child = subprocess.Popen([*COMMAND, *given, *STACK, *token])
         while True:
             try:
                 sys.exit(child.wait())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.transport import CloudTransport
 from loadtest.history.log import HistoryLog
 from loadtest.history.watch import WatchedTransport
@@ -13,6 +14,7 @@ from loadtest.timing.clock import ReplayTime
 from loadtest.timing.schedule import Schedule
 
 Wrap = Callable[[CloudTransport, int, Callable[[], float]], CloudTransport]
+SetClock = Callable[[Clock, Callable[[], float]], Clock]
 During = Callable[[ReplayTime], AbstractAsyncContextManager[object]]
 
 
@@ -28,6 +30,8 @@ class Staging:
         history: gets every request that leaves a device.
         untroubled: whether nothing is planned to be wrong at a moment, nor was just before; None:
             whenever the cloud can be reached.
+        set_clock: puts a clock that may be wrong before the devices' time of day; is given the
+            replay's seconds.
     """
 
     def __init__(
@@ -39,12 +43,14 @@ class Staging:
         during: During | None = None,
         history: HistoryLog | None = None,
         untroubled: Callable[[float], bool] | None = None,
+        set_clock: SetClock | None = None,
     ) -> None:
         self.availability = availability or AlwaysUp()
         self.reschedule = reschedule or (lambda schedule: schedule)
         self.history = history
         self._untroubled = untroubled
         self._wrap = wrap
+        self._set_clock = set_clock
         self._during = during
         self._time: ReplayTime | None = None
 
@@ -74,6 +80,10 @@ class Staging:
         if self.history is None:
             return transport
         return WatchedTransport(transport, self.history, link)
+
+    def device_clock(self, right: Clock) -> Clock:
+        """What the devices take for the time of day."""
+        return right if self._set_clock is None else self._set_clock(right, self.now)
 
     def during(self, time: ReplayTime) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._during is None else self._during(time)

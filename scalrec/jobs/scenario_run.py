@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud_service.http.problems import RETRY_AFTER_S
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.transport import CloudTransport, HttpTransport
 from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.feed import Feed
@@ -19,6 +20,7 @@ from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, Li
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
+from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
@@ -47,12 +49,12 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
 
-DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
+DEVICE_ONLY: tuple[Target, ...] = ("device-link", "device-clock")
 # Whose faults explain that a part of the cloud is away.
 EXPLAINED: Mapping[str, tuple[Target, ...]] = {
     "cloud": ("cloud", "cloud-link"),
     "store": ("redis", "redis-link"),
-    "embedder": ("embedder-link",),
+    "embedder": ("embedder", "embedder-link"),
 }
 SETTLED_S = 10.0  # after a fault, and what deadlines and breakers add
 
@@ -121,6 +123,7 @@ class ScenarioRun:
                 wrap=wrap,
                 history=history,
                 untroubled=self._untroubled,
+                set_clock=self._set_clock,
             )
             cloud = scripted_cloud(
                 settings, self.bundle, embedder, self.script, staging, history,
@@ -156,22 +159,25 @@ class ScenarioRun:
                 stack.settings,
                 "local processes",
                 watched=(stack.direct_url, lambda: stack.children),
-                away=lambda: stack.faults.away,
+                away=lambda: stack.processes.away,
             )
 
-    async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
+    async def at(
+        self, url: str, control_url: str | None, token: str | None = None
+    ) -> ScenarioVerdict:
         """Run on the wall clock against a cloud, and a fault proxy, that somebody else runs.
 
         Args:
             url: of the cloud, through its proxy.
             control_url: of the fault proxy's API; None will do for scenarios without faults.
+            token: of that API; None where it asks for none.
         """
         if control_url is None:
             await greet(self.settings, url, self.bundle.id)
             return await self._on_the_wall_clock(
                 (url,), {}, self.settings, "given addresses", watched=(url, nothing_started)
             )
-        async with FaultProxy(control_url) as proxy:
+        async with FaultProxy(control_url, token) as proxy:
             await proxy.reset()
             await greet(self.settings, url, self.bundle.id)
             present = await proxy.proxies()
@@ -209,11 +215,13 @@ class ScenarioRun:
             away: parts that faults keep away just now.
         """
         for fault in self.script.faults:
-            if fault.target not in (*actuators, *DEVICE_ONLY):
+            actuator = actuators.get(fault.target)
+            known = actuator is not None and actuator.can(fault)
+            if not known and fault.target not in DEVICE_ONLY:
                 raise ConfigError(
-                    f"{self.scenario.name}: {fault.words} cannot be done here, as nothing stands "
-                    "there that could be cut; use another embedder (--embedder vllm has a link), "
-                    "name the fault proxy (--fault-proxy), or run it with --virtual"
+                    f"{self.scenario.name}: {fault.words} cannot be done here: use an embedder "
+                    "with a link that can be cut (--embedder vllm), name the fault proxy "
+                    "(--fault-proxy), let the processes be started here, or run it with --virtual"
                 )
 
         drivers: list[FaultDriver] = []
@@ -242,6 +250,7 @@ class ScenarioRun:
                 during=during,
                 history=history,
                 untroubled=self._untroubled,
+                set_clock=self._set_clock,
             )
             readiness = await stack.enter_async_context(Readiness(url, self.bundle.id))
             watch = await stack.enter_async_context(
@@ -279,6 +288,9 @@ class ScenarioRun:
         return targets is not None and self.script.troubled(
             staging.now(), before=1.0, after=SETTLED_S, targets=targets
         )
+
+    def _set_clock(self, right: Clock, now: Callable[[], float]) -> Clock:
+        return SteppedClock(right, self.script, now)
 
     def _reschedule(self, schedule: Schedule) -> Schedule:
         crowd = self.scenario.crowd
