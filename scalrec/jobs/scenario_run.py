@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -21,7 +21,7 @@ from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
-from loadtest.history.history import Expected, read_history
+from loadtest.history.history import Expected, Violation, read_history
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
@@ -37,6 +37,7 @@ from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
 from scalrec.stack.local_stack import local_stack
+from scalrec.stack.redis_keys import keys_without_end
 from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -140,7 +141,11 @@ class ScenarioRun:
             progress=self.progress,
         ) as stack:
             return await self._on_the_wall_clock(
-                stack.urls, stack.actuators, stack.settings, "local processes"
+                stack.urls,
+                stack.actuators,
+                stack.settings,
+                "local processes",
+                afterwards=lambda: keys_without_end(stack.processes.redis_url),
             )
 
     async def at(
@@ -177,6 +182,8 @@ class ScenarioRun:
         actuators: Mapping[Target, Actuator],
         settings: Settings,
         place: Place,
+        *,
+        afterwards: Callable[[], Awaitable[list[Violation]]] | None = None,
     ) -> ScenarioVerdict:
         for fault in self.script.faults:
             actuator = actuators.get(fault.target)
@@ -225,8 +232,9 @@ class ScenarioRun:
                     set_clock=self._set_clock,
                 ),
             )
+        found = [] if afterwards is None else await afterwards()
         happened = replace(self, script=drivers[-1].happened(self.script))
-        return happened._judged(result, place)
+        return happened._judged(result, place, found)
 
     def _set_clock(self, right: Clock, now: Callable[[], float]) -> Clock:
         return SteppedClock(right, self.script, now)
@@ -235,10 +243,12 @@ class ScenarioRun:
         crowd = self.scenario.crowd
         return schedule if crowd is None else with_crowd(schedule, **crowd.model_dump())
 
-    def _judged(self, result: ReplayResult, place: Place) -> ScenarioVerdict:
+    def _judged(
+        self, result: ReplayResult, place: Place, found: Sequence[Violation] = ()
+    ) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
-        violations = check(history, expected)
+        violations = [*check(history, expected), *found]
         policy = policy_text(settings.device)
         if settings.device.ranking != "semantic":
             ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)
@@ -271,4 +281,5 @@ class ScenarioRun:
             breaker_open_s=settings.device.link.breaker_open_s,
             retry_after_s=RETRY_AFTER_S,
             quiet=tuple(self.script.quiet_after()),
+            ttl_s=settings.cloud.snapshot_ttl_s,
         )
