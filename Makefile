@@ -23,7 +23,7 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test test-all test-compose check bench robustness format clean
+.PHONY: help env demo up down test test-all test-compose check bench robustness mutations format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: env  ## ratios measured in one run: ours against the peer or the limit
 
 robustness: env  ## scenarios x faults x seeds, every history checked; ARGS='--count 1000 --sockets 5'
 	@$(RUN) scalrec robustness --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
+
+mutations: env  ## seeded defects, one at a time: does a test or the checker notice each?
+	@$(RUN) tests.mutation $(ARGS)
 
 clean:  ## remove run records, stages and the checkout's environment (the user cache stays)
 	rm -rf .venv runs build *.egg-info

@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments import spec
+from loadtest.history.mutation_record import mutation_rows, read_mutation_record
+from loadtest.scenarios.robustness_record import (
+    fault_rows,
+    read_robustness_record,
+    robustness_rows,
+)
 from loadtest.scenarios.table import read_scenario_record, refresh_rate_rows, scenario_rows
 from reports.experiments import publish
 from reports.experiments.tables import table_text
@@ -25,6 +31,7 @@ from shared.files import write_whole
 RECORDS = Path("docs/results")
 DOCUMENTS = ("README.md",)
 SCENARIOS = "docs/scenarios.md"  # filled by `scalrec loadtest run --docs .`
+ROBUSTNESS = "docs/robustness.md"  # by `scalrec robustness --docs .` and `make mutations`
 _BLOCK = re.compile(r"(<!-- table: (\S+) (\S+)(?: (\S+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -56,9 +63,15 @@ def regenerate(root: Path) -> list[Path]:
 
 
 def documents(root: Path) -> tuple[str, ...]:
-    """Documents with tables; the one of scenarios counts once there is a record of some."""
-    has_scenarios = (root / RECORDS / "scenarios.json").exists() and (root / SCENARIOS).exists()
-    return (*DOCUMENTS, SCENARIOS) if has_scenarios else DOCUMENTS
+    """Documents with tables; some count once there are the records that fill them."""
+    filled_by = {SCENARIOS: ("scenarios",), ROBUSTNESS: ("robustness", "mutations")}
+    there = [
+        name
+        for name, records in filled_by.items()
+        if (root / name).exists()
+        and all((root / RECORDS / f"{record}.json").exists() for record in records)
+    ]
+    return (*DOCUMENTS, *there)
 
 
 def render(text: str, root: Path) -> str:
@@ -183,5 +196,8 @@ _TABLES: dict[str, Callable[[str], str]] = {
     "staleness": _of_summary(staleness_table),
     "ranking": _of_summary(ranking_table),
     "scenarios": lambda text: markdown(*scenario_rows(read_scenario_record(text))),
+    "robustness": lambda text: markdown(*robustness_rows(read_robustness_record(text))),
+    "robustness-faults": lambda text: markdown(*fault_rows(read_robustness_record(text))),
+    "mutations": lambda text: markdown(*mutation_rows(read_mutation_record(text))),
     "refresh-rate": lambda text: markdown(*refresh_rate_rows(read_scenario_record(text))),
 }

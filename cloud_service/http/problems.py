@@ -77,11 +77,12 @@ _OF_STATUS: Mapping[int, ProblemType] = {
     413: ProblemType.REQUEST_TOO_LARGE,
     415: ProblemType.UNSUPPORTED_MEDIA_TYPE,
 }
-# Waiting helps against these; the others need somebody to change something.
+# Who asks is told when to come back: waiting helps, or somebody else has to change something.
 _PASSING = {
     ProblemType.RATE_LIMITED,
     ProblemType.OVERLOADED,
     ProblemType.EMBEDDER_UNAVAILABLE,
+    ProblemType.EMBEDDER_MISMATCH,
     ProblemType.STORE_UNAVAILABLE,
     ProblemType.NOT_READY,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.history import invariants
+from loadtest.history import ages, invariants
 from loadtest.history.history import Expected, RunHistory, Violation
 
 MOST_PER_RULE = 50
@@ -15,6 +15,9 @@ INVARIANTS: Mapping[str, Callable[[RunHistory, Expected], invariants.Found]] = {
     "versions never go back": invariants.versions_never_go_back,
     "correction is bounded": invariants.correction_is_bounded,
     "snapshots are one's own": invariants.snapshots_are_ones_own,
+    "nobody is sent another's": invariants.nobody_is_sent_anothers,
+    "ages are true": ages.ages_are_true,
+    "nothing expired is served": ages.nothing_expired_is_served,
     "newest snapshot is used": invariants.newest_snapshot_is_used,
     "store is never torn or mixed": invariants.store_is_never_mixed,
     "only abstracts leave a device": invariants.only_abstracts_leave,

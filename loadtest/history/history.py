@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Expected:
         deadline_s, breaker_open_s: of the links.
         retry_after_s: longest the cloud asks a device to wait.
         quiet: [start, end) in which nothing was wrong, each after a fault.
+        ttl_s: how long the store keeps a snapshot.
+        slack_s: what clocks and headers of whole seconds may add to an age.
     """
 
     due: Mapping[int, int]
@@ -50,6 +53,8 @@ class Expected:
     breaker_open_s: float
     retry_after_s: float = 1.0
     quiet: tuple[tuple[float, float], ...] = ()
+    ttl_s: float = math.inf
+    slack_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,15 @@ def snapshots_are_ones_own(history: RunHistory, expected: Expected) -> Found:
             yield Violation("snapshots are one's own", row["user"], row["started_s"], what)
 
 
+def nobody_is_sent_anothers(history: RunHistory, expected: Expected) -> Found:
+    """Whatever the cloud answers, it is the snapshot of the user who asked."""
+    whole = history.attempts.filter(pl.col("intact") & (pl.col("blob_user") != pl.col("user")))
+    for row in whole.iter_rows(named=True):
+        user = user_index(row["user"])
+        what = f"asked for {row['user']}, was sent the snapshot of {row['blob_user']}"
+        yield Violation("nobody is sent another's", user, row["done_s"], what)
+
+
 def newest_snapshot_is_used(history: RunHistory, expected: Expected) -> Found:
     """An answer uses the newest snapshot that a finished refresh has brought."""
     refreshes = {_int(user): own for (user,), own in history.refreshes.group_by("user")}

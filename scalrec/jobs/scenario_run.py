@@ -22,7 +22,7 @@ from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
-from loadtest.history.history import Expected, read_history
+from loadtest.history.history import Expected, Violation, read_history
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
@@ -301,7 +301,7 @@ class ScenarioRun:
     ) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
-        violations = check(history, expected)
+        violations = [*check(history, expected), *found]
         policy = policy_text(settings.device)
         if settings.device.ranking != "semantic":
             ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)
@@ -335,4 +335,5 @@ class ScenarioRun:
             breaker_open_s=settings.device.link.breaker_open_s,
             retry_after_s=RETRY_AFTER_S,
             quiet=tuple(self.script.quiet_after()),
+            ttl_s=settings.cloud.snapshot_ttl_s,
         )

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cloud_service.settings import EmbedderSettings
 from loadtest.proxy.gate import read_token
 from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
@@ -62,12 +63,16 @@ class Setup:
 
 @dataclass(frozen=True)
 class Rig:
-    """What scenarios run on; ``run`` runs one that was prepared."""
+    """What scenarios run on; ``run`` runs one that was prepared.
+
+    ``embedder`` has the address of the one that was started; None where somebody else's is used.
+    """
 
     log: InteractionLog
     split: Split
     bundle: Bundle
     run: Callable[[ScenarioRun], Awaitable[ScenarioVerdict]]
+    embedder: EmbedderSettings | None = None
 
     def prepare(
         self,
@@ -155,7 +160,8 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
         async def locally(run: ScenarioRun) -> ScenarioVerdict:
             return await run.on_local_processes(made.embedder)
 
-        yield Rig(made.log, made.split, made.bundle, virtually if choice.virtual else locally)
+        run = virtually if choice.virtual else locally
+        yield Rig(made.log, made.split, made.bundle, run, made.embedder.settings)
 
 
 async def _run_one(

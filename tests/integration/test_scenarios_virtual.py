@@ -110,3 +110,79 @@ def test_the_embedder_may_come_up_late(tmp_path: Path) -> None:
     late = requests.filter(pl.col("started_s") > 50)
     assert (late["source"] == "snapshot").mean() > 0.9  # type: ignore[operator]
     assert 0.2 < verdict.local_share < 0.7
+
+
+def test_a_clock_that_jumps_changes_no_age_and_asks_for_no_refresh(tmp_path: Path) -> None:
+    scenario = load_scenario("clock-steps").changed(users=USERS)
+    run_virtually(tmp_path / "jumps", scenario)
+    run_virtually(tmp_path / "steady", scenario.changed(faults=[]))
+    jumps, steady = (read_history(tmp_path / name / "run") for name in ("jumps", "steady"))
+    # Ages rest on a clock that nobody sets, so everything happens as if nobody had.
+    assert jumps.requests.equals(steady.requests)
+    assert jumps.requests["snapshot_age_s"].max() < 60  # type: ignore[operator]
+
+
+def test_a_primary_without_writes_costs_the_stored_copies_and_no_data(tmp_path: Path) -> None:
+    verdict = run_virtually(tmp_path, "redis-failover")
+    history = read_history(tmp_path / "run")
+    assert "emptied" not in set(history.writes["change"])
+    during = history.attempts.filter(pl.col("sent_s").is_between(35.5, 42))
+    assert len(during) > 3
+    assert not during["stored"].any()
+    assert history.attempts.filter(pl.col("sent_s") > 44)["stored"].all()
+    assert verdict.failed_refreshes == 0
+
+
+def test_replicas_are_replaced_one_after_the_other(tmp_path: Path) -> None:
+    scenario = load_scenario("rolling-update")
+    assert scenario.script().availability(2).intervals(90) == []
+    assert scenario.script().availability(1).intervals(90) == [(25.0, 40.0)]
+    run_virtually(tmp_path, scenario.changed(users=200, replay={"devices_per_link": 25}))
+    attempts = read_history(tmp_path / "run").attempts
+    lost = attempts.filter(pl.col("status") == 0)
+    first = lost.filter(pl.col("link") % 2 == 0)["sent_s"]
+    second = lost.filter(pl.col("link") % 2 == 1)["sent_s"]
+    assert (len(first) > 3, len(second) > 3) == (True, True)
+    assert first.is_between(25, 32.5).all()
+    assert second.is_between(40, 47.5).all()
+
+
+def test_texts_without_numbers_fail_their_own_users_alone(tmp_path: Path) -> None:
+    run_virtually(tmp_path, "nan-texts")
+    during = read_history(tmp_path / "run").attempts.filter(pl.col("sent_s").is_between(25, 55))
+    fresh = (during["status"] == 200) & ~during["stale"]
+    assert 0.6 < fresh.mean() < 0.95  # type: ignore[operator]  # 0.8 of texts have numbers
+
+
+def test_an_embedder_that_stalls_is_waited_for_within_deadlines(tmp_path: Path) -> None:
+    run_virtually(tmp_path, "stalled-embedder")
+    attempts = read_history(tmp_path / "run").attempts
+    stalled = attempts.filter(pl.col("sent_s").is_between(31, 44))
+    assert not ((stalled["status"] == 200) & ~stalled["stale"]).any()
+    assert (attempts.filter(pl.col("sent_s") > 52)["status"] == 200).all()
+
+
+def test_a_share_of_requests_is_refused_and_told_when_to_come_back(tmp_path: Path) -> None:
+    scenario = load_scenario("failing-requests").changed(
+        users=200, device={"policy": "always", "link": {"attempts": 1}}
+    )
+    run_virtually(tmp_path, scenario)
+    during = read_history(tmp_path / "run").attempts.filter(pl.col("sent_s").is_between(25, 55))
+    refused = during.filter(pl.col("status") == 503)
+    assert refused["retry_after"].all()
+    spread = (len(during) * 0.3 * 0.7) ** 0.5
+    assert abs(len(refused) - 0.3 * len(during)) < 4 * spread
+
+
+def test_a_snapshot_is_no_stand_in_once_the_store_would_have_dropped_it(tmp_path: Path) -> None:
+    scenario = load_scenario("steady").changed(
+        users=USERS,
+        device={"policy": "every-k", "k": 2},
+        cloud={"snapshot_ttl_s": 10.0},
+        faults=[{"target": "embedder", "kind": "nan", "at_s": 20, "for_s": 30}],
+    )
+    verdict = run_virtually(tmp_path, scenario)
+    assert verdict.violations == ()
+    during = read_history(tmp_path / "run").attempts.filter(pl.col("sent_s").is_between(31, 49))
+    assert not during["stale"].any()  # all were written more than ten seconds ago
+    assert (during["status"] != 200).all()

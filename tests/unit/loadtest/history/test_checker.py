@@ -45,6 +45,7 @@ def true_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunHistory
         deadline_s=5.0,
         breaker_open_s=5.0,
         quiet=tuple(run.script.quiet_after()),
+        ttl_s=60.0,
     )
     return folder / "run", history, expected
 
@@ -122,6 +123,27 @@ def delivered_version(h: RunHistory) -> int:
 def somebody_elses(h: RunHistory) -> RunHistory:
     row = delivered_version(h)
     return replace(h, attempts=edit(h.attempts, row, blob_user="virtual.99999"))
+
+
+def anothers_sent(h: RunHistory) -> RunHistory:
+    """It came and was not used: the cloud has told somebody of somebody else all the same."""
+    row = find(h.attempts, pl.col("intact"))
+    return replace(h, attempts=edit(h.attempts, row, blob_user="virtual.99999"))
+
+
+def told_too_old(h: RunHistory) -> RunHistory:
+    row = find(h.requests, USED)
+    return replace(h, requests=edit(h.requests, row, snapshot_age_s=86_400.0))
+
+
+def age_that_is_no_number(h: RunHistory) -> RunHistory:
+    row = find(h.requests, USED)
+    return replace(h, requests=edit(h.requests, row, snapshot_age_s=float("nan")))
+
+
+def expired_stand_in(h: RunHistory) -> RunHistory:
+    row = find(h.attempts, pl.col("stale") & pl.col("intact"))
+    return replace(h, attempts=edit(h.attempts, row, done_s=h.attempts["done_s"][row] + 200.0))
 
 
 def torn(h: RunHistory) -> RunHistory:
@@ -208,6 +230,10 @@ MUTATIONS: dict[Callable[[RunHistory], RunHistory], str] = {
     too_strong: "correction is bounded",
     strength_out_of_range: "correction is bounded",
     somebody_elses: "snapshots are one's own",
+    anothers_sent: "nobody is sent another's",
+    told_too_old: "ages are true",
+    age_that_is_no_number: "ages are true",
+    expired_stand_in: "nothing expired is served",
     torn: "snapshots are one's own",
     other_bundle: "snapshots are one's own",
     from_the_future: "snapshots are one's own",

@@ -1,0 +1,1 @@
+"""Seeded defects: does anybody notice them?"""

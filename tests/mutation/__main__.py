@@ -1,0 +1,102 @@
+"""`make mutations`: seed one defect at a time into a copy of the code, and see who notices."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from loadtest.history.mutation_record import MutationOutcome, MutationRecord
+from loadtest.replay.run_info import git_revision
+from reports.documents import RECORDS, regenerate
+from shared.files import write_whole
+from tests.mutation.mutations import CHECKS, MUTATIONS, Mutation, apply
+
+ROOT = Path(__file__).parents[2]
+RECORD = "mutations.json"
+TIMEOUT_S = 600.0
+_IN_ORDER = 0, 1  # exit codes of pytest: all passed, some failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--docs", type=Path, help="put the result into docs/ of this checkout")
+    parser.add_argument("--only", default="", help="defects whose name holds this text")
+    options = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        if failed := _failing(None, Path(folder)):
+            sys.exit(f"without any defect these checks fail already: {', '.join(failed)}")
+        outcomes = []
+        for mutation in chosen:
+            caught = _failing(mutation, Path(folder))
+            outcomes.append(
+                MutationOutcome(name=mutation.name, file=mutation.file, caught_by=caught)
+            )
+            print(f"{mutation.name}: {', '.join(caught) or 'NOBODY NOTICED'}", flush=True)
+    record = MutationRecord(
+        revision=git_revision(),
+        checks={name: what for name, (what, _) in CHECKS.items()},
+        outcomes=tuple(outcomes),
+    )
+    missed = [outcome.name for outcome in record.outcomes if not outcome.caught_by]
+    if options.docs is not None and chosen == list(MUTATIONS):
+        path = options.docs / RECORDS / RECORD
+        write_whole(path, record.model_dump_json(indent=1) + "\n")
+        for changed in (path, *regenerate(options.docs)):
+            print(changed)
+    if missed:
+        sys.exit(f"{len(missed)} of {len(outcomes)} defects were not noticed")
+    print(f"{len(outcomes)} defects, each noticed")
+
+
+def _failing(mutation: Mutation | None, folder: Path) -> tuple[str, ...]:
+    """Names of the checks that fail on a copy of the code with this defect."""
+    copy = folder / "copy"
+    _copy(copy)
+    if mutation is not None:
+        apply(mutation, copy)
+    failed = []
+    for name, (_, tests) in CHECKS.items():
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command += ["-m", "not slow", "--hypothesis-profile=quick", *tests]
+        try:
+            done = subprocess.run(
+                command, cwd=copy, env=_environment(copy), capture_output=True, text=True,
+                timeout=TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            failed.append(name)
+            continue
+        if done.returncode not in _IN_ORDER:
+            sys.exit(f"{name} could not be run (exit code {done.returncode}):\n{done.stdout}")
+        if done.returncode:
+            failed.append(name)
+    return tuple(failed)
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    """The copy comes before the checkout that is installed."""
+    return os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+
+
+def _copy(copy: Path) -> None:
+    """All files of the checkout that git knows or would take, anew."""
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.decode().split("\0")):
+        source, target = ROOT / name, copy / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+if __name__ == "__main__":
+    main()
