@@ -16,6 +16,7 @@ from shared.snapshot import decode
 from tests.support.servers import DelayProxy, free_port
 from tests.support.snapshots import BUNDLE, blob_of
 
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     async with RedisServer(tmp_path / "redis") as server:
