@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -19,7 +19,7 @@ from loadtest.faults.fault import Target
 from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.history.checker import check
-from loadtest.history.history import Expected, read_history
+from loadtest.history.history import Expected, read_history, write_lasting_keys
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
@@ -137,7 +137,11 @@ class ScenarioRun:
             progress=self.progress,
         ) as stack:
             return await self._on_the_wall_clock(
-                stack.urls, stack.actuators, stack.settings, "local processes"
+                stack.urls,
+                stack.actuators,
+                stack.settings,
+                "local processes",
+                lasting_keys=stack.redis.lasting_keys,
             )
 
     async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
@@ -171,6 +175,8 @@ class ScenarioRun:
         actuators: Mapping[Target, Actuator],
         settings: Settings,
         place: Place,
+        *,
+        lasting_keys: Callable[[], Awaitable[Iterable[str]]] | None = None,
     ) -> ScenarioVerdict:
         for fault in self.script.faults:
             if fault.target not in (*actuators, *DEVICE_ONLY):
@@ -216,6 +222,8 @@ class ScenarioRun:
                     history=history,
                 ),
             )
+        if lasting_keys is not None:
+            write_lasting_keys(self.run_dir, await lasting_keys())
         happened = replace(self, script=drivers[-1].happened(self.script))
         return happened._judged(result, place)
 

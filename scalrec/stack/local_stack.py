@@ -35,6 +35,7 @@ class LocalStack:
     urls: tuple[str, ...]
     settings: Settings
     actuators: Mapping[Target, Actuator]
+    redis: RedisServer
 
 
 class ProcessFaults:
@@ -123,7 +124,7 @@ async def local_stack(
         processes = ProcessFaults(redis, direct)
         actuators: dict[Target, Actuator] = dict.fromkeys(names, links)
         actuators |= {"redis": processes, "cloud": processes}
-        yield LocalStack(tuple(urls), settings, actuators)
+        yield LocalStack(tuple(urls), settings, actuators, redis)
 
 
 async def _fault_proxy(stack: AsyncExitStack, logs: Path) -> FaultProxy:
