@@ -141,14 +141,32 @@ class RedisServer:
             ) from error
         return path
 
-    async def _probe(self) -> str | None:
-        client = Redis(
+    async def lasting_keys(self, pattern: str = "*") -> list[str]:
+        """Keys without a time to live, which would stay for ever.
+
+        Raises:
+            LaunchError: it does not answer.
+        """
+        client = self._client()
+        try:
+            keys = [key async for key in client.scan_iter(pattern)]
+            return sorted([str(k, "utf-8", "replace") for k in keys if await client.pttl(k) == -1])
+        except (RedisError, OSError) as error:
+            raise LaunchError(f"redis-server does not tell its keys: {error}") from error
+        finally:
+            await client.aclose()
+
+    def _client(self) -> Redis:
+        return Redis(
             host=LOOPBACK,
             port=self.port,
             password=self._password,
             socket_timeout=PROBE_TIMEOUT_S,
             socket_connect_timeout=PROBE_TIMEOUT_S,
         )
+
+    async def _probe(self) -> str | None:
+        client = self._client()
         try:
             await client.ping()
         except (RedisError, OSError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cloud_service.coalescing import Coalescer
+from cloud_service.store.connection_kinds import DIRECT, TO_PRIMARY
 from shared.errors import ConfigError
 
 SENTINEL_PORT = 26379
@@ -24,7 +24,6 @@ _FORMS = (
     "percent-encode / ? # @ : in a password"
 )
 _LINES = MaintNotificationsConfig(enabled=False)
-Primary = Callable[[], Awaitable[tuple[str, int]]]
 
 
 class RedisAddress:
@@ -53,6 +52,7 @@ class RedisAddress:
             # connection from the pool has no unread data.
             "protocol": 2,
             "maint_notifications_config": _LINES,
+            "driver_info": None,  # two commands less, which few users may send
             # Repeated by the store, over new connections.
             "retry": Retry(NoBackoff(), retries=0),
             "max_connections": max_connections,
@@ -85,7 +85,9 @@ class RedisAddress:
     def _parsed(self, url: str, deadline_s: float) -> dict[str, Any]:
         scheme, is_sentinel, rest = url.partition("+sentinel://")
         if not is_sentinel:
-            return dict(parse_url(url))
+            direct: dict[str, Any] = dict(parse_url(url))
+            direct["connection_class"] = DIRECT[direct.get("connection_class", Connection)]
+            return direct
         if scheme not in ("redis", "rediss"):
             raise ValueError("scheme")
         parts = urlsplit(f"{scheme}://{rest}")
@@ -103,7 +105,7 @@ class RedisAddress:
         plain = f"{scheme}://{at}redis/{database or 0}?{urlencode(query)}"
         given: dict[str, Any] = dict(parse_url(plain))
         del given["host"]
-        tls = given.pop("connection_class", None) is SSLConnection
+        kind = given.get("connection_class", Connection)
         self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
             [_host_and_port(host) for host in hosts.split(",")],
             sentinel_kwargs={
@@ -113,12 +115,12 @@ class RedisAddress:
                 "protocol": 2,
                 "maint_notifications_config": _LINES,
                 "retry": Retry(NoBackoff(), retries=0),  # the next one is asked instead
-                **({"ssl": True} | _tls_options(given) if tls else {}),
+                **({"ssl": True} | _tls_options(given) if kind is SSLConnection else {}),
                 **own,
             },
         )
         given["primary"] = _PrimaryOf(self._sentinel, unquote(name))
-        given["connection_class"] = _TlsToPrimary if tls else _ToPrimary
+        given["connection_class"] = TO_PRIMARY[kind]
         return given
 
 
@@ -139,30 +141,6 @@ class _PrimaryOf:
     async def _ask(self) -> tuple[str, int]:
         host, port = await self._sentinel.discover_master(self._name)
         return str(host), int(port)
-
-
-class _ToPrimary(Connection):
-    """A connection that asks for its address whenever it connects."""
-
-    def __init__(self, *, primary: Primary, **options: Any):
-        super().__init__(**options)
-        self._primary = primary
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self._primary()
-        await super()._connect()  # type: ignore[no-untyped-call]
-
-
-class _TlsToPrimary(SSLConnection):
-    """The same over TLS."""
-
-    def __init__(self, *, primary: Primary, **options: Any):
-        super().__init__(**options)
-        self._primary = primary
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self._primary()
-        await super()._connect()  # type: ignore[no-untyped-call]
 
 
 def _tls_options(given: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ Condition = Literal[
     "memory_full",
     "not_persisting",
     "too_many_clients",
+    "protected",
     "busy",
     "password",
     "permission",
@@ -76,7 +77,7 @@ MEANINGS: Mapping[Condition, Meaning] = {
         "check its certificate, and rediss:// and the ssl_ options of cloud.redis_url",
     ),
     "not_redis": Meaning(
-        "does not answer as a Redis does",
+        "answers, but not as a Redis does",
         "check that cloud.redis_url (or REDIS_URL) leads to a Redis, and to its TLS port only "
         "with rediss://",
         lost=True,
@@ -127,6 +128,10 @@ MEANINGS: Mapping[Condition, Meaning] = {
         "refuses connections, as it has as many as it may have",
         "raise its maxclients, or lower cloud.max_in_flight, the most connections of one service",
     ),
+    "protected": Meaning(
+        "lets in its own machine only (protected mode)",
+        "give it a password, or a user with one, and bind it to the network it serves",
+    ),
     "busy": Meaning(
         "is busy with a script of somebody, or with moving a slot",
         "look at SLOWLOG and at what else uses it",
@@ -164,11 +169,13 @@ _BY_CODE: Mapping[str, Condition] = {
     "NOAUTH": "password",
     "WRONGPASS": "password",
     "NOPERM": "permission",
+    "DENIED": "protected",
 }
 # Where an error comes out of a script, its code stands within the text (before Redis 7).
 _CODE = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(_BY_CODE)}) ")
 _BY_WORDS: tuple[tuple[re.Pattern[str], Condition], ...] = (
     (re.compile(r"max(imum)? number of clients"), "too_many_clients"),
+    (re.compile(r"in cluster mode"), "cluster_node"),
     (re.compile(r"user executing the script can't|ACL failure in script"), "permission"),
     (re.compile(r"unknown command|command is disabled|not allowed from script"), "permission"),
     (re.compile(r"invalid password|AUTH.* without any password|username-password"), "password"),

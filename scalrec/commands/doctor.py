@@ -7,18 +7,17 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.table import Table
 
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.store.snapshot_store import STORE_DEADLINE_S
+from cloud_service.store.snapshot_store import STORE_DEADLINE_S, RedisSnapshotStore
 from launch.environments import find_vllm_python
 from launch.redis_server import find_redis_server
 from scalrec.console import make_console
@@ -112,14 +111,13 @@ async def check_redis(settings: Settings) -> Finding:
             lambda: f"{find_redis_server()}, started as a child when needed",
             "install redis-server, or set REDIS_URL",
         )
-    client = Redis.from_url(url.get_secret_value(), socket_timeout=PROBE_TIMEOUT_S)
     try:
-        info = await client.info("server")
-    except (RedisError, OSError) as error:
-        return Finding("redis", False, str(error), "start it or correct REDIS_URL")
-    finally:
-        await client.aclose()
-    return Finding("redis", True, f"server {info['redis_version']} answers")
+        store = RedisSnapshotStore(url.get_secret_value(), ttl_s=1, deadline_s=PROBE_TIMEOUT_S)
+        async with aclosing(store):
+            await store.ping()
+    except ScalrecError as error:
+        return Finding("redis", False, "cannot keep snapshots", str(error))
+    return Finding("redis", True, "takes, gives and removes what snapshots need")
 
 
 def check_embedder(settings: Settings) -> Finding:

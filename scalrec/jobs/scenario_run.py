@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -22,7 +22,7 @@ from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
-from loadtest.history.history import Expected, Violation, read_history
+from loadtest.history.history import Expected, read_history, write_lasting_keys
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
 from loadtest.records.recorder import Recorder
@@ -160,6 +160,7 @@ class ScenarioRun:
                 "local processes",
                 watched=(stack.direct_url, lambda: stack.children),
                 away=lambda: stack.processes.away,
+                lasting_keys=stack.processes.lasting_keys,
             )
 
     async def at(
@@ -207,12 +208,14 @@ class ScenarioRun:
         *,
         watched: tuple[str, Children],
         away: Callable[[], set[str]] = set,
+        lasting_keys: Callable[[], Awaitable[Iterable[str]]] | None = None,
     ) -> ScenarioVerdict:
         """Run, looked after by a Watch.
 
         Args:
             watched: address of the cloud, and the children to look at.
             away: parts that faults keep away just now.
+            lasting_keys: of the store, that never expire; none may be left at the end.
         """
         for fault in self.script.faults:
             actuator = actuators.get(fault.target)
@@ -271,6 +274,8 @@ class ScenarioRun:
                 staging=staging,
                 cloud_there=watch.cloud_there,
             )
+        if lasting_keys is not None:
+            write_lasting_keys(self.run_dir, await lasting_keys())
         happened = replace(self, script=drivers[-1].happened(self.script))
         return happened._judged(result, place, watch.troubles)
 
@@ -301,7 +306,7 @@ class ScenarioRun:
     ) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
-        violations = [*check(history, expected), *found]
+        violations = check(history, expected)
         policy = policy_text(settings.device)
         if settings.device.ranking != "semantic":
             ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)

@@ -66,10 +66,9 @@ class ProcessFaults:
         clouds = {f"cloud {n}": service for n, service in enumerate(self._services)}
         return clouds if store is None else clouds | {"store": store}
 
-    @property
-    def redis_url(self) -> SecretStr:
-        """Of the primary itself, past the proxy."""
-        return self._primary.url
+    async def lasting_keys(self) -> list[str]:
+        """Keys of the present primary without a time to live."""
+        return await self._primary.lasting_keys()
 
     def can(self, fault: Fault) -> bool:
         return fault.target in ("redis", "cloud")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 
 import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from launch.ports import LOOPBACK, free_port
@@ -51,7 +53,8 @@ class RedisNode:
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def client(self, **options: object) -> redis.Redis:
-        return redis.Redis(host=LOOPBACK, port=self.port, **options)  # type: ignore[arg-type]
+        once = Retry(NoBackoff(), retries=0)
+        return redis.Redis(host=LOOPBACK, port=self.port, protocol=2, retry=once, **options)  # type: ignore[arg-type]
 
     async def do(self, *command: str | bytes | int) -> object:
         """One command on a connection of its own."""
