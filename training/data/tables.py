@@ -210,7 +210,7 @@ def read_table(
         return parse(read_parquet(path, named=named, bad=bad))
     if head.lstrip().startswith("{"):
         frame, lines, malformed = read_json_lines(path, bad, named)
-        return parse(FileColumns(path, frame, lines, bad=bad, malformed=malformed))
+        return parse(FileColumns(path=path, frame=frame, lines=lines, bad=bad, malformed=malformed))
     if head.lstrip().startswith("[{") or head.strip() == "[":
         raise DataError("a JSON list; write one object a line (`jq -c '.[]'`)", path)
     return read_text(path, recognised(path, named), parse, bad)
@@ -228,7 +228,7 @@ def read_parquet(
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"not a readable parquet file: {error}", path) from error
     lines = pl.Series(range(1, len(frame) + 1), dtype=pl.Int64)
-    return FileColumns(path, frame, lines, bad=bad or BadRows())
+    return FileColumns(path=path, frame=frame, lines=lines, bad=bad or BadRows())
 
 
 def records(
@@ -303,7 +303,7 @@ def _read_fast(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
     if frame.width != len(header) or frame.is_empty() or frame[frame.columns[-1]].null_count():
         raise _LineUnknown
     frame = frame.rename(dict(zip(frame.columns, header, strict=True)))
-    return FileColumns(path, frame, None, headed=dialect.header is None, bad=bad)
+    return FileColumns(path=path, frame=frame, lines=None, headed=dialect.header is None, bad=bad)
 
 
 def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
@@ -339,9 +339,9 @@ def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
             close()
     close()
     return FileColumns(
-        path,
-        pl.concat(chunks),
-        pl.concat(numbers),
+        path=path,
+        frame=pl.concat(chunks),
+        lines=pl.concat(numbers),
         headed=dialect.header is None,
         bad=bad,
         malformed=wrong,
