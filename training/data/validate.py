@@ -10,6 +10,8 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
+from training.data.overlap import check_overlap
+from training.data.repeats import Duplicates, without_repeats
 from training.data.text import UNKNOWN_ITEM, Item, from_id
 
 
@@ -22,6 +24,7 @@ def build_log(
     source: Path,
     terms: str = "",
     notes: tuple[str, ...] = (),
+    duplicates: Duplicates = "auto",
 ) -> InteractionLog:
     """Check, order and index events.
 
@@ -34,6 +37,7 @@ def build_log(
         items: what is known of each item id; None when the source says nothing of items.
         min_events: users with fewer events are dropped.
         source: the file, for messages.
+        duplicates: what becomes of rows with the same user, item and time.
 
     Raises:
         DataError: no event or no user is left, with the counts.
@@ -43,10 +47,8 @@ def build_log(
         raise DataError("no interactions in the file", source)
     timed = "time" in events.columns
     if timed:
-        whole = events.unique(subset=["user", "item", "time"], keep="first", maintain_order=True)
-        if dropped := len(events) - len(whole):
-            said.append(f"{dropped:,} duplicate rows (same user, item and time) dropped")
-        events = whole
+        events, told = without_repeats(events, duplicates)
+        said.extend(told)
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
     if n_users == 0:
@@ -65,7 +67,7 @@ def build_log(
         if unsorted := back.filter("back")["user"].n_unique():
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
-    catalogue, remarks = _catalogue(item_ids, items)
+    catalogue, remarks = _catalogue(item_ids, items, source)
     return InteractionLog(
         name=name,
         user=events["user"].to_numpy().astype(np.int32),
@@ -113,11 +115,12 @@ def _sessions(events: pl.DataFrame) -> np.ndarray | None:
     return numbered["session"].to_numpy()
 
 
-def _catalogue(ids: list[str], items: Mapping[str, Item] | None) -> tuple[Catalogue, list[str]]:
+def _catalogue(
+    ids: list[str], items: Mapping[str, Item] | None, source: Path
+) -> tuple[Catalogue, list[str]]:
     remarks = []
     if items is not None:
-        if missing := sum(item_id not in items for item_id in ids):
-            remarks.append(f"{missing:,} items of the log are unknown to its item text; kept")
+        remarks.append(check_overlap(ids, items, source))
         if unused := len(items.keys() - set(ids)):
             remarks.append(f"{unused:,} items without an interaction left out")
     known = items or {}

@@ -11,7 +11,8 @@ from training.data.text import UNKNOWN_ITEM
 from training.settings import LogSettings
 
 COLUMNS = "user=who,item=what,time=when"
-ROWS = "".join(f"u{u},item {'abcde'[i]},{1000 + i}\n" for u in (1, 2) for i in range(5))
+T = 1_500_000_000
+ROWS = "".join(f"u{u},item {'abcde'[i]},{T + i}\n" for u in (1, 2) for i in range(5))
 
 
 def load(tmp_path, path, columns=COLUMNS, **fields):
@@ -25,7 +26,7 @@ def test_csv(tmp_path, write, name):
     assert (log.name, log.n_users, len(log), len(log.catalogue)) == ("plays", 2, 10, 5)
     assert log.user.tolist() == [0] * 5 + [1] * 5
     assert log.item.tolist() == [0, 1, 2, 3, 4] * 2
-    assert log.time.tolist() == [1000.0, 1001.0, 1002.0, 1003.0, 1004.0] * 2
+    assert log.time.tolist() == [1.5e9 + i for i in range(5)] * 2
     assert log.catalogue.titles[0] == "item a"
 
 
@@ -42,7 +43,7 @@ def test_tsv_and_parquet_say_the_same(tmp_path, write):
 
 def test_a_session_column_tells_visits_apart(tmp_path, write):
     visits = ["x", "x", "y", "y", "x"]
-    rows = "".join(f"u,{i},{i},{visit}\n" for i, visit in enumerate(visits))
+    rows = "".join(f"u,{i},{T + i},{visit}\n" for i, visit in enumerate(visits))
     path = write("visits.csv", "who,what,when,visit\n" + rows)
     log = load(tmp_path, path, COLUMNS + ",session=visit")
     assert log.session.tolist() == [0, 0, 1, 1, 2]
@@ -50,7 +51,7 @@ def test_a_session_column_tells_visits_apart(tmp_path, write):
 
 
 def test_two_columns_name_the_item(tmp_path, write):
-    rows = "".join(f"1,Artist {i % 2},Song {i % 3},{i}\n" for i in range(6))
+    rows = "".join(f"1,Artist {i % 2},Song {i % 3},{T + i}\n" for i in range(6))
     path = write("plays.csv", "u,artist,track,t\n" + rows)
     log = load(tmp_path, path, "user=u,item=artist+track,time=t")
     assert len(log.catalogue) == 6
@@ -58,13 +59,14 @@ def test_two_columns_name_the_item(tmp_path, write):
 
 
 def test_parts_that_look_joined_stay_apart(tmp_path, write):
-    rows = "1,a - b,c,1\n1,a,b - c,2\n1,a,b,3\n1,a,b,4\n1,a,b,5\n"
+    pairs = ("a - b,c", "a,b - c", "a,b", "a,b", "a,b")
+    rows = "".join(f"1,{pair},{T + place}\n" for place, pair in enumerate(pairs))
     log = load(tmp_path, write("p.csv", "u,x,y,t\n" + rows), "user=u,item=x+y,time=t")
     assert len(log.catalogue) == 3
 
 
 def test_text_column_describes_the_item(tmp_path, write):
-    rows = "".join(f"1,{i},{i},Film number {i}\n" for i in range(5))
+    rows = "".join(f"1,{i},{T + i},Film number {i}\n" for i in range(5))
     log = load(tmp_path, write("p.csv", "u,i,t,title\n" + rows), "user=u,item=i,time=t,text=title")
     assert log.catalogue.texts[3] == "Film number 3"
 
@@ -90,7 +92,7 @@ def test_items_file(tmp_path, write):
     log = load(tmp_path, write("log.csv", "who,what,when\n" + ROWS), items=items)
     assert log.catalogue.titles[:2] == ("Alpha", "item b")
     assert log.notes == (
-        "4 items of the log are unknown to its item text; kept",
+        "1 of the log's 5 items (20.0%) have item text",
         "1 items without an interaction left out",
     )
 
