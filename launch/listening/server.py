@@ -15,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from launch.listening.connections import KEEP_ALIVE_S, Connections, Patience
 from launch.listening.descriptors import (
@@ -57,7 +59,7 @@ class GuardedServer(uvicorn.Server):
 
     def __init__(
         self,
-        app: Any,
+        app: ASGIApp,
         sockets: list[socket.socket],
         *,
         reserve: int = 64,
@@ -90,7 +92,7 @@ class GuardedServer(uvicorn.Server):
             # As many as are taken in one turn of the loop; the kernel's queue is made longer below.
             "backlog": ACCEPTED_AT_ONCE,
         }
-        super().__init__(uvicorn.Config(app, **(options | config)))
+        super().__init__(uvicorn.Config(_Calm(app), **(options | config)))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, serve, and return once told to stop and done."""
@@ -164,6 +166,17 @@ class GuardedServer(uvicorn.Server):
             self._lines.logger.error("no connection can be taken: %s", error.strerror)
         else:
             loop.default_exception_handler(context)
+
+
+class _Calm:
+    """An app as it is, except that a peer's going away is no failure of the app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive, send)
 
 
 def open_listeners(host: str, port: int, *, name: str) -> list[socket.socket]:

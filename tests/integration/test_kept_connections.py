@@ -50,6 +50,15 @@ async def near(limit_s: float, *, clients: int, times: int, port: int) -> list[T
     ]
 
 
+async def takes_connections(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 def test_the_client_lets_go_first() -> None:
     assert device.KEPT_S <= KEEP_ALIVE_S / 2
     assert vllm.KEPT_S <= 5 / 2  # what uvicorn-based embedding servers keep
@@ -137,3 +146,38 @@ async def test_what_is_sent_again_is_sent_once_more_only() -> None:
     assert asked == 3
     await transport.aclose()
     server.close()
+
+
+async def test_a_device_goes_on_while_a_server_says_it_closes() -> None:
+    async with guarded(APP, drain_s=60.0) as (server, port):
+        transport = HttpTransport(f"http://127.0.0.1:{port}")
+        assert "connection" not in (await ask(transport)).headers
+        server.stop()
+        answers = [await ask(transport) for _ in range(5)]
+        assert [answer.headers["connection"] for answer in answers] == ["close"] * 5
+        assert [answer.content for answer in answers] == [b"abc"] * 5
+        assert sum(answer.resent for answer in answers) == 0
+        await transport.aclose()
+
+
+async def test_what_is_under_way_is_answered_when_a_server_stops() -> None:
+    at_work, release = asyncio.Event(), asyncio.Event()
+
+    async def busy(request: Request) -> Response:
+        at_work.set()
+        await release.wait()
+        return Response(await request.body())
+
+    app = Starlette(routes=[Route("/", busy, methods=["POST"])])
+    async with guarded(app) as (server, port):
+        transport = HttpTransport(f"http://127.0.0.1:{port}")
+        asking = asyncio.create_task(ask(transport))
+        await at_work.wait()
+        server.stop()
+        async with asyncio.timeout(5):
+            while await takes_connections(port):  # noqa: ASYNC110 (only trying tells)
+                await asyncio.sleep(0.01)
+        release.set()
+        answer = await asking
+        assert (answer.content, answer.headers["connection"]) == (b"abc", "close")
+        await transport.aclose()

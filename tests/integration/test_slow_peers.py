@@ -112,6 +112,19 @@ async def test_slow_bytes_on_a_kept_connection_count_as_a_head() -> None:
         dripping.cancel()
 
 
+async def test_who_goes_in_the_middle_of_a_body_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with guarded(APP) as (server, port):
+        async with RawClient(port) as client:
+            client.writer.write(POST + b"z")
+            await client.writer.drain()
+        async with asyncio.timeout(5):
+            while server.server_state.tasks or len(server.connections):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert caplog.records == []
+
+
 async def test_who_takes_no_answer_is_cut() -> None:
     async with guarded(APP, patience=HASTY) as (server, port), RawClient(port) as client:
         client.writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
