@@ -31,8 +31,8 @@ from training.options import (
 from training.semantic.embedding_cache import EmbeddingCache
 from training.semantic.projector import FittedProjector
 from training.semantic.recognition import recognise
-from training.semantic.texts import refusal_note, refused_rows
 from training.semantic.requests import Requests, make_requests
+from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage

@@ -167,7 +167,7 @@ class ServerLink:
             raise refusal
         try:
             answer = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EmbedderMismatch(f"{where} did not answer JSON") from error
         if isinstance(answer, dict) and answer.get("error") and "data" not in answer:
             raise RequestRefused(where, status, self.said(response.text, texts))

@@ -25,19 +25,22 @@ _GAPS = re.compile(rf"(?:[\s\W]*{_GONE}[\s\W]*)+")
 _NUMBERS = re.compile(r"\d+(?:\W{1,3}\d+){3,}")
 # Words that tell what went wrong, and nothing of a user.
 _COMMON = frozenset(
-    """
-    a an and are as at be but by can cannot could does for from has have if in is it its maximum
-    minimum no not of on only or than that the this to too was were when which with your you
-    allowed argument array base64 batch bad backend body broken characters code connection content
-    context cuda cpu current data detail device dimension dimensions does empty encoding error
-    exceed exceeded exceeds exception expected failed field float format found given greater gpu
-    increase inf input inputs internal invalid is key large length less limit list long longer max
-    maximum memory message missing model models must nan null number one or out overloaded param
-    parameter parameters physical position pooling process processing prompt provided rate received
-    request requested requests required runtime sequence server size status string supported text
-    texts token tokenization tokenizer tokens truncate type unavailable unknown unsupported value
-    values vector vectors validation
-    """.split()
+    re.findall(
+        r"\w+",
+        """
+        a an and are as at be but by can cannot could does for from has have if in is it its no not
+        of on only or than that the this to too was were when which with your you
+        allowed argument array base64 batch bad backend body broken characters code connection
+        content context cuda cpu current data detail device dimension dimensions empty encoding
+        error exceed exceeded exceeds exception expected failed field float format found given gpu
+        greater inf input inputs internal increase invalid key large length less limit list long
+        longer max maximum memory message minimum missing model models must nan null number one out
+        overloaded param parameter parameters physical pooling position process processing prompt
+        provided rate received request requested requests required runtime sequence server size
+        status string supported text texts token tokenization tokenizer tokens truncate type
+        unavailable unknown unsupported validation value values vector vectors
+        """,
+    )
 )
 
 
@@ -67,7 +70,7 @@ def _message(body: str) -> str:
     """The words in the usual places of a JSON error, else the body as it is."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     for _ in range(4):
         if isinstance(found, dict):
