@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from tests.support.servers import serving
@@ -154,7 +155,8 @@ class ShapedServer:
 
     Attributes:
         poison: text -> what becomes of a request with it: ``nan``, ``null``, ``inf``, ``zero``,
-            ``500``, ``400``, or ``echo``, a 500 that repeats all of the input.
+            ``500``, ``400``, ``echo``, a 500 that repeats all of the input, or ``cut``, a
+            connection that is closed.
         hung: accepts embeddings and never answers; /health goes on to say 200.
     """
 
@@ -184,6 +186,8 @@ class ShapedServer:
         texts: list[str] = body["input"]
         if self.hung:
             await asyncio.Event().wait()
+        if any(self.poison.get(text) == "cut" for text in texts):
+            return _Cut()
         refusal = self._refusal(body, texts)
         if refusal is not None:
             self.refused.append(len(texts))
@@ -247,3 +251,13 @@ def _lenient_json(content: Any) -> Response:
     import json
 
     return Response(json.dumps(content), media_type="application/json")
+
+
+class _Cut(Response):
+    """Half an answer, then nothing: the server closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"1000"), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+        raise ConnectionResetError
