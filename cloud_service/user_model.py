@@ -193,6 +193,7 @@ class UserModel:
             async with asyncio.timeout(deadline_s):
                 return await work
         except TimeoutError as error:
+            self._proven_at = -math.inf
             raise EmbedderUnavailable(
                 f"the embedder did not answer within {deadline_s:.3g} s"
             ) from error

@@ -31,11 +31,14 @@ def rows_of(answer: Any, count: int) -> list[Any] | None:
     if count == 1:
         return rows
     places = [entry.get("index") if isinstance(entry, dict) else None for entry in entries]
-    if any(not isinstance(place, int) or isinstance(place, bool) for place in places):
+    by_place = {
+        place: row
+        for place, row in zip(places, rows, strict=True)
+        if isinstance(place, int) and not isinstance(place, bool)
+    }
+    if by_place.keys() != set(range(count)):
         return None
-    if sorted(places) != list(range(count)):
-        return None
-    return [row for _, row in sorted(zip(places, rows, strict=True), key=lambda pair: pair[0])]
+    return [by_place[place] for place in range(count)]
 
 
 def vector_of(row: Any, pooling: str) -> Float32 | None:

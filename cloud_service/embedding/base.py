@@ -141,7 +141,7 @@ def normalised(
         raise EmbedderMismatch(f"embedder answered shape {vectors.shape} to {count} texts")
     if dim is not None and vectors.shape[1] != dim:
         raise EmbedderMismatch(f"embedder answered {vectors.shape[1]} dimensions, not {dim}")
-    finite = np.isfinite(vectors).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
     norms = np.linalg.norm(np.where(finite[:, None], vectors, 0).astype(np.float64), axis=1)
     refused = {
         int(row): "a zero vector" if finite[row] else "a vector of values that are not finite"

@@ -59,8 +59,9 @@ class Isolating:
             for place in list(refused):
                 one, why = await self.embed([texts[place]], alive=True)
                 unit[place] = one[0]
-                refused.pop(place)
-                refused |= {place: reason for reason in why.values()}
+                del refused[place]
+                if why:
+                    refused[place] = why[0]
         return unit, refused
 
     async def _refused(
@@ -87,7 +88,8 @@ class Isolating:
         return np.zeros_like(control), {0: refusal.reason}
 
     async def _split(self, texts: Sequence[str], size: int, alive: bool) -> Answered:
-        parts, refused = [], {}
+        parts: list[NDArray[np.float32]] = []
+        refused: dict[int, str] = {}
         for start in range(0, len(texts), size):
             unit, why = await self.embed(texts[start : start + size], alive=alive)
             parts.append(unit)

@@ -20,6 +20,7 @@ from shared.errors import (
 )
 
 KEPT_S = 2.0  # such servers let go of idle connections after 5 s: the client must be first
+LOST = 0
 _REMEMBERED = 256  # texts; a server may repeat an earlier one
 _GONE = frozenset({408, 502, 503, 504})  # the server's own state, whatever was asked
 _KEY = frozenset({401, 403})
@@ -37,7 +38,7 @@ class RequestRefused(ScalrecError):
 
     Args:
         where: address and path, for messages.
-        status: of the answer.
+        status: of the answer; LOST if there was none.
         words: the server's own, see ``server_words``.
         retry_after_s: seconds it asks to wait, if it does.
     """
@@ -66,11 +67,13 @@ class RequestRefused(ScalrecError):
     @property
     def reason(self) -> str:
         """Status and words."""
+        if self.status == LOST:
+            return self.words
         return f"status {self.status}" + (f": {self.words}" if self.words else "")
 
     def as_error(self) -> EmbedderError:
         """The same where the server is at fault."""
-        if self.busy or self.status >= 500:
+        if self.busy or self.status == LOST or self.status >= 500:
             return EmbedderUnavailable(
                 f"embedding server {self.where} does not answer ({self.reason}); check that it "
                 "runs and what its log says"
@@ -139,7 +142,7 @@ class ServerLink:
         Raises:
             EmbedderUnavailable: no answer, or one that says the server is down.
             EmbedderMismatch: no JSON, or the key is refused.
-            RequestRefused: another status than 200.
+            RequestRefused: another status than 200, or a connection that is lost again and again.
         """
         self._recent.extend(texts)
         for attempt in (1, 2):
@@ -150,7 +153,9 @@ class ServerLink:
                 break
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 if attempt == 2:
-                    raise self._unavailable(error) from error
+                    # Servers may fall over one text.
+                    lost = f"connection lost: {type(error).__name__}"
+                    raise RequestRefused(f"{self.shown}{path}", LOST, lost) from error
             except httpx.HTTPError as error:
                 raise self._unavailable(error) from error
         where, status = f"{self.shown}{path}", response.status_code
@@ -170,7 +175,7 @@ class ServerLink:
             raise refusal
         try:
             answer = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EmbedderMismatch(f"{where} did not answer JSON") from error
         if isinstance(answer, dict) and answer.get("error") and "data" not in answer:
             raise RequestRefused(where, status, self.said(response.text, texts))

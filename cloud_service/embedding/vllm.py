@@ -76,7 +76,7 @@ class VllmEmbedder:
         self._max_tokens = max_tokens
         self._concurrency = concurrency
         self._folder = folder
-        self._prefixes = _PREFIXES  # that of the list of models first, once it is known
+        self._prefixes: tuple[str, ...] = _PREFIXES  # that of the list of models first, once known
         self._form: Form = ("", {})  # once known
         self._forms: list[dict[str, Any]] = []  # what the server may take, likeliest first
         self._batches = Isolating(self._answered, most=batch_size)

@@ -67,7 +67,7 @@ async def recognise(embedder: Embedder, cache: EmbeddingCache) -> str | None:
 
 def _same(kept: NDArray[np.float32], found: NDArray[np.float32]) -> bool:
     kept = kept.reshape(found.shape)
-    usable = found.any(axis=1)
+    usable: NDArray[np.bool_] = np.asarray(found.any(axis=1))
     if not np.array_equal(usable, kept.any(axis=1)) or not np.isfinite(kept).all():
         return False
     texts = tuple(text for text, use in zip(TEXTS, usable, strict=True) if use)

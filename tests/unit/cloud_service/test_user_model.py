@@ -138,7 +138,7 @@ async def test_another_model_of_the_same_name_and_dimension_is_refused(
     embedder.noise = noise
     model = UserModel(make_bundle(tmp_path / "b", fixed=await fixed_of(embedder)), embedder)
     for call in (model.check, lambda: model.e_sem(["drama"]), model.check):
-        with pytest.raises(EmbedderMismatch, match="gives other vectors .* likeliest: "):
+        with pytest.raises(EmbedderMismatch, match=r"gives other vectors .* likeliest: "):
             await call()
     embedder.noise = 0.01  # as number formats differ
     await model.check()
