@@ -30,7 +30,7 @@ _SET_ASIDE = "\x00" * 6  # as long as a year in parentheses; no detector looks a
 _EMPTY = re.compile(r"[(\[{][\s()\[\]{}]*[)\]}]")
 _DIGIT = re.compile(r"\d", re.ASCII)
 _WORD = re.compile(r"\w+")
-_AROUND_A_WORD = ".,;:!?()[]{}\"'"
+_AROUND = re.compile(r"^\W+|\W+$")
 _EDGES = " \t,;:-/|"
 
 
@@ -85,10 +85,16 @@ def identifiers(ids: Iterable[str]) -> frozenset[str]:
 
     Numbers of up to four digits and words of up to two letters are left out: in a title they are
     far more often a year or an article than a reference to another item (``remove_phrase`` handles
-    an item's own).
+    an item's own). Punctuation around an id is no part of it: "/m/02x" is found in "m/02x".
     """
-    folded = (" ".join(plain(i).split()).strip(_AROUND_A_WORD).casefold() for i in ids)
+    folded = (_AROUND.sub("", shadow(" ".join(plain(i).split())).text).casefold() for i in ids)
     return frozenset(i for i in folded if len(i) > (4 if i.isdigit() else 2))
+
+
+def without_identifiers(text: str, forbidden: Collection[str]) -> str:
+    """``text`` without the words and phrases of ``identifiers``; as it was if it has none."""
+    shorter = _without_ids(text, forbidden)
+    return text if shorter == text else _tidy(_EMPTY.sub(" ", shorter))
 
 
 def _clean_once(text: str, forbidden: Collection[str]) -> str:
@@ -123,22 +129,24 @@ def _found(text: str) -> Iterator[tuple[Kind, int, int]]:
 
 def _is_id(word: str, forbidden: Collection[str]) -> bool:
     """Ids that begin or end with punctuation, such as "#12ab"."""
-    return word.strip(_AROUND_A_WORD).casefold() in forbidden
+    return _AROUND.sub("", shadow(word).text).casefold() in forbidden
 
 
 def _without_ids(text: str, forbidden: Collection[str]) -> str:
     """``text`` without ids, also those of several words or joined by punctuation ("sku-77x")."""
-    words = list(_WORD.finditer(text))
+    seen = shadow(text)
+    words = list(_WORD.finditer(seen.text))
     kept, done, first = [], 0, 0
     while first < len(words):
         start = words[first].start()
         for last in range(min(first + MAX_ID_WORDS, len(words)) - 1, first - 1, -1):
-            if text[start : words[last].end()].casefold() in forbidden:
-                kept.append(text[done:start])
-                done, first = words[last].end(), last
+            if seen.text[start : words[last].end()].casefold() in forbidden:
+                cut_from, cut_to = seen.span(start, words[last].end())
+                kept.append(text[done:cut_from])
+                done, first = cut_to, last
                 break
         first += 1
-    return " ".join([*kept, text[done:]])
+    return " ".join([*kept, text[done:]]) if kept else text
 
 
 def _tidy(text: str) -> str:
