@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
+from training.data.private import common_categories, without_users
 from training.data.text import UNKNOWN_ITEM, Item, from_id
 
 
@@ -47,6 +49,7 @@ def build_log(
         if dropped := len(events) - len(whole):
             said.append(f"{dropped:,} duplicate rows (same user, item and time) dropped")
         events = whole
+    everybody = events["user"].unique()
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
     if n_users == 0:
@@ -66,6 +69,11 @@ def build_log(
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
     catalogue, remarks = _catalogue(item_ids, items)
+    catalogue, cut = without_users(catalogue, everybody)
+    if cut:
+        remarks.append(f"{cut:,} items named a user of the log in their words; cut out")
+    user, item = events["user"].to_numpy(), events["item"].to_numpy()
+    catalogue = replace(catalogue, vocabulary=common_categories(catalogue, user, item))
     return InteractionLog(
         name=name,
         user=events["user"].to_numpy().astype(np.int32),

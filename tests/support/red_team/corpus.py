@@ -60,26 +60,28 @@ def kept_from_text(secret: Secret) -> bool:
     return not secret.told_in(clean_text(secret.text))
 
 
-def kept_from_abstract(secret: Secret, level: PrivacyLevel) -> bool:
-    """Whether nothing of it is in the abstract of a user whose item and query hold it.
+def kept_from_abstract(secret: Secret, level: PrivacyLevel, *, asked: bool) -> bool:
+    """Whether nothing of it is in the abstract of a user whose item, or whose query, holds it.
 
-    It stands in the item's title, category and area, and in what the user asks.
+    Args:
+        secret: stands in the item's title, category and area, or in what the user asks.
+        level: of privacy.
+        asked: in the query.
     """
-    ordinary = ("Heat (1995)", ("drama",), "Soho")
-    title, categories, area = secret.text, (secret.text,), secret.text
+    text = "" if asked else secret.text
     catalogue = Catalogue(
         ids=("1", "2"),
-        titles=(title, ordinary[0]),
-        categories=(categories, ordinary[1]),
-        areas=(area, ordinary[2]),
+        titles=(text or "Alien (1979)", "Heat (1995)"),
+        categories=((text,) if text else (), ("drama",)),
+        areas=(text, "Soho"),
         texts=("", ""),
+        vocabulary=("drama",),  # as training chooses: a category of one item is not among them
     )
     writer = TemplateAbstract(catalogue, AbstractForm(level=level))
-    context = RequestContext(None, 0.0, secret.text)
+    context = RequestContext(None, 0.0, secret.text if asked else "")
     said = writer.write(past([0, 1, 0]), context)
-    framed = Secret(secret.kind, secret.text, secret.frame)
-    expected = Counter(dict.fromkeys(_pieces(f"{secret.frame} {_TEMPLATE}"), 99))
-    return not framed.told_in(said) - expected
+    allowed = _pieces(f"{secret.frame} {_TEMPLATE}").keys()
+    return not secret.told_in(said).keys() - allowed
 
 
 def stays(text: str) -> bool:
@@ -87,7 +89,10 @@ def stays(text: str) -> bool:
     return clean_text(text, max_chars=300) == " ".join(plain(text).split())
 
 
-_TEMPLATE = "mostly some around often returns to recently and asks heat 1995 1990s drama soho in"
+_TEMPLATE = (
+    "mostly some around often returns to recently and asks nothing tell in soho drama "
+    "heat 1995 1990s alien 1979 1970s"
+)
 
 
 def _pieces(text: str) -> Counter[str]:
