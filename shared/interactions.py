@@ -21,6 +21,8 @@ class Catalogue:
         categories: zero or more category words per item, most specific last.
         areas: neighbourhood or region in words, "" when the source has none.
         texts: the full text the embedder reads for the item.
+        vocabulary: categories that are common enough to be said at the privacy level
+            ``categories``, where no other word of data leaves the device; None: nobody chose.
     """
 
     ids: tuple[str, ...]
@@ -28,6 +30,7 @@ class Catalogue:
     categories: tuple[tuple[str, ...], ...]
     areas: tuple[str, ...]
     texts: tuple[str, ...]
+    vocabulary: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(c) for c in (self.ids, self.titles, self.categories, self.areas, self.texts)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +16,7 @@ from training.data.reading.bad_rows import BadRows, Policy
 from training.data.reading.parts import parts_of
 from training.data.repeats import Duplicates
 from training.data.tables import FileColumns, read_table
-from training.data.text import Item, describe, from_id
+from training.data.text import UNKNOWN_ITEM, Item, describe, in_words, tells_words
 from training.data.validate import build_log
 
 
@@ -133,16 +133,26 @@ def _of_ratings(table: FileColumns) -> ColumnSpec:
 
 
 def _items_in_rows(table: FileColumns, spec: ColumnSpec, item: pl.Series) -> dict[str, Item]:
-    """Items described by the rows themselves: text=X, or the parts of a joined item."""
+    """Items described by the rows themselves: text=X, or the parts of a joined item.
+
+    A coordinate, a price or a key names an item and says nothing of it: columns that do not hold
+    words are left out, and of the others' parts those that are none.
+    """
     if len(spec.item) == 1 and not spec.text:
         return {}
-    words = {str(number): table.texts(name) for number, name in enumerate(spec.text)}
+    columns = (table.texts(name) for name in spec.text)
+    worded = [column for column in columns if tells_words(column.drop_nulls().to_list(), in_words)]
+    words = {str(number): column for number, column in enumerate(worded)}
     first = pl.DataFrame({"item": item, **words}).drop_nulls("item").unique("item", keep="first")
+    rows = [(item_id, item_id.split(JOINED_ID), texts) for item_id, *texts in first.iter_rows()]
+    told = [tells_words(parts) for parts in zip(*(parts for _, parts, _ in rows), strict=True)]
+    may_stand = cache(in_words)
     items = {}
-    for item_id, *texts in first.iter_rows():
-        parts, given = item_id.split(JOINED_ID), [text for text in texts if text]
+    for item_id, parts, texts in rows:
+        given = [text for text in texts if text]
         if len(parts) > 1:
-            title = from_id(" - ".join(parts)).title
+            said = [part for part, of_words in zip(parts, told, strict=True) if of_words]
+            title = " - ".join(part for part in said if may_stand(part)) or UNKNOWN_ITEM
             items[item_id] = describe(title, more=". ".join(given))
         elif given:
             items[item_id] = describe(given[0], more=". ".join(given[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
 from training.data.overlap import check_overlap
+from training.data.private import common_categories, without_users
 from training.data.repeats import Duplicates, without_repeats
 from training.data.text import UNKNOWN_ITEM, Item, from_id
 
@@ -49,6 +51,7 @@ def build_log(
     if timed:
         events, told = without_repeats(events, duplicates)
         said.extend(told)
+    everybody = events["user"].unique()
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
     if n_users == 0:
@@ -68,6 +71,11 @@ def build_log(
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
     catalogue, remarks = _catalogue(item_ids, items, source)
+    catalogue, cut = without_users(catalogue, everybody)
+    if cut:
+        remarks.append(f"{cut:,} items named a user of the log in their words; cut out")
+    user, item = events["user"].to_numpy(), events["item"].to_numpy()
+    catalogue = replace(catalogue, vocabulary=common_categories(catalogue, user, item))
     return InteractionLog(
         name=name,
         user=events["user"].to_numpy().astype(np.int32),

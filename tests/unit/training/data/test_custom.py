@@ -136,3 +136,59 @@ def test_missing_column_names_the_columns(tmp_path, write):
 def test_header_without_rows(tmp_path, write):
     with pytest.raises(DataError, match=r"log\.csv: no interactions in the file"):
         load(tmp_path, write("log.csv", "who,what,when\n"))
+
+
+PLACES = [
+    ("40.59", "-73.93", "Gym"),
+    ("40.6", "-73.9", "Home (private)"),
+    ("40", "-74", "Café"),
+    ("40.712776", "-74.005974", "Surf Spot"),
+    ("40,59", "-73,93", "Bridge"),
+    ("40.59N", "73.93W", "Bus Station"),
+    ("−40·5", "−73·9", "Ramen / Noodle House"),
+]
+
+
+def test_a_joined_item_is_called_by_its_words_and_never_by_its_coordinates(tmp_path, write):
+    rows = "".join(f'1,"{a}","{b}",{c},{i}\n' for i, (a, b, c) in enumerate(PLACES))
+    path = write("spots.csv", "u,lat,lon,category,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=lat+lon+category,time=t")
+    assert len(log.catalogue) == len(PLACES)
+    assert sorted(log.catalogue.titles) == sorted(category for _, _, category in PLACES)
+    assert not any(c.isdigit() for text in log.catalogue.texts for c in text)
+
+
+def test_parts_that_are_numbers_or_keys_are_no_words_and_short_names_are(tmp_path, write):
+    songs = [
+        ("U2", "One", "dr5regw3"),
+        ("Blink-182", "What's My Age Again?", "dr5regw4"),
+        ("The Smashing Pumpkins", "1979", "dr5regx1"),
+        ("周杰伦", "青花瓷", "9q8yyk8y"),
+        ("Radiohead", "Creep (live)", "9q8yyk8z"),
+        ("49bbd6c0f964a520f4531fe3", "Untitled", "9q8yyk8z"),
+    ]
+    rows = "".join(f"1,{a},{b},{c},{i}\n" for i, (a, b, c) in enumerate(songs))
+    path = write("plays.csv", "u,artist,track,cell,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=artist+track+cell,time=t")
+    assert set(log.catalogue.titles) == {
+        "U2 - One",
+        "Blink-182 - What's My Age Again?",
+        "The Smashing Pumpkins",
+        "周杰伦 - 青花瓷",
+        "Radiohead - Creep (live)",
+        "Untitled",
+    }
+
+
+def test_an_item_of_numbers_alone_is_unknown(tmp_path, write):
+    rows = "".join(f"1,40.5{i},-73.9{i},{i}\n" for i in range(5))
+    path = write("spots.csv", "u,lat,lon,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=lat+lon,time=t")
+    assert set(log.catalogue.titles) == set(log.catalogue.texts) == {UNKNOWN_ITEM}
+
+
+def test_a_column_of_numbers_is_no_text(tmp_path, write):
+    rows = "".join(f"1,{i},{i},40.5{i},Spot {c}\n" for i, c in enumerate("abcde"))
+    path = write("spots.csv", "u,i,t,lat,name\n" + rows)
+    log = load(tmp_path, path, "user=u,item=i,time=t,text=lat+name")
+    assert log.catalogue.titles[3] == log.catalogue.texts[3] == "Spot d"
