@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from shared.files import write_whole
 from shared.tokens import new_key
@@ -26,16 +27,21 @@ def main() -> None:
     password = _made(ROOT / "redis" / "password", token, rotate=rotate)
     api_key = _made(ROOT / "vllm" / "VLLM_API_KEY", token, rotate=rotate)
     # The same again, as the settings that name them, for the clients.
-    address = f"redis://{REDIS_USER}:{password}@{os.environ['REDIS_ADDRESS']}/0"
+    address = f"redis://{REDIS_USER}:{quote(password, safe='')}@{os.environ['REDIS_ADDRESS']}/0"
     _write(ROOT / "cloud" / "SCALREC_CLOUD__REDIS_URL", address)
     for reader in ("cloud", "embedder"):
         _write(ROOT / reader / "SCALREC_EMBEDDER__API_KEY", api_key)
     # Devices' tokens: the fleet plays the service that issues them, so it holds the keys as well.
     keys = _device_keys(ROOT / "cloud" / "SCALREC_CLOUD__AUTH_KEYS", rotate=rotate)
-    _write(ROOT / "devices" / "SCALREC_CLOUD__AUTH_KEYS", keys)
+    for reader in ("devices", "loadtest"):
+        _write(ROOT / reader / "SCALREC_CLOUD__AUTH_KEYS", keys)
     # By which processes of a fleet report to the live view.
     news = _made(ROOT / "dashboard" / "SCALREC_DASHBOARD__TOKEN", token, rotate=rotate)
-    _write(ROOT / "devices" / "SCALREC_DASHBOARD__TOKEN", news)
+    for reader in ("devices", "loadtest"):
+        _write(ROOT / reader / "SCALREC_DASHBOARD__TOKEN", news)
+    # What the fault proxies ask of a load test that does faults by them.
+    control = _made(ROOT / "proxy" / "token", token, rotate=rotate)
+    _write(ROOT / "loadtest" / "proxy" / "token", control)
     print("secrets are in place")
 
 

@@ -22,6 +22,7 @@ from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.hops import FaultProxies
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay, run_replay
 from loadtest.replay.staging import Staging
@@ -145,11 +146,13 @@ class ScenarioRun:
 
         Args:
             url: of the cloud, through its proxy.
-            control_url: of the fault proxy's API; None will do for scenarios without faults.
+            control_url: of the fault proxy's API, or of several ones, with commas between; None
+                will do for scenarios without faults.
         """
         if control_url is None:
             return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
-        async with FaultProxy(control_url) as proxy:
+        controls = [FaultProxy(one.strip()) for one in control_url.split(",")]
+        async with FaultProxies(controls) as proxy:
             await proxy.reset()
             present = await proxy.proxies()
             names: dict[Target, tuple[str, ...]] = {
