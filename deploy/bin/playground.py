@@ -21,7 +21,7 @@ from shared.tokens import new_key
 
 MADE = Path("/work/playground")  # in the build
 HOME = Path("/playground")  # in the image
-RUNS = Path("/tmp/playground")
+RUNS = Path("/tmp/playground")  # noqa: S108  the container is its only user
 CLOUD, LIVE_VIEW = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 PROGRAM = (sys.executable, "-m", "scalrec")
 STARTING_S, POLL_S, STOP_S = 120.0, 0.5, 20.0
@@ -60,7 +60,7 @@ def settings(home: Path) -> dict[str, str]:
 def make() -> None:
     """Write the log and train the bundle on it."""
     playground_log.write_log(MADE / "log")
-    work = {"SCALREC_WORK_DIR": str(MADE), "SCALREC_CACHE": "/tmp/cache"}
+    work = {"SCALREC_WORK_DIR": str(MADE), "SCALREC_CACHE": str(RUNS / "cache")}
     subprocess.run(
         [*PROGRAM, "export"], env=os.environ | settings(MADE) | TRAINING | work, check=True
     )
@@ -79,7 +79,7 @@ def run() -> int:
     }
     # What the container was given beside, by `docker run --env`, has the last word.
     given = settings(HOME) | FLEET | told | dict(os.environ)
-    page = {"SCALREC_DASHBOARD__HOST": "0.0.0.0", "SCALREC_DASHBOARD__PORT": "8090"}
+    page = {"SCALREC_DASHBOARD__HOST": "0.0.0.0", "SCALREC_DASHBOARD__PORT": "8090"}  # noqa: S104
     reports = {"SCALREC_DASHBOARD__PUSH_URL": LIVE_VIEW}
     parts: dict[str, subprocess.Popen[bytes]] = {}
     try:

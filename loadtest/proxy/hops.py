@@ -1,4 +1,4 @@
-"""FaultProxies: several fault proxies, one for each hop of a stack, spoken to as if they were one."""
+"""FaultProxies: several fault proxies, one for each hop, spoken to as if they were one."""
 
 from __future__ import annotations
 

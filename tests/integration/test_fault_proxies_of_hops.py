@@ -33,8 +33,9 @@ async def hops(*names: str) -> AsyncIterator[tuple[FaultProxies, Sequence[FaultP
             server = uvicorn.Server(config)
             running = asyncio.create_task(server.serve())
             stack.push_async_callback(_ended, server, running)
-            while not server.started:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(10):
+                while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+                    await asyncio.sleep(0.01)
             controls.append(FaultProxy(f"http://{LOOPBACK}:{port}"))
         yield await stack.enter_async_context(FaultProxies(controls)), controls
 
