@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shared.files import write_whole
-from shared.tokens import new_key
 
 ROOT = Path("/secrets")
 REDIS_USER = "scalrec"
@@ -52,11 +51,18 @@ def token() -> str:
 
 def _device_keys(path: Path, *, rotate: bool) -> str:
     """The key ring; rotated, the new key signs and the one before it still counts."""
-    ring = _made(path, new_key, rotate=False)
+    ring = _made(path, _new_key, rotate=False)
     if rotate:
-        ring = f"{new_key()},{ring.split(',')[0]}"
+        ring = f"{_new_key()},{ring.split(',')[0]}"
         _write(path, ring)
     return ring
+
+
+def _new_key() -> str:
+    # Only when one is made: at every other start there is nothing to do but to look.
+    from shared.tokens import new_key
+
+    return new_key()
 
 
 def _made(path: Path, make: Callable[[], str], *, rotate: bool) -> str:
@@ -70,7 +76,8 @@ def _made(path: Path, make: Callable[[], str], *, rotate: bool) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all; for the owner and its group, whom a reader of another image joins."""
-    write_whole(path, text, mode=0o440)
+    if not path.is_file() or path.read_text(encoding="ascii") != text:
+        write_whole(path, text, mode=0o440)
 
 
 if __name__ == "__main__":
