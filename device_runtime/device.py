@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.abstract.writer import AbstractWriter
-from device_runtime.cloud.clock import Clock, UnixClock
+from device_runtime.cloud.clock import Clock, MonotonicClock, UnixClock
 from device_runtime.cloud.link import CloudLink, RefreshFailed, RefreshResult
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache, SnapshotCache
 from device_runtime.models import DeviceModels
@@ -44,7 +44,7 @@ class _Held:
 
     Attributes:
         cached: the snapshot and e_str(tau).
-        received_s: device clock when it came.
+        received_s: steady clock when it came.
         age_s: seconds since its computation at that moment.
     """
 
@@ -62,7 +62,9 @@ class Device:
         writer: of abstracts; shared too.
         cache: where snapshots are kept; memory by default.
         policy: when to refresh, this device's own instance; never by default.
-        clock: of snapshot ages; Unix time by default.
+        clock: dates the snapshot that a restarted device finds in its cache; Unix time by default.
+        steady: of all ages and waits from then on, so that setting the clock ages nothing; by
+            default the ``clock`` that was given, else the machine's own that never jumps.
         calibrate: False takes the stale snapshot at face value.
         collaboration: ranks a snapshot's candidates by collaborative inference (LSC4Rec), adapting
             to the user's latest events where it has a rate for that; ``calibrate`` then changes
@@ -81,6 +83,7 @@ class Device:
         cache: SnapshotCache | None = None,
         policy: RefreshPolicy | None = None,
         clock: Clock | None = None,
+        steady: Clock | None = None,
         calibrate: bool = True,
         collaboration: CollaborationSpec | None = None,
     ) -> None:
@@ -90,7 +93,7 @@ class Device:
         self._writer = writer
         self._cache = cache if cache is not None else MemorySnapshotCache()
         self.policy = policy or Never()
-        self._clock = clock or UnixClock()
+        self._steady = steady or clock or MonotonicClock()
         self.calibrate = calibrate
         self._transitions = None if collaboration is None else Transitions(collaboration)
         self._history = History(models.profile.window, models.profile.retain)
@@ -116,9 +119,9 @@ class Device:
         self._held: _Held | None = None
         cached = self._cache.load(self._key)
         if cached is not None:
-            now = self._clock.time()
-            age_s = max(0.0, now - cached.snapshot.created_ms / 1000.0)
-            self._hold(_Held(cached, now, age_s))
+            date = (clock or UnixClock()).time()
+            age_s = max(0.0, date - cached.snapshot.created_ms / 1000.0)
+            self._hold(_Held(cached, self._steady.time(), age_s))
 
     @property
     def step(self) -> int:
@@ -232,7 +235,7 @@ class Device:
                 drift=last.drift,
                 r=last.r,
                 age_s=math.nan if held is None else self._age_s(held),
-                since_attempt_s=max(0.0, self._clock.time() - self._attempted_s),
+                since_attempt_s=max(0.0, self._steady.time() - self._attempted_s),
                 inconsistency=self._inconsistency,
                 alpha=last.alpha,
                 cues=self._cues,
@@ -256,7 +259,7 @@ class Device:
             return None
         self._refreshing = True
         self._requests_since_attempt = 0
-        self._attempted_s = self._clock.time()
+        self._attempted_s = self._steady.time()
         try:
             abstract = self._writer.write(self._history.events, context)
             self._remember_attempt(context)
@@ -301,7 +304,7 @@ class Device:
         else:
             e_str = self._attempted.get(snapshot.tau)
         cached = CachedSnapshot(snapshot, e_str)
-        self._hold(_Held(cached, self._clock.time(), result.age_s))
+        self._hold(_Held(cached, self._steady.time(), result.age_s))
         await self._cache.store(self._key, cached)
         return result
 
@@ -311,7 +314,7 @@ class Device:
         self._vectors.offer(held.cached.snapshot)
 
     def _age_s(self, held: _Held) -> float:
-        return held.age_s + max(0.0, self._clock.time() - held.received_s)
+        return held.age_s + max(0.0, self._steady.time() - held.received_s)
 
     def _seen_items(self) -> Items:
         if self._seen is None:

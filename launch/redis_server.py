@@ -62,6 +62,7 @@ class RedisServer:
         maxmemory: Redis notation; the least recently used keys go first beyond it.
         persistent: keep data over restarts (append-only file).
         binary: None searches (see ``find_redis_server``).
+        password: None draws one.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RedisServer:
         persistent: bool = False,
         binary: Path | None = None,
         start_timeout_s: float = 20.0,
+        password: SecretStr | None = None,
     ) -> None:
         self._work_dir = work_dir.absolute()
         self._binary = binary
@@ -80,7 +82,7 @@ class RedisServer:
         self._maxmemory = maxmemory
         self._persistent = persistent
         self._start_timeout_s = start_timeout_s
-        self._password = secrets.token_urlsafe(24)
+        self._password = password.get_secret_value() if password else secrets.token_urlsafe(24)
         self.port = 0
         self.process: ChildProcess | None = None
 

@@ -1,4 +1,4 @@
-"""`once.py model|bundle`: run prepare.py, unless it ended well before and nothing has changed since.
+"""`once.py model|bundle`: run prepare.py, unless it ended well and nothing has changed since.
 
 `docker compose up` starts a service that has ended once more. Then this looks at names, sizes and
 times of files and at the settings, which takes a moment; it imports nothing that takes longer.

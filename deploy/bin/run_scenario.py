@@ -16,6 +16,8 @@ SHARED = Path(os.environ.get("SCALREC_RUNS", "/runs"))
 COMMAND = (sys.executable, "-m", "scalrec", "loadtest", "run")
 CONTROLS = [f"http://control-{hop}:8474" for hop in ("api", "redis", "embedder")]
 STACK = ("--cloud", "http://proxy-api:8080", "--fault-proxy", ",".join(CONTROLS))
+# The token that the proxies' --token-file names; the original Toxiproxy has none.
+TOKEN = Path("/run/secrets/proxy/token")
 
 
 def main() -> None:
@@ -26,7 +28,8 @@ def main() -> None:
     print("waiting for the fleet to rest", flush=True)
     with turns.load_test(SHARED):
         # Not replaced by exec: the turn is held by this process. Signals reach the whole group.
-        child = subprocess.Popen([*COMMAND, *given, *STACK])
+        token = ("--fault-proxy-token", str(TOKEN)) if TOKEN.is_file() else ()
+        child = subprocess.Popen([*COMMAND, *given, *STACK, *token])
         while True:
             try:
                 sys.exit(child.wait())

@@ -20,12 +20,18 @@ PROXIES: dict[Target, tuple[str, ...]] = {
     "embedder-link": ("embedder",),
 }
 # Where processes cannot be stopped, the way to them is: what devices see is the same.
-STAND_INS: dict[Target, Target] = {"cloud": "cloud-link", "redis": "redis-link"}
+STAND_INS: dict[Target, Target] = {
+    "cloud": "cloud-link", "redis": "redis-link", "embedder": "embedder-link",
+}  # fmt: skip
+HTTP_LINKS: tuple[Target, ...] = ("cloud-link", "embedder-link")
 REDRAW_S = 1.0
 
 
 class Actuator(Protocol):
     """Begins and ends faults of some targets."""
+
+    def can(self, fault: Fault) -> bool:
+        """Whether it knows how to do this one."""
 
     async def begin(self, fault: Fault) -> None: ...
     async def end(self, fault: Fault) -> None: ...
@@ -34,10 +40,12 @@ class Actuator(Protocol):
 class LinkFaults:
     """Faults of links, by the control API of a fault proxy.
 
-    ``errors`` resets a share of the *connections*, drawn anew every second: a TCP proxy does not
-    know where one request ends and the next begins. Faults of processes (see STAND_INS) are done to
-    the way to them: a killed replica resets its share of connections, a frozen one passes nothing
-    on until it goes on; a restarted Redis is cut off but loses no data.
+    ``errors`` fails a share of HTTP requests, drawn for each. Redis' connections carry none: there
+    a share of connections is reset, drawn anew every second, as ``resets`` does everywhere. Faults
+    of processes (see STAND_INS) are done to the way to them: a killed replica resets its share of
+    connections, a frozen one passes nothing on until it goes on; a restarted Redis is cut off but
+    loses no data; an embedder that stalls answers what only reads, and texts without numbers are
+    requests that it answers 500, as servers do that find them.
 
     Args:
         proxy: the control API, or those of all hops.
@@ -57,13 +65,16 @@ class LinkFaults:
         self._replicas = replicas
         self._redrawing: dict[Fault, asyncio.Task[None]] = {}
 
+    def can(self, fault: Fault) -> bool:
+        return fault.kind not in ("failover", "rolling", "silent")
+
     async def begin(self, fault: Fault) -> None:
         for name in self._proxies(fault):
             if self._closes(fault):
                 await self._proxy.enable(name, False)
             else:
                 await self._proxy.add(name, self._toxic(fault))
-        if fault.kind in ("errors", "kill") and not self._closes(fault):
+        if self._toxic(fault).type == "reset_peer" and not self._closes(fault):
             self._redrawing[fault] = asyncio.create_task(self._redraw(fault))
 
     async def end(self, fault: Fault) -> None:
@@ -89,9 +100,19 @@ class LinkFaults:
             case "slow":
                 late = {"latency": fault.latency_s, "jitter": fault.jitter_s}
                 times = {what: round(seconds * 1e3) for what, seconds in late.items()}
-                return Toxic(name=name, type="latency", attributes=times)
-            case "errors":
+                if fault.share == 1:
+                    return Toxic(name=name, type="latency", attributes=times)
+                return Toxic(name=name, type="http_delay", toxicity=fault.share, attributes=times)
+            case "errors" if fault.target in HTTP_LINKS:
+                status = {"status": 503 if fault.answer == "503" else 0}
+                return Toxic(name=name, type="http_fail", toxicity=fault.share, attributes=status)
+            case "errors" | "resets":
                 return Toxic(name=name, type="reset_peer", toxicity=fault.share)
+            case "stall":
+                return Toxic(name=name, type="http_hang", attributes={"posts": 1})
+            case "nan":
+                broken = {"status": 500, "posts": 1}
+                return Toxic(name=name, type="http_fail", toxicity=fault.share, attributes=broken)
             case "kill":
                 return Toxic(name=name, type="reset_peer", toxicity=1.0 / self._replicas)
             case "freeze":

@@ -8,6 +8,9 @@ from itertools import pairwise
 from loadtest.faults.fault import Fault, Target
 from loadtest.timing.availability import Outages
 
+_WAYS: tuple[Target, ...] = ("device-link", "cloud-link")
+_EVER = float("inf")
+
 
 class FaultScript:
     """Faults in the order they begin; a pure function of time."""
@@ -30,11 +33,19 @@ class FaultScript:
 
     def availability(self, replicas: int) -> Outages:
         """When no device can reach any cloud: cut links, or every replica gone at once."""
-        cuts = [(f.at_s, f.until_s) for f in self.faults if f.kind == "cut" and f.stops_the_cloud]
-        gone = [f for f in self.of("cloud") if f.kind in ("kill", "freeze")]
-        moments = sorted({f.at_s for f in gone} | {f.until_s for f in gone})
+        cuts = [
+            (fault.at_s, fault.until_s)
+            for target in _WAYS
+            for fault in self.of(target)
+            if fault.kind == "cut"
+        ]
+        gone = [
+            Outages(filter(None, (fault.gone(n, replicas) for fault in self.of("cloud"))))
+            for n in range(replicas)
+        ]
+        moments = sorted({edge for one in gone for pair in one.intervals(_EVER) for edge in pair})
         for start, end in pairwise(moments):
-            if len({f.replica for f in gone if f.active(start)}) == replicas:
+            if not any(one.is_up(start) for one in gone):
                 cuts.append((start, end))
         return Outages(cuts)
 

@@ -17,13 +17,17 @@ class FaultProxy:
 
     Args:
         url: e.g. http://127.0.0.1:8474.
+        token: of the API (see its --token-file); None where it asks for none, as Toxiproxy does.
 
     Every method raises ConfigError if the API does not answer or refuses, with its words.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
-        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+        shown = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=shown
+        )
 
     async def version(self) -> str:
         """Version of the API; also tells whether it is there."""
@@ -38,6 +42,10 @@ class FaultProxy:
         """Open a proxy; port 0 of ``listen`` picks a free one, which the answer names."""
         body = {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
         return ProxySpec.model_validate(await self._call("POST", "/proxies", body))
+
+    async def lead(self, name: str, upstream: str) -> None:
+        """Cut a proxy's connections and lead new ones to another address."""
+        await self._call("POST", f"/proxies/{name}", {"upstream": upstream})
 
     async def enable(self, name: str, enabled: bool) -> None:
         """Open a proxy, or close it and cut its connections."""
@@ -71,6 +79,11 @@ class FaultProxy:
                 "one with `python -m loadtest.proxy`, or correct its address"
             ) from error
         if answer.is_error:
+            if answer.status_code == 401:
+                raise ConfigError(
+                    f"the fault proxy at {self.url} asks for its token: name the file that its "
+                    "--token-file names (`scalrec loadtest run --fault-proxy-token FILE`)"
+                )
             raise ConfigError(
                 f"the fault proxy at {self.url} refused {method} {path}: "
                 f"{answer.status_code} {answer.text[:200]}"

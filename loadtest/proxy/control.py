@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from launch.ports import LOOPBACK
+from loadtest.proxy.gate import ControlGate
 from loadtest.proxy.proxy import Proxy, ProxyError
-from loadtest.proxy.toxics import ProxySpec, Toxic
+from loadtest.proxy.toxics import ProxySpec, Toxic, host_port
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PROXIES = 100
+BODY_TIMEOUT_S = 5.0
 VERSION = "2.12.0"  # of the API that is spoken here
 
 
 class Switchboard:
-    """All proxies of a process, by name."""
+    """All proxies of a process, by name.
 
-    def __init__(self, *, seed: int = 0) -> None:
+    Args:
+        seed: of toxicity and jitter.
+        host: the one host that callers may make proxies on and lead them to; None lets them change
+            toxics of configured proxies and nothing else.
+    """
+
+    def __init__(self, *, seed: int = 0, host: str | None = LOOPBACK) -> None:
         self._proxies: dict[str, Proxy] = {}
         self._seed = seed
+        self._host = host
 
     def __getitem__(self, name: str) -> Proxy:
         try:
@@ -36,6 +48,17 @@ class Switchboard:
 
     def specs(self) -> dict[str, ProxySpec]:
         return {name: proxy.spec for name, proxy in self._proxies.items()}
+
+    def allow(self, spec: ProxySpec) -> None:
+        """Raises ProxyError (403) unless callers may have a proxy with these addresses."""
+        if self._host is None:
+            raise ProxyError(
+                "proxies are those of --config here: no other address can be listened on or led to",
+                403,
+            )
+        for address in (spec.listen, spec.upstream):
+            if host_port(address)[0] != self._host:
+                raise ProxyError(f"proxies are made on and to {self._host} alone here", 403)
 
     async def create(self, spec: ProxySpec) -> ProxySpec:
         """Raises ProxyError: name taken, too many, or the address cannot be had."""
@@ -60,20 +83,29 @@ class Switchboard:
             await proxy.stop()
 
 
-def control_app(board: Switchboard) -> Starlette:
-    """The API over ``board``, which is closed with the app."""
+def control_app(
+    board: Switchboard, *, token: str | None = None, names: Iterable[str] = ()
+) -> Starlette:
+    """The API over ``board``, which is closed with the app.
+
+    Args:
+        token, names: who may ask; see ControlGate.
+    """
 
     async def proxies(_: Request) -> Response:
         return JSONResponse({name: spec.model_dump() for name, spec in board.specs().items()})
 
     async def create(request: Request) -> Response:
         spec = ProxySpec.model_validate(await _body(request))
+        board.allow(spec)
         return JSONResponse((await board.create(spec)).model_dump(), 201)
 
     async def update(request: Request) -> Response:
         proxy = _proxy(request)
         now = proxy.spec
         spec = ProxySpec.model_validate(now.model_dump() | await _object(request))
+        if (spec.listen, spec.upstream) != (now.listen, now.upstream):
+            board.allow(spec)
         await proxy.update(listen=spec.listen, upstream=spec.upstream, enabled=spec.enabled)
         return JSONResponse(proxy.spec.model_dump())
 
@@ -116,6 +148,7 @@ def control_app(board: Switchboard) -> Starlette:
     return Starlette(
         routes=routes,
         lifespan=lifespan,
+        middleware=[Middleware(ControlGate, token=token, names=tuple(names))],
         exception_handlers={ProxyError: _failed, ValidationError: _malformed},
     )
 
@@ -129,13 +162,19 @@ async def _object(request: Request) -> dict[str, Any]:
 
 async def _body(request: Request) -> Any:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise ProxyError(f"the body is larger than {MAX_BODY_BYTES} bytes", 413)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise ProxyError(f"the body is larger than {MAX_BODY_BYTES} bytes", 413)
+    except TimeoutError:
+        raise ProxyError(f"the body did not come within {BODY_TIMEOUT_S:g} s", 408) from None
+    except ClientDisconnect:
+        raise ProxyError("the caller went away", 400) from None
     try:
         return json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProxyError(f"the body is not JSON: {error}", 400) from error
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from random import Random
 
 from loadtest.proxy.pump import Pump
-from loadtest.proxy.toxics import ProxySpec, Stream, Toxic, host_port
+from loadtest.proxy.request_gate import RequestGate
+from loadtest.proxy.toxics import MAX_TOXICS, ProxySpec, Stream, Toxic, host_port
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +41,19 @@ class _ProxiedConnection:
         self._writers = (client[1], upstream[1])
         self._luck: dict[str, float] = {}
         self._rng = rng
+        self._gate = RequestGate(rng)
         self._pumps: dict[Stream, Pump] = {
-            "upstream": Pump(client[0], upstream[1], rng, self.close),
+            "upstream": Pump(
+                client[0], upstream[1], rng, self.close, gate=self._gate, back=client[1]
+            ),
             "downstream": Pump(upstream[0], client[1], rng, self.close),
         }
         self._cut = asyncio.Event()
 
     def set_toxics(self, toxics: Iterable[Toxic]) -> None:
-        toxics = tuple(toxics)
+        every = tuple(toxics)
+        self._gate.toxics = [toxic for toxic in every if toxic.per_request]
+        toxics = [toxic for toxic in every if not toxic.per_request]
         names = {toxic.name for toxic in toxics}
         # A toxic that is removed and made again is drawn again.
         self._luck = {name: luck for name, luck in self._luck.items() if name in names}
@@ -101,6 +107,7 @@ class Proxy:
         self._toxics: dict[str, Toxic] = {toxic.name: toxic for toxic in spec.toxics}
         self._rng = Random(seed)
         self._server: asyncio.Server | None = None
+        self._turn = asyncio.Lock()  # opening and closing, whoever asks for them at once
         self._open: dict[asyncio.Task[None], _ProxiedConnection | None] = {}
 
     @property
@@ -111,13 +118,23 @@ class Proxy:
 
     async def update(self, *, listen: str, upstream: str, enabled: bool) -> None:
         """Change addresses, open or close; raises ProxyError (the address cannot be had)."""
-        if (listen, upstream) != (self._spec.listen, self._spec.upstream):
-            await self.stop()
-            self._spec = self._spec.model_copy(update={"listen": listen, "upstream": upstream})
-        await (self.start() if enabled else self.stop())
+        async with self._turn:
+            if (listen, upstream) != (self._spec.listen, self._spec.upstream):
+                await self._stop()
+                self._spec = self._spec.model_copy(update={"listen": listen, "upstream": upstream})
+            await (self._start() if enabled else self._stop())
 
     async def start(self) -> None:
         """Accept connections; raises ProxyError if the address cannot be had."""
+        async with self._turn:
+            await self._start()
+
+    async def stop(self) -> None:
+        """Refuse connections and cut the open ones."""
+        async with self._turn:
+            await self._stop()
+
+    async def _start(self) -> None:
         if self._server is not None:
             return
         host, port = host_port(self._spec.listen)
@@ -129,8 +146,7 @@ class Proxy:
         # Kept over stop and start, so that clients find it again.
         self._spec = self._spec.model_copy(update={"listen": f"{host}:{bound}"})
 
-    async def stop(self) -> None:
-        """Refuse connections and cut the open ones."""
+    async def _stop(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -143,9 +159,11 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def add(self, toxic: Toxic) -> None:
-        """Raises ProxyError (409) if the name is taken."""
+        """Raises ProxyError: the name is taken (409), or there are too many (400)."""
         if toxic.name in self._toxics:
             raise ProxyError(f"toxic {toxic.name!r} already exists", 409)
+        if len(self._toxics) >= MAX_TOXICS:
+            raise ProxyError(f"{self._spec.name!r} has {MAX_TOXICS} toxics already", 400)
         self._toxics[toxic.name] = toxic
         self._poison()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
+from loadtest.proxy.request_gate import RequestGate
 from loadtest.proxy.toxics import Toxic
 
 CHUNK_BYTES = 16 * 1024
@@ -27,6 +28,8 @@ class Pump:
         source, sink: of the two sockets.
         rng: jitter.
         close: cuts the whole connection; its argument says whether by a TCP reset.
+        gate: decides about each request in the bytes; None where answers flow.
+        back: the client's socket, for answers that the gate gives itself.
     """
 
     def __init__(
@@ -35,10 +38,14 @@ class Pump:
         sink: asyncio.StreamWriter,
         rng: Random,
         close: Callable[[bool], None],
+        *,
+        gate: RequestGate | None = None,
+        back: asyncio.StreamWriter | None = None,
     ) -> None:
         self._source, self._sink = source, sink
         self._rng = rng
         self._close = close
+        self._gate, self._back = gate, back
         self._toxics: tuple[Toxic, ...] = ()
         self._changed = asyncio.Event()
         self._held: asyncio.Queue[_Chunk] = asyncio.Queue(CHUNKS_HELD)
@@ -71,7 +78,10 @@ class Pump:
                 if chunk.data == _END:
                     await self._pass_end()
                     break
-                await self._pass(chunk)
+                if self._gate is None:
+                    await self._pass(chunk)
+                else:
+                    await self._through(self._gate, chunk)
         finally:
             reading.cancel()
             if self._expiry is not None:
@@ -89,8 +99,26 @@ class Pump:
                 data = _END
             await self._held.put(_Chunk(loop.time(), data))
 
+    async def _through(self, gate: RequestGate, chunk: _Chunk) -> None:
+        for step in gate.feed(chunk.data):
+            if step.wait_s:
+                await self._pause(step.wait_s)
+            if step.data:
+                await self._pass(chunk._replace(data=step.data))
+            if step.answer and self._back is not None:
+                self._back.write(step.answer)
+                await self._back.drain()
+            if step.hang is not None:
+                while step.hang in gate.toxics:
+                    await self._pause(3600.0)
+                self._close(False)
+            if step.reset:
+                self._close(True)
+
     async def _pass(self, chunk: _Chunk) -> None:
         for toxic in self._toxics:
+            if toxic not in self._toxics:
+                continue  # removed while an earlier one held this chunk back
             match toxic.type:
                 case "timeout":
                     return  # swallowed; the close comes by timer, by removal or not at all

@@ -1,17 +1,20 @@
-"""What a proxy can do to a connection: those of Toxiproxy's toxics that faults are made of.
+"""What a proxy can do: those of Toxiproxy's toxics that faults are made of, and some to requests.
 
 The names, units and meanings are those of Toxiproxy 2 (https://github.com/Shopify/toxiproxy), so
-that its own server takes every definition made here.
+that its own server takes every definition made here but those that begin with ``http_``: it does
+not know where one request ends and the next begins.
 """
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Stream = Literal["upstream", "downstream"]
-ToxicType = Literal["latency", "bandwidth", "timeout", "reset_peer"]
+ToxicType = Literal[
+    "latency", "bandwidth", "timeout", "reset_peer", "http_fail", "http_delay", "http_hang"
+]
 
 # Attributes of each type and their defaults, as Toxiproxy has them.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -19,8 +22,14 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "bandwidth": ("rate",),  # KB/s; 0 lets nothing pass
     "timeout": ("timeout",),  # data is dropped; ms until the connection is closed, 0: never
     "reset_peer": ("timeout",),  # ms from the first data until a TCP reset
+    # posts, of all three: 1 leaves alone what is no POST, health checks among it.
+    "http_fail": ("status", "posts"),  # of the answer, 400 to 599; 0: a TCP reset
+    "http_delay": ("latency", "jitter", "posts"),  # ms before the request goes on
+    "http_hang": ("posts",),  # no answer; its removal closes the connection
 }
 MAX_VALUE = 1 << 40
+MAX_TOXICS = 32  # of one proxy
+MAX_PORT = 65_535
 
 
 class Toxic(BaseModel):
@@ -29,8 +38,9 @@ class Toxic(BaseModel):
     Attributes:
         name: unique within its proxy; ``<type>_<stream>`` if none is given.
         type: see ATTRIBUTES.
-        stream: ``downstream`` acts on answers, ``upstream`` on requests.
-        toxicity: share of connections it acts on, drawn once per connection.
+        stream: ``downstream`` acts on answers, ``upstream`` on requests (always of ``http_`` ones).
+        toxicity: share of connections it acts on, drawn once per connection; for the ``http_``
+            ones share of HTTP/1.1 requests, drawn for each.
         attributes: non-negative integers; those left out are 0.
     """
 
@@ -46,7 +56,8 @@ class Toxic(BaseModel):
     @classmethod
     def _named(cls, data: object) -> object:
         if isinstance(data, dict) and not data.get("name"):
-            stream = data.get("stream") or "downstream"
+            usual = "upstream" if str(data.get("type")).startswith("http_") else "downstream"
+            stream = data.get("stream") or usual
             return {**data, "name": f"{data.get('type')}_{stream}", "stream": stream}
         return data
 
@@ -58,7 +69,17 @@ class Toxic(BaseModel):
                 raise ValueError(f"{self.type} has no attribute {name!r}, only {', '.join(known)}")
             if not 0 <= value <= MAX_VALUE:
                 raise ValueError(f"{self.type}.{name} must be 0 or more, not {value}")
+        if self.per_request and self.stream != "upstream":
+            raise ValueError(f"{self.type} acts on requests: its stream is upstream")
+        status = self.value("status")
+        if status and not 400 <= status <= 599:
+            raise ValueError(f"{self.type}.status must be 0 or 400 to 599, not {status}")
         return self
+
+    @property
+    def per_request(self) -> bool:
+        """Whether its share is one of requests."""
+        return self.type.startswith("http_")
 
     def value(self, attribute: str) -> int:
         """An attribute's value, 0 if it was not given."""
@@ -80,7 +101,14 @@ class ProxySpec(BaseModel):
     listen: str = Field(pattern=r"^[^:/\s]*:\d{1,5}$")
     upstream: str = Field(pattern=r"^[^:/\s]+:\d{1,5}$")
     enabled: bool = True
-    toxics: tuple[Toxic, ...] = ()
+    toxics: tuple[Toxic, ...] = Field(default=(), max_length=MAX_TOXICS)
+
+    @field_validator("listen", "upstream")
+    @classmethod
+    def _has_a_port(cls, address: str) -> str:
+        if host_port(address)[1] > MAX_PORT:
+            raise ValueError(f"a port is {MAX_PORT} at most")
+        return address
 
 
 def host_port(address: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from random import Random
 import numpy as np
 
 from device_runtime.abstract.writer import TemplateAbstract
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.link import CloudLink
 from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
 from device_runtime.cloud.tokens import TokenSource
@@ -78,6 +79,7 @@ class Fleet:
         pages: of items, which devices without an item table learn from; the others need none.
         tokens: shown to the cloud by the devices; None where it asks for none.
         tracing: gets a span per refresh.
+        date_clock: what devices take for the time of day; None: that of ``time``.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class Fleet:
         pages: ItemPages | None = None,
         tokens: TokenSource | None = None,
         tracing: Tracing | None = None,
+        date_clock: Clock | None = None,
     ) -> None:
         self._log = log
+        self._date_clock = date_clock or UnixTime(time.clock)
         self._pages = pages
         self._tokens = tokens
         self._tracing = tracing
@@ -199,6 +203,7 @@ class Fleet:
             models.call_rates,
             *models.call_rates.values(),
             self._time.clock,
+            self._date_clock,
         )
         return float(np.mean([own_bytes(m.device, shared) for m in members])) / 1024.0
 
@@ -233,7 +238,8 @@ class Fleet:
                     known=models.call_rates,
                     fleet=self._budget,
                 ),
-                clock=UnixTime(self._time.clock),
+                clock=self._date_clock,
+                steady=self._time.clock,
                 calibrate=settings.device.calibrate,
                 collaboration=collaboration(settings.device, models.manifest.collaboration),
             )

@@ -26,7 +26,7 @@ from loadtest.replay.staging import Staging
 from loadtest.replay.ticker import ReplayTick, Ticker
 from loadtest.settings import FleetSettings
 from loadtest.timing.availability import Availability, availability_of
-from loadtest.timing.clock import ReplayClock, ReplayTime, VirtualClock, WallClock
+from loadtest.timing.clock import ReplayClock, ReplayTime, UnixTime, VirtualClock, WallClock
 from loadtest.timing.schedule import Schedule, build_schedule
 from loadtest.timing.switched_availability import SwitchedAvailability
 from loadtest.timing.virtual_loop import run_virtual
@@ -151,6 +151,7 @@ async def replay(
         pages=None if models.table is not None else ItemPages(bundle),
         tokens=tokens,
         tracing=tracing,
+        date_clock=None if staging is None else staging.device_clock(UnixTime(clock)),
     )
     try:
         with progress.task("Devices load their histories", len(fleet)) as task:

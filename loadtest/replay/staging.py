@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.transport import CloudTransport
 from loadtest.history.log import HistoryLog
 from loadtest.history.watch import WatchedTransport
@@ -13,6 +14,7 @@ from loadtest.timing.clock import ReplayTime
 from loadtest.timing.schedule import Schedule
 
 Wrap = Callable[[CloudTransport, int, Callable[[], float]], CloudTransport]
+SetClock = Callable[[Clock, Callable[[], float]], Clock]
 During = Callable[[ReplayTime], AbstractAsyncContextManager[object]]
 
 
@@ -26,6 +28,8 @@ class Staging:
         wrap: lays faults over the n-th way to the cloud; is given the replay's seconds.
         during: entered when the window begins and left when it ends.
         history: gets every request that leaves a device.
+        set_clock: puts a clock that may be wrong before the devices' time of day; is given the
+            replay's seconds.
     """
 
     def __init__(
@@ -36,11 +40,13 @@ class Staging:
         wrap: Wrap | None = None,
         during: During | None = None,
         history: HistoryLog | None = None,
+        set_clock: SetClock | None = None,
     ) -> None:
         self.availability = availability or AlwaysUp()
         self.reschedule = reschedule or (lambda schedule: schedule)
         self.history = history
         self._wrap = wrap
+        self._set_clock = set_clock
         self._during = during
         self._time: ReplayTime | None = None
 
@@ -63,6 +69,10 @@ class Staging:
         if self.history is None:
             return transport
         return WatchedTransport(transport, self.history, link)
+
+    def device_clock(self, right: Clock) -> Clock:
+        """What the devices take for the time of day."""
+        return right if self._set_clock is None else self._set_clock(right, self.now)
 
     def during(self, time: ReplayTime) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._during is None else self._during(time)

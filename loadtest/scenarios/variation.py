@@ -38,7 +38,14 @@ def _draw(scenario: Scenario, rng: np.random.Generator) -> Fault:
         {"target": "cloud", "kind": "kill", "replica": int(rng.integers(scenario.replicas))},
         {"target": "cloud", "kind": "freeze", "replica": int(rng.integers(scenario.replicas))},
         {"target": "device-link", "kind": "cut", "failure": "dns"},
-    ]
+        {"target": "redis", "kind": "failover"},
+        {"target": "cloud", "kind": "rolling"},
+        {"target": "cloud", "kind": "silent"},
+        {"target": "embedder", "kind": "stall"},
+        {"target": "embedder", "kind": "nan", "share": round(float(rng.uniform(0.05, 0.6)), 2)},
+        {"target": "device-clock", "kind": "step",
+         "step_s": round(float(rng.choice([-1, 1])) * 10 ** float(rng.uniform(0, 8)), 2)},
+    ]  # fmt: skip
     for link in links:
         shapes += [
             {"target": link, "kind": "cut", "failure": "refuse"},
@@ -46,5 +53,16 @@ def _draw(scenario: Scenario, rng: np.random.Generator) -> Fault:
             {"target": link, "kind": "slow", "latency_s": late, "jitter_s": jitter},
             {"target": link, "kind": "errors", "share": round(float(rng.uniform(0.1, 1.0)), 2)},
         ]
+    for link in links[1:]:
+        shapes.append(
+            {"target": link, "kind": "resets", "share": round(float(rng.uniform(0.1, 1.0)), 2)}
+        )
+    for link in ("device-link", "cloud-link", "embedder-link"):
+        share = round(float(rng.uniform(0.1, 1.0)), 2)
+        shapes += [
+            {"target": link, "kind": "errors", "share": share, "answer": "503"},
+            {"target": link, "kind": "slow", "latency_s": late, "jitter_s": jitter,
+             "share": share},
+        ]  # fmt: skip
     chosen = shapes[int(rng.integers(len(shapes)))]
     return Fault.model_validate({**chosen, "at_s": at_s, "for_s": for_s})

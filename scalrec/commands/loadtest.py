@@ -47,8 +47,8 @@ def list_scenarios() -> None:
 
 @app.command("run")
 @options(
-    "scenarios every virtual cloud fault_proxy log columns items bundle embedder model users seed "
-    "work_dir fallback docs assignments"
+    "scenarios every virtual cloud fault_proxy fault_proxy_token log columns items bundle embedder "
+    "model users seed work_dir fallback docs assignments"
 )
 def run(
     given: Given,
@@ -74,6 +74,10 @@ def run(
             envvar="SCALREC_LOADTEST_FAULT_PROXY",
         ),
     ] = None,
+    fault_proxy_token: Annotated[
+        Path | None,
+        typer.Option(help="File with the token of that control address, if it has one."),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use as it is (default: train what is missing).")
     ] = None,
@@ -94,6 +98,8 @@ def run(
         raise ConfigError("--virtual runs the cloud inside this process: leave --cloud out")
     if fault_proxy and not cloud:
         raise ConfigError("--fault-proxy stands before a cloud: name it with --cloud")
+    if fault_proxy_token and not fault_proxy:
+        raise ConfigError("--fault-proxy-token is that of a --fault-proxy: name both")
     chosen = [load_scenario(name).changed(users=users, seed=seed) for name in names]
     settings = given()
     console = make_console()
@@ -105,5 +111,6 @@ def run(
         bundle=bundle,
         fallback=fallback,
         docs=docs,
+        proxy_token=fault_proxy_token,
     )
     run_command(run_scenarios(chosen, settings, choice, console))

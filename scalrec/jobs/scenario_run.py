@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud_service.http.problems import RETRY_AFTER_S
+from device_runtime.cloud.clock import Clock
 from device_runtime.cloud.transport import CloudTransport, HttpTransport
 from device_runtime.refresh.names import policy_text, ranking_text
 from loadtest.dashboard.feed import Feed
@@ -18,6 +19,7 @@ from loadtest.faults.driver import PROXIES, STAND_INS, Actuator, FaultDriver, Li
 from loadtest.faults.fault import Target
 from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
+from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history
 from loadtest.history.log import HistoryLog
@@ -43,7 +45,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
 
-DEVICE_ONLY: tuple[Target, ...] = ("device-link",)
+DEVICE_ONLY: tuple[Target, ...] = ("device-link", "device-clock")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class ScenarioRun:
                 reschedule=self._reschedule,
                 wrap=wrap,
                 history=history,
+                set_clock=self._set_clock,
             )
             cloud = scripted_cloud(
                 settings, self.bundle, embedder, self.script, staging, history,
@@ -141,17 +144,20 @@ class ScenarioRun:
                 stack.urls, stack.actuators, stack.settings, "local processes"
             )
 
-    async def at(self, url: str, control_url: str | None) -> ScenarioVerdict:
+    async def at(
+        self, url: str, control_url: str | None, token: str | None = None
+    ) -> ScenarioVerdict:
         """Run on the wall clock against a cloud, and a fault proxy, that somebody else runs.
 
         Args:
             url: of the cloud, through its proxy.
             control_url: of the fault proxy's API, or of several ones, with commas between; None
                 will do for scenarios without faults.
+            token: of those APIs; None where they ask for none.
         """
         if control_url is None:
             return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
-        controls = [FaultProxy(one.strip()) for one in control_url.split(",")]
+        controls = [FaultProxy(one.strip(), token) for one in control_url.split(",")]
         async with FaultProxies(controls) as proxy:
             await proxy.reset()
             present = await proxy.proxies()
@@ -176,11 +182,13 @@ class ScenarioRun:
         place: Place,
     ) -> ScenarioVerdict:
         for fault in self.script.faults:
-            if fault.target not in (*actuators, *DEVICE_ONLY):
+            actuator = actuators.get(fault.target)
+            known = actuator is not None and actuator.can(fault)
+            if not known and fault.target not in DEVICE_ONLY:
                 raise ConfigError(
-                    f"{self.scenario.name}: {fault.words} cannot be done here, as nothing stands "
-                    "there that could be cut; use another embedder (--embedder vllm has a link), "
-                    "name the fault proxy (--fault-proxy), or run it with --virtual"
+                    f"{self.scenario.name}: {fault.words} cannot be done here: use an embedder "
+                    "with a link that can be cut (--embedder vllm), name the fault proxy "
+                    "(--fault-proxy), let the processes be started here, or run it with --virtual"
                 )
 
         drivers: list[FaultDriver] = []
@@ -217,10 +225,14 @@ class ScenarioRun:
                     ),
                     during=during,
                     history=history,
+                    set_clock=self._set_clock,
                 ),
             )
         happened = replace(self, script=drivers[-1].happened(self.script))
         return happened._judged(result, place)
+
+    def _set_clock(self, right: Clock, now: Callable[[], float]) -> Clock:
+        return SteppedClock(right, self.script, now)
 
     def _reschedule(self, schedule: Schedule) -> Schedule:
         crowd = self.scenario.crowd

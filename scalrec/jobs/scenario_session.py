@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.proxy.gate import read_token
 from loadtest.replay.run_info import describe_run, git_revision, write_run_info
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import PAGE
@@ -45,6 +46,7 @@ class Setup:
         cloud, fault_proxy: addresses of a stack that runs already; None starts one.
         bundle: to be used as it is.
         docs: checkout whose docs get the figures.
+        proxy_token: file with the token of the fault proxy's API.
     """
 
     virtual: bool
@@ -53,6 +55,7 @@ class Setup:
     bundle: Path | None
     fallback: bool
     docs: Path | None
+    proxy_token: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
         bundle = load_bundle(choice.bundle or bundle_dir(settings))
-        yield Rig(log, split, bundle, lambda run: run.at(url, choice.fault_proxy))
+        token = None if choice.proxy_token is None else read_token(choice.proxy_token)
+        yield Rig(log, split, bundle, lambda run: run.at(url, choice.fault_proxy, token))
         return
     async with prepared(
         settings,

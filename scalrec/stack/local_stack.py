@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,20 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import SecretStr
 
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess
 from launch.redis_server import RedisServer
 from loadtest.faults.driver import Actuator, LinkFaults
-from loadtest.faults.fault import Fault, Target
+from loadtest.faults.fault import Target
 from loadtest.proxy.client import FaultProxy
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import with_keys
 from scalrec.stack.cloud_stack import READY_TIMEOUT_S, cloud_process, probe_ready
 from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.process_faults import ProcessFaults
 from shared.errors import ConfigError
+from shared.files import write_whole
 from shared.progress import Progress
 
 
@@ -35,37 +35,7 @@ class LocalStack:
     urls: tuple[str, ...]
     settings: Settings
     actuators: Mapping[Target, Actuator]
-
-
-class ProcessFaults:
-    """Stops, kills and freezes the children themselves."""
-
-    def __init__(self, redis: RedisServer, services: Mapping[str, ChildProcess]) -> None:
-        self._redis = redis
-        self._urls = list(services)
-        self._services = list(services.values())
-
-    async def begin(self, fault: Fault) -> None:
-        if fault.kind == "restart":
-            await self._redis.stop()
-            return
-        pids = self._services[fault.replica].pids
-        if fault.kind == "kill":
-            os.kill(pids[0], signal.SIGKILL)  # the guard sees to its descendants
-        else:
-            _signal_all(pids, signal.SIGSTOP)
-
-    async def end(self, fault: Fault) -> None:
-        service, url = self._services[fault.replica], self._urls[fault.replica]
-        if fault.kind == "restart":
-            await self._redis.start()
-        elif fault.kind == "kill":
-            await service.stop()
-            service.start()
-            # It is back once it answers, which takes seconds.
-            await service.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
-        else:
-            _signal_all(service.pids, signal.SIGCONT)
+    processes: ProcessFaults
 
 
 @asynccontextmanager
@@ -120,22 +90,25 @@ async def local_stack(
         if served is embedder:
             del names["embedder-link"]  # it runs inside the service: there is no link to cut
         links = LinkFaults(proxy, names)
-        processes = ProcessFaults(redis, direct)
+        processes = ProcessFaults(redis, direct, proxy, logs)
+        stack.push_async_callback(processes.aclose)
         actuators: dict[Target, Actuator] = dict.fromkeys(names, links)
         actuators |= {"redis": processes, "cloud": processes}
-        yield LocalStack(tuple(urls), settings, actuators)
+        if served is not embedder:
+            actuators["embedder"] = links
+        yield LocalStack(tuple(urls), settings, actuators, processes)
 
 
 async def _fault_proxy(stack: AsyncExitStack, logs: Path) -> FaultProxy:
-    port = claim_port(0, LOOPBACK)
-    child = ChildProcess(
-        "fault proxy",
-        [sys.executable, "-m", "loadtest.proxy", "--port", str(port)],
-        log=logs / "proxy.log",
-    )
+    port, token = claim_port(0, LOOPBACK), secrets.token_urlsafe(32)
+    secret = write_whole(logs / "proxy.token", token, mode=0o600)
+    stack.callback(secret.unlink, missing_ok=True)
+    command = [sys.executable, "-m", "loadtest.proxy", "--port", str(port)]
+    command += ["--token-file", str(secret), "--make-on", LOOPBACK]
+    child = ChildProcess("fault proxy", command, log=logs / "proxy.log")
     stack.push_async_callback(child.stop)
     child.start()
-    client = FaultProxy(f"http://{LOOPBACK}:{port}")
+    client = FaultProxy(f"http://{LOOPBACK}:{port}", token)
     stack.push_async_callback(client.aclose)
 
     async def probe() -> str | None:
@@ -168,18 +141,3 @@ async def _embedder_through(proxy: FaultProxy, embedder: ServedEmbedder) -> Serv
     )
     url = parts._replace(netloc=spec.listen).geturl()
     return replace(embedder, settings=embedder.settings.model_copy(update={"url": url}))
-
-
-async def _answers(url: str) -> str | None:
-    """None once the service is alive; whether its Redis and embedder are is another fault's."""
-    async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
-        try:
-            (await client.get(f"{url}/healthz")).raise_for_status()
-        except httpx.HTTPError as error:
-            return str(error) or repr(error)
-    return None
-
-
-def _signal_all(pids: list[int], what: signal.Signals) -> None:
-    for pid in pids:
-        os.kill(pid, what)

@@ -70,6 +70,7 @@ def scripted_cloud(
                     staging.now,
                     np.random.default_rng([settings.seed, _STORE]),
                     empty,
+                    settings.cloud.snapshot_ttl_s,
                 ),
                 telemetry=Telemetry.create(level="warning", stream=lines),
                 now=clock.unix,
@@ -98,6 +99,7 @@ def scripted_ways(
             now,
             targets=("device-link",) if on_sockets else _HERE,
             replica=link % replicas,
+            replicas=replicas,
             rng=np.random.default_rng([seed, _LINKS, link]),
             block_names="thread" if on_sockets else "loop",
         )

@@ -16,6 +16,8 @@ from loadtest.proxy.hops import FaultProxies
 from loadtest.proxy.toxics import ProxySpec, Toxic
 from shared.errors import ConfigError
 
+TOKEN = "shown-to-every-hop"
+
 
 @asynccontextmanager
 async def hops(*names: str) -> AsyncIterator[tuple[FaultProxies, Sequence[FaultProxy]]]:
@@ -28,7 +30,11 @@ async def hops(*names: str) -> AsyncIterator[tuple[FaultProxies, Sequence[FaultP
             await board.create(spec)
             port = claim_port(0, LOOPBACK)
             config = uvicorn.Config(
-                control_app(board), host=LOOPBACK, port=port, log_level="warning", ws="none"
+                control_app(board, token=TOKEN),
+                host=LOOPBACK,
+                port=port,
+                log_level="warning",
+                ws="none",
             )
             server = uvicorn.Server(config)
             running = asyncio.create_task(server.serve())
@@ -36,7 +42,7 @@ async def hops(*names: str) -> AsyncIterator[tuple[FaultProxies, Sequence[FaultP
             async with asyncio.timeout(10):
                 while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
                     await asyncio.sleep(0.01)
-            controls.append(FaultProxy(f"http://{LOOPBACK}:{port}"))
+            controls.append(FaultProxy(f"http://{LOOPBACK}:{port}", TOKEN))
         yield await stack.enter_async_context(FaultProxies(controls)), controls
 
 

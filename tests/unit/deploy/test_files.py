@@ -73,11 +73,14 @@ def test_each_network_joins_the_two_ends_of_one_hop() -> None:
 def test_control_apis_listen_on_their_own_network_alone() -> None:
     for hop in ("api", "redis", "embedder"):
         service = SERVICES[f"proxy-{hop}"]
-        host = service["command"][service["command"].index("--host") + 1]
+        options = dict(zip(*[iter(service["command"].split()[3:])] * 2, strict=True))
+        host = options["--host"]
+        assert options["--token-file"] == "/run/secrets/proxy/token"
+        assert service["volumes"] == ["secret-proxy:/run/secrets/proxy:ro"]
         named_in = {
             network
-            for network, options in service["networks"].items()
-            if host in (options or {}).get("aliases", ())
+            for network, joined in service["networks"].items()
+            if host in (joined or {}).get("aliases", ())
         }
         assert named_in == {"control"}, hop
         assert not any(port.endswith(":8474") for port in service.get("ports", ()))

@@ -184,6 +184,7 @@ def test_the_script_knows_when_no_cloud_can_be_reached() -> None:
 def test_variations_differ_by_seed_and_agree_with_themselves(tmp_path: Path) -> None:
     base = load_scenario("steady")
     some = [varied(base, seed=seed, users=40) for seed in range(100)]
+    some += [varied(base, seed=seed, users=40) for seed in range(100, 500)]
     assert some[7] == varied(base, seed=7, users=40)
     assert {scenario.users for scenario in some} == {40}
     kinds = {(f.target, f.kind) for scenario in some for f in scenario.faults}
