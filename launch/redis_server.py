@@ -39,6 +39,17 @@ def find_redis_server() -> Path:
     )
 
 
+def quoted(value: bytes) -> str:
+    """One argument in Redis's configuration: every byte but plain ones by its number.
+
+    Redis reads a line at a time; quotes and backslashes end or change an argument, a # and blanks do
+    so outside quotes.
+    """
+    plain = range(0x20, 0x7F)
+    told = (chr(b) if b in plain and b not in b'"\\\\' else f"\\x{b:02x}" for b in value)
+    return f'"{"".join(told)}"'
+
+
 class RedisServer:
     """redis-server on a loopback port, behind a random password.
 
@@ -122,7 +133,7 @@ class RedisServer:
             f"requirepass {self._password}",
             f"maxmemory {self._maxmemory}",
             "maxmemory-policy allkeys-lru",
-            f'dir "{self._work_dir}"',
+            f"dir {quoted(os.fsencode(self._work_dir))}",
             "daemonize no",
             "databases 1",
             'save ""',

@@ -25,6 +25,7 @@ from loadtest.history.checker import check
 from loadtest.history.history import Expected, read_history, write_lasting_keys
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.hops import FaultProxies
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay, run_replay
 from loadtest.replay.soundness import replay_failures
@@ -170,15 +171,17 @@ class ScenarioRun:
 
         Args:
             url: of the cloud, through its proxy.
-            control_url: of the fault proxy's API; None will do for scenarios without faults.
-            token: of that API; None where it asks for none.
+            control_url: of the fault proxy's API, or of several ones, with commas between; None
+                will do for scenarios without faults.
+            token: of those APIs; None where they ask for none.
         """
         if control_url is None:
             await greet(self.settings, url, self.bundle.id)
             return await self._on_the_wall_clock(
                 (url,), {}, self.settings, "given addresses", watched=(url, nothing_started)
             )
-        async with FaultProxy(control_url, token) as proxy:
+        controls = [FaultProxy(one.strip(), token) for one in control_url.split(",")]
+        async with FaultProxies(controls) as proxy:
             await proxy.reset()
             await greet(self.settings, url, self.bundle.id)
             present = await proxy.proxies()
