@@ -216,7 +216,9 @@ class CloudLink:
                 abstract=abstract, step=step, bundle_id=bundle_id, item_tokens=told
             )
         except ValidationError as error:
-            tally.fail("rejected", f"the request is not one the cloud accepts: {error}", reason="request")
+            tally.fail(
+                "rejected", f"the request is not one the cloud accepts: {error}", reason="request"
+            )
         content = body.model_dump_json(exclude_none=True).encode()
         path = f"/v1/users/{quote(tally.user, safe='')}/snapshot"
         self._budget.first_attempt()

@@ -159,9 +159,7 @@ def _up(refreshes: pl.DataFrame) -> str:
     return "cloud planned up, answered nobody" if silent else "cloud up"
 
 
-def _availability(
-    replay: ReplaySettings, away: tuple[Outage, ...], *, as_planned: bool
-) -> str:
+def _availability(replay: ReplaySettings, away: tuple[Outage, ...], *, as_planned: bool) -> str:
     availability = replay.availability
     plan = "" if as_planned else "planned: "
     if availability.kind == "always" and away:

@@ -15,8 +15,8 @@ from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import PAGE
 from loadtest.scenarios.verdict import ScenarioVerdict
 from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
-from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import run_varied, variations
+from scalrec.jobs.run_folder import run_folder
 from scalrec.jobs.scenario_session import Setup, open_stage
 from scalrec.options import (
     Given,
@@ -55,8 +55,23 @@ def robustness(
 async def _robustness(
     settings: Settings, console: Console, count: int, sockets: int, seed: int, bundle: Path | None
 ) -> None:
+    with run_folder(settings.work_dir, "robustness", datetime.now(UTC)) as root:
+        failed = await _run_all(root, settings, console, count, sockets, seed, bundle)
+    if failed:
+        raise typer.Exit(1)
+
+
+async def _run_all(
+    root: Path,
+    settings: Settings,
+    console: Console,
+    count: int,
+    sockets: int,
+    seed: int,
+    bundle: Path | None,
+) -> list[Path]:
+    """Run all of them below ``root``; returns the folders of those that were not passed."""
     progress = ConsoleProgress(console)
-    root = new_run_dir(settings.work_dir, "robustness", datetime.now(UTC))
     failed: list[Path] = []
     ran: Counter[str] = Counter()
     on_sockets = [
@@ -88,8 +103,7 @@ async def _robustness(
                         _complain(console, outcome.verdict, folder)
     told = ", ".join(f"{n:,} on {where}" for where, n in ran.items())
     console.print(f"{told}: {len(failed):,} with a history that does not hold")
-    if failed:
-        raise typer.Exit(1)
+    return failed
 
 
 def _complain(console: Console, verdict: ScenarioVerdict, folder: Path) -> None:

@@ -127,9 +127,7 @@ def ends_wrong(run: CliRun, harm: Callable[[], None], *words: str) -> None:
         for cell in CHILD
     ],
 )
-def test_a_child_of_a_simulation(
-    part: str, harm: str, trained: SmallRun, tmp_path: Path
-) -> None:
+def test_a_child_of_a_simulation(part: str, harm: str, trained: SmallRun, tmp_path: Path) -> None:
     run = simulation(trained, tmp_path, *QUICK)
     ends_wrong(run, lambda: HARMS[harm](program_of(run, part)), CHILD[part, harm])
     assert run.left_over() == []
@@ -170,9 +168,7 @@ def load_test(small: SmallRun, folder: Path, *use: str) -> CliRun:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS)
-def test_an_embedder_that_a_load_test_was_given(
-    harm: str, served: Served, tmp_path: Path
-) -> None:
+def test_an_embedder_that_a_load_test_was_given(harm: str, served: Served, tmp_path: Path) -> None:
     with embedder_process(served.port) as process:
         run = load_test(served.small, tmp_path, *served.use)
         ends_wrong(run, lambda: HARMS[harm](process.pid), SAID["embedder"])
@@ -188,14 +184,18 @@ faults:
   - {target: cloud, kind: kill, at_s: 1, for_s: 2}
   - {target: redis, kind: restart, at_s: 1, for_s: 2}
 """
-    (tmp_path / "short.yaml").write_text(SCENARIO.replace("duration_s: 8", "duration_s: 20") + faults)
+    (tmp_path / "short.yaml").write_text(
+        SCENARIO.replace("duration_s: 8", "duration_s: 20") + faults
+    )
     assert "wrong" not in run.finish(timeout_s=180)
 
 
 @pytest.mark.parametrize(
     ("part", "harm"),
     [
-        pytest.param(part, harm, marks=() if (part, harm) == ("cloud", "kill") else pytest.mark.slow)
+        pytest.param(
+            part, harm, marks=() if (part, harm) == ("cloud", "kill") else pytest.mark.slow
+        )
         for part in ("cloud", "store")
         for harm in HARMS
     ],
@@ -213,9 +213,7 @@ def test_a_part_of_the_cloud_that_a_fleet_uses(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", [*HARMS, "swap"])
-def test_an_embedder_behind_the_cloud_of_a_fleet(
-    harm: str, served: Served, tmp_path: Path
-) -> None:
+def test_an_embedder_behind_the_cloud_of_a_fleet(harm: str, served: Served, tmp_path: Path) -> None:
     port = free_port()
     with ExitStack() as stack:
         process = stack.enter_context(embedder_process(served.port))
@@ -236,9 +234,7 @@ def test_an_embedder_behind_the_cloud_of_a_fleet(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("swapped", ["bundle", "key"])
-def test_another_cloud_at_the_same_address(
-    swapped: str, trained: SmallRun, tmp_path: Path
-) -> None:
+def test_another_cloud_at_the_same_address(swapped: str, trained: SmallRun, tmp_path: Path) -> None:
     port = free_port()
     other = make_bundle(tmp_path / "other", text_dim=64).path
     with ExitStack() as stack:
@@ -300,7 +296,9 @@ def test_a_key_file_that_a_killed_cloud_left_behind_is_not_trusted(
         kill(program_of(cloud, "cloud"))
     left = tmp_path / "cache" / "serve" / f"{port}.keys"
     assert left.exists()
-    with serve(tmp_path / "cloud2", trained.bundle, port, "--set", f"cloud.auth_keys={new_key('b')}"):
+    with serve(
+        tmp_path / "cloud2", trained.bundle, port, "--set", f"cloud.auth_keys={new_key('b')}"
+    ):
         refused(fleet(tmp_path, trained, port), str(left), "left behind", "auth_keys_file")
 
 
@@ -309,5 +307,3 @@ def test_a_fleet_that_finds_no_cloud_ends_wrong(trained: SmallRun, tmp_path: Pat
     run = fleet(tmp_path, trained, free_port(), "--set", "cloud.auth=off")
     ends_wrong(run, lambda: None, "no refresh brought a snapshot", "does not answer")
     assert "cloud up" not in run.text()
-
-
