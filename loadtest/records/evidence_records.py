@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import schema_of
 from shared.errors import ConfigError
 from shared.files import staged
@@ -81,6 +82,7 @@ def write_records(path: Path, rows: Iterable[tuple[object, ...]], record: type[N
     try:
         with staged(path) as partial:
             pq.write_table(table, partial, compression="zstd")
+        seal(path.parent, path.name)
     except OSError as error:
         raise ConfigError(f"cannot write records to {path}: {error}") from error
     return path

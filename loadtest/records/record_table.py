@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from loadtest.records.checksums import check
 from shared.errors import DataError
 from shared.files import staged
 
@@ -86,7 +87,11 @@ class RecordTable:
 
 
 def read_records(path: Path, columns: tuple[str, ...]) -> pl.DataFrame | None:
-    """The records of one kind, or None if the run made none; raises DataError if unusable."""
+    """The records of one kind, or None if the run made none.
+
+    Raises DataError if they are unusable, or not as the run wrote them.
+    """
+    check(path)
     if not path.exists():
         return None
     try:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import RecordTable
 from shared.errors import ConfigError
 
@@ -152,6 +153,7 @@ class Recorder:
                 table.flush()
                 table.merge()
                 table.drop_parts()
+            seal(self.run_dir, REQUESTS, REFRESHES)
         except OSError as error:
             raise ConfigError(
                 f"cannot write records into {self.run_dir}: {error}. What was written before lies "
@@ -186,4 +188,6 @@ def recover(run_dir: Path) -> dict[str, int]:
         except (OSError, pa.ArrowInvalid) as error:
             raise ConfigError(f"cannot merge the records in {table.parts}: {error}") from error
         made[name] = pq.read_metadata(table.path).num_rows
+    if made:
+        seal(run_dir, *made)
     return made

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from loadtest.records.checksums import check, seal
 from loadtest.replay.profile_figures import ProfileFigures
 from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
 from shared.errors import DataError
@@ -140,12 +141,15 @@ def describe_run(
 
 def write_run_info(run_dir: Path, info: RunInfo) -> Path:
     """Write run.json in one step; returns its path."""
-    return write_whole(run_dir / RUN_FILE, info.model_dump_json(indent=2) + "\n")
+    path = write_whole(run_dir / RUN_FILE, info.model_dump_json(indent=2) + "\n")
+    seal(run_dir, RUN_FILE)
+    return path
 
 
 def read_run_info(run_dir: Path) -> RunInfo:
     """Read run.json; raises DataError naming the file and what to do."""
     path = run_dir / RUN_FILE
+    check(path)
     try:
         return RunInfo.model_validate_json(path.read_text())
     except FileNotFoundError as error:

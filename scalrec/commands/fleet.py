@@ -18,9 +18,10 @@ from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
-from scalrec.folders import new_run_dir, point_latest
+from scalrec.folders import point_latest
 from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_over_http
+from scalrec.jobs.run_folder import run_folder
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
 from scalrec.options import (
@@ -35,9 +36,10 @@ from scalrec.stack.greeting import CloudSilent, bundle_for_devices, greet
 from scalrec.stack.live_view import Live, live_view
 from scalrec.stack.readiness import Readiness
 from scalrec.stack.watch import Watch, always, never, nothing_started
-from shared.bundle import Manifest, load_bundle
+from shared.bundle import Bundle, Manifest, load_bundle
 from shared.errors import ConfigError
-from shared.split import split_log
+from shared.interactions import InteractionLog
+from shared.split import Split, split_log
 from training.background import in_thread
 
 
@@ -134,7 +136,28 @@ async def _fleet(
     log = await read_log(settings, progress)
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
-    run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
+    with run_folder(settings.work_dir, f"{settings.log.name}-fleet", started) as run_dir:
+        failures = await _replay(
+            settings, url, bundle, log, split, run_dir, started, console, live, cluster
+        )
+    if failures:
+        raise typer.Exit(1)
+
+
+async def _replay(
+    settings: Settings,
+    url: str,
+    bundle: Bundle,
+    log: InteractionLog,
+    split: Split,
+    run_dir: Path,
+    started: datetime,
+    console: Console,
+    live: Live | None,
+    cluster: Cluster | None,
+) -> list[str]:
+    """Replay into ``run_dir`` and report; returns why the figures are not to be trusted."""
+    progress = ConsoleProgress(console)
     as_served = _as_served(settings, bundle.manifest)
     info = describe_run(
         log,
@@ -180,8 +203,7 @@ async def _fleet(
     print_summary(summary, console)
     print_verdict(console, notes, failures)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
-    if failures:
-        raise typer.Exit(1)
+    return failures
 
 
 async def _greet(settings: Settings, console: Console, url: str, bundle_id: str) -> None:

@@ -26,8 +26,8 @@ from loadtest.scenarios.robustness_record import (
 from loadtest.scenarios.verdict import ScenarioVerdict
 from reports.documents import RECORDS, regenerate
 from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
-from scalrec.folders import new_run_dir
 from scalrec.jobs.robustness import claim_folder, run_parts, run_varied, variations
+from scalrec.jobs.run_folder import run_folder
 from scalrec.jobs.scenario_session import Rig, Setup, open_stage
 from scalrec.options import (
     Given,
@@ -137,9 +137,16 @@ def _part(text: str | None) -> tuple[int, int] | None:
 
 
 async def _robustness(settings: Settings, console: Console, batch: Batch) -> None:
-    folder = batch.resume or new_run_dir(settings.work_dir, "robustness", datetime.now(UTC))
-    if not folder.is_dir():
-        raise ConfigError(f"--resume names {folder}, and there is no such folder")
+    if batch.resume is not None:
+        if not batch.resume.is_dir():
+            raise ConfigError(f"--resume names {batch.resume}, and there is no such folder")
+        await _run_all(settings, console, batch, batch.resume)
+        return
+    with run_folder(settings.work_dir, "robustness", datetime.now(UTC)) as folder:
+        await _run_all(settings, console, batch, folder)
+
+
+async def _run_all(settings: Settings, console: Console, batch: Batch, folder: Path) -> None:
     if batch.part is None:
         console.print(f"runs in {folder}; if interrupted, go on with --resume {folder}")
     head = None

@@ -23,9 +23,10 @@ from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
 from scalrec.console import ConsoleProgress, print_verdict
-from scalrec.folders import new_run_dir, point_latest
+from scalrec.folders import point_latest
 from scalrec.jobs.prepared import prepared, read_log
 from scalrec.jobs.replaying import embed_beforehand
+from scalrec.jobs.run_folder import run_folder
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import with_local_keys
@@ -169,7 +170,20 @@ async def _run_one(
 ) -> ScenarioVerdict:
     started = datetime.now(UTC)
     console.rule(f"[bold]{scenario.name}[/]: {scenario.description}", align="left")
-    run_dir = new_run_dir(settings.work_dir, f"{stage.log.name}-{scenario.name}", started)
+    name = f"{stage.log.name}-{scenario.name}"
+    with run_folder(settings.work_dir, name, started) as run_dir:
+        return await _run_in(run_dir, started, scenario, settings, stage, choice, console)
+
+
+async def _run_in(
+    run_dir: Path,
+    started: datetime,
+    scenario: Scenario,
+    settings: Settings,
+    stage: Rig,
+    choice: Setup,
+    console: Console,
+) -> ScenarioVerdict:
     progress = ConsoleProgress(console)
     run = stage.prepare(scenario, settings, run_dir, progress, virtual=choice.virtual)
     manifest = stage.bundle.manifest

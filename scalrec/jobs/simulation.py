@@ -21,11 +21,12 @@ from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, StageTimes, print_log, print_verdict
-from scalrec.folders import new_run_dir, point_latest
+from scalrec.folders import point_latest
 from scalrec.jobs.evidence import collect_evidence
 from scalrec.jobs.exporting import exported
 from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_over_http, replay_virtually
+from scalrec.jobs.run_folder import run_folder
 from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
@@ -81,7 +82,11 @@ class Simulation:
         if settings.embedder.lora is not None:
             with self.times.stage("tuning the text model"):
                 settings = self.settings = await with_tuned_model(settings, log, self.progress)
-        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
+        with run_folder(settings.work_dir, settings.log.name, self.started) as run_dir:
+            await self._run(settings, log, run_dir)
+        return run_dir
+
+    async def _run(self, settings: Settings, log: InteractionLog, run_dir: Path) -> None:
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(
                 served_embedder(
@@ -106,7 +111,6 @@ class Simulation:
             self.notes += replay_notes(result)
             self.failures += replay_failures(result)
         self._report(log, trained.split, bundle, served, run_dir)
-        return run_dir
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
         trained = await train(self.settings, log, client, progress=self.progress)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, TypeAdapter
 
+from loadtest.records.checksums import check, seal
 from loadtest.replay.replay import ReplayResult
 from shared.files import write_whole
 from shared.strict import Strict
@@ -52,12 +53,15 @@ _OUTCOMES = TypeAdapter(tuple[ShardOutcome, ...])
 def write_outcomes(run_dir: Path, outcomes: Sequence[ShardOutcome]) -> Path:
     """Write shards.json in one step; returns its path."""
     data = _OUTCOMES.dump_json(tuple(outcomes), indent=2) + b"\n"
-    return write_whole(run_dir / SHARDS_FILE, data)
+    path = write_whole(run_dir / SHARDS_FILE, data)
+    seal(run_dir, SHARDS_FILE)
+    return path
 
 
 def read_outcomes(run_dir: Path) -> tuple[ShardOutcome, ...]:
     """The shards of a run, in order; none where it was a single process."""
     path = run_dir / SHARDS_FILE
+    check(path)
     return _OUTCOMES.validate_json(path.read_bytes()) if path.exists() else ()
 
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadtest.records import record_table as module
+from loadtest.records.checksums import SUMS
 from loadtest.records.recorder import (
     REFRESHES,
     REQUESTS,
@@ -73,7 +74,7 @@ def test_rows_come_back_in_order_across_parts_and_groups(
     metadata = pq.ParquetFile(tmp_path / REQUESTS).metadata
     assert metadata.num_row_groups == 3
     assert metadata.row_group(0).column(0).compression == "ZSTD"
-    assert sorted(p.name for p in tmp_path.iterdir()) == [REFRESHES, REQUESTS]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [SUMS, REFRESHES, REQUESTS]
 
 
 def test_same_rows_same_bytes(tmp_path: Path) -> None:
