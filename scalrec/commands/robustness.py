@@ -140,13 +140,16 @@ async def _robustness(settings: Settings, console: Console, batch: Batch) -> Non
     if batch.resume is not None:
         if not batch.resume.is_dir():
             raise ConfigError(f"--resume names {batch.resume}, and there is no such folder")
-        await _run_all(settings, console, batch, batch.resume)
-        return
-    with run_folder(settings.work_dir, "robustness", datetime.now(UTC)) as folder:
-        await _run_all(settings, console, batch, folder)
+        findings = await _run_all(settings, console, batch, batch.resume)
+    else:
+        with run_folder(settings.work_dir, "robustness", datetime.now(UTC)) as folder:
+            findings = await _run_all(settings, console, batch, folder)
+    if findings:
+        raise typer.Exit(1)
 
 
-async def _run_all(settings: Settings, console: Console, batch: Batch, folder: Path) -> None:
+async def _run_all(settings: Settings, console: Console, batch: Batch, folder: Path) -> int:
+    """The batch into ``folder``; how many runs did not hold, 0 for a part of a batch."""
     if batch.part is None:
         console.print(f"runs in {folder}; if interrupted, go on with --resume {folder}")
     head = None
@@ -172,7 +175,7 @@ async def _run_all(settings: Settings, console: Console, batch: Batch, folder: P
             else:
                 await _run_here(stage, settings, console, batch, folder, virtual=virtual)
     if head is None or batch.part is not None:
-        return
+        return 0
     record = RobustnessRecord.of(head, read_lines(folder))
     write_whole(folder / SUMMARY, record.model_dump_json(indent=1) + "\n")
     for what, much in robustness_rows(record)[1]:
@@ -182,8 +185,7 @@ async def _run_all(settings: Settings, console: Console, batch: Batch, folder: P
         write_whole(path, record.model_dump_json(indent=1) + "\n")
         for changed in (path, *regenerate(batch.docs)):
             console.print(f"[green]✓[/] {changed}")
-    if record.findings:
-        raise typer.Exit(1)
+    return len(record.findings)
 
 
 async def _run_here(
