@@ -6,7 +6,6 @@ is imported in a process of its own, since one that was built for another proces
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -16,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 
 WANTED_PYTHON = (3, 11)
-LEAST_MEMORY_GIB = 4
 IMPORTS_S = 300.0  # for all of them together, on a machine that is busy
 MEND = "run `make env` (without make: python3.11 scripts/bootstrap.py product)"
 # Imports one module after another; tells each before and after.
@@ -45,9 +43,6 @@ def problems() -> Iterator[str]:
             "this processor (or virtual machine) has no AVX2 instructions, which polars and torch "
             "are built for: use another machine, or let the virtual one pass them on"
         )
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    if memory < LEAST_MEMORY_GIB:
-        yield f"{memory:.1f} GiB of memory: training needs {LEAST_MEMORY_GIB} or more"
     yield from broken_packages(required())
 
 
