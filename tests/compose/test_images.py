@@ -22,7 +22,7 @@ pytestmark = pytest.mark.compose
 # As a platform runs it that gives users of its own: no entry in /etc/passwd, group 0.
 SOMEBODY = "1234560000:0"
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
-WAIT_S = 300
+WAIT_S = 600
 
 
 def built(folder: Path, target: str) -> str:

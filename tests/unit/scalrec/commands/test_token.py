@@ -32,7 +32,7 @@ def test_no_key_is_written_over_another(tmp_path: Path) -> None:
     path = tmp_path / "auth.keys"
     keygen(out=path)
     first = path.read_bytes()
-    with pytest.raises(ConfigError, match="auth[.]keys is there already"):
+    with pytest.raises(ConfigError, match=r"auth[.]keys is there already"):
         keygen(out=path)
     assert path.read_bytes() == first
     with pytest.raises(ConfigError, match="cannot be written: No such file"):
