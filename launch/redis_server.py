@@ -42,8 +42,8 @@ def find_redis_server() -> Path:
 def quoted(value: bytes) -> str:
     """One argument in Redis's configuration: every byte but plain ones by its number.
 
-    Redis reads a line at a time; quotes and backslashes end or change an argument, a # and blanks do
-    so outside quotes.
+    Redis reads a line at a time; there, quotes and backslashes end or change an argument, and a #
+    and blanks do so outside quotes.
     """
     plain = range(0x20, 0x7F)
     told = (chr(b) if b in plain and b not in b'"\\\\' else f"\\x{b:02x}" for b in value)

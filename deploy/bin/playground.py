@@ -24,7 +24,7 @@ HOME = Path("/playground")  # in the image
 RUNS = Path("/tmp/playground")  # noqa: S108  the container is its only user
 CLOUD, LIVE_VIEW = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 PROGRAM = (sys.executable, "-m", "scalrec")
-STARTING_S, POLL_S, STOP_S = 120.0, 0.5, 20.0
+STARTING_S, POLL_S, STOP_S = 600.0, 0.5, 20.0
 
 TRAINING = {
     "SCALREC_TRAINING__EPOCHS": "20",

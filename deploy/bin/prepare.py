@@ -63,6 +63,8 @@ def prepare_bundle(settings: Settings) -> None:
         print(f"bundle {found.id} is in {wanted}")
         return
     print(f"{wanted}: {why}")
+    if closed := _closed(GIVEN):
+        print(closed)
     for folder in sorted(p for p in GIVEN.glob("*") if p.is_dir()):
         given, why = _usable(folder, settings)
         if given is None:
@@ -78,6 +80,17 @@ def prepare_bundle(settings: Settings) -> None:
         return
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "scalrec", "export"])
+
+
+def _closed(folder: Path) -> str:
+    """Why given bundles cannot be looked for, and what to do; "" if they can."""
+    if not folder.exists() or os.access(folder, os.R_OK | os.X_OK):
+        return ""
+    return (
+        f"given bundles are not looked for: user {os.getuid()} may not read {folder}, which is "
+        "deploy/bundles or SCALREC_BUNDLES; `chmod -R a+rX` that folder, and under SELinux set "
+        "SCALREC_SELINUX=1"
+    )
 
 
 def _usable(folder: Path, settings: Settings) -> tuple[Bundle | None, str]:
