@@ -17,7 +17,7 @@ Kind = Literal[
     "kill", "freeze", "rolling", "silent", "stall", "nan", "step",
 ]  # fmt: skip
 
-_POSSIBLE: dict[str, tuple[Kind, ...]] = {
+POSSIBLE: dict[Target, tuple[Kind, ...]] = {
     "device-link": ("cut", "slow", "errors"),
     "cloud-link": ("cut", "slow", "errors", "resets"),
     "redis-link": ("cut", "slow", "errors", "resets"),
@@ -70,9 +70,9 @@ class Fault(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.kind not in _POSSIBLE[self.target]:
+        if self.kind not in POSSIBLE[self.target]:
             raise ValueError(
-                f"{self.target} knows {', '.join(_POSSIBLE[self.target])}, not {self.kind}"
+                f"{self.target} knows {', '.join(POSSIBLE[self.target])}, not {self.kind}"
             )
         if self.kind == "slow" and self.latency_s + self.jitter_s == 0:
             raise ValueError("slow needs latency_s")

@@ -55,10 +55,11 @@ class Toxic(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, data: object) -> object:
-        if isinstance(data, dict) and not data.get("name"):
-            usual = "upstream" if str(data.get("type")).startswith("http_") else "downstream"
+        if isinstance(data, dict):
+            kind = str(data.get("type"))
+            usual = "upstream" if kind.startswith("http_") else "downstream"
             stream = data.get("stream") or usual
-            return {**data, "name": f"{data.get('type')}_{stream}", "stream": stream}
+            return {**data, "name": data.get("name") or f"{kind}_{stream}", "stream": stream}
         return data
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -14,10 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from launch.redis_server import RedisServer
+from loadtest.faults.driver import PROXIES, STAND_INS, LinkFaults
+from loadtest.faults.fault import POSSIBLE, Fault
 from loadtest.proxy.client import FaultProxy
 from loadtest.proxy.control import Switchboard, control_app
 from loadtest.proxy.toxics import Toxic
+from scalrec.jobs.scenario_run import DEVICE_ONLY
+from scalrec.stack.process_faults import ProcessFaults
 from tests.support.servers import serving
+from tests.support.tiers import first_quick
 
 REQUESTS = 2_000
 CONNECTIONS = 8
@@ -88,7 +95,7 @@ def within(found: int, share: float) -> bool:
     return abs(found - share * REQUESTS) < 4 * math.sqrt(REQUESTS * share * (1 - share))
 
 
-@pytest.mark.parametrize("share", [0.3, 0.05])
+@pytest.mark.parametrize("share", first_quick([0.3, 0.05]))
 async def test_a_share_of_requests_fails_over_connections_that_are_kept(share: float) -> None:
     async with between(seed=3) as (proxy, url, upstream), pool(url) as http:
         assert await failures(http, CONNECTIONS * 2) == (0, 0)  # before: the pool is warm
@@ -104,6 +111,7 @@ async def test_a_share_of_requests_fails_over_connections_that_are_kept(share: f
         assert await failures(http, CONNECTIONS * 20) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_a_share_of_requests_is_reset() -> None:
     async with between(seed=4) as (proxy, url, _), pool(url) as http:
         await proxy.add("web", Toxic(type="http_fail", toxicity=0.3))
@@ -115,14 +123,14 @@ async def test_a_share_of_requests_is_reset() -> None:
 async def test_a_share_of_requests_is_late() -> None:
     async with between(seed=5) as (proxy, url, _), pool(url) as http:
         await http.get("/")
-        late = Toxic(type="http_delay", toxicity=0.5, attributes={"latency": 400, "jitter": 50})
+        late = Toxic(type="http_delay", toxicity=0.5, attributes={"latency": 150, "jitter": 20})
         await proxy.add("web", late)
         loop = asyncio.get_running_loop()
         slow = 0
         for _ in range(40):
             started = loop.time()
             assert (await http.post("/", content=BODY)).content == BODY
-            slow += loop.time() - started > 0.3
+            slow += loop.time() - started > 0.12
     assert 8 <= slow <= 32  # 20 expected, four standard deviations
 
 
@@ -219,3 +227,58 @@ async def test_what_is_no_http_passes_unread_and_at_once() -> None:
                 assert await asyncio.wait_for(reader.readexactly(len(said)), GUARD_S) == said
             writer.close()
     server.close()
+
+
+async def test_a_server_that_hangs_on_posts_looks_healthy_until_it_is_let_go() -> None:
+    async with between() as (proxy, url, upstream), pool(url) as http:
+        await proxy.add("web", Toxic(type="http_hang", attributes={"posts": 1}))
+        asking = asyncio.create_task(http.post("/", content=BODY))
+        for _ in range(3):
+            assert (await http.get("/")).status_code == 200
+        assert not asking.done()
+        assert upstream.requests == 3
+        await proxy.remove("web", "http_hang_upstream")
+        with pytest.raises(httpx.TransportError):
+            await asyncio.wait_for(asking, GUARD_S)
+        assert (await http.post("/", content=BODY)).content == BODY
+
+
+HOW = {"slow": {"latency_s": 0.1}, "errors": {"share": 0.5}, "nan": {"share": 0.5}}
+ON_LINKS = [
+    Fault.model_validate({"target": target, "kind": kind, "at_s": 1, "for_s": 1,
+                          **HOW.get(kind, {}), **more})
+    for target, kinds in POSSIBLE.items()
+    if target in (*PROXIES, *STAND_INS)
+    for kind in kinds
+    if kind not in ("failover", "rolling", "silent")
+    for more in ({}, {"share": 0.5})
+    if not (more and (kind != "slow" or target == "redis-link"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ON_LINKS, ids=lambda fault: f"{fault.words}, {fault.share:g}")
+async def test_every_fault_of_a_link_begins_and_ends_without_a_trace(fault: Fault) -> None:
+    async with between() as (proxy, _, _):
+        links = LinkFaults(proxy, dict.fromkeys(PROXIES, ("web",)), replicas=2)
+        assert links.can(fault)
+        await links.begin(fault)
+        there = (await proxy.proxies())["web"]
+        assert there.toxics or not there.enabled
+        await links.end(fault)
+        there = (await proxy.proxies())["web"]
+        assert there.enabled
+        assert there.toxics == ()
+
+
+def test_a_kind_is_done_on_sockets_by_somebody() -> None:
+    links = LinkFaults(FaultProxy("http://127.0.0.1:1"))
+    redis = RedisServer(Path("unused"))
+    processes = ProcessFaults(redis, {}, FaultProxy("x"), Path("unused"))
+    fields = {"slow": {"latency_s": 1}, "step": {"step_s": 1}}
+    for target, kinds in POSSIBLE.items():
+        for kind in kinds:
+            fault = Fault.model_validate(
+                {"target": target, "kind": kind, "at_s": 1, "for_s": 1, **fields.get(kind, {})}
+            )
+            on_the_device = target in DEVICE_ONLY
+            assert on_the_device or links.can(fault) or processes.can(fault), fault.words

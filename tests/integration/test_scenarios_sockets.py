@@ -92,3 +92,50 @@ async def test_a_frozen_cloud_shows_in_the_refreshes_and_not_in_the_answers(
     # Answers do not wait; a tenth of the freeze leaves room for a busy machine.
     asked = history.requests.filter(standing)["latency_service_ms"]
     assert asked.quantile(0.99) < 600  # type: ignore[operator]
+
+
+@pytest.mark.slow
+async def test_what_happens_to_processes_in_the_field(tmp_path: Path) -> None:
+    scenario = load_scenario("steady").changed(
+        users=60,
+        duration_s=56.0,
+        steps=20,
+        replicas=2,
+        replay={"devices_per_link": 15},
+        device={
+            "policy": "every-k",
+            "k": 2,
+            "link": {"deadline_s": 2.0, "breaker_open_s": 1.0, "breaker_failures": 3},
+        },
+        faults=[
+            {"target": "redis", "kind": "failover", "at_s": 3, "for_s": 5},
+            {"target": "cloud", "kind": "rolling", "at_s": 12, "for_s": 16},
+            {"target": "cloud", "kind": "silent", "at_s": 34, "for_s": 4, "connections": 300},
+            {"target": "device-clock", "kind": "step", "at_s": 34, "for_s": 4, "step_s": 86400},
+            {"target": "cloud-link", "kind": "errors", "at_s": 40, "for_s": 5, "share": 0.4,
+             "answer": "503"},
+            {"target": "redis", "kind": "failover", "at_s": 48, "for_s": 2},
+        ],
+    )  # fmt: skip
+    run = tiny_run(tmp_path, scenario, virtual=False, users=60)
+    verdict = await run.on_local_processes(ServedEmbedder(run.settings.embedder, None))
+    # Among them: no key of the promoted Redis is without an end, and no age follows the clock.
+    assert verdict.violations == ()
+    assert verdict.answered == 1200
+    attempts = read_history(tmp_path / "run").attempts.filter(pl.col("status") == 200)
+
+    def stored(start: float, end: float) -> pl.Series:
+        return attempts.filter(pl.col("sent_s").is_between(start, end))["stored"]
+
+    # Nothing is stored while the primary takes no writes; the promoted one does, twice over.
+    assert not stored(4.0, 7.0).any()
+    assert stored(9.0, 11.5).all()
+    assert stored(53.0, 56.0).all()
+    # One after the other, not both: some refresh succeeds in every second of the update.
+    served = attempts.filter(pl.col("sent_s").is_between(12, 28))["sent_s"]
+    assert served.diff().max() < 3  # type: ignore[operator]
+    # Silent connections starve nobody.
+    assert len(attempts.filter(pl.col("sent_s").is_between(34, 38))) > 20
+    during = read_history(tmp_path / "run").attempts.filter(pl.col("sent_s").is_between(40.2, 44.8))
+    assert 0.15 < (during["status"] == 503).mean() < 0.65  # type: ignore[operator]
+    assert not (tmp_path / "run" / "logs" / "proxy.token").exists()

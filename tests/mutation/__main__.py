@@ -14,7 +14,7 @@ from loadtest.history.mutation_record import MutationOutcome, MutationRecord
 from loadtest.replay.run_info import git_revision
 from reports.documents import RECORDS, regenerate
 from shared.files import write_whole
-from tests.mutation.mutations import CHECKS, MUTATIONS, Mutation, apply
+from tests.mutation.mutations import CHECKER, CHECKS, MUTATIONS, Mutation, apply
 
 ROOT = Path(__file__).parents[2]
 RECORD = "mutations.json"
@@ -61,7 +61,9 @@ def _failing(mutation: Mutation | None, folder: Path) -> tuple[str, ...]:
     if mutation is not None:
         apply(mutation, copy)
     failed = []
-    for name, (_, tests) in CHECKS.items():
+    chosen = CHECKS if mutation is None else (CHECKER, *mutation.checks)
+    for name in chosen:
+        tests = CHECKS[name][1]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         command += ["-m", "not slow", "--hypothesis-profile=quick", *tests]
         try:

@@ -26,6 +26,7 @@ def test_a_defect_can_be_seeded_and_leaves_code_that_parses(
 
 def test_defects_and_checks_are_told_apart_and_exist() -> None:
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 10
+    assert all(set(mutation.checks) <= set(CHECKS) for mutation in MUTATIONS)
     for _, tests in CHECKS.values():
         for test in tests:
             path, _, name = test.partition("::")
