@@ -134,6 +134,8 @@ def create_app(
         lifespan=lifespan,
         # Described on the admin port; this one serves nothing but the API.
         openapi_url=None,
+        # A redirect would be built from a Host header that anybody can send.
+        redirect_slashes=False,
     )
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
     if generator is not None:
@@ -159,6 +161,7 @@ def create_app(
         max_body_bytes=MAX_BODY_BYTES,
     )
     app.add_middleware(RequestEnvelope, answers=answers, tracing=tracing)  # last: runs outermost
+    app.state.checks, app.state.answers = checks, answers  # for the admin app
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

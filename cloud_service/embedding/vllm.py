@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from cloud_service.embedding.base import normalised, require_identity
+from shared.addresses import masked_address
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError, EmbedderError, EmbedderMismatch, EmbedderUnavailable
 
@@ -60,8 +61,9 @@ class VllmEmbedder:
         try:
             base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
         except httpx.InvalidURL as error:
-            raise ConfigError(f"embedder.url is not a URL: {error}") from error
-        self._shown = str(base.copy_with(userinfo=b""))  # in messages, which reach logs and devices
+            # Not its words: they can quote a part of a password.
+            raise ConfigError(f"embedder.url is not a URL: {masked_address(url)!r}") from error
+        self._shown = masked_address(str(base))  # in messages, which reach logs and devices
         self._model = model
         self._pooling = pooling
         self._max_tokens = max_tokens

@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from cloud_service.telemetry.metrics import Metrics
+from shared.addresses import masked_line
 
 # What every log line made for a request says besides; whoever learns more of it adds to the dict.
 request_fields: ContextVar[dict[str, str]] = ContextVar("request_fields")
@@ -49,6 +50,7 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            masked_line,
             renderer,
         ],
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import httpx2 as httpx
 
+from shared.addresses import is_loopback, masked, masked_address
 from shared.errors import ConfigError
 from shared.snapshot import MAX_BLOB_BYTES
 
@@ -92,16 +92,20 @@ class HttpTransport:
     ) -> None:
         try:
             url = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"the cloud's URL is malformed: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
+            told = url.scheme in ("http", "https") and bool(url.host)
+        except httpx.InvalidURL:  # not its words: they can quote a part of the password
+            told = False
+        if not told:
+            raise ConfigError(
+                f"the cloud's URL must be http(s)://host, not {masked_address(base_url)!r}: "
+                "correct device.link.url or --cloud"
+            )
         self._base_url = base_url
         # Requests wait here and never inside the pool: one that is cancelled there just when it
         # gets a connection loses that place for good (encode/httpcore #1093).
         self._places = asyncio.Semaphore(max_connections)
         self._kept = max_connections
-        self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
+        self._trust_env = not is_loopback(url.host) if trust_env is None else trust_env
         # Reading the root certificates takes tens of milliseconds: done once, not at every
         # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
         plain = url.scheme == "http" and not self._trust_env
@@ -143,7 +147,7 @@ class HttpTransport:
             return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
-            raise TransportError(f"{type(error).__name__}: {error}") from error
+            raise TransportError(f"{type(error).__name__}: {masked(str(error))}") from error
         finally:
             self._places.release()
 
@@ -232,10 +236,3 @@ async def _exchange(
                 raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
     lowered = {name.lower(): value for name, value in response.headers.items()}
     return TransportResponse(response.status_code, lowered, bytes(body))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

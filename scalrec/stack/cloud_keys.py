@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pydantic import SecretStr
 from cloud_service.keys import load_keys
 from device_runtime.cloud.tokens import CarriedTokens, TokenSource
 from scalrec.settings import Settings
+from shared.addresses import is_loopback
 from shared.errors import ConfigError
 from shared.tokens import TOKEN_TTL_S, TokenIssuer, new_key
 
@@ -85,7 +85,10 @@ def with_local_keys(settings: Settings, url: str) -> Settings:
     Keys that are set stay.
     """
     cloud = settings.cloud
-    address = httpx.URL(url)
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return settings  # whoever asks there will say so
     if cloud.auth == "off" or load_keys(cloud) is not None or not is_loopback(address.host):
         return settings
     path = _local_keys(settings, address.port or 80)
@@ -93,14 +96,6 @@ def with_local_keys(settings: Settings, url: str) -> Settings:
         return settings
     found = cloud.model_copy(update={"auth_keys_file": path})
     return settings.model_copy(update={"cloud": found})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _local_keys(settings: Settings, port: int) -> Path:
