@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import httpx2 as httpx
 import typer
 from rich.console import Console
 
+from device_runtime.cloud.transport import HttpTransport, TransportError
 from loadtest.replay.run_info import describe_run, write_run_info
 from loadtest.replay.shards.outcome import failure_notes
 from reports.run_report import report_run
@@ -31,6 +32,7 @@ from scalrec.running import run_command
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_local_keys
 from scalrec.stack.live_view import Live, live_view
+from shared.addresses import masked_address
 from shared.bundle import Manifest, load_bundle
 from shared.errors import ConfigError
 from shared.split import split_log
@@ -180,18 +182,24 @@ async def _greet(console: Console, url: str, bundle_id: str) -> None:
     Raises:
         ConfigError: the cloud serves another bundle.
     """
+    transport = HttpTransport(url)
     try:
-        async with httpx.AsyncClient(timeout=GREETING_TIMEOUT_S, trust_env=False) as client:
-            served = (await client.get(f"{url}/v1/bundle")).raise_for_status().json()["bundle_id"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        answer = await transport.request(
+            "GET", "/v1/bundle", headers={}, content=b"", timeout_s=GREETING_TIMEOUT_S
+        )
+        served = json.loads(answer.content)["bundle_id"]
+    except (TransportError, ValueError, KeyError, TypeError) as error:
         console.print(
-            f"[yellow]note[/] no cloud answers at {url} ({error}); devices start without one"
+            f"[yellow]note[/] no cloud answers at {masked_address(url)} ({error}); devices start "
+            "without one"
         )
         return
+    finally:
+        await transport.aclose()
     if served != bundle_id:
         raise ConfigError(
-            f"the cloud at {url} serves bundle {served}, the devices hold {bundle_id}: name the "
-            "same bundle on both sides with --bundle"
+            f"the cloud at {masked_address(url)} serves bundle {served}, the devices hold "
+            f"{bundle_id}: name the same bundle on both sides with --bundle"
         )
 
 

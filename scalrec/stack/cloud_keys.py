@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
 from pydantic import SecretStr
 
 from cloud_service.keys import load_keys
 from device_runtime.cloud.tokens import CarriedTokens, TokenSource
+from device_runtime.cloud.transport import cloud_url
 from scalrec.settings import Settings
 from shared.addresses import is_loopback
 from shared.errors import ConfigError
@@ -85,10 +85,7 @@ def with_local_keys(settings: Settings, url: str) -> Settings:
     Keys that are set stay.
     """
     cloud = settings.cloud
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:
-        return settings  # whoever asks there will say so
+    address = cloud_url(url)
     if cloud.auth == "off" or load_keys(cloud) is not None or not is_loopback(address.host):
         return settings
     path = _local_keys(settings, address.port or 80)
