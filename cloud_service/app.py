@@ -158,7 +158,6 @@ def create_app(
     answers = ProblemAnswers(
         telemetry=telemetry,
         audit=audit,
-        failures=LineRates(time.monotonic),
         retry_after_s=RETRY_AFTER_S,
     )
     install_problems(app, answers)

@@ -17,7 +17,6 @@ from starlette.types import Scope
 
 from cloud_service.http.audit import AuditLog
 from cloud_service.limits import Overloaded, RateLimited
-from cloud_service.line_rates import LineRates
 from cloud_service.telemetry.telemetry import Telemetry
 from shared.addresses import masked, masked_values, unaddressed
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
@@ -129,13 +128,11 @@ class ProblemAnswers:
     Attributes:
         telemetry: where they are counted.
         audit: where refusals are written down.
-        failures: bound on the log lines about failures behind the service, by problem.
         retry_after_s: seconds that Retry-After asks for, unless the problem knows better.
     """
 
     telemetry: Telemetry
     audit: AuditLog
-    failures: LineRates
     retry_after_s: float
 
     def respond(
@@ -198,14 +195,7 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
             )
         for kind, type_ in _OF_ERROR.items():
             if isinstance(error, kind):
-                left_out = answers.failures.take(type_)
-                if left_out is not None:
-                    log.warning(
-                        "request refused",
-                        problem=type_.value,
-                        reason=str(error),
-                        **({"left_out": left_out} if left_out else {}),
-                    )
+                log.warning("request refused", problem=type_.value, reason=str(error))
                 # What failed behind the service names machines, which devices need not know; the
                 # log does, under this request's id.
                 return answers.respond(scope, type_, unaddressed(str(error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from cloud_service.line_rates import LineRates
 from cloud_service.telemetry.metrics import Metrics
 from shared.addresses import masked_line
 
@@ -33,7 +35,10 @@ class Telemetry:
 
 
 def create_logger(*, level: str = "info", stream: TextIO | None = None) -> FilteringBoundLogger:
-    """A logger independent of structlog's global configuration. Levels as in ``logging``."""
+    """A logger independent of structlog's global configuration. Levels as in ``logging``.
+
+    Warnings and errors come as often as requests fail: of each kind a bounded number is written.
+    """
     target = sys.stderr if stream is None else stream
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
@@ -48,6 +53,7 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
         processors=[
             _of_request,
             structlog.processors.add_log_level,
+            _Bounded(LineRates(time.monotonic)),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             masked_line,
@@ -55,6 +61,23 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
         ],
     )
     return logger
+
+
+class _Bounded:
+    """A structlog processor: leaves out what exceeds the rates of its event."""
+
+    def __init__(self, rates: LineRates):
+        self._rates = rates
+
+    def __call__(
+        self, _: Any, level: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if level in ("debug", "info") or line.get("audit"):  # the audit has rates of its own
+            return line
+        left_out = self._rates.take(line["event"])
+        if left_out is None:
+            raise structlog.DropEvent
+        return {**line, "left_out": left_out} if left_out else line
 
 
 def _of_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
