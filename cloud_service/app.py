@@ -21,6 +21,7 @@ from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Admission, required_keys
 from cloud_service.limits import DeviceRates, Limiter
+from cloud_service.line_rates import LineRates
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
@@ -82,6 +83,8 @@ def create_app(
     pseudonyms = Pseudonyms(ring)
     telemetry = telemetry or Telemetry.create(level=cloud.log_level)
     owned = AsyncExitStack()
+    audit = AuditLog(telemetry.log, LineRates(time.monotonic))
+    owned.callback(audit.close)
     if embedder is None:
         embedder = create_embedder(settings.embedder, model_dir=None, tracing=tracing)
         owned.push_async_callback(embedder.aclose)
@@ -139,6 +142,8 @@ def create_app(
         lifespan=lifespan,
         # Described on the admin port; this one serves nothing but the API.
         openapi_url=None,
+        # A redirect would be built from a Host header that anybody can send.
+        redirect_slashes=False,
     )
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
     if generator is not None:
@@ -155,7 +160,11 @@ def create_app(
     )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
-    answers = ProblemAnswers(telemetry, AuditLog(telemetry.log), RETRY_AFTER_S)
+    answers = ProblemAnswers(
+        telemetry=telemetry,
+        audit=audit,
+        retry_after_s=RETRY_AFTER_S,
+    )
     install_problems(app, answers)
     app.add_middleware(
         SizeLimits,
@@ -164,6 +173,7 @@ def create_app(
         max_body_bytes=MAX_BODY_BYTES,
     )
     app.add_middleware(RequestEnvelope, answers=answers, tracing=tracing)  # last: runs outermost
+    app.state.checks, app.state.answers = checks, answers  # for the admin app
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -32,6 +32,7 @@ from scalrec.commands import (
 )
 from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
+from shared.addresses import masked_line
 from shared.errors import ScalrecError
 
 _FULL = "; free some space or give another folder with --work-dir, then run the command again"
@@ -67,7 +68,10 @@ def build_app() -> typer.Typer:
 
 def run() -> NoReturn:
     """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[masked_line, *structlog.get_config()["processors"]],
+    )
     # Scripts start background jobs with SIGINT ignored, which would outlast SIGTERM, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.

@@ -85,7 +85,7 @@ class TokenRefused(ScalrecError):
 
     Args:
         reason: a stable word for logs: ``missing``, ``malformed``, ``unknown-key``,
-            ``signature``, ``expired``, ``audience``.
+            ``signature``, ``expired``, ``not-yet``, ``audience``.
         message: what to do about it; never a part of the token.
     """
 

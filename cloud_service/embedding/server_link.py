@@ -11,6 +11,7 @@ import httpx2 as httpx
 from pydantic import SecretStr
 
 from cloud_service.embedding.server_words import server_words
+from shared.addresses import masked_address
 from shared.errors import (
     ConfigError,
     EmbedderError,
@@ -106,9 +107,10 @@ class ServerLink:
         try:
             base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
         except httpx.InvalidURL as error:
-            raise ConfigError(f"embedder.url is not a URL: {error}") from error
+            # Not its words: they can quote a part of a password.
+            raise ConfigError(f"embedder.url is not a URL: {masked_address(url)!r}") from error
         # In messages, which reach logs and devices.
-        self.shown = str(base.copy_with(userinfo=b"", query=None))
+        self.shown = masked_address(str(base))
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
         # No cap on connections: callers bound their own concurrency, and httpcore can lose a
         # slot for good when a connect is cancelled. trust_env off: no proxies from outside.

@@ -5,6 +5,10 @@ from __future__ import annotations
 from shared.errors import ScalrecError
 
 
+class Stopping(ScalrecError):
+    """The service is about to stop; no secret to anybody."""
+
+
 class Draining:
     """Whoever stops the service says so with ``begin``; a check of /readyz fails from then on."""
 
@@ -16,6 +20,6 @@ class Draining:
         self._begun = True
 
     async def check(self) -> None:
-        """Raises ScalrecError once it has begun."""
+        """Raises Stopping once it has begun."""
         if self._begun:
-            raise ScalrecError("the service is stopping; ask another replica")
+            raise Stopping("the service is stopping; ask another replica")

@@ -12,12 +12,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 from starlette.types import Scope
 
 from cloud_service.embedding.base import TextsRefused
 from cloud_service.http.audit import AuditLog
 from cloud_service.limits import Overloaded, RateLimited
 from cloud_service.telemetry.telemetry import Telemetry
+from shared.addresses import masked, masked_values, unaddressed
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
 from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 
@@ -77,6 +79,7 @@ _OF_STATUS: Mapping[int, ProblemType] = {
     413: ProblemType.REQUEST_TOO_LARGE,
     415: ProblemType.UNSUPPORTED_MEDIA_TYPE,
 }
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 # Who asks is told when to come back: waiting helps, or somebody else has to change something.
 _PASSING = {
     ProblemType.RATE_LIMITED,
@@ -87,6 +90,9 @@ _PASSING = {
     ProblemType.NOT_READY,
 }
 _ANYWHERE = (
+    ProblemType.NOT_FOUND,
+    ProblemType.METHOD_NOT_ALLOWED,
+    ProblemType.REQUEST_TIMEOUT,
     ProblemType.REQUEST_TOO_LARGE,
     ProblemType.HEADERS_TOO_LARGE,
     ProblemType.INTERNAL,
@@ -155,7 +161,7 @@ class ProblemAnswers:
             type=type_,
             title=TITLE[type_],
             status=code,
-            detail=detail,
+            detail=masked(detail),
             instance=f"urn:scalrec:request:{request_id}" if request_id else "",
         )
         all_headers = dict(headers or {})
@@ -163,7 +169,7 @@ class ProblemAnswers:
             wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
             all_headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
         return JSONResponse(
-            {**problem.model_dump(mode="json"), **extra},
+            {**problem.model_dump(mode="json"), **masked_values(extra)},
             status_code=code,
             headers=all_headers,
             media_type=PROBLEM_MEDIA_TYPE,
@@ -195,9 +201,12 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         for kind, type_ in _OF_ERROR.items():
             if isinstance(error, kind):
                 log.warning("request refused", problem=type_.value, reason=str(error))
+                # What failed behind the service names machines, which devices need not know; the
+                # log does, under this request's id.
+                detail = unaddressed(str(error))
                 if isinstance(error, StoreUnavailable):
-                    return answers.respond(scope, type_, str(error), condition=error.condition)
-                return answers.respond(scope, type_, str(error))
+                    return answers.respond(scope, type_, detail, condition=error.condition)
+                return answers.respond(scope, type_, detail)
         raise error
 
     async def of_validation(request: Request, error: Exception) -> JSONResponse:
@@ -214,17 +223,30 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         # FastAPI says 400 to a body that is no text at all; to callers it is as invalid as others.
         status = None if error.status_code == 400 else error.status_code
-        return answers.respond(request.scope, type_, detail, status=status, headers=error.headers)
+        headers = error.headers
+        if type_ is ProblemType.METHOD_NOT_ALLOWED:
+            headers = {**(headers or {}), "Allow": ", ".join(_allowed(app, request.scope))}
+        return answers.respond(request.scope, type_, detail, status=status, headers=headers)
 
     app.add_exception_handler(ScalrecError, of_scalrec_error)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
 
 
+def _allowed(app: FastAPI, scope: Scope) -> list[str]:
+    """Methods of every route at this path; the router itself names those of the first alone."""
+    return [
+        method
+        for method in _METHODS
+        if any(r.matches({**scope, "method": method})[0] is Match.FULL for r in app.routes)
+    ]
+
+
 def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route for OpenAPI: one per status, one example per problem type.
 
-    What every route can answer is added here: bodies and headers too large, and a 500.
+    What every route can answer is added here: a path or method that is none, requests too slow or
+    too large, and a 500. Nothing is redirected.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for type_ in (*types, *_ANYWHERE):
@@ -244,6 +266,10 @@ def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
         if type_ in _PASSING:
             response["headers"] = {
                 "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}
+            }
+        if type_ is ProblemType.METHOD_NOT_ALLOWED:
+            response["headers"] = {
+                "Allow": {"description": "the methods of the path", "schema": {"type": "string"}}
             }
         if type_ is ProblemType.UNAUTHENTICATED:
             response["headers"] = {

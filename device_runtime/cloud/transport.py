@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 import httpx2 as httpx
 
+from shared.addresses import masked, masked_address
 from shared.errors import ConfigError
+from shared.proxies import proxy_for
 from shared.snapshot import MAX_BLOB_BYTES
 
 MAX_CONNECTIONS = 64
@@ -67,6 +69,31 @@ class CloudTransport(Protocol):
         ...
 
 
+def cloud_url(address: str) -> httpx.URL:
+    """The address of a cloud. Raises ConfigError, which tells no secret of it, if it is none."""
+    try:
+        url = httpx.URL(address)
+        told = url.scheme in ("http", "https") and bool(url.host)
+    except httpx.InvalidURL:  # not its words: they can quote a part of the password
+        told = False
+    if not told:
+        raise ConfigError(
+            f"the cloud's URL must be http(s)://host, not {masked_address(address)!r}: "
+            "correct device.link.url or --cloud"
+        )
+    return url
+
+
+def _tls() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the root certificates cannot be read ({error}); correct or unset SSL_CERT_FILE and "
+            "SSL_CERT_DIR"
+        ) from error
+
+
 class HttpTransport:
     """HTTP/1.1 over a connection pool.
 
@@ -76,11 +103,10 @@ class HttpTransport:
     Args:
         base_url: of the cloud, e.g. http://127.0.0.1:8080.
         max_connections: requests under way at once; further ones wait within their own timeout.
-        trust_env: whether HTTP_PROXY and its like apply; None: they do unless the host is this
-            machine, which no proxy can reach.
+        through_proxies: whether HTTP_PROXY and its like apply, as ``proxy_for`` reads them now.
 
     Raises:
-        ConfigError: the URL is malformed.
+        ConfigError: the URL is malformed, or a variable names a proxy that cannot be used.
     """
 
     def __init__(
@@ -88,26 +114,19 @@ class HttpTransport:
         base_url: str,
         *,
         max_connections: int = MAX_CONNECTIONS,
-        trust_env: bool | None = None,
+        through_proxies: bool = True,
     ) -> None:
-        try:
-            url = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"the cloud's URL is malformed: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
+        url = cloud_url(base_url)
         self._base_url = base_url
         # Requests wait here and never inside the pool: one that is cancelled there just when it
         # gets a connection loses that place for good (encode/httpcore #1093).
         self._places = asyncio.Semaphore(max_connections)
         self._kept = max_connections
-        self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
+        self._proxy = proxy_for(base_url, os.environ) if through_proxies else None
         # Reading the root certificates takes tens of milliseconds: done once, not at every
-        # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
-        plain = url.scheme == "http" and not self._trust_env
-        self._tls: ssl.SSLContext | bool = (
-            False if plain else httpx.create_ssl_context(trust_env=self._trust_env)
-        )
+        # rebuild, and not at all where neither the cloud nor a proxy asks for TLS.
+        plain = url.scheme == "http" and not (self._proxy or "").startswith("https:")
+        self._tls: ssl.SSLContext | bool = False if plain else _tls()
         self._client = self._new_client()
 
     def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
@@ -120,7 +139,8 @@ class HttpTransport:
             base_url=self._base_url,
             verify=self._tls,
             limits=limits,
-            trust_env=self._trust_env,
+            proxy=self._proxy,
+            trust_env=False,  # read above, once
             follow_redirects=False,
         )
 
@@ -143,7 +163,7 @@ class HttpTransport:
             return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
-            raise TransportError(f"{type(error).__name__}: {error}") from error
+            raise TransportError(f"{type(error).__name__}: {masked(str(error))}") from error
         finally:
             self._places.release()
 
@@ -179,7 +199,7 @@ class AsgiTransport(HttpTransport):
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self._app = app
-        super().__init__("http://device.invalid", trust_env=False)
+        super().__init__("http://device.invalid", through_proxies=False)
 
     def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -232,10 +252,3 @@ async def _exchange(
                 raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
     lowered = {name.lower(): value for name, value in response.headers.items()}
     return TransportResponse(response.status_code, lowered, bytes(body))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -23,6 +23,7 @@ from launch.redis_server import find_redis_server
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from scalrec.settings import Settings
+from shared.addresses import masked, masked_address
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
 
@@ -64,7 +65,7 @@ def doctor(
     for check in checks:
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
         advice = "" if check.ok else f"\n[yellow]→ {check.advice}[/]"
-        table.add_row(mark, check.name, check.found + advice)
+        table.add_row(mark, check.name, masked(check.found) + advice)
     make_console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
@@ -138,7 +139,9 @@ async def _probe_embedder(name: str, settings: Settings, url: str) -> Finding:
     embedder = create_embedder(settings.embedder, model_dir=None, url=url)
     try:
         await embedder.ready()
-        return Finding(name, True, f"{url} answers with {embedder.identity.dim} dims")
+        return Finding(
+            name, True, f"{masked_address(url)} answers with {embedder.identity.dim} dims"
+        )
     except ScalrecError as error:
         return Finding(name, False, str(error), "start the server, or unset embedder.url")
     finally:

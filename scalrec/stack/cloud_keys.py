@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
 from pydantic import SecretStr
 
 from cloud_service.keys import load_keys
 from device_runtime.cloud.tokens import CarriedTokens, TokenSource
+from device_runtime.cloud.transport import cloud_url
 from scalrec.settings import Settings
+from shared.addresses import is_loopback
 from shared.errors import ConfigError
 from shared.tokens import TOKEN_TTL_S, TokenIssuer, new_key
 
@@ -94,7 +94,7 @@ def with_local_keys(settings: Settings, url: str) -> Settings:
     Raises ConfigError for a key file whose `scalrec serve` is no longer there; it is removed.
     """
     cloud = settings.cloud
-    address = httpx.URL(url)
+    address = cloud_url(url)
     if cloud.auth == "off" or load_keys(cloud) is not None or not is_loopback(address.host):
         return settings
     path = _local_keys(settings, address.port or 80)
@@ -119,14 +119,6 @@ def _in_use(path: Path) -> bool:
     except OSError:  # somebody holds it, or it is gone: then it is not found either
         return True
     return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _local_keys(settings: Settings, port: int) -> Path:

@@ -78,12 +78,12 @@ async def running_cloud(
             stack.push_async_callback(service.stop)
             service.start()
             url = f"http://{host}:{port}"
+            admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
             await service.wait_ready(
-                lambda: probe_ready(url),
+                lambda: probe_ready(url, admin_url),
                 READY_TIMEOUT_S,
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
-        admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
         yield RunningCloud(
             url=url, admin_url=admin_url, settings=settings, service=service, redis=redis
         )
@@ -113,10 +113,13 @@ def cloud_process(
     )
 
 
-async def probe_ready(url: str) -> str | None:
+async def probe_ready(url: str, admin_url: str | None = None) -> str | None:
+    """None once /readyz says ready, else why not; its admin port knows more than its own."""
     async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
         try:
             answer = await client.get(f"{url}/readyz")
+            if answer.status_code != 200 and admin_url is not None:
+                answer = await client.get(f"{admin_url}/readyz")
         except httpx.HTTPError as error:
             return str(error) or repr(error)
     return None if answer.status_code == 200 else answer.text[:300]

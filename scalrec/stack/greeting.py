@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-import httpx2 as httpx
-
+from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
 from scalrec.folders import find_bundle
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source
+from shared.addresses import masked_address
 from shared.errors import ConfigError
 
 GREETING_TIMEOUT_S = 5.0
@@ -21,13 +23,27 @@ async def served_bundle(url: str) -> str:
 
     Raises:
         CloudSilent: nobody answers there, or nobody that speaks our API.
+        ConfigError: the address is none.
     """
     try:
-        async with httpx.AsyncClient(timeout=GREETING_TIMEOUT_S, trust_env=False) as client:
-            answer = (await client.get(f"{url}/v1/bundle")).raise_for_status()
-            return str(answer.json()["bundle_id"])
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        raise CloudSilent(f"no cloud answers at {url} ({error or type(error).__name__})") from error
+        answer = await _get(url, "/v1/bundle", {})
+        if answer.status != 200:
+            raise ValueError(f"status {answer.status}")
+        return str(json.loads(answer.content)["bundle_id"])
+    except (TransportError, ValueError, LookupError, TypeError) as error:
+        said = str(error) or type(error).__name__
+        raise CloudSilent(f"no cloud answers at {masked_address(url)} ({said})") from error
+
+
+async def _get(url: str, path: str, headers: Mapping[str, str]) -> TransportResponse:
+    """One GET on the way that devices take, through a proxy where the environment names one."""
+    transport = HttpTransport(url)
+    try:
+        return await transport.request(
+            "GET", path, headers=headers, content=b"", timeout_s=GREETING_TIMEOUT_S
+        )
+    finally:
+        await transport.aclose()
 
 
 async def bundle_for_devices(settings: Settings, url: str) -> Path:
@@ -50,24 +66,22 @@ async def greet(settings: Settings, url: str, bundle_id: str) -> None:
         CloudSilent: no cloud answers; one that is away may come back.
         ConfigError: it serves another bundle, or refuses the key.
     """
-    served = await served_bundle(url)
+    served, shown = await served_bundle(url), masked_address(url)
     if served != bundle_id:
         raise ConfigError(
-            f"the cloud at {url} serves bundle {served}, the devices hold {bundle_id}: name the "
+            f"the cloud at {shown} serves bundle {served}, the devices hold {bundle_id}: name the "
             "same bundle on both sides with --bundle"
         )
     tokens = token_source(settings, time.time)
-    shown = {} if tokens is None else {"Authorization": f"Bearer {await tokens.token(_NOBODY)}"}
-    path = f"{url}/v1/users/{_NOBODY}/snapshot"
+    token = {} if tokens is None else {"Authorization": f"Bearer {await tokens.token(_NOBODY)}"}
     try:
-        async with httpx.AsyncClient(timeout=GREETING_TIMEOUT_S, trust_env=False) as client:
-            answer = await client.get(path, headers=shown)
-    except httpx.HTTPError as error:
-        raise CloudSilent(f"the cloud at {url} stopped answering ({error!r})") from error
-    if answer.status_code in (401, 403):
+        answer = await _get(url, f"/v1/users/{_NOBODY}/snapshot", token)
+    except TransportError as error:
+        raise CloudSilent(f"the cloud at {shown} stopped answering ({error})") from error
+    if answer.status in (401, 403):
         raise ConfigError(
-            f"the cloud at {url} does not accept {_key(settings)} (it answers "
-            f"{answer.status_code}): set cloud.auth_keys_file to the key file of that cloud"
+            f"the cloud at {shown} does not accept {_key(settings)} (it answers "
+            f"{answer.status}): set cloud.auth_keys_file to the key file of that cloud"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx2 as httpx
+from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
+from shared.addresses import masked_address
 
 CLOUD, BUNDLE = "cloud", "bundle"
 LOOK_TIMEOUT_S = 3.0
@@ -21,27 +23,27 @@ class Readiness:
     """
 
     def __init__(self, url: str, bundle_id: str) -> None:
-        self._url = url
+        self._url = masked_address(url)  # as it is shown
         self._bundle_id = bundle_id
-        self._client = httpx.AsyncClient(base_url=url, timeout=LOOK_TIMEOUT_S, trust_env=False)
+        self._transport = HttpTransport(url)  # the way that devices take
 
     async def alive(self) -> str | None:
         """None if the process answers, else why not."""
         try:
-            answer = await self._client.get("/healthz")
-        except httpx.HTTPError as error:
+            answer = await self._get("/healthz")
+        except TransportError as error:
             return f"the cloud at {self._url} does not answer ({_words(error)})"
-        return None if answer.status_code < 500 else _status(self._url, "/healthz", answer)
+        return None if answer.status < 500 else _status(self._url, "/healthz", answer)
 
     async def problems(self) -> dict[str, str]:
         """What is wrong, by part (cloud, bundle, and what /readyz names); empty if nothing is."""
         try:
-            ready = await self._client.get("/readyz")
-            served = await self._client.get("/v1/bundle")
-        except httpx.HTTPError as error:
+            ready = await self._get("/readyz")
+            served = await self._get("/v1/bundle")
+        except TransportError as error:
             return {CLOUD: f"the cloud at {self._url} does not answer ({_words(error)})"}
         found: dict[str, str] = {}
-        if ready.status_code != 200:
+        if ready.status != 200:
             checks = _member(ready, "checks")
             parts = checks if isinstance(checks, Mapping) else {}
             found = {
@@ -57,6 +59,11 @@ class Readiness:
             )
         return found
 
+    async def _get(self, path: str) -> TransportResponse:
+        return await self._transport.request(
+            "GET", path, headers={}, content=b"", timeout_s=LOOK_TIMEOUT_S
+        )
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -66,19 +73,19 @@ class Readiness:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
-def _member(answer: httpx.Response, name: str) -> Any:
+def _member(answer: TransportResponse, name: str) -> Any:
     try:
-        body = answer.json()
+        body = json.loads(answer.content)
     except (ValueError, RecursionError):
         return None
     return body.get(name) if isinstance(body, dict) else None
 
 
-def _status(url: str, path: str, answer: httpx.Response) -> str:
-    return f"the cloud at {url} answers {answer.status_code} at {path}"
+def _status(url: str, path: str, answer: TransportResponse) -> str:
+    return f"the cloud at {url} answers {answer.status} at {path}"
 
 
 def _words(error: Exception) -> str:
