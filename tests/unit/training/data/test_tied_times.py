@@ -9,7 +9,13 @@ import polars as pl
 import pytest
 
 from shared.interactions import InteractionLog
+from shared.metrics import ndcg
+from training.backbone.batches import events_of
+from training.backbone.evaluate import target_ranks
+from training.backbone.fit import BackboneOptions, Cycle, train_backbone
+from training.data import validate
 from training.data.validate import build_log
+from training.encoders.sasrec import SASRecConfig
 
 T = 1_700_000_000.0
 
@@ -73,3 +79,39 @@ def test_few_ties_or_an_order_of_chance_are_left_alone() -> None:
 def test_tied_share_by_hand() -> None:
     rows = [("u", f"i{n}", T + t) for n, t in enumerate([0, 0, 1, 2, 2, 2, 3])]
     assert built(rows).tied_share() == pytest.approx(5 / 7)
+
+
+def learned(log: InteractionLog) -> float:
+    """NDCG@10 of a small encoder trained on the log, on each user's last event."""
+    events, last = events_of(log), log.user_start[1:] - 1
+    trained = train_backbone(
+        events,
+        SASRecConfig(dim=16, layers=1, heads=2, window=8, dropout=0.0),
+        BackboneOptions(cycles=(Cycle(epochs=12, learning_rate=1e-2),), batch_windows=16, stride=4),
+        n_items=len(log.catalogue),
+        validation_start=log.counts() - 2,
+        test_start=log.counts() - 1,
+        seed=3,
+        threads=1,
+    )
+    return float(ndcg(target_ranks(trained.model, trained.table, events, last), 10).mean())
+
+
+@pytest.mark.slow
+def test_shuffling_rows_of_one_time_does_not_change_what_is_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        (user, f"i{(day * 37 + place * 7 + int(user[1:])) % 60}", T + 86_400.0 * day)
+        for user in (f"u{n}" for n in range(60))
+        for day in range(8)
+        for place in range(5)
+    ]
+    by_item = sorted(rows, key=lambda row: (row[0], row[2], int(row[1][1:])))
+    order = np.random.default_rng(5).permutation(len(rows))
+    shuffled = sorted((rows[place] for place in order), key=lambda row: (row[0], row[2]))
+    protected, fair = learned(built(by_item)), learned(built(shuffled))
+    monkeypatch.setattr(validate, "without_item_order", lambda events: (events, ()))
+    leaked = learned(built(by_item))
+    assert abs(protected - fair) < 0.1
+    assert leaked > protected + 0.2, "an order of items is worth something to who learns it"
