@@ -18,6 +18,7 @@ from shared.progress import NullProgress, Progress
 from shared.split import split_log
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import CalibrationOptions, FittedCalibration
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import repeat_policy
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
@@ -93,6 +94,7 @@ class TrainingRun:
             validation_steps=options.validation_steps,
             calibration_steps=options.calibration_steps,
         )
+        refuse_degenerate(log, self.split)
         self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         self.unfinished = store.root / ".unfinished"

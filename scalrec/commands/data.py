@@ -10,7 +10,9 @@ from rich.table import Table
 from reports.text import split_told
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
+from shared.errors import DataError
 from shared.split import split_log, trained_after
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import fetch, known_logs, load_log
 
 app = typer.Typer(help="Fetch, list and show datasets (interaction logs).", no_args_is_help=True)
@@ -67,3 +69,7 @@ def show(
     )
     told = split_told(trained_after(loaded, split))
     console.print(f"[dim]{'split':>40}[/]  {told}", highlight=False)
+    try:
+        refuse_degenerate(loaded, split)
+    except DataError as error:
+        console.print(f"[yellow]warning[/] it cannot be trained on: {error}", highlight=False)

@@ -212,7 +212,6 @@ async def _greet(settings: Settings, console: Console, url: str, bundle_id: str)
     Raises:
         ConfigError: the cloud serves another bundle, or does not accept the fleet's tokens.
     """
-    transport = HttpTransport(url)
     try:
         await greet(settings, url, bundle_id)
     except CloudSilent as silent:

@@ -19,6 +19,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split, split_log
 from training.background import in_thread
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import load_log
 from training.settings import Recipe
 
@@ -38,11 +39,17 @@ async def read_log(settings: Recipe, progress: Progress) -> InteractionLog:
     """The log of the settings, loaded in a thread that a cancellation ends.
 
     Raises:
-        DataError: the log is malformed or not there.
+        DataError: the log is malformed, not there, or nothing can be learned or measured from it.
     """
-    return await in_thread(
+    log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
+    options = settings.training
+    refuse_degenerate(
+        log,
+        split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps),
+    )
+    return log
 
 
 @asynccontextmanager

@@ -73,8 +73,7 @@ def load(
     known = row_items if used.text or len(used.item) > 1 else None
     if items is not None:
         told = read_items(items, used.item)
-        if known is not None:
-            notes.append(check_overlap(events["item"], told, items))
+        notes.append(check_overlap(events["item"], told, items))
         known = row_items | told
     return build_log(
         name,
@@ -84,6 +83,7 @@ def load(
         source=path,
         notes=(*notes, *bad.notes()),
         duplicates=duplicates,
+        overlap_told=known is not None,
     )
 
 

@@ -163,6 +163,7 @@ def load(
         terms=TERMS,
         notes=(*notes, *bad.notes()),
         duplicates=duplicates,
+        overlap_told=True,
     )
 
 

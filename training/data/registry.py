@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.data import amazon, custom, foursquare, movielens, recbole, redial, sequences
-from training.data.reading.parts import parts_of
+from training.data.reading.parts import name_of, parts_of
 from training.data.source import MIN_EVENTS, LogSource
 from training.settings import LogSettings
 
@@ -102,7 +101,7 @@ def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
     if settings.items is not None and not settings.items.is_file():
         raise DataError("no such file", settings.items)
     parts = parts_of(path)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-.") or "log"
+    stem = name_of(path)
     name = stem if settings.name == movielens.SOURCE.name else settings.name
     few, items = settings.min_events or MIN_EVENTS, settings.items
     own = partial(

@@ -140,20 +140,19 @@ class FileColumns:
         return seconds, offset
 
     def refuse(self, bad: pl.Series, message: Callable[[int], str]) -> None:
-        """Note the rows where ``bad`` is true, or raise DataError with ``message(row)``.
-
-        Of many bad rows only as many are noted as tell that they are too many.
-        """
+        """Note the rows where ``bad`` is true, or raise DataError with ``message(row)``."""
         rows = bad.fill_null(False).arg_true()
         if rows.is_empty():
             return
         if self.lines is None:
             raise _LineUnknown
+        first = int(rows[0])
         if not self.bad.skipping:
-            row = int(rows[0])
-            raise DataError(message(row), self.path, int(self.lines[row]))
+            raise DataError(message(first), self.path, int(self.lines[first]))
+        line = int(self.lines[first])
+        self.bad.refuse_many(self.path, line, message(first), len(rows), len(bad))
         for row in rows.to_list():
-            self.refused.setdefault(row, message(row) if len(self.refused) < CHUNK else "bad")
+            self.refused.setdefault(row, message(row))
 
     def usable(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Of a frame made of all rows of this table those that were not refused; counts the rest.

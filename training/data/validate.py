@@ -15,6 +15,7 @@ from training.data.overlap import check_overlap
 from training.data.private import common_categories, without_users
 from training.data.repeats import Duplicates, without_repeats
 from training.data.text import UNKNOWN_ITEM, Item, from_id
+from training.data.tied_times import without_item_order
 
 
 def build_log(
@@ -27,6 +28,7 @@ def build_log(
     terms: str = "",
     notes: tuple[str, ...] = (),
     duplicates: Duplicates = "auto",
+    overlap_told: bool = False,
 ) -> InteractionLog:
     """Check, order and index events.
 
@@ -40,6 +42,7 @@ def build_log(
         min_events: users with fewer events are dropped.
         source: the file, for messages.
         duplicates: what becomes of rows with the same user, item and time.
+        overlap_told: ``notes`` say already how many items there is text of.
 
     Raises:
         DataError: no event or no user is left, with the counts.
@@ -64,13 +67,18 @@ def build_log(
         said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
     user_ids = _natural_order(events["user"])
     item_ids = _natural_order(events["item"])
-    events = events.with_columns(_index(events["user"], user_ids), _index(events["item"], item_ids))
+    events = events.with_columns(
+        _index(events["user"], user_ids), _index(events["item"], item_ids), item_id="item"
+    )
     if timed:
         back = events.select("user", back=pl.col("time").diff().over("user") < 0)
         if unsorted := back.filter("back")["user"].n_unique():
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
-    catalogue, remarks = _catalogue(item_ids, items, source)
+    if timed:
+        events, told = without_item_order(events)
+        said.extend(told)
+    catalogue, remarks = _catalogue(item_ids, items, source, told=overlap_told)
     catalogue, cut = without_users(catalogue, everybody)
     if cut:
         remarks.append(f"{cut:,} items named a user of the log in their words; cut out")
@@ -124,11 +132,12 @@ def _sessions(events: pl.DataFrame) -> np.ndarray | None:
 
 
 def _catalogue(
-    ids: list[str], items: Mapping[str, Item] | None, source: Path
+    ids: list[str], items: Mapping[str, Item] | None, source: Path, *, told: bool
 ) -> tuple[Catalogue, list[str]]:
     remarks = []
     if items is not None:
-        remarks.append(check_overlap(ids, items, source))
+        if not told:
+            remarks.append(check_overlap(ids, items, source))
         if unused := len(items.keys() - set(ids)):
             remarks.append(f"{unused:,} items without an interaction left out")
     known = items or {}

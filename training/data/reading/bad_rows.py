@@ -43,17 +43,21 @@ class BadRows:
         """
         if not messages:
             return
-        if len(messages) > MOST * rows:
-            line = min(messages)
-            raise DataError(
-                f"{messages[line]}. {len(messages):,} of its {rows:,} rows are bad, more than the "
-                f"{MOST:.0%} that log.bad_rows=skip leaves out",
-                path,
-                line,
-            )
+        line = min(messages)
+        self.refuse_many(path, line, messages[line], len(messages), rows)
         self.skipped += len(messages)
         for line in sorted(messages)[: LISTED - len(self.listed)]:
             self.listed.append(f"{path.name}, line {line}: {messages[line]}")
+
+    def refuse_many(self, path: Path, line: int, message: str, found: int, rows: int) -> None:
+        """Raise DataError with the first bad row's message if more are bad than may be skipped."""
+        if found > MOST * rows:
+            raise DataError(
+                f"{message}. {found:,} of its {rows:,} rows are bad, more than the {MOST:.0%} that "
+                "log.bad_rows=skip leaves out",
+                path,
+                line,
+            )
 
     def notes(self) -> tuple[str, ...]:
         """One sentence if any was left out."""

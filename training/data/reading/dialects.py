@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.errors import DataError
-from training.data.reading.streams import first_line
+from training.data.reading.streams import first_line, read_content
 
+_OLDER = ("::", "|")  # separate the fields of releases of before UTF-8 was usual
 _DATA = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|\d{4}-\d{2}-\d{2}([T ].*)?")
 
 
@@ -63,19 +64,27 @@ def recognised(path: Path, named: Sequence[str] = ()) -> Dialect:
             path,
             1,
         )
+    if dialect.separator in _OLDER:
+        dialect = replace(dialect, encoding=_encoding(path))
     return replace(dialect, header=numbers)
+
+
+def _encoding(path: Path) -> str:
+    try:
+        read_content(path).decode()
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
 
 
 def _separated(head: str) -> Dialect:
     if "\t" in head:
         return TSV
-    if "::" in head and "," not in head:
-        return Dialect("::", quoted=False)
-    # Spreadsheets of some countries write semicolons into files they call csv.
-    if "," not in head:
-        for separator in ";|":
-            if separator in head:
-                return Dialect(separator, quoted=separator == ";")
+    # A comma further on may stand in a title; spreadsheets of some countries write semicolons.
+    for separator in ("::", ";", "|"):
+        first, found, _ = head.partition(separator)
+        if found and "," not in (head if separator == ";" else first):
+            return Dialect(separator, quoted=separator == ";")
     return Dialect(",", quoted=True)
 
 

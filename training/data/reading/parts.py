@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from pathlib import Path
 
 from shared.errors import DataError
@@ -13,6 +14,12 @@ _ASIDE = (".crc", ".md5", ".sha256")  # lie beside what they are about
 def is_pattern(path: Path | str) -> bool:
     """Whether it names files by wildcards, and is no file itself."""
     return glob.has_magic(str(path)) and not Path(path).exists()
+
+
+def name_of(path: Path) -> str:
+    """A log's short name: that of its file or folder, fit for folders of its own."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-.")
+    return name or re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name).strip("-.") or "log"
 
 
 def parts_of(path: Path) -> list[Path]:
