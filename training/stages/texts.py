@@ -16,14 +16,22 @@ from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.anchors import Anchors, write_abstracts_yielding
 from training.stages.embedding import EMBEDDING, TextEmbedding
 from training.stages.forms import MATRIX
 from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
 WRITING = (
-    *(write_abstracts, TemplateAbstract, Window, ItemWords, moment_in_words, NameHider, clean_text),
+    *(
+        write_abstracts_yielding,
+        TemplateAbstract,
+        Window,
+        ItemWords,
+        moment_in_words,
+        NameHider,
+        clean_text,
+    ),
 )
 
 
@@ -57,7 +65,8 @@ def abstracts_stage(
     """
 
     async def build(progress: Progress) -> Vectors:
-        texts = write_abstracts(log, anchors, TemplateAbstract(log.catalogue, form), profile)
+        writer = TemplateAbstract(log.catalogue, form)
+        texts = await write_abstracts_yielding(log, anchors, writer, profile)
         return await embedding.vectors(texts, "embedding abstracts", progress)
 
     return Stage(
