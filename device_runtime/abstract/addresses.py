@@ -11,7 +11,7 @@ from device_runtime.abstract.top_level import TOP_LEVEL
 
 _OPEN, _CLOSE = r"\s*[\[({<*|_-]{1,3}\s*", r"\s*[\])}>*|_-]{1,3}\s*"
 _AT_WORDS, _DOT_WORDS = (
-    r"(?:at|arroba|arobase|chiocciola|klammeraffe)",
+    r"(?:at|at[-\s]?sign|arroba|arobase|chiocciola|klammeraffe)",
     r"(?:dot|punkt|punto|point)",
 )
 _AT = rf"(?:\s*@\s*|{_OPEN}(?:at|@){_CLOSE}|\s{{1,3}}{_AT_WORDS}\s{{1,3}})"
@@ -26,7 +26,7 @@ _SERVICES = (
     r"|steam|psn|xbox|facebook|fb|linkedin|mastodon|kik|user|usuario|utilisateur|pseudo)"
 )
 _USER_NAME = (
-    r"(?:user\s?(?:name|id)|login|nick\s?name|screen\s?name|benutzer(?:name)?|gamertag"
+    r"(?:(?:user|steam|xbox|psn)\s?(?:name|id)|login|nick(?:\s?name)?|nutzername|screen\s?name|benutzer(?:name)?|gamertag"
     r"|nombre\sde\susuario|nom\sd'utilisateur)"
 )
 # Of hosts that are told in words; others are words of a sentence too often: "polka dot in red".
@@ -35,6 +35,7 @@ _TOLD_ENDS = (
     "biz it"
 )
 _TOLD = frozenset(_TOLD_ENDS.split())
+_OLDEST = frozenset({"com", "net", "org", "edu", "gov", "info"})
 _BEFORE_A_DOT = frozenset({"the", "a", "an", "this", "of", "polka"})
 
 
@@ -45,7 +46,8 @@ def _is_host(match: re.Match[str]) -> bool:
     if labels[-1].lower() not in TOP_LEVEL:
         return False
     # "It was good.So was he" and "Dr.No" are none, nor is "will.i.am".
-    cased = labels[-1] == labels[-1].lower() or name == name.upper()
+    last = labels[-1]
+    cased = last == last.lower() or name == name.upper() or last.lower() in _OLDEST
     return cased and (match["path"] is not None or all(len(label) > 1 for label in labels))
 
 
@@ -68,7 +70,7 @@ def _is_told_mail(match: re.Match[str]) -> bool:
 
 def _is_ip6(match: re.Match[str]) -> bool:
     try:
-        ipaddress.IPv6Address(match[0].partition("%")[0])
+        ipaddress.IPv6Address(re.split(r"[%\]]", match[0])[0])
     except ValueError:
         return False
     return any(c.isdigit() for c in match[0]) or match[0].count(":") > 3
@@ -102,7 +104,7 @@ MAIL = (
     detector(
         "mail",
         rf"(?<![\w.+-])[\w.+-]{{1,64}}{_AT}(?P<host>{_LABEL})(?:\.{_LABEL}){{0,2}}"
-        r"\.(?P<last>[a-z]{2,24})(?![\w'])",
+        r"\.(?P<last>[a-z]{2,24})(?![\w'])(?:[/?:]\S*)?",
         _is_mail,
         needs=("at", "@", "arroba", "arobase", "chiocciola", "klammeraffe"),
     ),
@@ -149,7 +151,7 @@ OTHER_ADDRESSES = (
     detector(_NET, r"\b(?:mailto|tel|sms|whatsapp|geo|urn|magnet):\S+", needs=(":",)),
     detector(
         _NET,
-        rf"(?<![\w.])(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})\.?(?P<path>:\d{{2,5}}\b(?:/\S*)?|/\S*)?"
+        rf"(?<![\w.])(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})\.?(?P<path>:\d{{2,5}}\b(?:/\S*)?|[/?#]\S*)?"
         r"(?![\w@])",
         _is_host,
         needs=(".",),
@@ -162,13 +164,19 @@ OTHER_ADDRESSES = (
         _is_told_host,
         needs=("dot", "punkt", "punto", "point", "[.", "(.", "{.", "<."),
     ),
+    detector(_NET, r"(?<![\w,])[\w-]{2,63},(?:com|net|org)(?![\w,])", needs=(",",)),
     detector(_NET, r"\blocalhost\b(?::\d{1,5})?\S*", needs=("localhost",)),
     # Machines.
-    detector(_NET, r"\d{1,3}(?:\s?[\[({]?\s?\.\s?[\])}]?\s?\d{1,3}){3}(?::\d{1,5})?(?:/\d+)?"),
+    detector(
+        _NET,
+        r"\d{1,3}(?:\s?[\[({]?\s?(?:\.|dot|punkt|punto|point)\s?[\])}]?\s?\d{1,3}){3}"
+        r"(?::\d{1,5})?(?:/\d+)?",
+        digits=4,
+    ),
     detector(
         _NET,
         r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?:%\w{1,15})?"
-        r"(?![\w:])",
+        r"(?:\]:\d{1,5})?(?![\w:])",
         _is_ip6,
         needs=(":",),
     ),
@@ -178,13 +186,15 @@ OTHER_ADDRESSES = (
         r"|(?<!\w)(?:[0-9a-f]{4}[.:-]){2}[0-9a-f]{4}(?!\w)",
         _has_two_digits,
     ),
+    detector(_NET, r"(?<![\w:])(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?![\w:])", needs=(":",)),
     # Paths of two steps or more, of Unix and of Windows.
     detector(
         "path",
-        r"(?<![\w/])(?:~|\.{1,2})?(?:/[\w.%+~-]{1,80}){2,20}/?",
+        r"(?<![\w/])(?:~|\.{1,2})?(?:/[\w.%+~-]{1,80}){2,20}/?(?:\s[\w.-]{1,40}(?:/[\w.%+~-]{1,80}){1,9})?",
         needs=("/",),
         letters=True,
     ),
+    detector("path", r"(?<!\w)[%$]\w{1,40}%?[\\/]\S+", needs=("%", "$")),
     detector("path", r"(?<!\w)~/\S+", needs=("~/",)),
     detector("path", r"\b[a-z]:[\\/]\S+|\\\\[\w.-]+\\\S+", needs=("\\", ":/")),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from device_runtime.abstract.detector import detector
+from device_runtime.abstract.folding import shadow
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
@@ -14,7 +15,8 @@ _ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"
 # Without accents, as a shadow has them. Only after a day: "mars" and "mai" are words as well.
 _ELSEWHERE_SAID = (
     # French, German, Spanish, Italian, Portuguese
-    "janvier fevrier mars avril avr mai juin juillet juil aout septembre octobre novembre decembre "
+    "janvier fevrier mars avril avr mai juin juillet juill juil aout septembre octobre novembre "
+    "decembre "
     "januar janner februar feber marz maerz juni juli august oktober okt dezember dez "
     "enero febrero marzo abril mayo junio julio agosto septiembre setiembre octubre noviembre "
     "diciembre gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre "
@@ -30,7 +32,14 @@ _ELSEWHERE_SAID = (
     "septembrie octombrie noiembrie decembrie marcius aprilis majus junius julius augusztus "
     "szeptember"
 )
-_ELSEWHERE = tuple(_ELSEWHERE_SAID.split())
+# Russian and Ukrainian; some of their letters look Latin, and a shadow has them so.
+_CYRILLIC = (
+    "января февраля марта апреля мая июня "
+    "июля августа сентября октября ноября декабря "
+    "січня лютого березня квітня травня червня "
+    "липня серпня вересня жовтня листопада грудня"
+)  # fmt: skip
+_ELSEWHERE = tuple(f"{_ELSEWHERE_SAID} {shadow(_CYRILLIC).text}".split())
 _ANY_MONTH = rf"(?:{_MONTH}|{'|'.join(sorted(set(_ELSEWHERE), reverse=True))})"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _NTH = (
@@ -73,10 +82,11 @@ MOMENTS = (
     # In other languages, other orders and in words.
     detector(
         "date",
-        rf"\b\d\d?(?:st|nd|rd|th|er|e|o|a|\.)?{_GAP}(?:(?:de|di|d'|of|del)\s{{0,2}})?{_ANY_MONTH}\b"
+        rf"\b\d\d?(?:st|nd|rd|th|er|ten|ter|te|e|o|a|\.)?{_GAP}(?:(?:de|di|d'|of|del)\s{{0,2}})?{_ANY_MONTH}\b"
         r"\.?(?:[\s._/,*-]{0,3}(?:(?:de|del|di)\s)?(?:\d{4}|'?\d\d)\b)?",
         needs=(*_ENGLISH, *_ELSEWHERE),
         digits=1,
+        letters=True,
     ),
     detector("date", rf"\b{_YEAR}[\s._/*-]{{1,3}}{_ANY_MONTH}[\s._/,*-]{{1,3}}\d\d?\b", digits=5),
     detector("date", rf"\b{_MONTH}[._/*-]{{1,3}}\s?{_DAY}\b"

@@ -11,10 +11,12 @@ from device_runtime.abstract.detector import detector
 _GROUPS = re.compile(r"\d+")
 _LIST_MARK = re.compile(r"[,;:&!?\"]\s")
 _OTHER_THAN_USUAL = re.compile(r"[^\s().\-/\d+]")
+_CONJUNCTION = re.compile(r"\s(?:and|und|et|y|then)\s")
 _YEAR = re.compile(r"(?:18|19|20)\d\d")
 _ROUND = re.compile(r"\d{1,3}(?:,\d{3})*,000")
 _WORD_OR_DIGIT = re.compile(r"[a-z]+|\d", re.IGNORECASE)
 _PHONE, _LISTED_PHONE = 7, 9  # digits, close together or told like a list
+_SAID_CARD = 12
 _LEET, _ACCOUNT = 6, 12  # digits, the rest being letters
 _NUMBER_WORDS = (
     "zero oh one two three four five six seven eight nine double triple plus null eins zwei zwo "
@@ -38,6 +40,8 @@ def _belongs_to_a_person(match: re.Match[str]) -> bool:
     groups = _GROUPS.findall(said)
     if not _OTHER_THAN_USUAL.search(said):
         return True
+    if _CONJUNCTION.search(said) and sum(map(len, groups)) < _SAID_CARD:
+        return False
     if _ROUND.fullmatch(said) or all(_YEAR.fullmatch(group) for group in groups):
         return False
     if len(groups) > 2 and all(int(after) - int(one) == 1 for one, after in pairwise(groups)):
@@ -61,7 +65,8 @@ def _is_leet(match: re.Match[str]) -> bool:
 
 
 def _is_account(match: re.Match[str]) -> bool:
-    return _digits(match) >= _ACCOUNT
+    letters = sum(c.isalpha() for c in match[0])
+    return _digits(match) >= max(_ACCOUNT, 1.2 * letters)
 
 
 def _digits(match: re.Match[str]) -> int:
@@ -73,7 +78,8 @@ NUMBERS = (
     detector(_OF_A_PERSON, r"(?<!\w)\+?\d(?:[\s().\-/]{0,3}\d){6,}", digits=_PHONE),
     detector(
         _OF_A_PERSON,
-        r"(?<![^\W_])\+?\d(?:[\s\W_]{0,4}\d){6,}",
+        r"(?<![^\W_])\+?\d(?:(?:[\s\W_]{0,6}|\s(?:dash|hyphen|dot|point|slash|and|und|et|y|then)\s)\d){6,}"
+        r"(?:-[a-z](?!\w)|\s?(?:ext|extension)\b\.?\s?\d{1,5})?",
         _belongs_to_a_person,
         digits=_PHONE,
     ),
@@ -97,11 +103,12 @@ NUMBERS = (
         _is_leet,
         digits=_LEET,
     ),
+    detector(_OF_A_PERSON, r"\bexp(?:ires|iry)?\b\W{0,3}\d\d\s?/\s?\d{2,4}\b", needs=("exp",)),
     # An account by country, and papers by their shape or by name.
     detector(
         _OF_A_PERSON,
-        r"(?<!\w)[a-z]{2}[\s.*_-]{0,2}\d{2}(?:[\s.*_-]{0,3}[a-z0-9]{4}){2,7}"
-        r"(?:[\s.*_-]{0,3}[a-z0-9]{1,4})?(?!\w)",
+        r"(?<!\w)[a-z]{2}[\s.*_/-]{0,2}\d{2}(?:[\s.*_/-]{0,3}[a-z0-9]{4}){2,7}"
+        r"(?:[\s.*_/-]{0,3}[a-z0-9]{1,4})?(?!\w)",
         _is_account,
         digits=_ACCOUNT,
     ),

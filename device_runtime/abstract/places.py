@@ -7,13 +7,15 @@ import re
 from device_runtime.abstract.detector import detector
 
 _SIGN = r"(?:[-+]{1,2}(?=\d)|\b(?:minus|negative|moins|menos|meno)\s)?"
-_VALUE = r"\d{1,3}(?:\s?[.,]\s?\d{1,12})?"
+_POINT = r"(?:\s?[.,]\s?|\s(?:point|punto|comma|virgule|komma|virgola)\s)"
+_VALUE = rf"\d{{1,3}}(?:{_POINT}\d{{1,12}})?"
 _QUARTER_WORDS = r"(?:north|south|east|west|nord|sud|sued|ost|est|ouest|norte|sur|este|oeste|ovest)"
 _QUARTER = rf"(?:{_QUARTER_WORDS}|[nsewo])\b"
 _UNIT = r"(?:\s?(?:\u00b0|deg(?:rees?)?\b|grad\b|grados?\b|degres?\b|gradi\b))"
 _ENDED = rf"(?:{_UNIT}?\s?{_QUARTER}|{_UNIT}|(?!\w))"
 _NUMBER = re.compile(
-    r"(?P<sign>[-+]|minus|negative|moins|menos|meno)?\s?(?P<whole>\d+)(?:\s?[.,]\s?(?P<part>\d+))?",
+    r"(?P<sign>[-+]|minus|negative|moins|menos|meno)?\s?(?P<whole>\d+)"
+    rf"(?:{_POINT}(?P<part>\d+))?",
     re.IGNORECASE,
 )
 _NAMED = re.compile(rf"\b{_QUARTER_WORDS}\b", re.IGNORECASE)
@@ -31,6 +33,7 @@ _MAP_WORDS = (
     r"(?:lat|lon|lng|latitude|longitude|latitud|longitud|breite|laenge|breitengrad|langengrad"
     r"|coords?|coordinates?|gps|koordinaten|coordenadas|coordonnees|waypoint|utm|mgrs|geo(?:hash)?)"
 )
+_INWARD = r"\d(?!st|nd|rd|th|hd|gb|tb)[abd-hjlnp-uw-z]{2}"  # of a British postcode
 _PLUS_CODE = "[23456789cfghjmpqrvwx]"
 
 
@@ -53,8 +56,9 @@ def _is_pair(match: re.Match[str]) -> bool:
     if parts[0] >= 2 and more >= 10:
         return True
     # Whole degrees: "40, -73". "Seasons 4 -5" has single digits, "10 - 20" no sign of its own.
-    own_sign = two["sign"] not in (None, "+")
-    return own_sign and only_marks and more >= 10
+    if two["sign"] not in (None, "+"):
+        return only_marks and more >= 10
+    return signed and only_marks and more >= 100  # "-33, 151"
 
 
 def _has_digit(match: re.Match[str]) -> bool:
@@ -81,7 +85,7 @@ PLACES = (
     detector("place", r"[-+]?\d{1,3},\d{4,}", needs=(",",), digits=5),
     detector(
         "place",
-        r"[-+]?\d+(?:\.\d+)?\s*\u00b0"
+        r"(?:\b[nsewo]\s?)?[-+]?\d+(?:\.\d+)?\s*\u00b0"
         r"(?:\s*\d+(?:\.\d+)?\s*['\u2032]{1,2}|\s*\d+(?:\.\d+)?\s*\"){0,2}(?:\s*[nsew]\b)?",
         needs=("\u00b0",), digits=1,
     ),
@@ -115,6 +119,10 @@ PLACES = (
         r"|\b\d{1,3}[\s:*'-]{1,2}\d{1,2}[.,]\d+'?\s?[NSEW]\b",
         cased=True, digits=3,
     ),
+    detector(
+        "place", r"\d{1,3}(?:[.,]\d+)?\s?(?:latitude|longitude)\b",
+        needs=("itude",), digits=1,
+    ),
     # Said to be one.
     detector(
         "place",
@@ -127,7 +135,7 @@ PLACES = (
     # Codes: plus codes, three words, geohashes, military grids, postcodes.
     detector("place", rf"(?<!\w)(?:{_PLUS_CODE}{{2}}){{2,4}}\s?\+\s?{_PLUS_CODE}{{2,3}}(?!\w)",
              _has_digit, needs=("+",), digits=1),
-    detector("place", r"///\s?\S+", needs=("///",)),
+    detector("place", r"///\s?(?:\S+\.\S+|\S+(?:\s\S+){0,2})", needs=("///",)),
     detector("place", r"\b(?:what3words|w3w)\b\W{0,4}\S+", needs=("what3words", "w3w")),
     detector(
         "place",
@@ -140,7 +148,7 @@ PLACES = (
              cased=True, digits=5),
     detector(
         "place",
-        r"(?<!\w)(?:[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}|[A-Z]\d[A-Z]\s\d[A-Z]\d)(?!\w)", cased=True,
+        rf"(?<!\w)(?:[a-z]{{1,2}}\d[a-z\d]?\s{_INWARD}|[a-z]\d[a-z]\s\d[a-z]\d)(?!\w)", digits=2,
     ),
     detector(
         "place",

@@ -61,7 +61,7 @@ def speakable(categories: Iterable[str], forbidden: Collection[str] = ()) -> tup
         forbidden: item ids, see ``sanitise.identifiers``.
 
     Returns:
-        spoken forms of letters alone, without a digit, of which no detector finds anything as they stand.
+        spoken forms of those of letters alone, in which no detector finds anything.
     """
     kinds = {plain(category).strip() for category in categories}
     kinds = {kind for kind in kinds if clean_text(kind, forbidden=forbidden) == kind}

@@ -87,8 +87,8 @@ class FaultProxy:
         if answer.is_error:
             if answer.status_code == 401:
                 raise ConfigError(
-                    f"the fault proxy at {masked_address(self.url)} asks for its token: name the file that its "
-                    "--token-file names (`scalrec loadtest run --fault-proxy-token FILE`)"
+                    f"the fault proxy at {masked_address(self.url)} asks for its token: name the "
+                    "file that its --token-file names (`scalrec loadtest run --fault-proxy-token FILE`)"
                 )
             raise ConfigError(
                 f"the fault proxy at {masked_address(self.url)} refused {method} {path}: "

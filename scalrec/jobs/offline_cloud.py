@@ -19,7 +19,7 @@ from shared.errors import EmbedderUnavailable
 from shared.fixed_texts import TEXTS, FixedTexts, read_fixed_texts
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.anchors import Anchors, write_abstracts_yielding
 from training.semantic.embedding_cache import EmbeddingCache
 from training.semantic.recognition import recognise
 from training.stages.embedding import TextEmbedding
@@ -112,7 +112,7 @@ async def embed_abstracts(
     distinct = sorted(set(points))
     users, taus = np.array(distinct, dtype=np.int64).reshape(-1, 2).T
     writer = TemplateAbstract(log.catalogue, form)
-    texts = write_abstracts(log, Anchors(users, taus), writer, settings.profile)
+    texts = await write_abstracts_yielding(log, Anchors(users, taus), writer, settings.profile)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
         await recognise(embedder, cache)
         embedding = TextEmbedding.of(settings.embedder, embedder, cache)

@@ -16,7 +16,7 @@ from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue, InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.anchors import Anchors, write_abstracts_yielding
 from training.semantic.texts import NameOf
 from training.stages.embedding import EMBEDDING, TextEmbedding
 from training.stages.forms import MATRIX
@@ -24,7 +24,15 @@ from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
 WRITING = (
-    *(write_abstracts, TemplateAbstract, Window, ItemWords, moment_in_words, NameHider, clean_text),
+    *(
+        write_abstracts_yielding,
+        TemplateAbstract,
+        Window,
+        ItemWords,
+        moment_in_words,
+        NameHider,
+        clean_text,
+    ),
 )
 
 
@@ -70,7 +78,8 @@ def abstracts_stage(
     """
 
     async def build(progress: Progress) -> Vectors:
-        texts = write_abstracts(log, anchors, TemplateAbstract(log.catalogue, form), profile)
+        writer = TemplateAbstract(log.catalogue, form)
+        texts = await write_abstracts_yielding(log, anchors, writer, profile)
         return await embedding.vectors(
             texts, "embedding abstracts", progress, abstract_name(anchors)
         )

@@ -9,6 +9,7 @@ from tests.support.red_team.corpus import (
     Secret,
     innocents,
     kept_from_abstract,
+    kept_from_text,
     secrets,
     stays,
 )
@@ -52,13 +53,17 @@ when the log is read.
 
 {n_secrets} strings of {n_kinds} kinds, written by hand in several languages and disguises
 (`tests/support/red_team/secrets.txt`), each once in an item's words and once in a query. A string
-counts as kept when not one word or number of its secret part is in the abstract. The patterns were
-made with these strings at hand, so on strings of other people expect less: before any string had
-led to a change, the sanitiser kept {first_sight} of {first_total}.
+counts as kept when not one word or number of its secret part is in the abstract. The patterns
+were made with these strings at hand, so expect less on other people's: of the second batch of
+{first_total} strings, written when the patterns were done, the sanitiser kept {first_sight}
+({first_share:.0%}) before any of them had led to a change. Half of the others were rests, such as
+"ext 12".
 
 | kind | strings | {levels} |
 |---|---|{rules}|
 {rows}
+
+Let through at the level `items`, whole or in part: {misses}.
 
 {n_innocents} innocent titles, categories and queries
 (`tests/support/red_team/innocents.txt`): {n_changed} changed ({share:.1%}){which}.
@@ -66,7 +71,7 @@ led to a change, the sanitiser kept {first_sight} of {first_total}.
 Generated: `.venv/bin/python -m tests.support.red_team > docs/privacy.md`; a test holds this page
 to what is measured.
 """
-FIRST_SIGHT = (371, 391)  # kept, of as many strings, when the corpus was first tried
+FIRST_SIGHT = (148, 193)  # kept, of as many strings, when the second batch was first tried
 
 
 def page() -> str:
@@ -84,9 +89,11 @@ def page() -> str:
         n_kinds=len(kinds),
         first_sight=FIRST_SIGHT[0],
         first_total=FIRST_SIGHT[1],
+        first_share=FIRST_SIGHT[0] / FIRST_SIGHT[1],
         levels=" | ".join(f"`{level}`: item | query" for level in LEVELS),
         rules="|".join(["---"] * 2 * len(LEVELS)),
         rows="\n".join([*rows, _row("all", corpus)]),
+        misses="; ".join(f"`{s.text}`" for s in corpus if not kept_from_text(s)),
         n_innocents=len(plain_texts),
         n_changed=len(changed),
         share=len(changed) / len(plain_texts),
