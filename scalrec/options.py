@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from scalrec.profile_table import profile_table
 from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError
 from shared.profile import DeviceProfile
@@ -128,7 +129,9 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             flat[prefix] = value.get_secret_value()
         elif isinstance(value, DeviceProfile):
-            flat[prefix] = value.model_dump_json()  # whole, or a name inherited here would win
+            # Whole and one by one, or a name or a limit that is inherited here would win.
+            flat[prefix] = value.model_dump_json()
+            flat.update({f"{prefix}__{name.upper()}": str(limit) for name, limit in value})
         elif hasattr(value, "model_dump"):
             for name in type(value).model_fields:
                 walk(f"{prefix}__{name.upper()}", getattr(value, name))
@@ -165,12 +168,25 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {assignment}: expected section.key=value, e.g. device.k=10")
     *sections, name = key.strip().split(".")
+    if "profile" in (name, *sections[:1]) and len(sections) < 2:
+        _assign_profile(overrides, name if sections else None, value.strip())
+        return
     target = overrides
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {assignment}: {section} is a setting, not a section")
     target[name] = _parse(assignment, value.strip())
+
+
+def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) -> None:
+    """A profile by its name, or one limit of it; the order of both does not matter."""
+    given = overrides.get("profile", {})
+    changed = given if isinstance(given, dict) else {}
+    if limit in (None, "name"):
+        overrides["profile"] = profile_table(value, changed)
+    else:
+        overrides["profile"] = profile_table(given, {limit: value})
 
 
 def _parse(assignment: str, value: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,8 +31,9 @@ class _Line:
     good: bool = False
 
     async def close(self) -> None:
-        await self.client.aclose()
-        await self.client.connection_pool.aclose()
+        with suppress(*FAILURES):  # they are gone then, too
+            await self.client.aclose()
+            await self.client.connection_pool.aclose()
 
 
 class RedisConnections:
@@ -84,8 +86,10 @@ class RedisConnections:
         self._drop(self._line, why)
 
     async def aclose(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._deadline_s)
+        while self._running:  # those that end now may leave a line to close behind
+            _, late = await asyncio.wait(self._running, timeout=self._deadline_s)
+            if late:
+                break
         await self._line.close()
 
     async def _attempts(self, command: Callable[[redis.Redis], Awaitable[T]]) -> T:
@@ -109,7 +113,7 @@ class RedisConnections:
             finally:
                 line.calls -= 1
                 if line is not self._line and not line.calls:
-                    await line.close()
+                    self._close_later(line)
         raise AssertionError("unreachable")
 
     def _drop(self, line: _Line, why: str) -> None:
@@ -119,9 +123,9 @@ class RedisConnections:
         if line.good:  # once, not at every call while Redis is away
             self._dropped(why)
         if not line.calls:
-            self._finish_later(line)
+            self._close_later(line)
 
-    def _finish_later(self, line: _Line) -> None:
+    def _close_later(self, line: _Line) -> None:
         task = asyncio.ensure_future(line.close())
         self._running.add(task)
         task.add_done_callback(self._finished)

@@ -94,7 +94,8 @@ async def read_only(folder: Path) -> Urls:
 async def loading(folder: Path) -> Urls:
     async with RedisNode(folder / "node") as node:
         await node.do("CONFIG", "SET", "rdbcompression", "no")
-        await node.do("DEBUG", "POPULATE", 4000, "filler", 20_000)
+        fill = "for n = 1, 4000 do redis.call('SET', 'filler' .. n, string.rep('x', 20000)) end"
+        await node.do("EVAL", fill, 0)
         await node.do("SAVE")
     # It answers every 2 MB of what it reads, which are a hundred keys.
     async with RedisNode(folder / "node", "key-load-delay 1000", answers="loading") as node:
@@ -106,7 +107,7 @@ async def loading(folder: Path) -> Urls:
 async def primary_down(folder: Path) -> Urls:
     gone = f"replicaof {LOOPBACK} {free_port()}"
     only_fresh = "replica-serve-stale-data no"
-    async with RedisNode(folder, gone, only_fresh, answers="PONG") as node:
+    async with RedisNode(folder, gone, only_fresh, answers="PONG|Link with MASTER is down") as node:
         yield node.url
 
 
@@ -151,11 +152,9 @@ async def memory_full(folder: Path) -> Urls:
 
 @asynccontextmanager
 async def not_persisting(folder: Path) -> Urls:
-    async with RedisNode(folder) as node:
-        gone = folder / "gone"
-        gone.mkdir()
-        await node.do("CONFIG", "SET", "dir", str(gone))
-        await node.do("CONFIG", "SET", "save", "3600 1")
+    gone = folder / "gone"
+    gone.mkdir(parents=True)
+    async with RedisNode(folder, f'dir "{gone}"', "save 3600 1") as node:
         shutil.rmtree(gone)
         await node.do("BGSAVE")
 

@@ -25,7 +25,7 @@ class RedisNode:
     """One redis-server (or Sentinel) whose configuration is ``directives``; without a password.
 
     Args:
-        answers: the answer to PING that says it is up; a part of an error will do.
+        answers: pattern of the answer to PING, or of its error, that says it is up.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class RedisNode:
             answer = "PONG" if await self.do("PING") is True else ""
         except (RedisError, OSError) as error:
             answer = str(error)
-        return None if self._answers in answer else answer
+        return None if re.search(self._answers, answer) else answer
 
     async def __aenter__(self) -> Self:
         await self.start()
