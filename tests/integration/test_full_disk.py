@@ -16,6 +16,7 @@ import pytest
 from launch.environments import default_lock_dir
 from loadtest.records.recorder import REQUESTS
 from tests.support.runs import invent_run
+from tests.support.tiers import first_quick
 
 ROOT = default_lock_dir().parent
 # Enough records that they do not fit into 16 KiB.
@@ -28,7 +29,7 @@ from tests.unit.loadtest.records.test_recorder import refresh, request
 
 def work():
     with Recorder(Path(sys.argv[1])) as recorder:
-        for n in range(40_000):
+        for n in range(20_100):
             recorder.request(request(n)._replace(omega=n * 0.1234567, user=n * 7919 % 100_003))
 
 cli.build_app = lambda: work
@@ -60,7 +61,7 @@ def ended(command: list[str], kib: int) -> str:
     return told
 
 
-@pytest.mark.parametrize(("kib", "name"), [(1, "summary.json"), (400, "report.html")])
+@pytest.mark.parametrize(("kib", "name"), first_quick([(1, "summary.json"), (400, "report.html")]))
 def test_a_report_that_does_not_fit(tmp_path: Path, kib: int, name: str) -> None:
     folder = invent_run(tmp_path / "run")
     subprocess.run([sys.executable, "-m", "scalrec", "report", str(folder)], cwd=ROOT, check=True)
