@@ -50,9 +50,9 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         breakers: requests by the state of the device's breaker.
         latency_ms, service_ms: of requests, from their scheduled and their actual start.
         age_s, age_events: of the snapshots answers were made from.
-        refreshes: by outcome, ``unstored`` among them. calls: HTTP attempts behind them. held_back: refreshes that never
-            were sent, because the breaker was open. refresh_ms: of all refreshes that
-            asked the cloud.
+        refreshes: by outcome, ``unstored`` among them. calls: HTTP attempts behind them.
+            held_back: refreshes that never were sent, because the breaker was open. refresh_ms: of
+            all refreshes that asked the cloud.
     """
 
     requests: int = 0

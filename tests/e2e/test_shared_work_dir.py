@@ -26,7 +26,7 @@ def test_exports_at_the_same_time(trained: SmallRun, tmp_path: Path) -> None:
         started = [stack.enter_context(run.started()) for run in exports]
         assert [process.wait(240) for process in started] == [0, 0, 0], [r.text() for r in exports]
     found = [load_bundle(path.parent) for path in (runs / "bundles").glob("*/manifest.json")]
-    assert sorted(bundle.manifest.candidates for bundle in found) == [7, 12]
+    assert sorted(bundle.manifest.candidates for bundle in found) == [7, 100]
     assert all(recipe_note(bundle.path).exists() for bundle in found)
     # A hidden lock per bundle is all that is left beside them and their notes.
     names = sorted(path.name for path in (runs / "bundles").iterdir())
