@@ -11,6 +11,7 @@ import math
 import msgspec
 
 from loadtest.dashboard.histogram import LogHistogram
+from loadtest.records.outcomes import UNSTORED
 from loadtest.records.recorder import RefreshRecord, RequestRecord
 from shared.metrics import Rank
 
@@ -51,9 +52,9 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         breakers: requests by the state of the device's breaker.
         latency_ms, service_ms: of requests, from their scheduled and their actual start.
         age_s, age_events: of the snapshots answers were made from.
-        refreshes: by outcome. calls: HTTP attempts behind them. held_back: refreshes that never
-            were sent, because the breaker was open. refresh_ms: of all refreshes that
-            asked the cloud.
+        refreshes: by outcome, ``unstored`` among them. calls: HTTP attempts behind them.
+            held_back: refreshes that never were sent, because the breaker was open. refresh_ms: of
+            all refreshes that asked the cloud.
     """
 
     requests: int = 0
@@ -91,7 +92,8 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
 
     def refresh(self, record: RefreshRecord) -> None:
         """Count one refresh that ended."""
-        _count(self.refreshes, record.outcome)
+        # Reasons of failures are the report's; that a store takes nothing is for whoever watches.
+        _count(self.refreshes, UNSTORED if record.reason == UNSTORED else record.outcome)
         self.calls += record.attempts
         self.held_back += record.attempts == 0
         if record.attempts:

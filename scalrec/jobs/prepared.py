@@ -12,6 +12,7 @@ from rich.console import Console
 from cloud_service.embedding.base import Embedder
 from scalrec.console import ConsoleProgress
 from scalrec.folders import find_bundle
+from scalrec.jobs.enough import require_enough
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
@@ -72,6 +73,8 @@ async def prepared(
     """
     progress = ConsoleProgress(console)
     log = await read_log(settings, progress)
+    for note in require_enough(log, settings):
+        console.print(f"[yellow]note[/] {note}", highlight=False)
     if settings.embedder.lora is not None:
         # Here, not above: torch is loaded for training only.
         from training.tuning.stage import with_tuned_model

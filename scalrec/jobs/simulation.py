@@ -22,6 +22,7 @@ from reports.summary.build import read_summary
 from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, StageTimes, print_log, print_verdict
 from scalrec.folders import point_latest
+from scalrec.jobs.enough import require_enough
 from scalrec.jobs.evidence import collect_evidence
 from scalrec.jobs.exporting import exported
 from scalrec.jobs.prepared import read_log
@@ -79,6 +80,7 @@ class Simulation:
         with self.times.stage("log"):
             log = await read_log(settings, self.progress)
         print_log(self.console, log)
+        self.notes += require_enough(log, settings)
         if settings.embedder.lora is not None:
             with self.times.stage("tuning the text model"):
                 settings = self.settings = await with_tuned_model(settings, log, self.progress)
