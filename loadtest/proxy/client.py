@@ -88,7 +88,7 @@ class FaultProxy:
             if answer.status_code == 401:
                 raise ConfigError(
                     f"the fault proxy at {masked_address(self.url)} asks for its token: name the "
-                    "file that its --token-file names (`scalrec loadtest run --fault-proxy-token FILE`)"
+                    "file that its --token-file names (`scalrec loadtest run --fault-proxy-token`)"
                 )
             raise ConfigError(
                 f"the fault proxy at {masked_address(self.url)} refused {method} {path}: "
