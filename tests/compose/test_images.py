@@ -22,6 +22,7 @@ pytestmark = pytest.mark.compose
 # As a platform runs it that gives users of its own: no entry in /etc/passwd, group 0.
 SOMEBODY = "1234560000:0"
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+RUN_S = 300
 WAIT_S = 600
 
 
@@ -49,18 +50,23 @@ def private_checkout(engine: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_images_of_a_private_checkout_start_under_any_user(private_checkout: Path) -> None:
     image = built(private_checkout, "runtime")
-    look = "find /usr/local/lib/scalrec /etc/scalrec ! -perm -0444; python -m scalrec --help"
+    look = (
+        "find /usr/local/lib/scalrec /etc/scalrec ! -perm -0444; "
+        "python /usr/local/lib/scalrec/once.py --help && python -m loadtest.proxy --help"
+    )
     for user in ("10001:10001", SOMEBODY):
-        shown = docker("run", "--rm", "--user", user, *CONFINED, image, "sh", "-c", look)
-        assert shown.strip().startswith("Usage"), shown
+        command = ("run", "--rm", "--user", user, *CONFINED, image, "sh", "-c", look)
+        shown = docker(*command, timeout_s=RUN_S)
+        assert shown.startswith("usage: once.py"), shown
+        assert "--token-file" in shown
     write = "touch /work/a /cache/a /runs/a && python -c 'import getpass; getpass.getuser()'"
-    docker("run", "--rm", "--user", SOMEBODY, image, "sh", "-c", write)
+    docker("run", "--rm", "--user", SOMEBODY, image, "sh", "-c", write, timeout_s=RUN_S)
 
 
 def test_redis_of_a_private_checkout_starts_and_wants_its_password(private_checkout: Path) -> None:
     image = built(private_checkout, "redis")
     said = subprocess.run(
-        ["docker", "run", "--rm", *CONFINED, image], capture_output=True, text=True, timeout=60
+        ["docker", "run", "--rm", *CONFINED, image], capture_output=True, text=True, timeout=RUN_S
     )
     assert "/run/secrets/password" in said.stderr  # it could read its script, and there is none
     assert "Permission denied" not in said.stderr

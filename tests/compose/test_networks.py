@@ -16,7 +16,7 @@ CONTROLS = ("control-api", "control-redis", "control-embedder")
 # For each (name, host, ports): which of the ports take a connection. A host that is a name is
 # looked up first; all at once, since an unknown one is waited for.
 LOOK = """
-import asyncio, json, sys
+import asyncio, concurrent.futures, json, socket, sys
 AT_ONCE = asyncio.Semaphore(200)
 async def one(host, port, found):
     async with AT_ONCE:
@@ -29,14 +29,17 @@ async def one(host, port, found):
 async def look(name, host, ports):
     found, loop = [], asyncio.get_running_loop()
     try:
-        known = await asyncio.wait_for(loop.getaddrinfo(host, None), 20)
-    except OSError:
+        known = await asyncio.wait_for(loop.getaddrinfo(host, None), 120)
+    except socket.gaierror:  # a lookup that hangs is no answer and fails
         return name, host, None
     ports = range(1, 65536) if ports == "all" else ports
     await asyncio.gather(*(one(known[0][4][0], port, found) for port in ports))
     return name, host, sorted(found)
 async def main():
-    print(json.dumps(await asyncio.gather(*(look(*one) for one in json.loads(sys.argv[1])))))
+    wanted = json.loads(sys.argv[1])
+    lookups = concurrent.futures.ThreadPoolExecutor(len(wanted))
+    asyncio.get_running_loop().set_default_executor(lookups)
+    print(json.dumps(await asyncio.gather(*(look(*one) for one in wanted))))
 asyncio.run(main())
 """
 ASK = """
