@@ -18,7 +18,7 @@ from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
 from shared.fixed_texts import MOST_TEXTS, TEXTS, FixedTexts, difference, read_fixed_texts
 
 T = TypeVar("T")
-PROVE_EVERY_S = 10.0  # an embedder that has given nothing for so long is asked for a fixed text
+PROVE_EVERY_S = 10.0  # between fixed texts that an embedder is checked by
 
 
 class UserModel:
@@ -63,10 +63,10 @@ class UserModel:
         return self._fixed is not None
 
     async def check(self) -> None:
-        """Return when the embedder is the bundle's and has embedded a text of late.
+        """Return when the embedder is the bundle's and has embedded a fixed text of late.
 
         Of late: within PROVE_EVERY_S, else it is asked for one now. Servers that only say that
-        they are well are not believed.
+        they are well are not believed, and answers to devices do not tell whose they are.
 
         Raises:
             EmbedderUnavailable: no answer within the deadline.
@@ -111,7 +111,6 @@ class UserModel:
         except EmbedderError:
             self._verified = False  # what answers next may be another server
             raise
-        self._proven_at = _now()
         if not np.any(e_sem, axis=1).all():
             raise EmbedderMismatch("the projector gave a zero embedding")
         return e_sem

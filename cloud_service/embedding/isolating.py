@@ -74,12 +74,13 @@ class Isolating:
                 if several
                 else self._patiently(texts[0], refusal)
             )
+        if several and refusal.of_batch:
+            self.most = max(1, min(self.most, len(texts) // 2))
+            return await self._split(texts, self.most, alive)
         if several:
-            if refusal.of_batch:
-                self.most = max(1, min(self.most, len(texts) // 2))
-            elif not alive:
+            if not alive:
                 await self._require_alive(refusal.as_error())
-            return await self._split(texts, len(texts) // 2, True)
+            return await self._halves(texts)
         if refusal.of_length:
             shorter = await self._shorter(texts[0])
             if shorter is not None:
@@ -88,13 +89,22 @@ class Isolating:
         return np.zeros_like(control), {0: refusal.reason}
 
     async def _split(self, texts: Sequence[str], size: int, alive: bool) -> Answered:
-        parts: list[NDArray[np.float32]] = []
-        refused: dict[int, str] = {}
-        for start in range(0, len(texts), size):
-            unit, why = await self.embed(texts[start : start + size], alive=alive)
-            parts.append(unit)
-            refused |= {start + place: reason for place, reason in why.items()}
-        return np.concatenate(parts), refused
+        """One part after the other: the server has more than enough to do."""
+        starts = range(0, len(texts), size)
+        found = [await self.embed(texts[at : at + size], alive=alive) for at in starts]
+        return joined(starts, found)
+
+    async def _halves(self, texts: Sequence[str]) -> Answered:
+        """Both halves at once: harmless texts must not wait for the search within the other."""
+        starts = range(0, len(texts), (len(texts) + 1) // 2)
+        parts = [texts[at : at + starts.step] for at in starts]
+        tasks = [asyncio.ensure_future(self.embed(part, alive=True)) for part in parts]
+        try:
+            return joined(starts, await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _patiently(self, text: str, refusal: RequestRefused) -> Answered:
         for wait_s in PATIENCE_S:
@@ -134,3 +144,13 @@ class Isolating:
         if refused:
             raise error
         return unit
+
+
+def joined(starts: Sequence[int], found: Sequence[Answered]) -> Answered:
+    """One answer of parts that begin at ``starts``."""
+    refused = {
+        start + place: reason
+        for start, (_, why) in zip(starts, found, strict=True)
+        for place, reason in why.items()
+    }
+    return np.concatenate([unit for unit, _ in found]), refused

@@ -25,7 +25,10 @@ LOST = 0
 _REMEMBERED = 256  # texts; a server may repeat an earlier one
 _GONE = frozenset({408, 502, 503, 504})  # the server's own state, whatever was asked
 _KEY = frozenset({401, 403})
-_OF_BATCH = re.compile(r"batch", re.IGNORECASE)
+_OF_BATCH = re.compile(
+    r"batch (?:size|limit)|max\w* (?:allowed )?batch|too many (?:inputs|texts)", re.IGNORECASE
+)
+_REFUSING = frozenset({400, 413, 422})
 _PHYSICAL_BATCH = re.compile(r"physical batch", re.IGNORECASE)
 _OF_LENGTH = re.compile(
     r"too (?:long|large|big|many)|exceed|longer than|(?:less|fewer|more) than|physical batch"
@@ -56,9 +59,9 @@ class RequestRefused(ScalrecError):
     @property
     def of_batch(self) -> bool:
         """It takes fewer texts at once."""
-        if _PHYSICAL_BATCH.search(self.words):
-            return False  # llama.cpp's word for the length of one text
-        return self.status == 413 or _OF_BATCH.search(self.words) is not None
+        if self.status not in _REFUSING or _PHYSICAL_BATCH.search(self.words):
+            return False  # the latter is llama.cpp's word for the length of one text
+        return _OF_BATCH.search(self.words) is not None
 
     @property
     def of_length(self) -> bool:

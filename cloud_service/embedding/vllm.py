@@ -18,7 +18,7 @@ from cloud_service.embedding.base import (
     normalised,
     require_identity,
 )
-from cloud_service.embedding.isolating import CONTROL, Answered, Isolating
+from cloud_service.embedding.isolating import CONTROL, Answered, Isolating, joined
 from cloud_service.embedding.server_link import RequestRefused, ServerLink
 from shared.bundle import EmbedderIdentity
 from shared.errors import EmbedderError, EmbedderMismatch
@@ -138,12 +138,7 @@ class VllmEmbedder:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._proven = True
-        refused = {
-            start + place: reason
-            for start, (_, why) in zip(starts, answers, strict=True)
-            for place, reason in why.items()
-        }
-        return all_usable(np.concatenate([unit for unit, _ in answers]), refused)
+        return all_usable(*joined(starts, answers))
 
     async def aclose(self) -> None:
         await self._link.aclose()

@@ -45,7 +45,7 @@ class Cloud:
 
 @asynccontextmanager
 async def cloud_over(
-    tmp_path: Path, *, turn: float = 0.0, deadline_s: float = 1.0
+    tmp_path: Path, *, turn: float = 0.0, deadline_s: float = 9.0
 ) -> AsyncIterator[Cloud]:
     """A cloud and its embedding server.
 

@@ -58,6 +58,18 @@ async def test_batches_are_as_large_as_the_server_takes_and_it_is_asked_once() -
         await embedder.aclose()
 
 
+async def test_a_long_text_or_a_bad_one_does_not_make_batches_smaller() -> None:
+    async with ShapedServer(server_shapes.tei()).up() as server:
+        embedder = embedder_of(server, concurrency=1)
+        server.poison = {TEXTS[1]: "500"}
+        with pytest.raises(TextsRefused):
+            await embedder.embed([LONG, *TEXTS])
+        server.sizes.clear()
+        await embedder.embed([f"{text} again" for text in TEXTS])
+        assert max(server.sizes) == 4
+        await embedder.aclose()
+
+
 async def test_a_server_that_stays_busy_is_unavailable() -> None:
     shape = server_shapes.busy_tei()
     shape.most_at_once = 1

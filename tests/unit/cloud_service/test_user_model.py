@@ -203,6 +203,24 @@ async def test_a_deadline_that_cuts_the_measurement_short_only_delays_it(tmp_pat
     await model.e_sem(["drama"])
 
 
+def test_a_model_swapped_under_traffic_is_found_out(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        embedder = Turned()
+        embedder.noise = 0
+        model = UserModel(make_bundle(tmp_path / "b", fixed=await fixed_of(embedder)), embedder)
+        await model.check()
+        embedder.noise, swapped = 1.0, asyncio.get_running_loop().time()
+        while True:
+            try:
+                await model.e_sem(["drama"])
+                await model.check()
+            except EmbedderMismatch:
+                return asyncio.get_running_loop().time() - swapped
+            await asyncio.sleep(1)
+
+    assert run_virtual(scenario) <= PROVE_EVERY_S + 1
+
+
 class Poisoned(Switchable):
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = await super().embed(texts)
