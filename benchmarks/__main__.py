@@ -20,6 +20,7 @@ from benchmarks.cached import compare_cached
 from benchmarks.cloud import REQUESTS, ROUNDS, compare_cloud
 from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
+from benchmarks.embedding import compare_batches
 from benchmarks.replay import compare_memory, compare_replay
 from benchmarks.timing import BenchmarkLine
 from benchmarks.training import compare_training
@@ -63,7 +64,8 @@ async def _bench(settings: Settings, console: Console) -> None:
     ) as served:
         async with aclosing(served.connect(settings.training.threads)) as client:
             trained = await train(settings, log, client, progress=progress)
-        bundle, _ = await exported(trained, settings, progress)
+            bundle, _ = await exported(trained, settings, progress)
+            results += await compare_batches(client, bundle, _abstracts(settings, log))
         if served.settings.url is not None:
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress

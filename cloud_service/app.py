@@ -16,10 +16,12 @@ from cloud_service.embedding.factory import create_embedder
 from cloud_service.generation.base import Generator, ToldItems
 from cloud_service.generation.t5 import T5Generator
 from cloud_service.http.audit import AuditLog, Pseudonyms
+from cloud_service.http.draining import Draining
 from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Admission, required_keys
 from cloud_service.limits import DeviceRates, Limiter
+from cloud_service.line_rates import LineRates
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
@@ -55,6 +57,7 @@ def create_app(
     store: SnapshotStore | None = None,
     telemetry: Telemetry | None = None,
     tracing: Tracing | None = None,
+    draining: Draining | None = None,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The ASGI app. It starts whether or not Redis and the embedder answer, and recovers.
@@ -66,6 +69,7 @@ def create_app(
         store: None connects to ``cloud.redis_url``; one passed in stays its owner's to close.
         telemetry: None logs to stderr.
         tracing: gets a span per request, embedding and store call; None makes none.
+        draining: makes /readyz say no once the service is about to stop.
         now: Unix seconds; a replay under a virtual clock brings its own.
 
     Raises:
@@ -79,11 +83,13 @@ def create_app(
     pseudonyms = Pseudonyms(ring)
     telemetry = telemetry or Telemetry.create(level=cloud.log_level)
     owned = AsyncExitStack()
+    audit = AuditLog(telemetry.log, LineRates(time.monotonic))
+    owned.callback(audit.close)
     if embedder is None:
         embedder = create_embedder(settings.embedder, model_dir=None, tracing=tracing)
         owned.push_async_callback(embedder.aclose)
     if store is None:
-        store = _redis_store(cloud)
+        store = _redis_store(cloud, telemetry)
         owned.push_async_callback(store.aclose)
     if tracing is None:
         tracing = Tracing()
@@ -115,8 +121,13 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with owned:
             telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
+            if not user_model.measured:
+                telemetry.log.warning(
+                    "the bundle keeps no vectors of fixed texts, so another text model of the same "
+                    "name would go unnoticed; `scalrec export` makes one that does"
+                )
             # In the background: a model may take long to load, and may come up after us.
-            warm_up = asyncio.create_task(_warm_up(user_model, generator, telemetry))
+            warm_up = asyncio.create_task(_warm_up(store, user_model, generator, telemetry))
             try:
                 yield
             finally:
@@ -131,10 +142,14 @@ def create_app(
         lifespan=lifespan,
         # Described on the admin port; this one serves nothing but the API.
         openapi_url=None,
+        # A redirect would be built from a Host header that anybody can send.
+        redirect_slashes=False,
     )
     checks = {"store": store.ping, "embedder": user_model.check, "bundle": bundle_check(bundle)}
     if generator is not None:
         checks["generator"] = generator.ready
+    if draining is not None:
+        checks["service"] = draining.check
     told = None if generator is None else ToldItems(generator.tokens)
     admission = Admission(ring, rates, pseudonyms, now)
     # Not included as a router, whose matching of paths costs more than a look into the store.
@@ -145,7 +160,11 @@ def create_app(
     )
     app.include_router(bundle_router(bundle))
     app.include_router(health_router(checks))
-    answers = ProblemAnswers(telemetry, AuditLog(telemetry.log), RETRY_AFTER_S)
+    answers = ProblemAnswers(
+        telemetry=telemetry,
+        audit=audit,
+        retry_after_s=RETRY_AFTER_S,
+    )
     install_problems(app, answers)
     app.add_middleware(
         SizeLimits,
@@ -154,6 +173,7 @@ def create_app(
         max_body_bytes=MAX_BODY_BYTES,
     )
     app.add_middleware(RequestEnvelope, answers=answers, tracing=tracing)  # last: runs outermost
+    app.state.checks, app.state.answers = checks, answers  # for the admin app
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -162,17 +182,23 @@ def _loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _redis_store(cloud: CloudSettings) -> RedisSnapshotStore:
+def _redis_store(cloud: CloudSettings, telemetry: Telemetry) -> RedisSnapshotStore:
     if cloud.redis_url is None:
         raise ConfigError(
             "the cloud service needs a Redis: set cloud.redis_url or REDIS_URL, or let "
             "`scalrec serve` start one"
         )
+
+    def dropped(why: str) -> None:
+        telemetry.metrics.store_drops.labels(why).inc()
+        telemetry.log.warning("connections to the snapshot store dropped", condition=why)
+
     return RedisSnapshotStore(
         cloud.redis_url.get_secret_value(),
         ttl_s=cloud.snapshot_ttl_s,
         deadline_s=STORE_DEADLINE_S,
         max_connections=cloud.max_in_flight,
+        dropped=dropped,
     )
 
 
@@ -197,9 +223,9 @@ def _require_window(settings: ServiceSettings) -> None:
 
 
 async def _warm_up(
-    user_model: UserModel, generator: Generator | None, telemetry: Telemetry
+    store: SnapshotStore, user_model: UserModel, generator: Generator | None, telemetry: Telemetry
 ) -> None:
-    parts = {"embedder": user_model.check}
+    parts = {"store": store.ping, "embedder": user_model.check}
     if generator is not None:
         parts["generator"] = generator.ready
     for name, ready in parts.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from shared.section import MACHINERY, Section
 from shared.tracing import Traces
+
+HASHING_MODEL = "hashing"  # of the back end of that name, where none is named
 
 
 class CloudSettings(Section):
@@ -50,6 +52,14 @@ class CloudSettings(Section):
         default=120.0, ge=0, description="of one device, lasting; then 429. 0 sets no limit"
     )
     device_burst: int = Field(default=60, ge=1, description="of one device at once")
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=600,
+        description="seconds from the signal to stop until the service stops listening: /readyz "
+        "says no from the signal on, so that a balancer has this long to send nobody any more; "
+        "longer than its interval between two looks",
+    )
     log_level: Literal["debug", "info", "warning"] = Field(
         default="info", description="debug also logs every request"
     )
@@ -89,6 +99,14 @@ class EmbedderSettings(Section):
     device: Literal["cpu", "gpu"] = Field(
         default="cpu", description="gpu is unverified", json_schema_extra=MACHINERY
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashing_brings_its_model(cls, given: Any) -> Any:
+        """The hashing back end knows no other models, so nobody has to name one for it."""
+        if isinstance(given, dict) and given.get("backend") == "hashing" and "model" not in given:
+            return given | {"model": HASHING_MODEL}
+        return given
 
 
 class ServiceSettings(Section):

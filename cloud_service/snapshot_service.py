@@ -190,10 +190,12 @@ class SnapshotService:
         """The stored snapshot, verified; one that cannot be used is discarded and is as none."""
         manifest = self._bundle.manifest
         try:
-            blob = await self._store.get(user, self._bundle.id)
-            if blob is None:
-                return None
+            blob = b""  # of what is no blob at all
             try:
+                found = await self._store.get(user, self._bundle.id)
+                if found is None:
+                    return None
+                blob = found
                 snapshot = verify(
                     decode(blob),
                     user=user,
@@ -214,8 +216,13 @@ class SnapshotService:
         return snapshot, blob
 
     def _store_failed(self, operation: str, error: StoreUnavailable) -> None:
-        self._metrics.store_failures.labels(operation).inc()
-        self._log.warning("snapshot store failed", operation=operation, reason=str(error))
+        self._metrics.store_failures.labels(operation, error.condition).inc()
+        self._log.warning(
+            "snapshot store failed",
+            operation=operation,
+            condition=error.condition,
+            reason=str(error),
+        )
 
     def _counted(self, served: Served) -> Served:
         self._metrics.snapshots.labels(served.outcome).inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -11,23 +12,30 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from cloud_service.coalescing import Coalescer
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, TextsRefused
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderError, EmbedderMismatch, EmbedderUnavailable
+from shared.fixed_texts import MOST_TEXTS, TEXTS, FixedTexts, difference, read_fixed_texts
 
 T = TypeVar("T")
+PROVE_EVERY_S = 10.0  # an embedder that has given nothing for so long is asked for a fixed text
 
 
 class UserModel:
     """e_sem = project(embed(abstract)), SCaLRec eq. 3.
 
     Refuses an embedder other than the one the bundle's projector was fitted on, and asks again
-    who it is whenever it had failed.
+    who it is whenever it had failed. What an embedder says of itself proves little: it is measured
+    by the vectors that the bundle keeps of fixed texts, all of them once, then by one of them each
+    time it must prove that it works.
 
     Args:
         bundle: holds ``projector.onnx``.
         embedder: need not answer yet.
         deadline_s: for one ``e_sem`` or ``check``; None waits as long as the embedder does.
+
+    Raises:
+        BundleError: the bundle's fixed texts are unusable.
     """
 
     def __init__(self, bundle: Bundle, embedder: Embedder, *, deadline_s: float | None = None):
@@ -41,15 +49,28 @@ class UserModel:
         self._dim = bundle.manifest.dim
         self._embedder = embedder
         self._deadline_s = deadline_s
+        self._fixed = read_fixed_texts(bundle)
+        self._cosines = np.zeros(0)  # of fixed texts that were measured, from the first on
+        self._at_once = MOST_TEXTS  # of them in one call
+        self._turn = 0  # which fixed text comes next as a proof of work
         self._verified = False
+        self._proven_at = -math.inf  # event loop's clock
         self._checks: Coalescer[str, None] = Coalescer()
 
+    @property
+    def measured(self) -> bool:
+        """The bundle tells what its text model makes of fixed texts."""
+        return self._fixed is not None
+
     async def check(self) -> None:
-        """Return when the embedder answers and is the bundle's.
+        """Return when the embedder is the bundle's and has embedded a text of late.
+
+        Of late: within PROVE_EVERY_S, else it is asked for one now. Servers that only say that
+        they are well are not believed.
 
         Raises:
             EmbedderUnavailable: no answer within the deadline.
-            EmbedderMismatch: another model, pooling or dimension; the message names both.
+            EmbedderMismatch: another model, pooling or dimension; the message says how it differs.
         """
         await self._within_deadline(self._checks.run("check", self._check))
 
@@ -85,23 +106,83 @@ class UserModel:
             await self._checks.run("check", self._check)
         try:
             e_sem = self.project(await self._embedder.embed(abstracts))
+        except TextsRefused:
+            raise  # the text's fault: the embedder works
         except EmbedderError:
             self._verified = False  # what answers next may be another server
             raise
+        self._proven_at = _now()
         if not np.any(e_sem, axis=1).all():
             raise EmbedderMismatch("the projector gave a zero embedding")
         return e_sem
 
     async def _check(self) -> None:
-        self._verified = False
+        was_verified, self._verified = self._verified, False
         await self._embedder.ready()
-        served = self._embedder.identity
-        if _comparable(served) != _comparable(self._expected):
+        self._compare(self._embedder.identity)
+        if self._fixed is not None and len(self._cosines) < len(self._fixed.texts):
+            await self._measure(self._fixed)
+        elif not was_verified or _now() - self._proven_at > PROVE_EVERY_S:
+            await self._prove()
+        self._verified = True
+
+    def _compare(self, served: EmbedderIdentity) -> None:
+        """Raises EmbedderMismatch where what both say of themselves rules out that they agree."""
+        expected = self._expected
+        # With vectors to compare, names do not matter: they decide.
+        if self._fixed is not None and served.dim == expected.dim:
+            return
+        if _comparable(served) != _comparable(expected):
             raise EmbedderMismatch(
-                f"the bundle was trained with {_words(self._expected)}, but the embedder is "
+                f"the bundle was trained with {_words(expected)}, but the embedder is "
                 f"{_words(served)}; serve that model or train a bundle for this one"
             )
-        self._verified = True
+        if None not in (served.content, expected.content) and served.content != expected.content:
+            raise EmbedderMismatch(
+                f"the embedder serves another model of the name {served.model} than the bundle was "
+                f"trained with: files of hash {served.content}, not {expected.content}; serve that "
+                "model or train a bundle for this one"
+            )
+
+    async def _measure(self, fixed: FixedTexts) -> None:
+        """Compare all fixed texts; where the deadline cuts that off, the next check goes on."""
+        while (done := len(self._cosines)) < len(fixed.texts):
+            try:
+                found = await self._embed_fixed(fixed.texts[done : done + self._at_once])
+            except asyncio.CancelledError:
+                self._at_once = max(1, min(self._at_once, len(fixed.texts)) // 2)
+                raise
+            self._cosines = np.concatenate([self._cosines, fixed.cosines(found, done)])
+        self._require_same(fixed.texts, self._cosines)
+
+    async def _prove(self) -> None:
+        """Embed and project one text; the next one at the next time, so that no cache answers."""
+        texts = TEXTS if self._fixed is None else self._fixed.texts
+        place = self._turn % len(texts)
+        self._turn += 1
+        found = await self._embed_fixed(texts[place : place + 1])
+        if self._fixed is not None:
+            self._require_same(texts[place : place + 1], self._fixed.cosines(found, place))
+
+    async def _embed_fixed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        try:
+            found = await self._embedder.embed(texts)
+        except TextsRefused as error:
+            raise EmbedderMismatch(f"no vector of a text that any model takes: {error}") from error
+        self.project(found)
+        self._proven_at = _now()
+        return found
+
+    def _require_same(self, texts: tuple[str, ...], cosines: NDArray[np.float64]) -> None:
+        how = difference(texts, cosines)
+        if how is None:
+            return
+        self._cosines = np.zeros(0)  # all of them again: another server may take its place
+        raise EmbedderMismatch(
+            f"the embedder ({_words(self._embedder.identity)}) gives other vectors than the text "
+            f"model that the bundle was trained with ({_words(self._expected)}): {how}. Serve that "
+            "model as it was served then, or train a bundle for this one"
+        )
 
     async def _within_deadline(
         self, work: Coroutine[Any, Any, T], deadline_s: float | None = None
@@ -112,6 +193,7 @@ class UserModel:
             async with asyncio.timeout(deadline_s):
                 return await work
         except TimeoutError as error:
+            self._proven_at = -math.inf
             raise EmbedderUnavailable(
                 f"the embedder did not answer within {deadline_s:.3g} s"
             ) from error
@@ -124,3 +206,7 @@ def _comparable(identity: EmbedderIdentity) -> tuple[str, str, int]:
 
 def _words(identity: EmbedderIdentity) -> str:
     return f"{identity.model} ({identity.pooling} pooling, {identity.dim} dimensions)"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

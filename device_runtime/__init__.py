@@ -1,1 +1,1 @@
-"""What could ship on a phone: numpy, onnxruntime and httpx only."""
+"""What could ship on a phone: numpy, onnxruntime and httpx2 only."""

@@ -298,7 +298,9 @@ class Device:
                 raise SnapshotRejected("the cloud sent a snapshot older than the one held")
         except SnapshotError as error:
             logger.warning("snapshot rejected: %s", error)
-            return replace(result, blob=None, outcome="rejected", detail=str(error))
+            return replace(
+                result, blob=None, outcome="rejected", detail=str(error), reason="snapshot"
+            )
         if held is not None and snapshot.tau == held.cached.snapshot.tau:
             e_str = self._attempted.get(snapshot.tau, held.cached.e_str)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import Embedder, model_name
+from cloud_service.embedding.base import Embedder, model_content, model_name, notes_of
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.settings import EmbedderSettings
 from experiments.settings import CellSettings
@@ -43,6 +43,10 @@ class LazyEmbedder:
     @property
     def started(self) -> bool:
         return self._real is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._real is None else notes_of(self._real)
 
     async def ready(self) -> None:
         """Nothing to wait for until a text comes."""
@@ -89,6 +93,7 @@ def identity_of(settings: EmbedderSettings, model_dir: Path) -> EmbedderIdentity
         model=model_name(settings.model),
         pooling=settings.pooling,
         dim=dim,
+        content=model_content(model_dir),
     )
 
 

@@ -62,6 +62,7 @@ class ChildProcess:
         self._grace_s = grace_s
         self._hint = hint
         self._guard: subprocess.Popen[bytes] | None = None
+        self._program: int | None = None  # process id, once somebody asked for it
         self._pipe = -1
         self._log_start = 0
 
@@ -88,6 +89,7 @@ class ChildProcess:
         if self.running:
             raise LaunchError(f"{self.name} is already running")
         self._release()
+        self._program = None
         read_end, self._pipe = os.pipe()
         script = [sys.executable, "-I", "-S", guard.__file__]
         control = [str(read_end), str(os.getpid()), str(self._grace_s)]
@@ -136,10 +138,23 @@ class ChildProcess:
             raise self._error(f"was not ready within {timeout_s:g} s ({reason})")
         raise self._error(f"ended while starting, exit code {self.returncode}")
 
-    def check(self) -> None:
-        """Raise LaunchError, with the log's tail, if the program has ended by itself."""
+    def check(self, lines: int = TAIL_LINES) -> None:
+        """Raise LaunchError, with the log's tail, if the program has ended or was stopped."""
         if not self.running:
-            raise self._error(f"is not running, exit code {self.returncode}")
+            raise self._error(f"is not running, exit code {self.returncode}", lines)
+        if self.standing_still:
+            raise self._error("stands still, stopped by a signal (SIGSTOP)", lines)
+
+    @property
+    def standing_still(self) -> bool:
+        """Whether the program is stopped; False where the system does not tell."""
+        if self._program is None:
+            self._program = next(iter(self.pids), None)
+        try:
+            stat = Path(f"/proc/{self._program}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
     async def stop(self) -> int | None:
         """End the program and all its descendants; returns the exit code, None if never started.
@@ -203,8 +218,8 @@ class ChildProcess:
             os.close(self._pipe)
             self._pipe = -1
 
-    def _error(self, what: str) -> LaunchError:
+    def _error(self, what: str, lines: int = TAIL_LINES) -> LaunchError:
         hint = f"\n{self._hint}" if self._hint else ""
         return LaunchError(
-            f"{self.name} {what}. Last lines of {self.log}:\n{self.log_tail()}{hint}"
+            f"{self.name} {what}. Last lines of {self.log}:\n{self.log_tail(lines)}{hint}"
         )

@@ -39,6 +39,17 @@ def find_redis_server() -> Path:
     )
 
 
+def quoted(value: bytes) -> str:
+    """One argument in Redis's configuration: every byte but plain ones by its number.
+
+    Redis reads a line at a time; there, quotes and backslashes end or change an argument, and a #
+    and blanks do so outside quotes.
+    """
+    plain = range(0x20, 0x7F)
+    told = (chr(b) if b in plain and b not in b'"\\\\' else f"\\x{b:02x}" for b in value)
+    return f'"{"".join(told)}"'
+
+
 class RedisServer:
     """redis-server on a loopback port, behind a random password.
 
@@ -122,7 +133,7 @@ class RedisServer:
             f"requirepass {self._password}",
             f"maxmemory {self._maxmemory}",
             "maxmemory-policy allkeys-lru",
-            f'dir "{self._work_dir}"',
+            f"dir {quoted(os.fsencode(self._work_dir))}",
             "daemonize no",
             "databases 1",
             'save ""',
@@ -141,14 +152,32 @@ class RedisServer:
             ) from error
         return path
 
-    async def _probe(self) -> str | None:
-        client = Redis(
+    async def lasting_keys(self, pattern: str = "*") -> list[str]:
+        """Keys without a time to live, which would stay for ever.
+
+        Raises:
+            LaunchError: it does not answer.
+        """
+        client = self._client()
+        try:
+            keys = [key async for key in client.scan_iter(pattern)]
+            return sorted([str(k, "utf-8", "replace") for k in keys if await client.pttl(k) == -1])
+        except (RedisError, OSError) as error:
+            raise LaunchError(f"redis-server does not tell its keys: {error}") from error
+        finally:
+            await client.aclose()
+
+    def _client(self) -> Redis:
+        return Redis(
             host=LOOPBACK,
             port=self.port,
             password=self._password,
             socket_timeout=PROBE_TIMEOUT_S,
             socket_connect_timeout=PROBE_TIMEOUT_S,
         )
+
+    async def _probe(self) -> str | None:
+        client = self._client()
         try:
             await client.ping()
         except (RedisError, OSError) as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-import httpx
+import httpx2 as httpx
 
 from launch.environments import find_vllm_python
 from launch.ports import LOOPBACK, claim_port
@@ -175,7 +175,7 @@ class VllmServer:
             headers=headers,
             timeout=HEALTH_TIMEOUT_S,
             trust_env=False,
-            verify=False,  # noqa: S501
+            verify=False,
         ) as client:
             try:
                 health = await client.get("/health")

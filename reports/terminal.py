@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.records.outcomes import in_words
 from reports import text
 from reports.page import verdict
 from reports.summary.model import FullSection, PaperSection, RunScope, Summary, SystemSection
@@ -22,6 +23,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         style="bold",
         highlight=False,
     )
+    console.print(f"split {text.split_told(run.trained_after)}", style="dim", highlight=False)
     if summary.full is not None:
         console.print(_full(summary.full))
     if summary.paper is not None:
@@ -106,12 +108,13 @@ def _operation(system: SystemSection) -> Table:
     cloud = system.cloud
     table.caption = (
         f"{cloud.calls:,} cloud calls for {cloud.requests:,} requests "
-        f"({text.percent(cloud.saved)} saved), "
+        f"({text.saved(cloud.saved)}), "
         f"{text.number(cloud.refreshes_per_request, 3)} refreshes per request"
         f"{'' if system.budget is None else f' (budget {system.budget:g})'}, "
         f"{text.number(cloud.answered_per_request, 3)} answered, "
         f"{text.size(cloud.bytes_up)} up, "
         f"{text.size(cloud.bytes_down)} down, {cloud.refused:,} refused\n"
+        f"refreshes ended: {in_words(cloud.outcomes)}\n"
         f"per 1,000 requests: {text.cost(cloud.cost)}"
     )
     table.caption_justify = "left"

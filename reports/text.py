@@ -37,6 +37,17 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
+def split_told(trained_after: float | None) -> str:
+    """How requests were held out, and how much training knew of what came after them."""
+    told = "by user: each user's last events are held out, at a time of their own"
+    if trained_after is None:
+        return told
+    return (
+        f"{told}, so models have learned from what others did later; "
+        f"{percent(trained_after, 1)} of training events lie after the request they are used for"
+    )
+
+
 def score(value: float | None, digits: int = 4) -> str:
     """A metric between 0 and 1, or a share of two."""
     return NONE if value is None else f"{value:.{digits}f}"
@@ -84,6 +95,11 @@ def percent(
         return NONE
     shown = f"{100 * value:{'+' if sign else ''}.{digits}f}{style.space}%"
     return shown.replace("-", style.minus)
+
+
+def saved(share: float | None) -> str:
+    """The share of calls a policy saved, or that nothing can be said of it."""
+    return "savings not known" if share is None else f"{percent(share)} saved"
 
 
 def percent_interval(estimate: Estimate) -> str:

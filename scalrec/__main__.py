@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import NoReturn
 
 
@@ -13,9 +14,27 @@ def main() -> NoReturn:
     that runs makes each wait last a whole time slice: training slows down tenfold and more.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from scalrec.cli import run
-
+    if sys.argv[1:2] == ["doctor"] and not {"-h", "--help"} & set(sys.argv):
+        _look_at_the_machine()
+    try:
+        from scalrec.cli import run
+    except ImportError as error:
+        sys.exit(
+            f"scalrec cannot start: {error}\n"
+            "`scalrec doctor` says which packages cannot be imported here, and how to mend them"
+        )
     run()
+
+
+def _look_at_the_machine() -> None:
+    """Say what is wrong with it, and end if so: the rest could not even be loaded."""
+    from scalrec.machine import problems
+
+    found = list(problems())
+    for problem in found:
+        print(f"✗ {problem}", file=sys.stderr)  # noqa: T201  the console may be what is broken
+    if found:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -9,6 +10,7 @@ from typing import NoReturn
 
 import structlog
 import typer
+from rich.markup import escape
 
 from scalrec.commands import (
     advise,
@@ -30,7 +32,11 @@ from scalrec.commands import (
 )
 from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
+from shared.addresses import masked_line
 from shared.errors import ScalrecError
+
+_FULL = "; free some space or give another folder with --work-dir, then run the command again"
+_ADVICE = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _FULL}
 
 
 def build_app() -> typer.Typer:
@@ -62,7 +68,10 @@ def build_app() -> typer.Typer:
 
 def run() -> NoReturn:
     """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[masked_line, *structlog.get_config()["processors"]],
+    )
     # Scripts start background jobs with SIGINT ignored, which would outlast SIGTERM, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.
@@ -72,6 +81,15 @@ def run() -> NoReturn:
         build_app()()
     except ScalrecError as error:
         errors.print(f"[bold red]{type(error).__name__}[/]", error, highlight=False)
+        sys.exit(2)
+    except OSError as error:
+        # A full disk, a folder that is gone or not ours: nothing of ours to mend, and no mystery.
+        if error.errno is None:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        advice = _ADVICE.get(error.errno, "")
+        words = f"{where}{error.strerror}{advice}"
+        errors.print(f"[bold red]{type(error).__name__}[/]", escape(words), highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("[yellow]Interrupted; everything that was started has been stopped.[/]")

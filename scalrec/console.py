@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from shared.addresses import masked_values
 from shared.interactions import InteractionLog
 from shared.progress import Task
 from shared.section import printable
@@ -30,10 +32,21 @@ PLAIN_INTERVAL_S = 20.0
 PLAIN_WIDTH = 140  # where there is no terminal to ask, wide enough for every table
 
 
+class _Discreet(Console):
+    """Prints texts and errors with the secrets of addresses as stars."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_discreet(each) for each in objects), **options)
+
+
+def _discreet(value: Any) -> Any:
+    return masked_values(value) if isinstance(value, str | BaseException) else value
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """The console of a command: the terminal's width, or a fixed one in logs and CI."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+    console = _Discreet(stderr=stderr)
+    return console if console.is_terminal else _Discreet(stderr=stderr, width=PLAIN_WIDTH)
 
 
 class _BarTask:
@@ -153,6 +166,14 @@ def print_settings(console: Console, settings: BaseModel) -> None:
         else:
             text = str(values)
         console.print(f"[dim]{section:>10}[/]  {escape(text)}", highlight=False)
+
+
+def print_verdict(console: Console, notes: Iterable[str], failures: Iterable[str]) -> None:
+    """What a run says of itself, besides its figures."""
+    for note in notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+    for failure in failures:
+        console.print(f"[bold red]wrong[/] {escape(failure)}", highlight=False, soft_wrap=True)
 
 
 def print_log(console: Console, log: InteractionLog) -> None:

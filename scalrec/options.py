@@ -14,9 +14,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from scalrec.profile_table import profile_table
 from scalrec.settings import Settings, load_settings
 from shared.errors import ConfigError
 from shared.profile import DeviceProfile
+from training.data.columns import ONE_BY_ONE
+from training.data.reading.parts import is_pattern, name_of
 
 Given = Callable[..., Settings]  # ``settings_from`` with what the options of a command were given
 
@@ -25,8 +28,11 @@ LogOption = Annotated[
     typer.Option("--log", help="The dataset: a known log (`scalrec data list`) or your own file."),
 ]
 ColumnsOption = Annotated[
-    str | None,
-    typer.Option(help="Columns of your file: user=U,item=I[+I2],time=T[,session=S][,text=X]."),
+    list[str] | None,
+    typer.Option(
+        help="Columns of your file: user=U,item=I[+I2],time=T[,session=S][,text=X]; or repeated, "
+        "one ROLE=COLUMN each, for names with commas, equals or plus signs."
+    ),
 ]
 ItemsOption = Annotated[
     Path | None, typer.Option(help="File with item id and item text, for your own log.")
@@ -73,7 +79,7 @@ def settings_from(
     Raises ConfigError for an assignment that is not section.key=value.
     """
     overrides: dict[str, Any] = {name: _given(values) for name, values in sections.items()}
-    overrides.setdefault("log", {}).update(_log_overrides(log, columns, items))
+    overrides.setdefault("log", {}).update(_log_overrides(log, one_spec(columns), items))
     overrides.setdefault("embedder", {}).update(_given({"backend": embedder, "model": model}))
     overrides.update(_given({"profile": profile, "seed": seed, "work_dir": work_dir}))
     return settings_over(overrides, assignments)
@@ -123,7 +129,9 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             flat[prefix] = value.get_secret_value()
         elif isinstance(value, DeviceProfile):
-            flat[prefix] = value.model_dump_json()  # whole, or a name inherited here would win
+            # Whole and one by one, or a name or a limit that is inherited here would win.
+            flat[prefix] = value.model_dump_json()
+            flat.update({f"{prefix}__{name.upper()}": str(limit) for name, limit in value})
         elif hasattr(value, "model_dump"):
             for name in type(value).model_fields:
                 walk(f"{prefix}__{name.upper()}", getattr(value, name))
@@ -137,14 +145,19 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     return flat
 
 
+def one_spec(columns: list[str] | None) -> str | None:
+    """What ``--columns`` was given, as the setting has it: several are one a line."""
+    return None if columns is None else ONE_BY_ONE.join(columns)
+
+
 def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> dict[str, Any]:
     if log is None:
         return _given({"columns": columns, "items": items})
     path = Path(log)
-    if path.exists() or path.suffix or os.sep in log:
-        if not path.exists():
+    if path.exists() or path.suffix or os.sep in log or is_pattern(path):
+        if not (path.exists() or is_pattern(path)):
             raise ConfigError(f"--log {log}: no such file")
-        name = path.name.split(".")[0]
+        name = name_of(path)
         return _given({"name": name, "path": path, "columns": columns, "items": items})
     # Explicitly none: the settings file may name a file of the user's own.
     return {"name": log, "path": None, "columns": columns, "items": items}
@@ -155,12 +168,25 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {assignment}: expected section.key=value, e.g. device.k=10")
     *sections, name = key.strip().split(".")
+    if "profile" in (name, *sections[:1]) and len(sections) < 2:
+        _assign_profile(overrides, name if sections else None, value.strip())
+        return
     target = overrides
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {assignment}: {section} is a setting, not a section")
     target[name] = _parse(assignment, value.strip())
+
+
+def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) -> None:
+    """A profile by its name, or one limit of it; the order of both does not matter."""
+    given = overrides.get("profile", {})
+    changed = given if isinstance(given, dict) else {}
+    if limit in (None, "name"):
+        overrides["profile"] = profile_table(value, changed)
+    else:
+        overrides["profile"] = profile_table(given, {limit: value})
 
 
 def _parse(assignment: str, value: str) -> Any:

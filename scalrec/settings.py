@@ -1,19 +1,21 @@
 """Settings: the rooms' sections together, from one file (TOML) and one environment prefix.
 
-Variables are ``SCALREC_SECTION__NAME``. All settings are printed at the start of a command.
+Variables are ``SCALREC_SECTION__NAME``; one that is no setting is refused. All settings are printed
+at the start of a command.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -24,8 +26,12 @@ from pydantic_settings.sources import TomlConfigSettingsSource
 from cloud_service.settings import TelemetrySettings
 from experiments.settings import CellSettings
 from loadtest.settings import DashboardSettings, FleetSettings
+from scalrec.contradictions import contradictions
+from scalrec.profile_table import profile_table
+from scalrec.setting_names import SettingNames
+from scalrec.variables import check_variables
 from shared.errors import ConfigError
-from shared.profile import DeviceProfile, preset
+from shared.profile import DeviceProfile
 
 SETTINGS_FILE = "scalrec.toml"
 # Settings that are gone, and what they became: nothing ever set them to another value.
@@ -100,7 +106,8 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
 
     profile: Annotated[DeviceProfile, NoDecode] = Field(
         default=DeviceProfile(),
-        description="tiny, small or full; or a table with all limits of a device of your own",
+        description="tiny, small or full; or a table of limits: those of a device of your own, or "
+        "the name of one of the three and what differs from it",
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     dashboard: DashboardSettings = DashboardSettings()
@@ -108,12 +115,7 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
     @field_validator("profile", mode="before")
     @classmethod
     def _by_name(cls, profile: Any) -> Any:
-        """A name stands for its preset; an environment variable may also hold the table as JSON."""
-        if not isinstance(profile, str):
-            return profile
-        if profile.lstrip().startswith("{"):
-            return json.loads(profile)
-        return preset(profile)
+        return profile_table(profile)
 
     @classmethod
     def settings_customise_sources(
@@ -124,8 +126,30 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, settings_file())
-        return (init_settings, env_settings, toml)
+        file = _File(settings_cls, settings_file())
+        return (init_settings, _Environment(settings_cls), file)
+
+
+class _Environment(EnvSettingsSource):
+    """Variables; the limits of a profile are changed after its name was looked up."""
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        found = super().prepare_field_value(field_name, field, value, value_is_complex)
+        if field_name != "profile" or found is None:
+            return found
+        return profile_table(found, self.explode_env_vars(field_name, field, self.env_vars))
+
+
+class _File(TomlConfigSettingsSource):
+    """The settings file; a name of a profile in it can be changed by stronger sources."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if "profile" in found:
+            found = {**found, "profile": profile_table(found["profile"])}
+        return found
 
 
 def settings_file() -> Path:
@@ -138,24 +162,37 @@ def load_settings(**overrides: Any) -> Settings:
 
     ``REDIS_URL``, which hosting platforms set, counts as cloud.redis_url when nothing else does.
     """
+    names = SettingNames(Settings)
+    check_variables(names, os.environ, GONE)
+    if "profile" in overrides:
+        overrides["profile"] = profile_table(overrides["profile"])
     if "SCALREC_CONFIG" in os.environ and not settings_file().exists():
         raise ConfigError(f"SCALREC_CONFIG names {settings_file()}, which does not exist")
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        problems = "; ".join(_told(e["loc"], e["msg"]) for e in error.errors())
+        problems = "; ".join(_told(names, e["loc"], e["msg"], e["type"]) for e in error.errors())
         raise ConfigError(f"invalid settings ({settings_file()}, SCALREC_*): {problems}") from error
     except SettingsError as error:
         raise ConfigError(f"invalid SCALREC_* environment: {error} (write JSON)") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{settings_file()} is not valid TOML: {error}") from error
+    if problems := "; ".join(contradictions(settings.log, settings.cloud)):
+        raise ConfigError(f"settings that do not go together: {problems}")
     if settings.cloud.redis_url is None and (url := os.environ.get("REDIS_URL")):
         cloud = settings.cloud.model_copy(update={"redis_url": SecretStr(url)})
         settings = settings.model_copy(update={"cloud": cloud})
     return settings
 
 
-def _told(place: tuple[int | str, ...], problem: str) -> str:
+def _told(names: SettingNames, place: tuple[int | str, ...], problem: str, kind: str) -> str:
     """One thing that is wrong, in words; what a setting became that is gone."""
-    name = ".".join(map(str, place)) or "settings"
-    return f"{name} {GONE[name]}" if name in GONE else f"{name}: {problem}"
+    name = ".".join(part for part in place if isinstance(part, str)) or "settings"
+    if name in GONE:
+        return f"{name} {GONE[name]}"
+    text = f"{'.'.join(map(str, place)) or 'settings'}: {problem}"
+    if kind == "extra_forbidden" and (nearest := names.nearest(name)):
+        return f"{text}; did you mean {nearest}?"
+    if name in names and (names.is_list(name) or kind in ("model_type", "dataclass_type")):
+        return f"{text}; {names.written(name)}"
+    return text

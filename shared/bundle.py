@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_file
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
 REFRESH_FILE = "refresh.json"  # may be missing, see shared.refresh_file
 GENERATOR_FILE = "generator.safetensors"  # weights of the generative recommender, if any
+FIXED_TEXTS_FILE = "fixed_texts.npz"  # may be missing, see shared.fixed_texts
 TOKENS_FILE = "item_tokens.npz"  # its names of items, see shared.item_tokens
 _DEVICE_GRAPHS = ("encoder.onnx", "estimator.onnx", "calibrator.onnx")
 _DEVICE_TABLES: dict[Table, tuple[str, ...]] = {
@@ -56,6 +57,11 @@ class EmbedderIdentity(Strict):
     model: str
     pooling: str
     dim: int = Field(ge=1)
+    content: str | None = Field(
+        default=None,
+        description="hash over weights, configuration and tokenizer, where the model's folder was "
+        "at hand; names repeat",
+    )
 
 
 class AgeRule(Strict):
@@ -164,8 +170,12 @@ class Manifest(Strict):
 
     def identity(self) -> str:
         """Hash over everything but the id itself; 16 hex digits."""
-        # Left out where there is none, so that bundles made before generators keep their ids.
-        absent = {name for name in ("generator", "collaboration") if getattr(self, name) is None}
+        # Left out where there is none, so that bundles made before these fields keep their ids.
+        absent: dict[str, Any] = {
+            name: True for name in ("generator", "collaboration") if getattr(self, name) is None
+        }
+        if self.embedder.content is None:
+            absent["embedder"] = {"content"}
         payload = self.model_copy(update={"bundle_id": ""}).model_dump_json(exclude=absent)
         return hashlib.sha256(payload.encode()).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ ScalrecError
     EmbedderMismatch     it answers with vectors of another shape, or not finite ones
   GeneratorUnavailable the generative recommender cannot be loaded or does not answer
   TokenRefused         a device token opens nothing (missing, altered, expired, foreign key)
-  StoreUnavailable     the snapshot store (Redis) cannot be reached
+  StoreUnavailable     the snapshot store (Redis) cannot be reached, or does not do what it is asked
   CloudUnavailable     the device could not get a snapshot (deadline, refusal, breaker open)
   LaunchError          a child process did not become ready
 
@@ -85,7 +85,7 @@ class TokenRefused(ScalrecError):
 
     Args:
         reason: a stable word for logs: ``missing``, ``malformed``, ``unknown-key``,
-            ``signature``, ``expired``, ``audience``.
+            ``signature``, ``expired``, ``not-yet``, ``audience``.
         message: what to do about it; never a part of the token.
     """
 
@@ -95,7 +95,16 @@ class TokenRefused(ScalrecError):
 
 
 class StoreUnavailable(ScalrecError):
-    """The snapshot store (Redis) cannot be reached."""
+    """The snapshot store (Redis) cannot be reached, or does not do what it is asked.
+
+    Args:
+        message: what is the case and what to do about it; names no address and no user.
+        condition: a stable word for metrics and logs, those of docs/redis.md.
+    """
+
+    def __init__(self, message: str, condition: str = "other"):
+        super().__init__(message)
+        self.condition = condition
 
 
 class CloudUnavailable(ScalrecError):

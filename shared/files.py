@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = MODE, fsync: bool 
     Raises:
         OSError: naming ``path``, or the parent that could not be made; the old content stays.
     """
-    with staged(path, fsync=fsync) as partial, _named(path):
+    with staged(path, fsync=fsync) as partial:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -34,7 +35,8 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = MODE, fsync: bool 
 def staged(path: Path, *, fsync: bool = True) -> Iterator[Path]:
     """A name beside ``path`` to write to; what is there takes its place when the block ends well.
 
-    Missing parents are made. The name is this writer's alone, so of several writers one wins.
+    Missing parents are made. The name is this writer's alone, so of several writers one wins. An
+    OSError of the block itself, as of a full disk, is told of ``path``, too.
 
     Raises:
         OSError: as ``write_whole``.
@@ -42,8 +44,8 @@ def staged(path: Path, *, fsync: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.partial")
     try:
-        yield partial
-        with _named(path):
+        with _named(path, instead_of=partial):
+            yield partial
             if fsync:
                 _sync(partial, os.O_RDONLY)
             partial.replace(path)
@@ -55,12 +57,16 @@ def staged(path: Path, *, fsync: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(path: Path, *, instead_of: Path) -> Iterator[None]:
     """Errors name the file that was wanted instead of the one that was being written."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if error.filename not in (None, str(instead_of), str(path.parent)):
+            raise
+        # Libraries raise it without a number or words of the system's.
+        words = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, words, str(path)) from error
 
 
 def _sync(path: Path, flags: int) -> None:

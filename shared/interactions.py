@@ -21,6 +21,8 @@ class Catalogue:
         categories: zero or more category words per item, most specific last.
         areas: neighbourhood or region in words, "" when the source has none.
         texts: the full text the embedder reads for the item.
+        vocabulary: categories that are common enough to be said at the privacy level
+            ``categories``, where no other word of data leaves the device; None: nobody chose.
     """
 
     ids: tuple[str, ...]
@@ -28,6 +30,7 @@ class Catalogue:
     categories: tuple[tuple[str, ...], ...]
     areas: tuple[str, ...]
     texts: tuple[str, ...]
+    vocabulary: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(c) for c in (self.ids, self.titles, self.categories, self.areas, self.texts)}
@@ -150,6 +153,14 @@ class InteractionLog:
             seen.add(pair)
         return returns / max(1, len(self) - self.n_users)
 
+    def tied_share(self) -> float:
+        """Share of events at the same moment as another of the same user; 0 without times."""
+        if self.time is None:
+            return 0.0
+        same = (np.diff(self.user) == 0) & (np.diff(self.time) == 0)
+        tied = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+        return float(tied.mean())
+
     def describe(self) -> dict[str, str]:
         """Counts and time span in words, for `scalrec data show` and the report."""
         counts = self.counts()
@@ -167,9 +178,16 @@ class InteractionLog:
             "interactions": f"{len(self):,}",
             "events per user (min / median / max)": quartiles,
             "time span": span,
+            **({} if self.time is None else {"tied times": self._ties_told()}),
             **({} if self.session is None else {"sessions": f"{self._n_sessions():,}"}),
             "returns": f"{self.return_share():.1%} of events repeat an item of the same user",
         }
+
+    def _ties_told(self) -> str:
+        return (
+            f"{self.tied_share():.1%} of events share their time with another of the same user; "
+            "they stand in the file's order"
+        )
 
     def _n_sessions(self) -> int:
         first = self.session_events()

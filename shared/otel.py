@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.addresses import masked
 from shared.errors import ConfigError
 from shared.tracing import Attribute, Span, SpanKind, Traces, Tracing
 
@@ -27,7 +28,7 @@ class _OtelSpan(Span):
         self._span = span
 
     def set(self, name: str, value: Attribute) -> None:
-        self._span.set_attribute(name, value)
+        self._span.set_attribute(name, masked(value) if isinstance(value, str) else value)
 
 
 class OtelTracing(Tracing):
@@ -60,9 +61,24 @@ class OtelTracing(Tracing):
     ) -> Iterator[Span]:
         context = None if parent is None else self._propagator.extract(parent)
         with self._tracer.start_as_current_span(
-            name, context=context, kind=_KINDS[kind], attributes=dict(attributes or {})
+            name,
+            context=context,
+            kind=_KINDS[kind],
+            attributes=dict(attributes or {}),
+            # Its words leave this machine: they must not quote the secrets of an address.
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            yield _OtelSpan(span)
+            try:
+                yield _OtelSpan(span)
+            except Exception as error:
+                words = masked(str(error))
+                span.add_event(
+                    "exception",
+                    {"exception.type": type(error).__name__, "exception.message": words},
+                )
+                span.set_status(trace.StatusCode.ERROR, f"{type(error).__name__}: {words}")
+                raise
 
     def headers(self) -> dict[str, str]:
         carrier: dict[str, str] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+from shared.addresses import masked_address, masked_values
 
 # ``json_schema_extra`` of a field that may differ between machines and leaves results as they are.
 MACHINERY: JsonDict = {"decides": False}
@@ -31,14 +30,14 @@ def deciding(section: BaseModel, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def printable(settings: BaseModel) -> dict[str, Any]:
-    """All settings as plain values; secrets, and passwords inside addresses, as stars."""
-    masked: dict[str, Any] = _mask_userinfo(settings.model_dump(mode="json"))
-    return masked
+    """All settings as plain values; secrets, and those inside addresses, as stars."""
+    shown: dict[str, Any] = _shown("", settings.model_dump(mode="json"))
+    return shown
 
 
-def _mask_userinfo(value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _mask_userinfo(inner) for name, inner in value.items()}
-    if isinstance(value, str):
-        return _USERINFO.sub(r"\1**********@", value)
-    return value
+        return {inner: _shown(inner, told) for inner, told in value.items()}
+    if isinstance(value, str) and (name.endswith("url") or "://" in value):
+        return masked_address(value)
+    return masked_values(value)

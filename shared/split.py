@@ -1,5 +1,8 @@
 """Per-user time split: train, then validation, then the last steps for testing.
 
+Every user is cut at a time of their own, so models have learned from what others did after a
+request they serve: ``trained_after`` says how much of it.
+
 A *step* t of a user is the request made when t of their events are known; its target is the event
 with index t. Leave-one-out is ``test_steps=1, validation_steps=1`` (SCaLRec section 5.1); rolling
 evaluation scores each user's last ``test_steps`` steps.
@@ -84,6 +87,20 @@ def split_log(
     test_start = n - test
     validation_start = np.where(test > 0, test_start - validation_steps, n)
     return Split(validation_start, test_start, n, calibration_steps)
+
+
+def trained_after(log: InteractionLog, split: Split) -> float | None:
+    """Share of training events that lie after the request they are used for.
+
+    The mean over all test requests; None without times or without test requests.
+    """
+    test = split.test()
+    if log.time is None or len(test) == 0:
+        return None
+    place = np.arange(len(log)) - log.user_start[log.user]
+    learned = np.sort(log.time[place < split.validation_start[log.user]])
+    asked = log.time[log.user_start[test.user] + test.step]
+    return float(np.mean(1.0 - np.searchsorted(learned, asked, side="right") / len(learned)))
 
 
 def stale_tau(step: NDArray[np.integer], gap: int) -> NDArray[np.int64]:

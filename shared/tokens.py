@@ -14,6 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jwt
 
@@ -26,6 +27,7 @@ DEFAULT_DEVICE = "main"
 KEY_BYTES = 32
 TOKEN_TTL_S = 86400.0
 MAX_TOKEN_CHARS = 1024
+LAST_MOMENT_S = 253_402_300_799  # the last second of the year 9999
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _USER = re.compile(USER_PATTERN)
@@ -149,22 +151,49 @@ def verify_token(token: str, ring: KeyRing, *, now: float, leeway_s: float = 0.0
             audience=AUDIENCE,
             options={
                 "require": ["sub", "dev", "exp", "aud"],
-                "verify_exp": False,  # against the cloud's clock, below
+                # Below: against the cloud's clock, and by stricter types than the library's.
+                "verify_exp": False,
+                "verify_nbf": False,
                 "verify_iat": False,
+                "verify_sub": False,
+                "verify_jti": False,
             },
         )
     except jwt.InvalidSignatureError as error:
         raise TokenRefused("signature", "the token's signature does not fit") from error
     except jwt.InvalidAudienceError as error:
         raise TokenRefused("audience", "the token was made for another service") from error
+    except jwt.MissingRequiredClaimError as error:
+        raise TokenRefused("malformed", f"the token's claim {error.claim} is missing") from error
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise TokenRefused("malformed", "the token cannot be read") from error
-    user, device, expires = claims["sub"], claims["dev"], claims["exp"]
-    if not isinstance(device, str) or not isinstance(expires, int | float):
-        raise TokenRefused("malformed", "the token cannot be read")
+    user, device = _text(claims, "sub", _USER), _text(claims, "dev", _DEVICE)
+    expires, begins = _moment(claims, "exp"), _moment(claims, "nbf", 0)
+    _moment(claims, "iat", 0)
     if now >= expires + leeway_s:
         raise TokenRefused("expired", "the token has expired; ask for a new one")
-    return TokenClaims(str(user), device, float(expires))
+    if now < begins - leeway_s:
+        raise TokenRefused("not-yet", "the token is not good yet; look at the clocks")
+    return TokenClaims(user, device, float(expires))
+
+
+def _text(claims: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = claims[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise TokenRefused("malformed", f"the token's claim {name} is not a name as the API has it")
+    return value
+
+
+def _moment(claims: Mapping[str, Any], name: str, absent: int | None = None) -> int:
+    """Unix seconds of a claim: a whole number up to the year 9999, or ``absent``.
+
+    NaN and infinity are JSON to Python, and compare in ways that make a token last for ever.
+    """
+    value = claims.get(name, absent)
+    # bool is an int to Python, and true no moment.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LAST_MOMENT_S:
+        raise TokenRefused("malformed", f"the token's claim {name} is not a whole Unix second")
+    return value
 
 
 def _decoded(text: str) -> bytes | None:

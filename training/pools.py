@@ -18,7 +18,7 @@ from torch import Tensor
 
 from device_runtime.ranking.candidates import SHORTLIST
 from shared.item_files import by_popularity
-from shared.metrics import expected_ranks
+from shared.metrics import Ranks, ranks_of
 from shared.profile import DeviceProfile
 from training.semantic.requests import Requests
 
@@ -92,13 +92,13 @@ class Pools:
         """[B, I] s_str + <w e_sem, v_i> for weighted embeddings [B, d] (eqs. 4 and 14)."""
         return torch.addmm(self.structural, weighted, self.vectors.T)
 
-    def ranks(self, scores: Tensor, among: Tensor | None = None) -> NDArray[np.float64]:
-        """[B] expected rank of each target in a pool, by ``scores`` [B, I]; inf if not in there."""
+    def ranks(self, scores: Tensor, among: Tensor | None = None) -> Ranks:
+        """[B] rank of each target in a pool, by ``scores`` [B, I]."""
         allowed = among
         if self.barred is not None:
             allowed = ~self.barred if among is None else among & ~self.barred
         mask = None if allowed is None else allowed.numpy()
-        return expected_ranks(scores.numpy(), self.target.numpy(), mask)
+        return ranks_of(scores.numpy(), self.target.numpy(), mask)
 
     def _filled(self, pool: Tensor) -> Tensor:
         if self.profile.table != "none":

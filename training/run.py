@@ -10,13 +10,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, notes_of
 from shared.abstract_form import AbstractForm
+from shared.fixed_texts import TEXTS, FixedTexts
 from shared.interactions import InteractionLog
-from shared.progress import Progress
+from shared.progress import NullProgress, Progress
 from shared.split import split_log
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import CalibrationOptions, FittedCalibration
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import repeat_policy
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
@@ -29,7 +31,9 @@ from training.options import (
 )
 from training.semantic.embedding_cache import EmbeddingCache
 from training.semantic.projector import FittedProjector
+from training.semantic.recognition import recognise
 from training.semantic.requests import Requests, make_requests
+from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
@@ -37,7 +41,7 @@ from training.stages.embedding import TextEmbedding
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
-from training.stages.texts import abstracts_stage, items_stage
+from training.stages.texts import abstract_name, abstracts_stage, item_name, items_stage
 from training.steps import told_to_writers, training_steps
 from training.trained import TrainedModel, validation_figures
 
@@ -57,9 +61,9 @@ async def opened_run(
 
     Args and errors as for ``training.train.train``; the cache is closed at the end.
     """
-    await embedder.ready()
     store = StageStore(settings.work_dir / "stages", force=force)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        await recognise(embedder, cache)
         yield TrainingRun(settings, log, embedder, cache, store, progress)
 
 
@@ -90,6 +94,7 @@ class TrainingRun:
             validation_steps=options.validation_steps,
             calibration_steps=options.calibration_steps,
         )
+        refuse_degenerate(log, self.split)
         self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         self.unfinished = store.root / ".unfinished"
@@ -97,7 +102,8 @@ class TrainingRun:
 
     @cached_property
     def items(self) -> Stage[NDArray[np.float32]]:
-        return items_stage(self.log.catalogue.texts, self.embedding)
+        catalogue = self.log.catalogue
+        return items_stage(catalogue.texts, self.embedding, item_name(catalogue))
 
     @cached_property
     def abstracts(self) -> Stage[NDArray[np.float32]]:
@@ -182,12 +188,11 @@ class TrainingRun:
 
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
-        backbone, _ = await self.backbone(), await self.text()
+        backbone, abstracts = await self.backbone(), await self.text()
         projector = await self.result(self.semantics)
         calibration = await self.result(self.calibrator)
         generates = self.settings.cloud.candidates_from == "generative"
         generator = await self.generative_model() if generates else None
-        aside = self.cache.set_aside
         return TrainedModel(
             log=self.log,
             split=self.split,
@@ -201,9 +206,26 @@ class TrainingRun:
             stage_seconds=dict(self.store.seconds),
             reused=tuple(self.store.reused),
             keys=dict(self.store.keys),
-            notes=() if aside is None else (f"a damaged embedding cache was moved to {aside}",),
+            notes=await self._notes(abstracts),
             generator=generator,
+            fixed=await self._fixed_texts(),
         )
+
+    async def _notes(self, abstracts: NDArray[np.float32]) -> tuple[str, ...]:
+        """What people should know of the vectors."""
+        aside = self.cache.set_aside
+        notes = [] if aside is None else [f"a damaged embedding cache was moved to {aside}"]
+        if self.items in self.structure.upstream:
+            items = await self.result(self.items)
+            notes.append(refusal_note(items, "item texts", item_name(self.log.catalogue)))
+        notes.append(refusal_note(abstracts, "abstracts", abstract_name(self.steps.anchors)))
+        return (*(note for note in notes if note), *notes_of(self.embedder))
+
+    async def _fixed_texts(self) -> FixedTexts:
+        """What the model makes of fixed texts, as far as it takes them."""
+        vectors = await self.embedding.vectors(TEXTS, "", NullProgress())
+        usable = np.delete(np.arange(len(TEXTS)), refused_rows(vectors))
+        return FixedTexts(tuple(TEXTS[place] for place in usable), vectors[usable])
 
     async def backbone(self) -> TrainedBackbone:
         for before in self.structure.upstream:

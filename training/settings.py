@@ -28,12 +28,14 @@ class LogSettings(Section):
     )
     path: Path | None = Field(
         default=None,
-        description="your own csv, tsv, parquet or .inter file",
+        description="your own file (csv, tsv, JSON lines, parquet or .inter; plain, gzip or zstd), "
+        "or a folder or pattern of its parts",
         json_schema_extra=MACHINERY,
     )
     columns: str | None = Field(
         default=None,
-        description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns",
+        description="user=U,item=I[+I2],time=T[,session=S][,text=X]: your columns, by name or, "
+        "without a header, by number; or one ROLE=COLUMN a line",
         json_schema_extra=MACHINERY,
     )
     items: Path | None = Field(
@@ -43,6 +45,16 @@ class LogSettings(Section):
         default=None,
         ge=3,
         description="users with fewer events are left out; unset: 5, or what the known log says",
+    )
+    bad_rows: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="rows that cannot be used: refuse: an error names the first; skip: up to 1 % "
+        "of a file are left out, counted and listed",
+    )
+    duplicates: Literal["auto", "keep", "drop"] = Field(
+        default="auto",
+        description="rows of the same user, item and time; auto: kept where times are whole "
+        "minutes, hours or days, which events may share; dropped otherwise",
     )
     repeat_policy: Literal["auto", "allow", "exclude"] = Field(
         default="auto",

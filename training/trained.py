@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bundle import CollaborationSpec, EmbedderIdentity
+from shared.fixed_texts import FixedTexts
 from shared.interactions import InteractionLog
 from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
@@ -33,6 +34,7 @@ class TrainedModel:
         notes: what the user should know, e.g. that a damaged cache was set aside.
         generator: where the cloud's candidates are to be generated.
         collaboration: how devices bring its lists and their own scores together.
+        fixed: what the text model makes of fixed texts, by which the cloud knows it again.
     """
 
     log: InteractionLog
@@ -51,6 +53,7 @@ class TrainedModel:
     notes: tuple[str, ...] = ()
     generator: TrainedGenerator | None = None
     collaboration: CollaborationSpec | None = None
+    fixed: FixedTexts | None = None
 
 
 def validation_figures(

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shared.metrics import RANK, Ranks
 from shared.profile import DeviceProfile
 from shared.progress import Task
 from training.calibration.age_rules import trusted
@@ -97,14 +98,14 @@ class Twin:
         return trusted(rules, inputs.ages, inputs.moved, corrected, inputs.stale), r
 
     @torch.no_grad()
-    def ranks(self, pairs: Pairs, *embeddings: Tensor, task: Task | None = None) -> list[Floats]:
-        """[P] expected rank of the target in the answer of each pair, for each of the embeddings.
+    def ranks(self, pairs: Pairs, *embeddings: Tensor, task: Task | None = None) -> list[Ranks]:
+        """[P] rank of the target in the answer of each pair, for each of the embeddings.
 
         Args:
             embeddings: [P, d] each, fused with the plain weight.
             task: advanced by each pair.
         """
-        found = [np.empty(len(pairs)) for _ in embeddings]
+        found = [np.empty(len(pairs), RANK) for _ in embeddings]
         for at, pools, items in self._asked(pairs, task):
             among = pools.holding(items)
             for ranks, e_sem in zip(found, embeddings, strict=True):
@@ -112,9 +113,9 @@ class Twin:
         return found
 
     @torch.no_grad()
-    def ranks_alone(self) -> Floats:
-        """[A] expected rank of every request's target on a device without any snapshot."""
-        found = np.empty(len(self.requests))
+    def ranks_alone(self) -> Ranks:
+        """[A] rank of every request's target on a device without any snapshot."""
+        found = np.empty(len(self.requests), RANK)
         for start in range(0, len(found), ROWS):
             rows = np.arange(start, min(start + ROWS, len(found)))
             pools = self.pools(rows)

@@ -28,15 +28,12 @@ class Batcher(Generic[T, V]):
     caller waits for nobody; else it waits ``wait_s`` at most for others to join.
 
     A caller that is cancelled leaves the others alone; when the last one of a batch leaves, the
-    batch is cancelled. An error of a batch is nobody's in particular: where it is one of
-    ``alone_on``, each of several items is run once more by itself, so that an item that cannot be
-    served fails for its own caller only; other errors reach every caller.
+    batch is cancelled. An error of a batch is nobody's in particular and reaches every caller.
 
     Args:
         run: values of items, in their order, as many as there are items.
         most: items in one batch; a full one leaves at once.
         wait_s: seconds.
-        alone_on: errors after which items are run one by one.
     """
 
     def __init__(
@@ -45,12 +42,10 @@ class Batcher(Generic[T, V]):
         *,
         most: int,
         wait_s: float = 0.0,
-        alone_on: tuple[type[Exception], ...] = (),
     ):
         self._run = run
         self._most = most
         self._wait_s = wait_s
-        self._alone_on = alone_on
         self._open: _Batch[T, V] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -101,10 +96,6 @@ class Batcher(Generic[T, V]):
                 answer.cancel()
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, a caller waits for it)
-            if len(items) > 1 and isinstance(error, self._alone_on):
-                pairs = zip(items, answers, strict=True)
-                await asyncio.gather(*(self._answer([i], [a]) for i, a in pairs if not a.done()))
-                return
             for answer in answers:
                 if not answer.done():
                     answer.set_exception(error)

@@ -26,7 +26,8 @@ def create_embedder(
 
     Args:
         settings: which back end, model and pooling.
-        model_dir: folder of the model for the transformers back end; None: a hub id or a path.
+        model_dir: folder of the model that is used or served; None: a hub id or a path, or a
+            server of somebody else, whatever it may hold.
         url: the embedding server of the vllm back end, if not ``settings.url``.
         threads: of the transformers back end.
         tracing: whose trace context the vllm back end passes on.
@@ -58,6 +59,7 @@ def create_embedder(
         max_tokens=settings.max_tokens,
         batch_size=settings.batch_size,
         api_key=settings.api_key,
+        folder=model_dir,
         trace_headers=None if tracing is None else tracing.headers,
     )
     return BatchingEmbedder(client, most=settings.batch_size)

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import normalised
+from cloud_service.embedding.base import all_usable, normalised
 from shared.bundle import EmbedderIdentity
 from shared.errors import ConfigError
 
@@ -41,7 +41,7 @@ class HashingEmbedder:
         dim = self.identity.dim
         rows = [_embed_one(text, dim) for text in texts]
         vectors = np.stack(rows) if rows else np.zeros((0, dim), dtype=np.float32)
-        return normalised(vectors, count=len(texts), dim=dim)
+        return all_usable(*normalised(vectors, count=len(texts), dim=dim))
 
     async def aclose(self) -> None:
         """Nothing to release."""

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import normalised, require_identity
+from cloud_service.embedding.base import (
+    all_usable,
+    model_content,
+    normalised,
+    require_identity,
+)
 from shared.bundle import EmbedderIdentity
-from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.errors import EmbedderUnavailable
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +49,8 @@ class TransformersEmbedder:
         batch_size: int = 64,
         threads: int | None = None,
     ):
-        self._source = source
+        path = Path(source).expanduser()
+        self._source = path if path.is_dir() else source
         self._model_name = model
         self._pooling = pooling
         self._max_tokens = max_tokens
@@ -105,16 +111,37 @@ class TransformersEmbedder:
             model=self._model_name,
             pooling=self._pooling,
             dim=int(model.config.hidden_size),
+            content=model_content(self._source),
         )
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
         dim = self.identity.dim
         vectors = np.zeros((len(texts), dim), dtype=np.float32)
+        failed: dict[int, str] = {}
         by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(texts), self._batch_size):
-            rows = by_length[start : start + self._batch_size]
+            self._fill(vectors, by_length[start : start + self._batch_size], texts, failed)
+        unit, refused = normalised(vectors, count=len(texts), dim=dim)
+        return all_usable(unit, refused | failed)
+
+    def _fill(
+        self,
+        vectors: NDArray[np.float32],
+        rows: list[int],
+        texts: list[str],
+        failed: dict[int, str],
+    ) -> None:
+        """Vectors of ``rows``; by halves where the model stumbles over a batch."""
+        try:
             vectors[rows] = self._forward([texts[i] for i in rows])
-        return normalised(vectors, count=len(texts), dim=dim)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if len(rows) == 1:
+                # Not its message, which may hold the text.
+                failed[rows[0]] = f"the model failed ({type(error).__name__})"
+                return
+            half = len(rows) // 2
+            self._fill(vectors, rows[:half], texts, failed)
+            self._fill(vectors, rows[half:], texts, failed)
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
         import torch
@@ -126,7 +153,8 @@ class TransformersEmbedder:
             texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
         )
         if not tokens["input_ids"].shape[1]:
-            raise EmbedderMismatch("a text without any token cannot be embedded")
+            # A text without any token has no vector: a zero one says so.
+            return np.zeros((len(texts), self.identity.dim), dtype=np.float32)
         with torch.inference_mode():
             states = model(**tokens).last_hidden_state.float()  # [b, t, m]
             pooled = pool(states, tokens["attention_mask"], self._pooling)

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from cloud_service.embedding.base import normalised, require_identity
+from cloud_service.embedding.answers import matrix_of, rows_of
+from cloud_service.embedding.base import (
+    all_usable,
+    model_content,
+    normalised,
+    require_identity,
+)
+from cloud_service.embedding.isolating import CONTROL, Answered, Isolating
+from cloud_service.embedding.server_link import RequestRefused, ServerLink
 from shared.bundle import EmbedderIdentity
-from shared.errors import ConfigError, EmbedderError, EmbedderMismatch, EmbedderUnavailable
+from shared.errors import EmbedderError, EmbedderMismatch
 
-PROBE = "A text to learn the dimension from."
+_PREFIXES = ("/v1", "")  # Infinity serves without /v1 unless told otherwise
+_NOT_THERE = frozenset({404, 405, 501})
+_MOST_NAMES, _MOST_NAME = 5, 80
+Form = tuple[str, dict[str, Any]]  # path of embeddings and fields of a request, beside the texts
 
 
 class VllmEmbedder:
     """Client of ``/v1/embeddings``. Vectors are L2-normalised, as vLLM's own are by default.
 
-    The server's pooling cannot be read over this API: whoever starts the server sets it, and
-    ``pooling`` states it. ``truncate_prompt_tokens`` is sent to servers that tell their
-    ``max_model_len`` (vLLM); it cuts as the model's tokenizer does, special tokens kept.
+    Servers of that name differ in what they take and how they answer: which form of request one
+    takes is found out by ``ready``, and every form of answer that says which vector is whose is
+    read (see ``answers``). The server's pooling cannot be read over this API: whoever starts the
+    server sets it, and ``pooling`` states it. ``truncate_prompt_tokens`` is sent to servers that
+    tell their ``max_model_len`` (vLLM); it cuts as the model's tokenizer does, special tokens kept.
 
     Args:
         url: base URL of the server, with or without ``/v1``.
@@ -36,6 +47,7 @@ class VllmEmbedder:
         concurrency: HTTP requests at once within one ``embed``.
         timeout_s: for one HTTP request. A deadline of the caller comes on top.
         api_key: sent as a bearer token.
+        folder: of the model, where the server was started from it; it identifies the model.
         trace_headers: what each request carries besides, asked for at every one.
 
     Raises:
@@ -53,31 +65,22 @@ class VllmEmbedder:
         concurrency: int = 4,
         timeout_s: float = 120.0,
         api_key: SecretStr | None = None,
+        folder: Path | None = None,
         trace_headers: Callable[[], Mapping[str, str]] | None = None,
     ):
-        self._trace_headers = trace_headers or dict
-        try:
-            base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"embedder.url is not a URL: {error}") from error
-        self._shown = str(base.copy_with(userinfo=b""))  # in messages, which reach logs and devices
+        self._link = ServerLink(
+            url, timeout_s=timeout_s, api_key=api_key, trace_headers=trace_headers
+        )
         self._model = model
         self._pooling = pooling
         self._max_tokens = max_tokens
-        self._batch_size = batch_size
         self._concurrency = concurrency
-        # No cap on connections: callers bound their own concurrency, and httpcore can lose a
-        # slot for good when a connect is cancelled. trust_env off: no proxies from outside.
-        self._client = httpx.AsyncClient(
-            base_url=base,
-            headers={}
-            if api_key is None
-            else {"Authorization": f"Bearer {api_key.get_secret_value()}"},
-            timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=False,
-        )
-        self._request: dict[str, Any] = {}  # served model name and truncation, once known
+        self._folder = folder
+        self._prefixes: tuple[str, ...] = _PREFIXES  # that of the list of models first, once known
+        self._form: Form = ("", {})  # once known
+        self._forms: list[dict[str, Any]] = []  # what the server may take, likeliest first
+        self._batches = Isolating(self._answered, most=batch_size)
+        self._numbered = True  # several answers of one request can be told apart
         self._identity: EmbedderIdentity | None = None
         self._proven = False  # vectors of this identity have come since it was learnt
 
@@ -85,20 +88,30 @@ class VllmEmbedder:
     def identity(self) -> EmbedderIdentity:
         return require_identity(self._identity)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of the vectors so far."""
+        count = self._batches.shortened
+        notes = []
+        if count:
+            notes.append(
+                f"{count} {'text was' if count == 1 else 'texts were'} longer than the embedding "
+                "server takes and cut to a half, a quarter or less"
+            )
+        if not self._numbered:
+            notes.append("the embedding server does not number its answers: it gets one text each")
+        return tuple(notes)
+
     async def ready(self) -> None:
         try:
-            request = await self._ask_model()
+            forms = await self._ask_model()
+            # A list of models tells no dimension, and a server may be replaced unnoticed by
+            # another that serves the same name: one that has not proved itself is measured again.
+            if self._identity is None or not self._proven or forms != self._forms:
+                await self._learn(forms)
         except EmbedderError:
             self._forget()
             raise
-        # A list of models tells no dimension, and a server may be replaced unnoticed by another
-        # that serves the same name: one that has not proved itself is measured again.
-        if self._identity is None or not self._proven or request != self._request:
-            vectors = normalised(await self._post([PROBE], request), count=1)
-            self._request = request
-            self._identity = EmbedderIdentity(
-                backend="vllm", model=self._model, pooling=self._pooling, dim=vectors.shape[1]
-            )
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if self._identity is None:
@@ -108,20 +121,15 @@ class VllmEmbedder:
             return np.zeros((0, dim), dtype=np.float32)
         slots = asyncio.Semaphore(self._concurrency)
 
-        async def one(batch: Sequence[str]) -> NDArray[np.float32]:
+        async def one(batch: Sequence[str]) -> Answered:
             async with slots:
-                vectors = await self._post(batch, self._request)
-                return normalised(vectors, count=len(batch), dim=dim)
+                return await self._batches.embed(batch)
 
-        size = self._batch_size
-        tasks = [
-            asyncio.ensure_future(one(texts[start : start + size]))
-            for start in range(0, len(texts), size)
-        ]
+        size = self._batches.most
+        starts = range(0, len(texts), size)
+        tasks = [asyncio.ensure_future(one(texts[start : start + size])) for start in starts]
         try:
-            vectors = np.concatenate(await asyncio.gather(*tasks))
-            self._proven = True
-            return vectors
+            answers = await asyncio.gather(*tasks)
         except EmbedderError:
             self._forget()
             raise
@@ -129,87 +137,118 @@ class VllmEmbedder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._proven = True
+        refused = {
+            start + place: reason
+            for start, (_, why) in zip(starts, answers, strict=True)
+            for place, reason in why.items()
+        }
+        return all_usable(np.concatenate([unit for unit, _ in answers]), refused)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._link.aclose()
 
     def _forget(self) -> None:
         """What answers next may be another server: ask who it is before trusting it."""
         self._identity, self._proven = None, False
 
-    async def _ask_model(self) -> dict[str, Any]:
-        """Request fields of the served model; checks that it is ours."""
-        answer = await self._call("GET", "/v1/models")
-        try:
-            cards = {str(card["id"]): card for card in answer["data"]}
-        except (KeyError, TypeError) as error:
-            raise EmbedderMismatch(
-                f"{self._shown}/v1/models does not answer as an OpenAI-compatible server"
-            ) from error
-        served = next((n for n in cards if self._model in (n, n.rstrip("/").split("/")[-1])), None)
-        if served is None:
-            raise EmbedderMismatch(
-                f"{self._shown} serves {', '.join(cards) or 'no model'}, not {self._model}; start "
-                f"it with --served-model-name {self._model} or set embedder.model"
-            )
-        request: dict[str, Any] = {"model": served, "encoding_format": "base64"}
-        longest = cards[served].get("max_model_len")
-        if isinstance(longest, int):
-            request["truncate_prompt_tokens"] = min(self._max_tokens, longest)
-        return request
-
-    async def _post(self, texts: Sequence[str], request: dict[str, Any]) -> NDArray[np.float32]:
-        """Vectors as the server gives them, in the order of the texts."""
-        answer = await self._call("POST", "/v1/embeddings", {**request, "input": list(texts)})
-        try:
-            rows = sorted(answer["data"], key=lambda row: int(row["index"]))
-            if [int(row["index"]) for row in rows] != list(range(len(texts))):
-                raise EmbedderMismatch(f"embedder answered {len(rows)} vectors to {len(texts)}")
-            vectors = [_decode(row["embedding"]) for row in rows]
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise EmbedderMismatch(
-                f"{self._shown}/v1/embeddings answered in an unknown form: {error!r}"
-            ) from error
-        if len({len(vector) for vector in vectors}) != 1:
-            raise EmbedderMismatch("embedder answered vectors of several dimensions")
-        return np.stack(vectors)
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """JSON answer to one request; repeated once when a kept-alive connection had died."""
-        for attempt in (1, 2):
+    async def _ask_model(self) -> list[dict[str, Any]]:
+        """Requests that the server may take for our model, likeliest first."""
+        answer: Any = None
+        for prefix in self._prefixes:
             try:
-                response = await self._client.request(
-                    method, path, json=body, headers=self._trace_headers()
-                )
+                answer = await self._link.call("GET", f"{prefix}/models")
+            except RequestRefused as refusal:
+                if refusal.status not in _NOT_THERE:
+                    raise refusal.as_error() from refusal
+            else:
+                self._prefixes = (prefix, *(one for one in _PREFIXES if one != prefix))
                 break
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
-                if attempt == 2:
-                    raise self._unavailable(repr(error)) from error
-            except httpx.HTTPError as error:
-                raise self._unavailable(str(error) or repr(error)) from error
-        if response.status_code in (408, 429) or response.status_code >= 500:
-            raise self._unavailable(f"status {response.status_code}")
-        if response.status_code != 200:
-            raise EmbedderMismatch(
-                f"{self._shown}{path} refused the request with status {response.status_code}: "
-                f"{response.text[:200]}"
-            )
-        try:
-            return response.json()
-        except ValueError as error:
-            raise EmbedderMismatch(f"{self._shown}{path} did not answer JSON") from error
+        # TEI has no such list: it serves one model, whatever the request calls it.
+        card = {"id": self._model} if answer is None else self._card(answer)
+        form = {"model": card["id"]}
+        forms = [form | {"encoding_format": "base64"}, form, form | {"encoding_format": "float"}]
+        longest = card.get("max_model_len")
+        if isinstance(longest, int) and not isinstance(longest, bool) and longest > 0:
+            cut = {"truncate_prompt_tokens": min(self._max_tokens, longest)}
+            forms = [forms[0] | cut, form | cut, *forms]
+        return forms
 
-    def _unavailable(self, reason: str) -> EmbedderUnavailable:
-        return EmbedderUnavailable(
-            f"embedding server {self._shown} does not answer ({reason}); check that it runs"
+    def _card(self, answer: Any) -> dict[str, Any]:
+        """The entry of our model in the server's list."""
+        listed = answer.get("data") if isinstance(answer, dict) else answer
+        if not isinstance(listed, list) or not all(
+            isinstance(card, dict) and "id" in card for card in listed
+        ):
+            raise EmbedderMismatch(
+                f"{self._link.shown}/v1/models does not answer as an OpenAI-compatible server"
+            )
+        cards = {str(card["id"]): card for card in listed}
+        for same in (str, str.casefold):
+            for name, card in cards.items():
+                last = name.rstrip("/").split("/")[-1]
+                if same(self._model) in {same(name), same(last), same(last.removesuffix(".gguf"))}:
+                    return {**card, "id": name}
+        names = [self._link.said(name)[:_MOST_NAME] for name in list(cards)[:_MOST_NAMES]]
+        raise EmbedderMismatch(
+            f"{self._link.shown} serves {', '.join(names) or 'no model'}, not {self._model}; start "
+            f"it with --served-model-name {self._model} or set embedder.model"
         )
 
+    async def _learn(self, forms: list[dict[str, Any]]) -> None:
+        """The first of ``forms`` that is taken, and the dimension of what comes back."""
+        first: RequestRefused | EmbedderMismatch | None = None
+        likely = sorted(forms, key=lambda fields: fields != self._form[1])
+        for prefix in self._prefixes:
+            for fields in likely:
+                form = (f"{prefix}/embeddings", fields)
+                try:
+                    unit, refused = await self._answered([CONTROL], form)
+                except (RequestRefused, EmbedderMismatch) as error:
+                    first = first or error
+                    if isinstance(error, RequestRefused) and error.status in _NOT_THERE:
+                        break
+                    if isinstance(error, RequestRefused) and error.busy:
+                        raise error.as_error() from error
+                    continue
+                if refused:
+                    first = first or EmbedderMismatch(f"embedder answered {refused[0]}")
+                    continue
+                content = None
+                if self._folder is not None:
+                    content = await asyncio.to_thread(model_content, self._folder)
+                self._forms, self._form = forms, form
+                self._identity = EmbedderIdentity(
+                    backend="vllm",
+                    model=self._model,
+                    pooling=self._pooling,
+                    dim=unit.shape[1],
+                    content=content,
+                )
+                return
+        raise (
+            first.as_error()
+            if isinstance(first, RequestRefused)
+            else first or EmbedderMismatch(f"{self._link.shown} takes no request for embeddings")
+        )
 
-def _decode(embedding: Any) -> NDArray[np.float32]:
-    """One vector: base64 of little-endian float32, or a list from servers that ignore the wish."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
-    vector = np.asarray(embedding, dtype=np.float32)
-    if vector.ndim != 1:
-        raise ValueError(f"an embedding of shape {vector.shape}")
-    return vector
+    async def _answered(self, texts: Sequence[str], trial: Form | None = None) -> Answered:
+        """Unit vectors of one request's texts; one request each where answers have no number.
+
+        Args:
+            trial: a form of request to try, with vectors of any dimension; None: the known ones.
+        """
+        path, fields = trial or self._form
+        dim = None if trial else self.identity.dim
+
+        async def rows(some: Sequence[str]) -> list[Any] | None:
+            body = {**fields, "input": list(some)}
+            return rows_of(await self._link.call("POST", path, body, some), len(some))
+
+        found = await rows(texts) if self._numbered or len(texts) == 1 else None
+        if found is None:
+            self._numbered = False
+            found = [row for text in texts for row in await rows([text]) or ()]
+        matrix, unread = matrix_of(found, self._pooling, dim)
+        unit, unusable = normalised(matrix, count=len(texts), dim=dim)
+        return unit, unusable | unread

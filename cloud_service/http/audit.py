@@ -10,6 +10,7 @@ import secrets
 from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger
 
+from cloud_service.line_rates import LineRates
 from shared.schemas import ProblemType
 from shared.tokens import KeyRing
 
@@ -34,16 +35,28 @@ class AuditLog:
     ``user`` and ``device`` are the token's, where there was a valid one; ``asked_for`` is the user
     in the path; users are pseudonyms. The ids of request and refresh come with the logger's
     context. Neither tokens nor bodies nor paths are written.
+
+    A caller causes a bounded number of lines: a device, or all those together who have shown no
+    valid token. ``left_out`` of the next line says how many refusals have none of their own; the
+    metrics count them all.
+
+    Args:
+        log: where lines go.
+        rates: bound on them.
     """
 
-    def __init__(self, log: FilteringBoundLogger):
+    def __init__(self, log: FilteringBoundLogger, rates: LineRates):
         self._log = log
+        self._rates = rates
 
     def refused(self, scope: Scope, type_: ProblemType, status: int, why: str = "") -> None:
         """Note that the request of ``scope`` was answered with ``type_``, if that is a refusal."""
         if type_ not in REFUSALS:
             return
         state = scope.get("state", {})
+        left_out = self._rates.take((state.get("user"), state.get("device")))
+        if left_out is None:
+            return
         about = {name: state.get(name) for name in ("user", "device", "asked_for")}
         self._log.warning(
             "refused",
@@ -53,8 +66,14 @@ class AuditLog:
             method=scope["method"],
             route=route_of(scope),
             **({"why": why} if why else {}),
+            **({"left_out": left_out} if left_out else {}),
             **{name: value for name, value in about.items() if value is not None},
         )
+
+    def close(self) -> None:
+        """Tell what no line has told yet."""
+        if left_out := self._rates.rest():
+            self._log.warning("refused", audit=True, left_out=left_out)
 
 
 def route_of(scope: Scope) -> str:

@@ -12,11 +12,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 from starlette.types import Scope
 
+from cloud_service.embedding.base import TextsRefused
 from cloud_service.http.audit import AuditLog
 from cloud_service.limits import Overloaded, RateLimited
 from cloud_service.telemetry.telemetry import Telemetry
+from shared.addresses import masked, masked_values, unaddressed
 from shared.errors import EmbedderMismatch, EmbedderUnavailable, ScalrecError, StoreUnavailable
 from shared.schemas import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 
@@ -25,6 +28,7 @@ STATUS: Mapping[ProblemType, int] = {
     ProblemType.INVALID_REQUEST: 422,
     ProblemType.UNAUTHENTICATED: 401,
     ProblemType.FORBIDDEN: 403,
+    ProblemType.REQUEST_TIMEOUT: 408,
     ProblemType.REQUEST_TOO_LARGE: 413,
     ProblemType.HEADERS_TOO_LARGE: 431,
     ProblemType.UNSUPPORTED_MEDIA_TYPE: 415,
@@ -32,6 +36,7 @@ STATUS: Mapping[ProblemType, int] = {
     ProblemType.BUNDLE_MISMATCH: 409,
     ProblemType.NO_SNAPSHOT: 404,
     ProblemType.OVERLOADED: 429,
+    ProblemType.ABSTRACT_REFUSED: 422,
     ProblemType.EMBEDDER_UNAVAILABLE: 503,
     ProblemType.EMBEDDER_MISMATCH: 503,
     ProblemType.STORE_UNAVAILABLE: 503,
@@ -44,6 +49,7 @@ TITLE: Mapping[ProblemType, str] = {
     ProblemType.INVALID_REQUEST: "The request is not valid",
     ProblemType.UNAUTHENTICATED: "A valid token is needed",
     ProblemType.FORBIDDEN: "The token is of another user",
+    ProblemType.REQUEST_TIMEOUT: "The request did not come in time",
     ProblemType.REQUEST_TOO_LARGE: "The request body is too large",
     ProblemType.HEADERS_TOO_LARGE: "The request headers are too large",
     ProblemType.UNSUPPORTED_MEDIA_TYPE: "The body is of another media type than the path takes",
@@ -51,9 +57,10 @@ TITLE: Mapping[ProblemType, str] = {
     ProblemType.BUNDLE_MISMATCH: "The cloud serves another bundle",
     ProblemType.NO_SNAPSHOT: "No snapshot of this user is stored",
     ProblemType.OVERLOADED: "Too many snapshots are being computed",
+    ProblemType.ABSTRACT_REFUSED: "The text model gives no vector for this abstract",
     ProblemType.EMBEDDER_UNAVAILABLE: "The embedding server does not answer",
     ProblemType.EMBEDDER_MISMATCH: "The embedding server does not fit the bundle",
-    ProblemType.STORE_UNAVAILABLE: "The snapshot store does not answer",
+    ProblemType.STORE_UNAVAILABLE: "The snapshot store does not give or take snapshots",
     ProblemType.NOT_READY: "The service is not ready",
     ProblemType.NOT_FOUND: "There is nothing at this path",
     ProblemType.METHOD_NOT_ALLOWED: "The path does not take this method",
@@ -61,6 +68,7 @@ TITLE: Mapping[ProblemType, str] = {
 }
 _OF_ERROR: Mapping[type[ScalrecError], ProblemType] = {
     Overloaded: ProblemType.OVERLOADED,
+    TextsRefused: ProblemType.ABSTRACT_REFUSED,  # before what it is a kind of
     EmbedderUnavailable: ProblemType.EMBEDDER_UNAVAILABLE,
     EmbedderMismatch: ProblemType.EMBEDDER_MISMATCH,
     StoreUnavailable: ProblemType.STORE_UNAVAILABLE,
@@ -71,6 +79,7 @@ _OF_STATUS: Mapping[int, ProblemType] = {
     413: ProblemType.REQUEST_TOO_LARGE,
     415: ProblemType.UNSUPPORTED_MEDIA_TYPE,
 }
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 # Who asks is told when to come back: waiting helps, or somebody else has to change something.
 _PASSING = {
     ProblemType.RATE_LIMITED,
@@ -81,6 +90,9 @@ _PASSING = {
     ProblemType.NOT_READY,
 }
 _ANYWHERE = (
+    ProblemType.NOT_FOUND,
+    ProblemType.METHOD_NOT_ALLOWED,
+    ProblemType.REQUEST_TIMEOUT,
     ProblemType.REQUEST_TOO_LARGE,
     ProblemType.HEADERS_TOO_LARGE,
     ProblemType.INTERNAL,
@@ -149,7 +161,7 @@ class ProblemAnswers:
             type=type_,
             title=TITLE[type_],
             status=code,
-            detail=detail,
+            detail=masked(detail),
             instance=f"urn:scalrec:request:{request_id}" if request_id else "",
         )
         all_headers = dict(headers or {})
@@ -157,7 +169,7 @@ class ProblemAnswers:
             wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
             all_headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
         return JSONResponse(
-            {**problem.model_dump(mode="json"), **extra},
+            {**problem.model_dump(mode="json"), **masked_values(extra)},
             status_code=code,
             headers=all_headers,
             media_type=PROBLEM_MEDIA_TYPE,
@@ -189,7 +201,12 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         for kind, type_ in _OF_ERROR.items():
             if isinstance(error, kind):
                 log.warning("request refused", problem=type_.value, reason=str(error))
-                return answers.respond(scope, type_, str(error))
+                # What failed behind the service names machines, which devices need not know; the
+                # log does, under this request's id.
+                detail = unaddressed(str(error))
+                if isinstance(error, StoreUnavailable):
+                    return answers.respond(scope, type_, detail, condition=error.condition)
+                return answers.respond(scope, type_, detail)
         raise error
 
     async def of_validation(request: Request, error: Exception) -> JSONResponse:
@@ -206,17 +223,30 @@ def install_problems(app: FastAPI, answers: ProblemAnswers) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         # FastAPI says 400 to a body that is no text at all; to callers it is as invalid as others.
         status = None if error.status_code == 400 else error.status_code
-        return answers.respond(request.scope, type_, detail, status=status, headers=error.headers)
+        headers = error.headers
+        if type_ is ProblemType.METHOD_NOT_ALLOWED:
+            headers = {**(headers or {}), "Allow": ", ".join(_allowed(app, request.scope))}
+        return answers.respond(request.scope, type_, detail, status=status, headers=headers)
 
     app.add_exception_handler(ScalrecError, of_scalrec_error)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
 
 
+def _allowed(app: FastAPI, scope: Scope) -> list[str]:
+    """Methods of every route at this path; the router itself names those of the first alone."""
+    return [
+        method
+        for method in _METHODS
+        if any(r.matches({**scope, "method": method})[0] is Match.FULL for r in app.routes)
+    ]
+
+
 def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route for OpenAPI: one per status, one example per problem type.
 
-    What every route can answer is added here: bodies and headers too large, and a 500.
+    What every route can answer is added here: a path or method that is none, requests too slow or
+    too large, and a 500. Nothing is redirected.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for type_ in (*types, *_ANYWHERE):
@@ -236,6 +266,10 @@ def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
         if type_ in _PASSING:
             response["headers"] = {
                 "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}
+            }
+        if type_ is ProblemType.METHOD_NOT_ALLOWED:
+            response["headers"] = {
+                "Allow": {"description": "the methods of the path", "schema": {"type": "string"}}
             }
         if type_ is ProblemType.UNAUTHENTICATED:
             response["headers"] = {

@@ -105,7 +105,7 @@ def required_keys(cloud: CloudSettings) -> KeyRing | None:
     if ring is None:
         raise ConfigError(
             "cloud.auth is required but there is no key to check tokens with: run "
-            "`scalrec token keygen > auth.keys` and set cloud.auth_keys_file=auth.keys on the "
+            "`scalrec token keygen --out auth.keys` and set cloud.auth_keys_file=auth.keys on the "
             "cloud and wherever tokens are issued; or set cloud.auth=off if nobody else can "
             "reach this service"
         )

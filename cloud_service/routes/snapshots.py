@@ -129,6 +129,7 @@ def snapshot_routes(
                 ProblemType.OVERLOADED,
                 ProblemType.EMBEDDER_UNAVAILABLE,
                 ProblemType.EMBEDDER_MISMATCH,
+                ProblemType.ABSTRACT_REFUSED,
             ),
         },
     )

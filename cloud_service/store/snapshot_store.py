@@ -5,54 +5,29 @@ Which of two snapshots of a user is kept is one rule, here in Python and in Redi
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.exceptions import RedisError, ResponseError
 
 from cloud_service.embedding.batcher import Batcher
-from shared.errors import ConfigError, StoreUnavailable
-from shared.snapshot import VERSION_SLICE, make_version
+from cloud_service.store.address import RedisAddress
+from cloud_service.store.conditions import LOST, condition_of, unavailable, wrong_kind
+from cloud_service.store.connections import RedisConnections
+from cloud_service.store.scripts import CREATED_BITS, DISCARD, PUT_IF_NEWER
+from shared.errors import SnapshotCorrupt
+from shared.snapshot import MAGIC, VERSION_SLICE
 
 REORDER_WINDOW_S = 60.0  # above the longest time a refresh can take
-CREATED_BITS = make_version(1, 0).bit_length() - 1  # low bits of a version: its server time, ms
+STORE_DEADLINE_S = 1.0
 MOST_READS = 64  # in one round trip
 
-T = TypeVar("T")
-
-# The version is big-endian, so comparing its bytes compares it. Lua counts from 1, inclusive; its
-# numbers are doubles, exact up to 53 bits, so the time is read from the last six bytes.
-_VERSION = f"{VERSION_SLICE.start + 1}, {VERSION_SLICE.stop}"
-PUT_IF_NEWER = f"""
-local function created(blob)
-  local bytes, value = {{string.byte(blob, {_VERSION})}}, 0
-  for i = 3, 8 do value = value * 256 + bytes[i] end
-  return value % 2^{CREATED_BITS}
-end
-local current = redis.call('GET', KEYS[1])
-if current and current ~= ARGV[1]
-   and string.sub(current, {_VERSION}) >= string.sub(ARGV[1], {_VERSION})
-   and created(ARGV[1]) - created(current) <= tonumber(ARGV[3]) then
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-STORE_DEADLINE_S = 1.0
-
-_DISCARD = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('DEL', KEYS[1])
-end
-return 0
-"""
+# Written by ``ping``: keys with the lowest and the highest slot of a cluster, so that no node of it
+# seems to hold everything. They are removed at once, and expire where that fails.
+PROBE_KEYS = ("scalrec:{probe-aqlw}:probe", "scalrec:{probe-ia}:probe")
+PROBE_TTL_MS = 10_000
+_PROBE = MAGIC + bytes(VERSION_SLICE.stop)
 
 
 def replaces(blob: bytes, current: bytes, window_ms: int) -> bool:
@@ -76,21 +51,28 @@ def _created_ms(blob: bytes) -> int:
 class SnapshotStore(Protocol):
     """Keeps the newest blob per user and bundle. May lose it; never tears or mixes it.
 
-    Every method raises StoreUnavailable when the store does not answer in time. Blobs come back
-    as they are: the reader decodes and verifies each one (``shared.snapshot``).
+    Every method raises StoreUnavailable when the store does not do it in time, with the condition
+    it is in. Blobs come back as they are: the reader decodes and verifies each one
+    (``shared.snapshot``).
     """
 
     async def get(self, user: str, bundle_id: str) -> bytes | None:
-        """The stored blob, or None."""
+        """The stored blob, or None. Raises SnapshotCorrupt for a value that is no blob at all."""
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
-        """Write the blob in one step if it ``replaces`` the stored one, else return False."""
+        """Write the blob in one step if it ``replaces`` the stored one, else return False.
+
+        False also where something lies that is no blob: its reader discards it.
+        """
 
     async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
-        """Remove exactly this blob, which its reader found unusable; another one stays."""
+        """Remove exactly this blob, which its reader found unusable; another one stays.
+
+        An empty blob stands for the value that ``get`` raised SnapshotCorrupt for.
+        """
 
     async def ping(self) -> None:
-        """Return when the store answers."""
+        """Return when the store takes and gives values; what it writes for that does not stay."""
 
     async def aclose(self) -> None:
         """Release connections."""
@@ -132,16 +114,15 @@ class RedisSnapshotStore:
     """One key per user and bundle, the user as hash tag; one SET per snapshot, with a TTL.
 
     Connects at the first command and again after every loss, so it may be made while Redis is
-    down. A cancelled caller never cancels a command: a connection given back in the middle of
-    a reply would hand that reply to somebody else (redis-py issue 2624). Reads that come together
-    go out together.
+    down, and follows a failover (``RedisConnections``). Reads that come together go out together.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``.
+        url: see ``RedisAddress``.
         ttl_s: life of a snapshot in Redis, seconds.
         deadline_s: for one call, retry included.
         reorder_window_s: see ``replaces``.
         max_connections: of the pool; callers wait for a free one within the deadline.
+        dropped: told the condition for which all connections were replaced.
 
     Raises:
         ConfigError: the URL is malformed.
@@ -155,100 +136,66 @@ class RedisSnapshotStore:
         deadline_s: float,
         reorder_window_s: float = REORDER_WINDOW_S,
         max_connections: int = 32,
+        dropped: Callable[[str], None] = lambda _: None,
     ):
-        try:
-            pool = redis.BlockingConnectionPool.from_url(
-                url,
-                max_connections=max_connections,
-                timeout=deadline_s,
-                socket_timeout=deadline_s,
-                socket_connect_timeout=deadline_s,
-                decode_responses=False,
-                # RESP3 and maintenance pushes would switch off redis-py's own check that a
-                # connection from the pool has no unread data.
-                protocol=2,
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-                # One repetition: enough for a connection that died while it lay in the pool.
-                retry=Retry(
-                    NoBackoff(),
-                    retries=1,
-                    supported_errors=(RedisConnectionError, RedisTimeoutError, OSError),  # type: ignore[arg-type]
-                ),
-            )
-        except ValueError:
-            # Not its words: they can quote a part of the password.
-            raise ConfigError(
-                "cloud.redis_url (or REDIS_URL) is not a Redis URL: write redis://, rediss:// or "
-                "unix://, and percent-encode / ? # @ : in a password"
-            ) from None
-        self._client = redis.Redis.from_pool(pool)
-        self._put_if_newer = self._client.register_script(PUT_IF_NEWER)
-        self._discard = self._client.register_script(_DISCARD)
+        self._address = RedisAddress(url, deadline_s=deadline_s, max_connections=max_connections)
+        self._redis = RedisConnections(self._address.pool, deadline_s=deadline_s, dropped=dropped)
         self._ttl_ms = max(1, round(ttl_s * 1000))
         self._window_ms = round(reorder_window_s * 1000)
-        self._deadline_s = deadline_s
-        self._running: set[asyncio.Future[Any]] = set()
         self._reads: Batcher[str, bytes | RedisError | None] = Batcher(self._read, most=MOST_READS)
 
     async def get(self, user: str, bundle_id: str) -> bytes | None:
         blob = await self._reads.value(key(user, bundle_id))
         if isinstance(blob, RedisError):
-            raise _unavailable(blob)
+            if wrong_kind(blob):
+                raise SnapshotCorrupt("the user's key holds another type of value than a blob")
+            raise unavailable(blob)
         return blob
 
     async def put_if_newer(self, user: str, bundle_id: str, blob: bytes) -> bool:
-        written = self._put_if_newer([key(user, bundle_id)], [blob, self._ttl_ms, self._window_ms])
-        return bool(await self._command(written))
+        args = (key(user, bundle_id), blob, self._ttl_ms, self._window_ms)
+        return await self._redis.run(lambda client: PUT_IF_NEWER.run(client, *args))
 
     async def discard(self, user: str, bundle_id: str, blob: bytes) -> None:
         # The blob may have come from a connection that is out of step: keep none of them.
-        await self._command(self._client.connection_pool.disconnect(inuse_connections=False))
-        await self._command(self._discard([key(user, bundle_id)], [blob]))
+        self._redis.drop("unusable_value")
+        await self._redis.run(lambda client: DISCARD.run(client, key(user, bundle_id), blob))
 
     async def ping(self) -> None:
-        await self._command(self._client.ping())
+        for probe in PROBE_KEYS:
+            args = (probe, _PROBE, PROBE_TTL_MS, self._window_ms)
+            await self._redis.run(lambda client, args=args: PUT_IF_NEWER.run(client, *args))  # type: ignore[misc]
+            await self._redis.run(lambda client, of=probe: DISCARD.run(client, of, _PROBE))  # type: ignore[misc]
 
     async def aclose(self) -> None:
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._deadline_s)
-        await self._client.aclose()
-        await self._client.connection_pool.aclose()
+        await self._redis.aclose()
+        await self._address.aclose()
 
     async def _read(self, keys: Sequence[str]) -> list[bytes | RedisError | None]:
-        if len(keys) == 1:
-            blobs = [await self._command(self._client.get(keys[0]))]
-        else:
-            # Not MGET: keys of several users may lie on several nodes behind one address.
-            pipeline = self._client.pipeline(transaction=False)
-            for one in keys:
-                pipeline.get(one)
-            # An error is the answer to its own key alone.
-            blobs = await self._command(pipeline.execute(raise_on_error=False))
+        blobs = await self._redis.run(lambda client: _get(client, keys))
         # decode_responses is off, so what is not bytes is an answer to some other command.
         kept = (bytes, RedisError, type(None))
         return [b if isinstance(b, kept) else str(b).encode() for b in blobs]
 
-    async def _command(self, command: Awaitable[T]) -> T:
-        """Run a command to its own end, whatever happens to the caller."""
-        task = asyncio.ensure_future(command)
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        done, _ = await asyncio.wait({task}, timeout=self._deadline_s)
-        if not done:
-            raise StoreUnavailable(f"Redis did not answer within {self._deadline_s:g} s")
+
+async def _get(client: redis.Redis, keys: Sequence[str]) -> list[Any]:
+    """One answer each; an error is the answer to its own key, unless the server itself is lost."""
+    answers: list[Any]
+    if len(keys) == 1:
         try:
-            return task.result()
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
-
-    def _finished(self, task: asyncio.Future[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, even if the caller has gone
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"Redis does not answer: {error}; check that it runs")
+            answers = [await client.get(keys[0])]
+        except ResponseError as error:
+            answers = [error]
+    else:
+        # Not MGET: keys of several users may lie on several nodes behind one address.
+        pipeline = client.pipeline(transaction=False)
+        for one in keys:
+            pipeline.get(one)
+        answers = await pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, RedisError) and condition_of(answer) in LOST:
+            raise answer
+    return answers
 
 
 def key(user: str, bundle_id: str) -> str:

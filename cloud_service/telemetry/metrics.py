@@ -98,7 +98,19 @@ class Metrics:
             "kind",
         )
         self.store_failures = self._counter(
-            "store_failures", "calls", "Store calls that failed: get or put", "operation"
+            "store_failures",
+            "calls",
+            "Store calls that failed: get or put, by the condition of the store (docs/redis.md)",
+            "operation",
+            "condition",
+        )
+        self.store_drops = self._counter(
+            "store_connections_dropped",
+            "times",
+            "All connections to the store replaced and its address looked up anew, as after a "
+            "failover, by the condition that showed it; unusable_value: what was read was no "
+            "snapshot",
+            "condition",
         )
         self.rejected_blobs = self._counter(
             "rejected_blobs",

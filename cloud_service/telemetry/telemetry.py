@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from cloud_service.line_rates import LineRates
 from cloud_service.telemetry.metrics import Metrics
+from shared.addresses import masked_line
 
 # What every log line made for a request says besides; whoever learns more of it adds to the dict.
 request_fields: ContextVar[dict[str, str]] = ContextVar("request_fields")
@@ -32,7 +35,10 @@ class Telemetry:
 
 
 def create_logger(*, level: str = "info", stream: TextIO | None = None) -> FilteringBoundLogger:
-    """A logger independent of structlog's global configuration. Levels as in ``logging``."""
+    """A logger independent of structlog's global configuration. Levels as in ``logging``.
+
+    Warnings and errors come as often as requests fail: of each kind a bounded number is written.
+    """
     target = sys.stderr if stream is None else stream
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
@@ -47,12 +53,31 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
         processors=[
             _of_request,
             structlog.processors.add_log_level,
+            _Bounded(LineRates(time.monotonic)),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            masked_line,
             renderer,
         ],
     )
     return logger
+
+
+class _Bounded:
+    """A structlog processor: leaves out what exceeds the rates of its event."""
+
+    def __init__(self, rates: LineRates):
+        self._rates = rates
+
+    def __call__(
+        self, _: Any, level: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if level in ("debug", "info") or line.get("audit"):  # the audit has rates of its own
+            return line
+        left_out = self._rates.take(line["event"])
+        if left_out is None:
+            raise structlog.DropEvent
+        return {**line, "left_out": left_out} if left_out else line
 
 
 def _of_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import turns
 
 SHARED = Path(os.environ.get("SCALREC_RUNS", "/runs"))
-COMMAND = (sys.executable, "-m", "scalrec", "fleet", "--cloud", "http://proxy:8080")
+COMMAND = (sys.executable, "-m", "scalrec", "fleet", "--cloud", "http://proxy-api:8080")
 GATHER_S = 10.0
 POLL_S = 1.0
 PAUSE_S = 10.0

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from launch.model_files import resolve_model
-from scalrec.folders import bundle_dir
+from scalrec.folders import bundle_stem, find_bundle
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
-from shared.errors import BundleError, ScalrecError
+from shared.errors import BundleError, ConfigError, ScalrecError
 from training.data.registry import load_log
 
 GIVEN = Path("/given")
@@ -54,12 +54,17 @@ def prepare_bundle(settings: Settings) -> None:
     """Raises ScalrecError; replaces this process by the training if it comes to that."""
     # The fleet replays the log and may not write to the cache.
     load_log(settings.log, cache=settings.cache)
-    wanted = bundle_dir(settings)
+    try:
+        wanted = find_bundle(settings)
+    except ConfigError:  # none yet
+        wanted = settings.work_dir / "bundles" / bundle_stem(settings)
     found, why = _usable(wanted, settings)
     if found is not None:
         print(f"bundle {found.id} is in {wanted}")
         return
     print(f"{wanted}: {why}")
+    if closed := _closed(GIVEN):
+        print(closed)
     for folder in sorted(p for p in GIVEN.glob("*") if p.is_dir()):
         given, why = _usable(folder, settings)
         if given is None:
@@ -75,6 +80,17 @@ def prepare_bundle(settings: Settings) -> None:
         return
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "scalrec", "export"])
+
+
+def _closed(folder: Path) -> str:
+    """Why given bundles cannot be looked for, and what to do; "" if they can."""
+    if not folder.exists() or os.access(folder, os.R_OK | os.X_OK):
+        return ""
+    return (
+        f"given bundles are not looked for: user {os.getuid()} may not read {folder}, which is "
+        "deploy/bundles or SCALREC_BUNDLES; `chmod -R a+rX` that folder, and under SELinux set "
+        "SCALREC_SELINUX=1"
+    )
 
 
 def _usable(folder: Path, settings: Settings) -> tuple[Bundle | None, str]:

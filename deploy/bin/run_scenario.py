@@ -1,6 +1,6 @@
 """`docker compose run --rm loadtest SCENARIO`: one scenario against the running stack.
 
-Faults are done by the fault proxy. The containers of the fleet rest meanwhile.
+Faults are done by the fault proxies. The containers of the fleet rest meanwhile.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import turns
 
 SHARED = Path(os.environ.get("SCALREC_RUNS", "/runs"))
 COMMAND = (sys.executable, "-m", "scalrec", "loadtest", "run")
-STACK = ("--cloud", "http://proxy:8080", "--fault-proxy", "http://proxy:8474")
-# The same file that the proxy's --token-file names; the original Toxiproxy has none.
+CONTROLS = [f"http://control-{hop}:8474" for hop in ("api", "redis", "embedder")]
+STACK = ("--cloud", "http://proxy-api:8080", "--fault-proxy", ",".join(CONTROLS))
+# The token that the proxies' --token-file names; the original Toxiproxy has none.
 TOKEN = Path("/run/secrets/proxy/token")
 
 

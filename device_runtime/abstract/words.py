@@ -1,4 +1,9 @@
-"""What may be said of each item at a privacy level: sanitised words, remembered per process."""
+"""What may be said of each item at a privacy level, remembered per process.
+
+At the level ``categories`` every word is a member of a closed vocabulary, or is not said: that
+holds whatever the catalogue and the user say. At the other levels words have passed ``sanitise``,
+which removes what it recognises.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from device_runtime.abstract.sanitise import (
     newest,
     remove_phrase,
 )
+from device_runtime.abstract.vocabulary import Vocabulary, speakable, spoken
 from shared.abstract_form import PrivacyLevel
 from shared.interactions import Catalogue
 
@@ -50,6 +56,9 @@ class ItemWords:
         self._ids = identifiers(catalogue.ids)
         self._words: dict[int, Words] = {}
         self._hider: NameHider | None = None
+        self._closed: Vocabulary | None = None
+        if level == "categories":
+            self._closed = Vocabulary(self._speakable())
 
     def of(self, item: int) -> Words:
         """Words of the item with this index."""
@@ -59,6 +68,8 @@ class ItemWords:
 
     def query(self, text: str, max_chars: int, history: Iterable[int]) -> str:
         """The newest words of a query, cleaned; below ``items`` without names of items.
+
+        At the level ``categories``, the members of the vocabulary that it names, and no more.
 
         Args:
             text: what the user said.
@@ -71,6 +82,8 @@ class ItemWords:
         if self._level != "items":
             self._hider = self._hider or self._make_hider()
             text = self._hider.hide(text, (self._catalogue.titles[i] for i in set(history)))
+        if self._closed is not None:
+            return self._closed.said_in(text, max_chars)
         text = clean_text(text, forbidden=self._ids, max_chars=MAX_INPUT_CHARS)
         # Clean again after the cut: half of a harmless text may look like an id or a date.
         return clean_text(newest(text, max_chars), forbidden=self._ids, max_chars=max_chars)
@@ -94,12 +107,18 @@ class ItemWords:
     def _categories(self, item: int) -> tuple[str, ...]:
         # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
         words = (
-            self._clean(
-                self._clean(category, item).replace("-", " ").replace("_", " ").lower(), item
-            )
+            self._clean(spoken(self._clean(category, item)), item)
             for category in self._catalogue.categories[item]
         )
-        return tuple(word for word in dict.fromkeys(words) if word)
+        said = tuple(word for word in dict.fromkeys(words) if word)
+        return said if self._closed is None else self._closed.only(said)
+
+    def _speakable(self) -> tuple[str, ...]:
+        """The vocabulary as training chose it, checked again; in older bundles all categories."""
+        chosen = self._catalogue.vocabulary
+        if chosen is None:
+            chosen = tuple(c for categories in self._catalogue.categories for c in categories)
+        return speakable(chosen, self._ids)
 
     def _clean(self, text: str, item: int) -> str:
         text = clean_text(text, forbidden=self._ids, max_chars=NAME_CHARS)

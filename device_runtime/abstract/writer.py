@@ -1,24 +1,27 @@
 """The device-to-cloud abstract (SCaLRec eqs. 2 and 5): a history summarised in words.
 
-Nothing but the string written here leaves the device, and every word of it that comes from data
-has passed ``sanitise``. No item id, user id, exact time or coordinate is in it.
+Nothing of a history but the string written here leaves the device (and item tokens, where a
+bundle asks for them). The template itself has no item id, user id, exact time or coordinate. Words
+that come from data pass ``sanitise``, which removes what it recognises; at the level ``categories``
+they are members of a closed vocabulary, and nothing else can be among them.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
 from device_runtime.abstract.words import ItemWords
-from device_runtime.state.history import RequestContext, Window
+from device_runtime.state.history import HOURS_PER_WEEK, RequestContext, Window
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
 
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
+REMEMBERED = 4096  # latest events that are summed up: what writing costs has a bound
 _SLOTS_TOLD = 2  # times of the week whose habits are told if the request's moment is not
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY_PARTS = (  # first hour of each part of the day
@@ -37,7 +40,10 @@ class AbstractWriter(Protocol):
     """Writes what the device tells the cloud."""
 
     def write(self, past: Window, context: RequestContext) -> str:
-        """Summarise ``past`` (all events that are retained) at the request's moment."""
+        """Summarise ``past`` (all events that are retained) at the request's moment.
+
+        What it costs must not grow with a long history.
+        """
         ...
 
 
@@ -59,9 +65,10 @@ class TemplateAbstract:
         """One line of about ``max_tokens`` tokens and the query, never empty.
 
         Args:
-            past: events, oldest first; may be empty.
+            past: events, oldest first; may be empty. The latest REMEMBERED of them are read.
             context: the request; its time is only used as weekday and part of the day.
         """
+        past = past.latest(REMEMBERED)
         items = past.items.tolist()
         sentences = [*self._profile(items), *self._habits(items, past, context)]
         ending = self._moment(context)
@@ -106,10 +113,14 @@ class TemplateAbstract:
         """What is usual at the request's time of the week; without it, at the usual times."""
         if not items or not _told(context):
             return []
-        at: dict[str, Counter[str]] = {}
-        for item, hour in zip(items, past.hour.tolist(), strict=True):
-            if name := self._name(item):
-                at.setdefault(slot_in_words(hour), Counter())[name] += 1
+        at: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        hours = (past.hour % HOURS_PER_WEEK).astype(int).tolist()
+        slots = {hour: slot_in_words(hour) for hour in set(hours)}
+        names = {item: self._name(item) for item in set(items)}
+        told = Counter((slots[hour], names[item]) for item, hour in zip(items, hours, strict=True))
+        for (slot, name), count in told.items():
+            if name:
+                at[slot][name] += count
         if self._form.context:
             slots = [slot_in_words(context.hour_of_week)]
         else:

@@ -9,6 +9,7 @@ and into the log lines of both sides.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import secrets
@@ -33,7 +34,14 @@ from device_runtime.cloud.tokens import TokenSource, TokenUnavailable
 from device_runtime.cloud.transport import CloudTransport, TransportError, TransportResponse
 from device_runtime.settings import LinkSettings
 from shared.errors import CloudUnavailable
-from shared.schemas import REFRESH_HEADER, REQUEST_ID_HEADER, STALE_HEADER, SnapshotRequest
+from shared.schemas import (
+    REFRESH_HEADER,
+    REQUEST_ID_HEADER,
+    STALE_HEADER,
+    STORED_HEADER,
+    ProblemType,
+    SnapshotRequest,
+)
 from shared.snapshot import MEDIA_TYPE
 from shared.tracing import Tracing
 
@@ -41,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 # Added to the transport's own timeouts, so that it is always the one deadline that fires.
 _BACKSTOP_S = 1.0
+UNSTORED = "unstored"  # reason of a fresh snapshot that the cloud could not keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,10 @@ class RefreshResult:
     Attributes:
         blob: the snapshot as it came, still to be verified; None when there is none.
         outcome: fresh | stale | deadline | refused | breaker | network | server | rejected.
+        reason: what is behind the outcome, in a stable word: ``unstored`` of a fresh snapshot that
+            the cloud could not keep; the problem's type (``bundle-mismatch``), else the status, of
+            an answer that is no snapshot; ``token`` or ``snapshot`` of what the device itself
+            could not use; "" if the outcome says it all.
         attempts: requests sent.
         request_bytes: bodies sent, all attempts together.
         response_bytes: bodies received.
@@ -68,6 +81,7 @@ class RefreshResult:
     age_s: float = 0.0
     detail: str = ""
     refresh_id: str = ""
+    reason: str = ""
 
 
 class RefreshFailed(CloudUnavailable):
@@ -91,7 +105,9 @@ class _Tally:
     response_bytes: int = 0
     ticket: Ticket | None = None
 
-    def fail(self, outcome: str, detail: str, retry_after: float | None = None) -> NoReturn:
+    def fail(
+        self, outcome: str, detail: str, retry_after: float | None = None, reason: str = ""
+    ) -> NoReturn:
         raise RefreshFailed(
             RefreshResult(
                 blob=None,
@@ -101,6 +117,7 @@ class _Tally:
                 response_bytes=self.response_bytes,
                 detail=detail,
                 refresh_id=self.refresh_id,
+                reason=reason,
             ),
             retry_after,
         )
@@ -199,7 +216,9 @@ class CloudLink:
                 abstract=abstract, step=step, bundle_id=bundle_id, item_tokens=told
             )
         except ValidationError as error:
-            tally.fail("rejected", f"the request is not one the cloud accepts: {error}")
+            tally.fail(
+                "rejected", f"the request is not one the cloud accepts: {error}", reason="request"
+            )
         content = body.model_dump_json(exclude_none=True).encode()
         path = f"/v1/users/{quote(tally.user, safe='')}/snapshot"
         self._budget.first_attempt()
@@ -240,13 +259,14 @@ class CloudLink:
                 )
             except TransportError as error:
                 self._breaker.failure(tally.ticket, self._clock.time())
-                outcome, detail = "network", f"the cloud cannot be reached: {error}"
+                outcome, detail, reason = "network", f"the cloud cannot be reached: {error}", ""
             else:
+                tally.request_bytes += len(content) * response.resent
                 tally.response_bytes += len(response.content)
                 if response.status == 200:
                     self._breaker.success(tally.ticket)
                     return _result(response, tally)
-                outcome, detail = _refusal(response)
+                outcome, detail, reason = _refusal(response)
                 if outcome == "server":
                     self._breaker.failure(tally.ticket, self._clock.time())
                 else:
@@ -256,9 +276,9 @@ class CloudLink:
                     tally.ticket = None
                     continue
                 if outcome == "rejected":
-                    tally.fail(outcome, detail)
+                    tally.fail(outcome, detail, reason=reason)
                 wait_at_least = retry_after_s(response.headers.get("retry-after"))
-            await self._wait_for_retry(outcome, detail, wait_at_least, deadline, tally)
+            await self._wait_for_retry(outcome, detail, reason, wait_at_least, deadline, tally)
 
     def _headers(self, tally: _Tally) -> dict[str, str]:
         headers = {
@@ -286,10 +306,16 @@ class CloudLink:
         try:
             return await asking
         except TokenUnavailable as error:
-            tally.fail("rejected", f"the device has no token to show: {error}")
+            tally.fail("rejected", f"the device has no token to show: {error}", reason="token")
 
     async def _wait_for_retry(
-        self, outcome: str, detail: str, at_least: float | None, deadline: float, tally: _Tally
+        self,
+        outcome: str,
+        detail: str,
+        reason: str,
+        at_least: float | None,
+        deadline: float,
+        tally: _Tally,
     ) -> None:
         """Sleep before the next attempt, or give up when there may be none."""
         settings = self._settings
@@ -303,7 +329,7 @@ class CloudLink:
         # A breaker that would refuse the retry leaves nothing to wait for, and no budget to spend.
         shut = self._breaker.state(self._clock.time() + pause) is BreakerState.OPEN
         if tally.attempts >= settings.attempts or no_time or shut or not self._budget.take():
-            tally.fail(outcome, detail, at_least)
+            tally.fail(outcome, detail, at_least, reason)
         logger.debug(
             "refresh %s, attempt %d: %s; again in %.3f s",
             tally.refresh_id,
@@ -326,15 +352,27 @@ def _result(response: TransportResponse, tally: _Tally) -> RefreshResult:
         stale=stale,
         age_s=_age_s(response.headers.get("age")),
         refresh_id=tally.refresh_id,
+        reason="" if stale or response.headers.get(STORED_HEADER.lower()) != "false" else UNSTORED,
     )
 
 
-def _refusal(response: TransportResponse) -> tuple[str, str]:
-    """Outcome and words for an answer that is no snapshot."""
+def _refusal(response: TransportResponse) -> tuple[str, str, str]:
+    """Outcome, words and reason for an answer that is no snapshot."""
     detail = f"the cloud answered {response.status}: {response.content[:200]!r}"
     if response.status == 429:
-        return "refused", detail
-    return ("server" if response.status >= 500 else "rejected"), detail
+        return "refused", detail, _problem(response)
+    if response.status == 408:  # the request reached the cloud too slowly: the network's doing
+        return "network", detail, _problem(response)
+    return ("server" if response.status >= 500 else "rejected"), detail, _problem(response)
+
+
+def _problem(response: TransportResponse) -> str:
+    """The type of a problem that is one of ours, else the status."""
+    try:
+        told = json.loads(response.content)["type"]
+        return ProblemType(told).value.rpartition(":")[2]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return f"status {response.status}"
 
 
 def _age_s(value: str | None) -> float:

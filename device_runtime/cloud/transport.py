@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
+import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import httpx
+import httpx2 as httpx
 
+from shared.addresses import masked, masked_address
 from shared.errors import ConfigError
+from shared.proxies import proxy_for
 from shared.snapshot import MAX_BLOB_BYTES
 
 MAX_CONNECTIONS = 64
+# An idle connection is let go after this long: well before the cloud (75 s) and the balancers that
+# may stand between (60 s), as a request that meets a server's closing is lost.
+KEPT_S = 30.0
 
 
 class TransportError(Exception):
@@ -28,15 +33,20 @@ class TransportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TransportResponse:
-    """An answer; header names are lower case."""
+    """An answer; header names are lower case.
+
+    Attributes:
+        resent: times the request was sent again, on a new connection, as the kept one had died.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
+    resent: int = 0
 
 
 class CloudTransport(Protocol):
-    """One request, one answer; no retries, no meaning."""
+    """One request, one answer; no retries, no meaning. Requests must bear being sent twice."""
 
     async def request(
         self,
@@ -59,17 +69,44 @@ class CloudTransport(Protocol):
         ...
 
 
+def cloud_url(address: str) -> httpx.URL:
+    """The address of a cloud. Raises ConfigError, which tells no secret of it, if it is none."""
+    try:
+        url = httpx.URL(address)
+        told = url.scheme in ("http", "https") and bool(url.host)
+    except httpx.InvalidURL:  # not its words: they can quote a part of the password
+        told = False
+    if not told:
+        raise ConfigError(
+            f"the cloud's URL must be http(s)://host, not {masked_address(address)!r}: "
+            "correct device.link.url or --cloud"
+        )
+    return url
+
+
+def _tls() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the root certificates cannot be read ({error}); correct or unset SSL_CERT_FILE and "
+            "SSL_CERT_DIR"
+        ) from error
+
+
 class HttpTransport:
     """HTTP/1.1 over a connection pool.
+
+    A request that fails on a connection used before, while no answer has begun to come, most likely
+    met the other side's closing it: it is sent once more, on a new connection.
 
     Args:
         base_url: of the cloud, e.g. http://127.0.0.1:8080.
         max_connections: requests under way at once; further ones wait within their own timeout.
-        trust_env: whether HTTP_PROXY and its like apply; None: they do unless the host is this
-            machine, which no proxy can reach.
+        through_proxies: whether HTTP_PROXY and its like apply, as ``proxy_for`` reads them now.
 
     Raises:
-        ConfigError: the URL is malformed.
+        ConfigError: the URL is malformed, or a variable names a proxy that cannot be used.
     """
 
     def __init__(
@@ -77,34 +114,33 @@ class HttpTransport:
         base_url: str,
         *,
         max_connections: int = MAX_CONNECTIONS,
-        trust_env: bool | None = None,
+        through_proxies: bool = True,
     ) -> None:
-        try:
-            url = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"the cloud's URL is malformed: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ConfigError(f"the cloud's URL must be http(s)://host, not {base_url!r}")
+        url = cloud_url(base_url)
         self._base_url = base_url
         # Requests wait here and never inside the pool: one that is cancelled there just when it
         # gets a connection loses that place for good (encode/httpcore #1093).
         self._places = asyncio.Semaphore(max_connections)
-        self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_connections)
-        self._trust_env = not _is_loopback(url.host) if trust_env is None else trust_env
+        self._kept = max_connections
+        self._proxy = proxy_for(base_url, os.environ) if through_proxies else None
         # Reading the root certificates takes tens of milliseconds: done once, not at every
-        # rebuild, and not at all where neither the cloud nor a proxy can ask for TLS.
-        plain = url.scheme == "http" and not self._trust_env
-        self._tls: ssl.SSLContext | bool = (
-            False if plain else httpx.create_ssl_context(trust_env=self._trust_env)
-        )
+        # rebuild, and not at all where neither the cloud nor a proxy asks for TLS.
+        plain = url.scheme == "http" and not (self._proxy or "").startswith("https:")
+        self._tls: ssl.SSLContext | bool = False if plain else _tls()
         self._client = self._new_client()
 
-    def _new_client(self) -> httpx.AsyncClient:
+    def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
+        limits = httpx.Limits(
+            max_connections=None,
+            max_keepalive_connections=self._kept if kept is None else kept,
+            keepalive_expiry=KEPT_S,
+        )
         return httpx.AsyncClient(
             base_url=self._base_url,
             verify=self._tls,
-            limits=self._limits,
-            trust_env=self._trust_env,
+            limits=limits,
+            proxy=self._proxy,
+            trust_env=False,  # read above, once
             follow_redirects=False,
         )
 
@@ -124,27 +160,28 @@ class HttpTransport:
         except TimeoutError as error:
             raise TransportError(f"no free connection within {timeout_s:g} s") from error
         try:
-            left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
-            return await self._exchange(method, path, headers, content, left_s)
+            return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
-            raise TransportError(f"{type(error).__name__}: {error}") from error
+            raise TransportError(f"{type(error).__name__}: {masked(str(error))}") from error
         finally:
             self._places.release()
 
-    async def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], content: bytes, timeout_s: float
+    async def _sent(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes, deadline: float
     ) -> TransportResponse:
-        async with self._client.stream(
-            method, path, headers=headers, content=content, timeout=timeout_s
-        ) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BLOB_BYTES:
-                    raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
-        lowered = {name.lower(): value for name, value in response.headers.items()}
-        return TransportResponse(response.status_code, lowered, bytes(body))
+        """The answer; sent twice if the first time met the closing of a kept connection."""
+        traced = _Traced()
+        try:
+            return await _exchange(
+                self._client, method, path, headers, content, deadline, traced=traced
+            )
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if traced.connected or traced.answered:
+                raise
+        async with self._new_client(kept=0) as once:
+            answer = await _exchange(once, method, path, headers, content, deadline)
+        return replace(answer, resent=1)
 
     async def rebuild(self) -> None:
         """New pool first, then close the old one, whose connections an outage may have broken."""
@@ -162,9 +199,9 @@ class AsgiTransport(HttpTransport):
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self._app = app
-        super().__init__("http://device.invalid", trust_env=False)
+        super().__init__("http://device.invalid", through_proxies=False)
 
-    def _new_client(self) -> httpx.AsyncClient:
+    def _new_client(self, *, kept: int | None = None) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             base_url=self._base_url,
             transport=httpx.ASGITransport(app=self._app),
@@ -172,8 +209,46 @@ class AsgiTransport(HttpTransport):
         )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+@dataclass(slots=True)
+class _Traced:
+    """What the client said of one request.
+
+    Attributes:
+        connected: it opened a connection, so none that was kept has died.
+        answered: the head of an answer came.
+    """
+
+    connected: bool = False
+    answered: bool = False
+
+    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+        self.connected = self.connected or event.startswith("connection.connect_")
+        self.answered = self.answered or event == "http11.receive_response_headers.complete"
+
+
+async def _exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    deadline: float,
+    *,
+    traced: _Traced | None = None,
+) -> TransportResponse:
+    timeout_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+    async with client.stream(
+        method,
+        path,
+        headers=headers,
+        content=content,
+        timeout=timeout_s,
+        extensions={} if traced is None else {"trace": traced},
+    ) as response:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BLOB_BYTES:
+                raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
+    lowered = {name.lower(): value for name, value in response.headers.items()}
+    return TransportResponse(response.status_code, lowered, bytes(body))

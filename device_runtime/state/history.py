@@ -48,6 +48,11 @@ class Window:
     def __len__(self) -> int:
         return len(self.items)
 
+    def latest(self, most: int) -> Window:
+        """The last ``most`` of them, as views: at no cost, however many there are."""
+        part = slice(max(0, len(self) - most), None)
+        return Window(self.items[part], self.time[part], self.hour[part])
+
 
 class History:
     """A device's own events, oldest first.

@@ -21,6 +21,7 @@ from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.scores import StepRanks, aggregate
 from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.interactions import InteractionLog
+from shared.metrics import Ranks
 from shared.progress import Progress
 from training.background import in_thread
 from training.calibration.fit import fit_calibration
@@ -66,7 +67,7 @@ class _Bounds:
         )
 
     def ranks(self, progress: Progress) -> StepRanks:
-        """Expected ranks of every scorer under S1 and S2, at every gap."""
+        """Ranks of every scorer under S1 and S2, at every gap."""
         own = pairs_at_gap(self.requests.anchors, self.steps, 0).fresh
         found = StepRanks(self.requests, own, self.n_events)
         for gap in self.settings.paper.gaps:
@@ -75,11 +76,9 @@ class _Bounds:
                 found.add(setting, gap, scorer, ranks)
         return found
 
-    def _ranked(
-        self, gap: int, pairs: Pairs, progress: Progress
-    ) -> dict[tuple[str, str], NDArray[np.float64]]:
+    def _ranked(self, gap: int, pairs: Pairs, progress: Progress) -> dict[tuple[str, str], Ranks]:
         twin, same = self.twin, self._embeddings(gap, pairs, progress)
-        found: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+        found: dict[tuple[str, str], list[Ranks]] = {}
         with (
             torch.no_grad(),
             progress.task(f"scoring test steps, gap {gap}", 2 * len(pairs)) as task,

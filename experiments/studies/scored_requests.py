@@ -12,7 +12,7 @@ from device_runtime.abstract.writer import TemplateAbstract
 from shared.split import Steps
 from training.backbone.batches import events_of, sessions_of
 from training.run import TrainingRun
-from training.semantic.anchors import stale_anchors, write_abstracts
+from training.semantic.anchors import stale_anchors, write_abstracts_yielding
 from training.semantic.requests import Requests, make_requests
 from training.trained import TrainedModel
 
@@ -43,7 +43,7 @@ async def encode_scored(run: TrainingRun, trained: TrainedModel) -> ScoredReques
     steps = run.split.last_test(settings.paper.steps)
     anchors = stale_anchors(steps, settings.paper.gaps)
     writer = TemplateAbstract(log.catalogue, settings.abstract.form)
-    texts = write_abstracts(log, anchors, writer, settings.profile)
+    texts = await write_abstracts_yielding(log, anchors, writer, settings.profile)
     text = torch.from_numpy(await run.embed(texts, "embedding test abstracts"))
     requests = make_requests(
         trained.backbone.model,

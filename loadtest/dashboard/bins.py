@@ -11,12 +11,15 @@ import math
 import msgspec
 
 from loadtest.dashboard.histogram import LogHistogram
+from loadtest.records.outcomes import UNSTORED
 from loadtest.records.recorder import RefreshRecord, RequestRecord
+from shared.metrics import Rank
 
 # Age of the snapshot in events, as in reports: label and last delta.
 AGES = (("0", 0), ("1-2", 2), ("3-5", 5), ("6-10", 10), ("11+", math.inf))
 NO_SNAPSHOT = "none"
 CUTOFF = 10
+_GAINS = (0.0, *(1.0 / math.log2(place + 1.0) for place in range(1, CUTOFF + 1)))
 
 Counts = dict[str, int]
 
@@ -49,9 +52,9 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         breakers: requests by the state of the device's breaker.
         latency_ms, service_ms: of requests, from their scheduled and their actual start.
         age_s, age_events: of the snapshots answers were made from.
-        refreshes: by outcome. calls: HTTP attempts behind them. held_back: refreshes that never
-            were sent, because the breaker was open. refresh_ms: of all refreshes that
-            asked the cloud.
+        refreshes: by outcome, ``unstored`` among them. calls: HTTP attempts behind them.
+            held_back: refreshes that never were sent, because the breaker was open. refresh_ms: of
+            all refreshes that asked the cloud.
     """
 
     requests: int = 0
@@ -77,9 +80,9 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         scores = self.corrected if calibrating else self.face_value
         scores.requests += 1
         if calibrating:
-            scores.calibrated += ndcg_of(record.rank)
-        scores.uncalibrated += ndcg_of(record.rank_uncalibrated)
-        scores.structure += ndcg_of(record.rank_structure)
+            scores.calibrated += ndcg_of(Rank(record.rank, record.tied))
+        scores.uncalibrated += ndcg_of(Rank(record.rank_uncalibrated, record.tied_uncalibrated))
+        scores.structure += ndcg_of(Rank(record.rank_structure, record.tied_structure))
         self.see_cloud(record.cloud_up)
         _count(self.breakers, record.breaker)
         self.latency_ms.add(record.latency_scheduled_ms)
@@ -89,7 +92,8 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
 
     def refresh(self, record: RefreshRecord) -> None:
         """Count one refresh that ended."""
-        _count(self.refreshes, record.outcome)
+        # Reasons of failures are the report's; that a store takes nothing is for whoever watches.
+        _count(self.refreshes, UNSTORED if record.reason == UNSTORED else record.outcome)
         self.calls += record.attempts
         self.held_back += record.attempts == 0
         if record.attempts:
@@ -131,9 +135,13 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         return same
 
 
-def ndcg_of(rank: float) -> float:
-    """NDCG@10 of one relevant item at a 1-based, possibly expected rank (shared.metrics.ndcg)."""
-    return 1.0 / math.log2(rank + 1.0) if rank <= CUTOFF else 0.0
+def ndcg_of(rank: Rank) -> float:
+    """NDCG@10 of one relevant item, over the orders of its ties (see shared.metrics.ndcg)."""
+    if rank.tied <= 1 or math.isinf(rank.expected):
+        return 1.0 / math.log2(rank.expected + 1.0) if rank.expected <= CUTOFF else 0.0
+    before = rank.expected - (rank.tied + 1) / 2.0
+    first, last = (int(min(edge, CUTOFF)) for edge in (before, before + rank.tied))
+    return sum(_GAINS[first + 1 : last + 1]) / rank.tied
 
 
 def age_label(delta: int) -> str:

@@ -6,11 +6,12 @@ import logging
 import time
 from threading import Condition, Thread
 
-import httpx
+import httpx2 as httpx
 import msgspec
 
 from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.messages import TOKEN_HEADER, Reply, Update
+from shared.addresses import masked, masked_address
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,9 @@ class HttpSink:
         """Once per reason, not once per second."""
         if reason != self._complaint:
             self._complaint = reason
-            logger.warning("the live view at %s takes no news: %s", self._url, reason)
+            logger.warning(
+                "the live view at %s takes no news: %s", masked_address(self._url), masked(reason)
+            )
 
 
 def _later(older: Update | None, newer: Update | None) -> Update:

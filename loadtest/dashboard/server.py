@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from threading import Thread
 
-import uvicorn
-
+from launch.listening.server import GuardedServer, open_listeners
 from loadtest.dashboard.app import LiveView
-from shared.errors import ConfigError
 
 STOP_S = 5.0
+MOST_CONNECTIONS = 256
 
 
 class LiveServer:
@@ -31,50 +29,23 @@ class LiveServer:
         self.url = ""
 
     def __enter__(self) -> LiveServer:
-        self._socket = _listen(self._host, self._port)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._view.app,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                timeout_graceful_shutdown=1,
-                limit_concurrency=256,
-            )
+        sockets = open_listeners(self._host, self._port, name="dashboard.port")
+        port = sockets[0].getsockname()[1]
+        self._server = GuardedServer(
+            self._view.app,
+            sockets,
+            most=MOST_CONNECTIONS,
+            with_signals=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
-        self._thread = Thread(
-            target=self._server.run, args=([self._socket],), name="live view", daemon=True
-        )
+        self._thread = Thread(target=self._server.run, name="live view", daemon=True)
         self._thread.start()
         name = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{name}:{self._socket.getsockname()[1]}"
+        self.url = f"http://{name}:{port}"
         return self
 
     def __exit__(self, *error: object) -> None:
         self._view.closing = True
         self._server.should_exit = True
         self._thread.join(STOP_S)
-        self._socket.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        [(family, kind, proto, _, address), *_] = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        listener = socket.socket(family, kind, proto)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen()
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"the live view cannot listen on {host}:{port} ({error.strerror or error}); choose "
-            "another dashboard.port, or 0 for a free one"
-        ) from error
-    return listener

@@ -8,11 +8,12 @@ from typing import Any
 from loadtest.dashboard.bins import AGES, NO_SNAPSHOT, Bin
 from loadtest.dashboard.hub import Run
 from loadtest.dashboard.messages import Facts
+from loadtest.records.outcomes import UNSTORED
 
 Figures = dict[str, Any]
 WINDOW_S = 10.0
 REFUSED = "refused"
-ANSWERED = ("fresh", "stale")
+ANSWERED = ("fresh", UNSTORED, "stale")
 
 
 class View:
@@ -152,7 +153,10 @@ def _figures(one: Bin) -> Figures:
         "refused": one.refreshes.get(REFUSED, 0),
         "calls": one.calls,
         "held_back": one.held_back,
-        "saved": 1.0 - (one.calls + one.held_back) / requests if requests else None,
+        # A cloud that has answered nobody has saved nobody anything.
+        "saved": 1.0 - (one.calls + one.held_back) / requests
+        if requests and (answered or not refreshes)
+        else None,
         "per_request": refreshes / requests if requests else None,
         "answered_per_request": answered / requests if requests else None,
     }

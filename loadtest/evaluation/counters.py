@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shared.metrics import expected_rank
+from shared.metrics import NOT_RANKED, Rank, rank_of
 
 
 @dataclass(frozen=True, slots=True)
 class CounterRanks:
-    """1-based expected rank of one target among all I items; inf if it may not be recommended."""
+    """Rank of one target among all I items, not ranked if it may not be recommended."""
 
-    popularity: float
-    frequency: float
-    decayed: float
+    popularity: Rank
+    frequency: Rank
+    decayed: Rank
 
 
 class Counters:
@@ -26,8 +26,7 @@ class Counters:
     - frequency: how often this user had the item;
     - decayed: the same, an event ``half_life`` events ago counting half as much as the latest.
 
-    The personal counters do not back off to popularity: all items a user never had tie, and a
-    target among them stands in the middle of the tie (its expected rank under random order).
+    The personal counters do not back off to popularity: all items a user never had tie.
 
     Args:
         popularity: [I] training counts.
@@ -48,7 +47,7 @@ class Counters:
 
         Args:
             exclude_seen: items the user had compete no more. A target among them could not be
-                recommended by anyone, so it ranks at infinity, as it does for the device.
+                recommended by anyone, so it is not ranked, as it is not by the device.
 
         Cost: O(n log n), whatever the size of the catalogue.
         """
@@ -56,9 +55,9 @@ class Counters:
         seen, place, counts = np.unique(history_items, return_inverse=True, return_counts=True)
         if exclude_seen:
             if np.any(seen == target):
-                return CounterRanks(np.inf, np.inf, np.inf)
-            middle = 1.0 + (n_items - len(seen) - 1) / 2.0
-            return CounterRanks(self._popularity_rank(target, seen), middle, middle)
+                return CounterRanks(NOT_RANKED, NOT_RANKED, NOT_RANKED)
+            unseen = _tied(0, n_items - len(seen))
+            return CounterRanks(self._popularity_rank(target, seen), unseen, unseen)
         age = np.arange(n - 1, -1, -1, dtype=np.float64)
         decayed: NDArray[np.float64] = np.bincount(
             place, weights=np.exp2(-age / self.half_life), minlength=len(seen)
@@ -69,21 +68,24 @@ class Counters:
             _personal_rank(seen, decayed, target, n_items),
         )
 
-    def _popularity_rank(self, target: int, removed: NDArray[np.integer]) -> float:
+    def _popularity_rank(self, target: int, removed: NDArray[np.integer]) -> Rank:
         own = self._popularity[target]
         gone = self._popularity[removed]
         not_above = int(np.searchsorted(self._ordered, own, side="right"))
         above = len(self._ordered) - not_above - int(np.count_nonzero(gone > own))
         equal = not_above - int(np.searchsorted(self._ordered, own, side="left"))
-        ties = equal - 1 - int(np.count_nonzero(gone == own))
-        return 1.0 + above + ties / 2.0
+        return _tied(above, equal - int(np.count_nonzero(gone == own)))
+
+
+def _tied(above: int, tied: int) -> Rank:
+    return Rank(above + (tied + 1) / 2.0, tied)
 
 
 def _personal_rank(
     seen: NDArray[np.integer], scores: NDArray[np.float64], target: int, n_items: int
-) -> float:
-    """Expected rank where the ``seen`` items have positive ``scores`` and all others zero."""
+) -> Rank:
+    """Rank where the ``seen`` items have positive ``scores`` and all others zero."""
     mine = seen == target
     if not mine.any():
-        return 1.0 + len(seen) + (n_items - len(seen) - 1) / 2.0
-    return expected_rank(scores, int(mine.argmax()))
+        return _tied(len(seen), n_items - len(seen))
+    return rank_of(scores, int(mine.argmax()))

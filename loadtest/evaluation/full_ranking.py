@@ -17,6 +17,7 @@ from loadtest.evaluation.log_requests import LogRequests, by_user
 from loadtest.evaluation.snapshot_source import SnapshotSource
 from loadtest.evaluation.target_rank import target_rank
 from loadtest.records.evidence_records import FULL, FullRecord, write_records
+from loadtest.records.rank_columns import rank_fields
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.split import Steps
@@ -69,16 +70,19 @@ def _record(
         keep[seen] = False
     kept = items[keep]
     counted = counters.ranks(seen, target, exclude_seen=exclude)
+    ranks = {
+        "structure": target_rank(kept, structural[keep], target),
+        "semantic": target_rank(kept, semantic[keep], target),
+        "fused": target_rank(kept, fused[keep], target),
+        "popularity": counted.popularity,
+        "frequency": counted.frequency,
+        "decayed": counted.decayed,
+    }
     return FullRecord(
         user=user,
         step=step,
         target=target,
         is_return=bool(np.any(seen == target)),
         last=requests.is_last(user, step),
-        rank_structure=target_rank(kept, structural[keep], target),
-        rank_semantic=target_rank(kept, semantic[keep], target),
-        rank_fused=target_rank(kept, fused[keep], target),
-        rank_popularity=counted.popularity,
-        rank_frequency=counted.frequency,
-        rank_decayed=counted.decayed,
+        **rank_fields(ranks),
     )

@@ -23,6 +23,7 @@ from loadtest.evaluation.log_requests import LogRequests, by_user
 from loadtest.evaluation.snapshot_source import SnapshotSource, snapshot_step
 from loadtest.evaluation.target_rank import target_rank
 from loadtest.records.evidence_records import PAPER, PaperRecord, write_records
+from loadtest.records.rank_columns import rank_fields
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from shared.snapshot import Snapshot
@@ -115,7 +116,12 @@ def _record(
     ranking = rank_with_snapshot(
         models, models.table, pool, encoded[step], seen, lapse=lapse, k=0, calibrate=True
     )
-    semantic = pool.semantic if pool.keep is None else pool.semantic[pool.keep]
+    views = {
+        "calibrated": ranking.scores,
+        "uncalibrated": ranking.uncalibrated,
+        "structure": ranking.structural,
+        "semantic": pool.semantic if pool.keep is None else pool.semantic[pool.keep],
+    }
     return PaperRecord(
         user=user,
         step=step,
@@ -125,10 +131,9 @@ def _record(
         setting=setting,
         gap=gap,
         n_candidates=len(ranking.items),
-        rank_calibrated=target_rank(ranking.items, ranking.scores, target),
-        rank_uncalibrated=target_rank(ranking.items, ranking.uncalibrated, target),
-        rank_structure=target_rank(ranking.items, ranking.structural, target),
-        rank_semantic=target_rank(ranking.items, semantic, target),
+        **rank_fields(
+            {name: target_rank(ranking.items, view, target) for name, view in views.items()}
+        ),
         delta=lapse.delta,
         omega=ranking.omega,
         drift=ranking.drift,

@@ -9,6 +9,7 @@ from typing import Protocol
 from loadtest.faults.fault import Fault, Target
 from loadtest.faults.script import FaultScript
 from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.hops import FaultProxies
 from loadtest.proxy.toxics import Toxic
 from loadtest.timing.clock import ReplayTime
 
@@ -47,14 +48,14 @@ class LinkFaults:
     requests that it answers 500, as servers do that find them.
 
     Args:
-        proxy: the control API.
+        proxy: the control API, or those of all hops.
         names: the proxies before each target.
         replicas: cloud processes behind the one proxy, for faults of one of them.
     """
 
     def __init__(
         self,
-        proxy: FaultProxy,
+        proxy: FaultProxy | FaultProxies,
         names: Mapping[Target, tuple[str, ...]] = PROXIES,
         *,
         replicas: int = 1,

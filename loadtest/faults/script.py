@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from loadtest.faults.fault import Fault, Target
@@ -27,6 +27,20 @@ class FaultScript:
     def active(self, target: Target, t: float) -> list[Fault]:
         """Faults of ``target`` at ``t`` seconds."""
         return [fault for fault in self._by_target.get(target, ()) if fault.active(t)]
+
+    def troubled(
+        self, t: float, *, before: float, after: float, targets: Sequence[Target] | None = None
+    ) -> bool:
+        """Whether a fault is on at ``t``, begins within ``before`` or ended within ``after`` s.
+
+        Args:
+            targets: whose faults count; None: everybody's.
+        """
+        return any(
+            fault.at_s - before <= t < fault.until_s + after
+            for fault in self.faults
+            if targets is None or fault.target in targets
+        )
 
     def of(self, target: Target) -> tuple[Fault, ...]:
         return tuple(self._by_target.get(target, ()))

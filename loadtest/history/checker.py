@@ -20,6 +20,7 @@ INVARIANTS: Mapping[str, Callable[[RunHistory, Expected], invariants.Found]] = {
     "nothing expired is served": ages.nothing_expired_is_served,
     "newest snapshot is used": invariants.newest_snapshot_is_used,
     "store is never torn or mixed": invariants.store_is_never_mixed,
+    "what is stored expires": invariants.keys_expire,
     "only abstracts leave a device": invariants.only_abstracts_leave,
     "refusals are told": invariants.refusals_are_told,
     "refreshes flow again": invariants.refreshes_flow_again,

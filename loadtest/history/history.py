@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from loadtest.records.record_table import read_records
 from loadtest.records.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
 from shared.errors import DataError
 
+LASTING_KEYS = "lasting_keys.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
@@ -23,12 +25,14 @@ class RunHistory:
         requests, refreshes: of the devices (loadtest.records.recorder).
         attempts: HTTP requests that left them.
         writes: changes of the store; empty where nobody could watch it.
+        lasting_keys: of a store looked at after the run, those that would stay for ever.
     """
 
     requests: pl.DataFrame
     refreshes: pl.DataFrame
     attempts: pl.DataFrame
     writes: pl.DataFrame
+    lasting_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,24 @@ def read_history(run_dir: Path) -> RunHistory:
         (ATTEMPTS, AttemptRecord),
         (WRITES, WriteRecord),
     ):
-        frame = read_records(run_dir / name, record._fields)
+        # Fields with a default came later; older records are read without them.
+        needed = tuple(f for f in record._fields if f not in record._field_defaults)
+        frame = read_records(run_dir / name, needed)
         if frame is None:
             raise DataError("no history here: was the run made with one?", run_dir / name)
         frames.append(frame)
-    return RunHistory(*frames)
+    requests, refreshes, attempts, writes = frames
+    return RunHistory(requests, refreshes, attempts, writes, _lasting_keys(run_dir))
+
+
+def write_lasting_keys(run_dir: Path, keys: Iterable[str]) -> None:
+    """Lay down what a look into the store after the run has found."""
+    (run_dir / LASTING_KEYS).write_text("".join(f"{key}\n" for key in keys), encoding="utf-8")
+
+
+def _lasting_keys(run_dir: Path) -> tuple[str, ...]:
+    path = run_dir / LASTING_KEYS
+    return tuple(path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
 
 
 def user_index(wire_user: str) -> int:

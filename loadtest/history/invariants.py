@@ -158,6 +158,12 @@ def store_is_never_mixed(history: RunHistory, expected: Expected) -> Found:
         held[row["user"]] = (row["blob_version"], row["created_ms"])
 
 
+def keys_expire(history: RunHistory, expected: Expected) -> Found:
+    """Every key that the cloud left in its store has a time to live."""
+    for key in history.lasting_keys:
+        yield Violation("what is stored expires", -1, 0.0, f"{key} would stay for ever")
+
+
 def only_abstracts_leave(history: RunHistory, expected: Expected) -> Found:
     """A device sends its abstract, the step, the bundle, and headers that tell nothing more."""
     for row in history.attempts.iter_rows(named=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from loadtest.history.records import ATTEMPTS, WRITES, AttemptRecord, WriteRecord
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import RecordTable
 from loadtest.timing.clock import ReplayTime
 from shared.errors import ConfigError
@@ -59,8 +60,11 @@ class HistoryLog:
                 table.parts.mkdir(exist_ok=True)
                 table.merge()
                 table.drop_parts()
+            seal(self._attempts.path.parent, ATTEMPTS, WRITES)
         except OSError as error:
-            raise ConfigError(f"cannot write the history: {error}") from error
+            raise ConfigError(
+                f"cannot write the history into {self._attempts.path.parent}: {error}"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

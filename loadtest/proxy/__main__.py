@@ -8,9 +8,9 @@ import json
 import socket
 from pathlib import Path
 
-import uvicorn
 from pydantic import TypeAdapter, ValidationError
 
+from launch.listening.server import GuardedServer, open_listeners
 from loadtest.proxy.control import Switchboard, control_app
 from loadtest.proxy.gate import is_loopback, read_token
 from loadtest.proxy.proxy import ProxyError
@@ -85,16 +85,12 @@ async def _serve(options: argparse.Namespace, specs: list[ProxySpec], token: str
     for spec in specs:
         await board.create(spec)
     names = {*options.name, options.host, socket.gethostname()}
-    config = uvicorn.Config(
+    server = GuardedServer(
         control_app(board, token=token, names=names),
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        limit_concurrency=MAX_CONNECTIONS,
+        open_listeners(options.host, options.port, name="--port"),
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        ws="none",
     )
-    await uvicorn.Server(config).serve()
+    await server.serve()
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import httpx
+import httpx2 as httpx
 
 from loadtest.proxy.toxics import ProxySpec, Toxic
+from shared.addresses import masked_address
 from shared.errors import ConfigError
 
 TIMEOUT_S = 5.0
@@ -19,15 +20,19 @@ class FaultProxy:
         url: e.g. http://127.0.0.1:8474.
         token: of the API (see its --token-file); None where it asks for none, as Toxiproxy does.
 
-    Every method raises ConfigError if the API does not answer or refuses, with its words.
+    Every method, and this, raises ConfigError if the API does not answer or refuses, with its
+    words.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._client = httpx.AsyncClient(
-            base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=shown
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=shown
+            )
+        except httpx.InvalidURL:
+            raise ConfigError(f"{masked_address(url)!r} is no address of a fault proxy") from None
 
     async def version(self) -> str:
         """Version of the API; also tells whether it is there."""
@@ -75,17 +80,18 @@ class FaultProxy:
             answer = await self._client.request(method, path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConfigError(
-                f"no fault proxy answers at {self.url} ({type(error).__name__}: {error}); start "
-                "one with `python -m loadtest.proxy`, or correct its address"
+                f"no fault proxy answers at {masked_address(self.url)} "
+                f"({type(error).__name__}: {error}); start one with "
+                "`python -m loadtest.proxy`, or correct its address"
             ) from error
         if answer.is_error:
             if answer.status_code == 401:
                 raise ConfigError(
-                    f"the fault proxy at {self.url} asks for its token: name the file that its "
-                    "--token-file names (`scalrec loadtest run --fault-proxy-token FILE`)"
+                    f"the fault proxy at {masked_address(self.url)} asks for its token: name the "
+                    "file that its --token-file names (`scalrec loadtest run --fault-proxy-token`)"
                 )
             raise ConfigError(
-                f"the fault proxy at {self.url} refused {method} {path}: "
+                f"the fault proxy at {masked_address(self.url)} refused {method} {path}: "
                 f"{answer.status_code} {answer.text[:200]}"
             )
         return answer.json() if answer.content else None

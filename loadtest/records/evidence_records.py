@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import schema_of
 from shared.errors import ConfigError
 from shared.files import staged
@@ -21,7 +22,8 @@ class PaperRecord(NamedTuple):
     """One request of paper mode at one setting and gap.
 
     Ranks are 1-based within the candidates, inf if the target is not among them or may not be
-    recommended again; ``delta`` is below ``gap`` where the history is too short for it.
+    recommended again, and means over the orders of ``tied`` items, the target among them;
+    ``delta`` is below ``gap`` where the history is too short for it.
     """
 
     user: int
@@ -43,6 +45,10 @@ class PaperRecord(NamedTuple):
     alpha: float
     de_norm: float
     trust: float
+    tied_calibrated: int = 1
+    tied_uncalibrated: int = 1
+    tied_structure: int = 1
+    tied_semantic: int = 1
 
 
 class FullRecord(NamedTuple):
@@ -59,6 +65,12 @@ class FullRecord(NamedTuple):
     rank_popularity: float
     rank_frequency: float
     rank_decayed: float
+    tied_structure: int = 1
+    tied_semantic: int = 1
+    tied_fused: int = 1
+    tied_popularity: int = 1
+    tied_frequency: int = 1
+    tied_decayed: int = 1
 
 
 def write_records(path: Path, rows: Iterable[tuple[object, ...]], record: type[NamedTuple]) -> Path:
@@ -70,6 +82,7 @@ def write_records(path: Path, rows: Iterable[tuple[object, ...]], record: type[N
     try:
         with staged(path) as partial:
             pq.write_table(table, partial, compression="zstd")
+        seal(path.parent, path.name)
     except OSError as error:
         raise ConfigError(f"cannot write records to {path}: {error}") from error
     return path

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from loadtest.records.checksums import check
 from shared.errors import DataError
 from shared.files import staged
 
@@ -47,16 +48,19 @@ class RecordTable:
         self.parts = path.with_name(path.name + ".parts")
         self.schema = schema_of(record)
         self.rows: list[tuple[object, ...]] = []
+        self._waits_for = 0  # rows, after a part could not be written
 
     def add(self, row: tuple[object, ...]) -> bool:
         """Keep a row; True when enough have gathered for a part."""
         self.rows.append(row)
-        return len(self.rows) >= ROWS_PER_PART
+        return len(self.rows) >= max(ROWS_PER_PART, self._waits_for)
 
     def flush(self) -> None:
         """Write the rows in memory as the next part; they are kept if that fails (OSError)."""
         if not self.rows:
             return
+        # A full disk is not tried again for every further row.
+        self._waits_for = len(self.rows) + ROWS_PER_PART
         columns = zip(*self.rows, strict=True)
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)]
         self.parts.mkdir(exist_ok=True)
@@ -65,6 +69,7 @@ class RecordTable:
             table = pa.Table.from_arrays(arrays, schema=self.schema)
             pq.write_table(table, partial, compression="zstd")
         self.rows.clear()
+        self._waits_for = 0
 
     def merge(self) -> None:
         """All parts as one file, put in place in one step."""
@@ -86,7 +91,11 @@ class RecordTable:
 
 
 def read_records(path: Path, columns: tuple[str, ...]) -> pl.DataFrame | None:
-    """The records of one kind, or None if the run made none; raises DataError if unusable."""
+    """The records of one kind, or None if the run made none.
+
+    Raises DataError if they are unusable, or not as the run wrote them.
+    """
+    check(path)
     if not path.exists():
         return None
     try:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import RecordTable
 from shared.errors import ConfigError
 
@@ -25,7 +26,8 @@ class RequestRecord(NamedTuple):
     """One device request. Times are seconds of the replay; ranks are 1-based, inf if not ranked.
 
     ``rank`` is of the answer given, ``rank_uncalibrated`` and ``rank_structure`` of the two other
-    answers to the same request, the last three of counters over the full catalogue. -1, 0 and NaN
+    answers to the same request, the last three of counters over the full catalogue. A rank is the
+    mean over the orders of ``tied`` items, the target among them. -1, 0 and NaN
     stand for "no snapshot" in delta and snapshot_tau, snapshot_version, and the cues.
     """
 
@@ -58,12 +60,19 @@ class RequestRecord(NamedTuple):
     snapshot_age_s: float
     breaker: str
     cloud_up: bool
+    tied: int = 1
+    tied_uncalibrated: int = 1
+    tied_structure: int = 1
+    tied_popularity: int = 1
+    tied_frequency: int = 1
+    tied_decayed: int = 1
 
 
 class RefreshRecord(NamedTuple):
     """One attempt of a device to get a snapshot; ``started_s`` is negative in the warm-up.
 
-    ``tau`` and ``version`` are of the snapshot the device holds afterwards (-1 and 0: none).
+    ``tau`` and ``version`` are of the snapshot the device holds afterwards (-1 and 0: none);
+    ``reason`` is that of RefreshResult.
     """
 
     user: int
@@ -78,6 +87,7 @@ class RefreshRecord(NamedTuple):
     tau: int
     version: int
     cloud_up: bool
+    reason: str = ""
 
 
 class Observer(Protocol):
@@ -143,6 +153,7 @@ class Recorder:
                 table.flush()
                 table.merge()
                 table.drop_parts()
+            seal(self.run_dir, REQUESTS, REFRESHES)
         except OSError as error:
             raise ConfigError(
                 f"cannot write records into {self.run_dir}: {error}. What was written before lies "
@@ -177,4 +188,6 @@ def recover(run_dir: Path) -> dict[str, int]:
         except (OSError, pa.ArrowInvalid) as error:
             raise ConfigError(f"cannot merge the records in {table.parts}: {error}") from error
         made[name] = pq.read_metadata(table.path).num_rows
+    if made:
+        seal(run_dir, *made)
     return made

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from device_runtime.settings import DeviceSettings
+from loadtest.records.checksums import check, seal
 from loadtest.replay.fleet import Fleet
 from loadtest.timing.clock import ReplayTime
 from loadtest.timing.switched_availability import Mode, SwitchedAvailability
@@ -92,11 +93,13 @@ class ReplayControls:
         line = msgspec.json.encode(Intervention(round(self._time.now(), 3), what, value))
         with self._path.open("ab") as file:
             file.write(line + b"\n")
+        seal(self._path.parent, INTERVENTIONS)
 
 
 def read_interventions(run_dir: Path) -> tuple[Intervention, ...]:
     """What was changed by hand, in order; raises DataError naming file and line."""
     path = run_dir / INTERVENTIONS
+    check(path)
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:

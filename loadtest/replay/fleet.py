@@ -23,6 +23,7 @@ from device_runtime.refresh.policy import EveryK
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.counters import CounterRanks
 from loadtest.evaluation.target_rank import target_rank
+from loadtest.records.rank_columns import rank_fields
 from loadtest.records.recorder import Recorder, RequestRecord
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
@@ -72,13 +73,14 @@ class Fleet:
         settings: of devices, links and replay.
         connect: opens one way to the cloud per link; the fleet closes it.
         time: of the replay.
-        cloud_up: availability at a moment of the replay.
+        cloud_up: whether the cloud is there at a moment of the replay.
         recorder: gets one record per request and refresh.
         run_id: first part of every user's name in the cloud. A store that outlives runs must not
             hand a device what an earlier run computed from this user's future.
         pages: of items, which devices without an item table learn from; the others need none.
         tokens: shown to the cloud by the devices; None where it asks for none.
         tracing: gets a span per refresh.
+        planned_up: whether the cloud is meant to be there at a moment; None: as ``cloud_up`` says.
         date_clock: what devices take for the time of day; None: that of ``time``.
     """
 
@@ -97,6 +99,7 @@ class Fleet:
         pages: ItemPages | None = None,
         tokens: TokenSource | None = None,
         tracing: Tracing | None = None,
+        planned_up: Callable[[float], bool] | None = None,
         date_clock: Clock | None = None,
     ) -> None:
         self._log = log
@@ -112,7 +115,9 @@ class Fleet:
         self._hours, self._sessions = log.local_hour_of_week(), log.session_events()
         self._links: list[CloudLink] = []
         self._shared = (models, TemplateAbstract(log.catalogue, models.manifest.abstract))
-        self.refreshes = RefreshPool(settings.replay.max_refreshes, time, cloud_up, recorder)
+        self.refreshes = RefreshPool(
+            settings.replay.max_refreshes, time, cloud_up, recorder, planned_up
+        )
         self.answered = {"snapshot": 0, "local": 0}
         self._budget = make_fleet_budget(
             settings.device,
@@ -268,6 +273,14 @@ class Fleet:
         finished = max(self._time.now(), started)
         history = self._log.item[int(self._log.user_start[user]) : row]
         seen, items = response.diagnostics, response.candidates
+        given = target_rank(items, response.scores, event.item)
+        ranks = {
+            "uncalibrated": target_rank(items, response.uncalibrated, event.item),
+            "structure": target_rank(items, response.structural, event.item),
+            "popularity": counters.popularity,
+            "frequency": counters.frequency,
+            "decayed": counters.decayed,
+        }
         self.answered[response.source] += 1
         self._recorder.request(
             RequestRecord(
@@ -281,12 +294,9 @@ class Fleet:
                 latency_scheduled_ms=(finished - scheduled) * 1e3,
                 latency_service_ms=(finished - started) * 1e3,
                 source=response.source,
-                rank=target_rank(items, response.scores, event.item),
-                rank_uncalibrated=target_rank(items, response.uncalibrated, event.item),
-                rank_structure=target_rank(items, response.structural, event.item),
-                rank_popularity=counters.popularity,
-                rank_frequency=counters.frequency,
-                rank_decayed=counters.decayed,
+                rank=given.expected,
+                tied=given.tied,
+                **rank_fields(ranks),
                 n_candidates=len(response.candidates),
                 delta=seen.delta,
                 omega=seen.omega,

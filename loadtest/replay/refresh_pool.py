@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from device_runtime.cloud.link import CloudLink
 from device_runtime.device import Device
 from device_runtime.state.history import RequestContext
+from loadtest.records.outcomes import outcome_name
 from loadtest.records.recorder import Recorder, RefreshRecord
 from loadtest.timing.clock import ReplayTime
 
@@ -32,12 +34,15 @@ class RefreshPool:
         time: of the replay.
         cloud_up: availability at a moment of the replay, for the records.
         recorder: gets one record per refresh that ended.
+        planned_up: whether the cloud is meant to be there at a moment; None: as ``cloud_up`` says.
 
     Attributes:
         ended: refreshes that succeeded or failed.
         failed: those of them that brought no snapshot.
         skipped: refreshes not started because of the limit.
         cancelled: refreshes still under way at the end, after their grace.
+        outcomes: how refreshes ended, by ``outcome_name``; outcomes_up: of those begun while the
+            cloud was meant to be there. Both with those of the warm-up.
     """
 
     def __init__(
@@ -46,15 +51,19 @@ class RefreshPool:
         time: ReplayTime,
         cloud_up: Callable[[float], bool],
         recorder: Recorder,
+        planned_up: Callable[[float], bool] | None = None,
     ) -> None:
         self._limit = limit
         self._time = time
         self._cloud_up = cloud_up
+        self._planned_up = planned_up or cloud_up
         self._recorder = recorder
         self._tasks: set[asyncio.Task[None]] = set()
         self._warm_up: list[RefreshRecord] = []
         self._error: BaseException | None = None
         self.ended = self.failed = self.skipped = self.cancelled = 0
+        self.outcomes: Counter[str] = Counter()
+        self.outcomes_up: Counter[str] = Counter()
 
     def start(self, job: RefreshJob) -> bool:
         """Begin a refresh and return at once; False if it was skipped.
@@ -117,7 +126,8 @@ class RefreshPool:
 
     async def _refresh(self, job: RefreshJob) -> None:
         clock, device = self._time.clock, job.device
-        cloud_up = self._cloud_up(self._time.now())
+        begun = self._time.now()
+        cloud_up, planned_up = self._cloud_up(begun), self._planned_up(begun)
         started, step = clock.time(), device.step
         result = await device.refresh(job.link, job.context)
         if result is None:
@@ -126,6 +136,9 @@ class RefreshPool:
         held = device.snapshot
         self.ended += 1
         self.failed += result.blob is None
+        name = outcome_name(result.outcome, result.reason)
+        self.outcomes[name] += 1
+        self.outcomes_up[name] += planned_up
         record = RefreshRecord(
             user=job.user,
             step=step,
@@ -139,6 +152,7 @@ class RefreshPool:
             tau=-1 if held is None else held.snapshot.tau,
             version=0 if held is None else held.snapshot.version,
             cloud_up=cloud_up,
+            reason=result.reason,
         )
         if self._time.started:
             self._recorder.refresh(self._in_window(record))

@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import secrets
 import time as wall
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from loadtest.settings import FleetSettings
 from loadtest.timing.availability import Availability, availability_of
 from loadtest.timing.clock import ReplayClock, ReplayTime, UnixTime, VirtualClock, WallClock
 from loadtest.timing.schedule import Schedule, build_schedule
+from loadtest.timing.seen_availability import SeenAvailability
 from loadtest.timing.switched_availability import SwitchedAvailability
 from loadtest.timing.virtual_loop import run_virtual
 from shared.bundle import Bundle
@@ -60,6 +61,8 @@ class ReplayResult:
         outages: [start, end) in seconds of the replay, for shading.
         state_kib: mean memory of one device beside what all share.
         elapsed_s: real seconds of the window, without loading and warm-up.
+        outcomes, outcomes_up: how refreshes ended, of all and of those begun while the cloud was
+            meant to be there (see RefreshPool).
     """
 
     users: int
@@ -74,6 +77,8 @@ class ReplayResult:
     outages: tuple[tuple[float, float], ...]
     state_kib: float
     elapsed_s: float
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    outcomes_up: Mapping[str, int] = field(default_factory=dict)
 
 
 async def replay(
@@ -94,6 +99,7 @@ async def replay(
     staging: Staging | None = None,
     schedule: Schedule | None = None,
     before_window: Callable[[], Awaitable[None]] | None = None,
+    cloud_there: Callable[[], bool] | None = None,
 ) -> ReplayResult:
     """Replay the last test events of some users of ``log`` against the cloud.
 
@@ -118,6 +124,8 @@ async def replay(
         schedule: the requests to make; None draws them as ``replay`` says. Part of one makes this
             one shard of a larger fleet.
         before_window: awaited once all devices are ready; shards wait here for one another.
+        cloud_there: whether the cloud is seen to be there now, whatever is planned; None: nobody
+            looks.
 
     Raises:
         BundleError: the bundle is of another log or device profile.
@@ -129,6 +137,8 @@ async def replay(
     if staging is not None:
         schedule, planned = staging.reschedule(schedule), staging.availability
     availability = SwitchedAvailability(planned)
+    seen = SeenAvailability(availability, cloud_there)
+    meant = availability.is_up if staging is None else staging.meant_up(availability)
     models = DeviceModels.load(bundle, expected=settings.profile)
     if bundle.catalogue().ids != log.catalogue.ids:
         raise BundleError(
@@ -145,7 +155,8 @@ async def replay(
         settings,
         _gated(connect, availability, settings, time, staging),
         time=time,
-        cloud_up=availability.is_up,
+        cloud_up=seen.is_up,
+        planned_up=meant,
         recorder=recorder,
         run_id=run_id or secrets.token_hex(4),
         pages=None if models.table is not None else ItemPages(bundle),
@@ -169,7 +180,7 @@ async def replay(
         with progress.task("Replay", len(schedule)) as task:
             async with (
                 nullcontext() if staging is None else staging.during(time),
-                Ticker(fleet, schedule, availability, time, recorder, task, on_tick),
+                Ticker(fleet, schedule, seen, time, recorder, task, on_tick),
             ):
                 await fleet.run(counters)
         return _result(fleet, schedule, availability, wall.monotonic() - started)
@@ -296,4 +307,6 @@ def _result(
         outages=tuple(availability.intervals(schedule.window_s)),
         state_kib=fleet.state_kib(),
         elapsed_s=elapsed_s,
+        outcomes=dict(refreshes.outcomes),
+        outcomes_up=dict(refreshes.outcomes_up),
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from loadtest.records.checksums import check, seal
 from loadtest.replay.profile_figures import ProfileFigures
 from shared.bundle import CollaborationSpec, EmbedderIdentity, Manifest
 from shared.errors import DataError
@@ -18,13 +19,14 @@ from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.section import printable
+from shared.split import Split, trained_after
 from shared.strict import Strict
 
 RUN_FILE = "run.json"
 # What a result can depend on; shown with every report.
 PACKAGES = (
     "numpy", "polars", "torch", "transformers", "onnx", "onnxruntime", "fastapi", "uvicorn",
-    "httpx", "redis", "msgspec", "pydantic", "altair", "vl-convert-python",
+    "httpx2", "redis", "msgspec", "pydantic", "altair", "vl-convert-python",
 )  # fmt: skip
 
 
@@ -46,8 +48,11 @@ class RunInfo(Strict):
         collaboration: what the bundle says of it, if anything.
         training: the bundle's training record (seeds, losses, measured facts).
         settings: all settings, secrets masked.
-        run_notes: what went wrong with the run itself, in sentences.
+        run_notes: what there is to know of the run itself, in sentences.
+        run_failures: why its figures are not those of the run that was asked for.
         device_figures: what one device downloads, holds and takes per request; None unmeasured.
+        trained_after: share of training events that lie after the request they are used for (see
+            ``shared.split.trained_after``); None unknown, or no times.
     """
 
     started: str
@@ -68,7 +73,9 @@ class RunInfo(Strict):
     settings: dict[str, Any]
     stages: tuple[StageRecord, ...] = ()
     run_notes: tuple[str, ...] = ()
+    run_failures: tuple[str, ...] = ()
     device_figures: ProfileFigures | None = None
+    trained_after: float | None = None
     git_revision: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     machine: str = ""
@@ -93,6 +100,7 @@ def describe_run(
     manifest: Manifest,
     settings: BaseModel,
     *,
+    split: Split,
     requested_backend: str,
     started: str,
     stages: Sequence[StageRecord] = (),
@@ -124,6 +132,7 @@ def describe_run(
         settings=printable(settings),
         stages=tuple(stages),
         device_figures=device_figures,
+        trained_after=trained_after(log, split),
         git_revision=git_revision(),
         versions=package_versions(),
         machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -132,12 +141,15 @@ def describe_run(
 
 def write_run_info(run_dir: Path, info: RunInfo) -> Path:
     """Write run.json in one step; returns its path."""
-    return write_whole(run_dir / RUN_FILE, info.model_dump_json(indent=2) + "\n")
+    path = write_whole(run_dir / RUN_FILE, info.model_dump_json(indent=2) + "\n")
+    seal(run_dir, RUN_FILE)
+    return path
 
 
 def read_run_info(run_dir: Path) -> RunInfo:
     """Read run.json; raises DataError naming the file and what to do."""
     path = run_dir / RUN_FILE
+    check(path)
     try:
         return RunInfo.model_validate_json(path.read_text())
     except FileNotFoundError as error:

@@ -28,6 +28,8 @@ class Staging:
         wrap: lays faults over the n-th way to the cloud; is given the replay's seconds.
         during: entered when the window begins and left when it ends.
         history: gets every request that leaves a device.
+        untroubled: whether nothing is planned to be wrong at a moment, nor was just before; None:
+            whenever the cloud can be reached.
         set_clock: puts a clock that may be wrong before the devices' time of day; is given the
             replay's seconds.
     """
@@ -40,11 +42,13 @@ class Staging:
         wrap: Wrap | None = None,
         during: During | None = None,
         history: HistoryLog | None = None,
+        untroubled: Callable[[float], bool] | None = None,
         set_clock: SetClock | None = None,
     ) -> None:
         self.availability = availability or AlwaysUp()
         self.reschedule = reschedule or (lambda schedule: schedule)
         self.history = history
+        self._untroubled = untroubled
         self._wrap = wrap
         self._set_clock = set_clock
         self._during = during
@@ -59,6 +63,13 @@ class Staging:
     def now(self) -> float:
         """Seconds of the replay; 0 until its window begins."""
         return 0.0 if self._time is None else self._time.now()
+
+    def meant_up(self, availability: Availability) -> Callable[[float], bool]:
+        """When refreshes are meant to succeed; ``availability``: of the replay, by hand too."""
+        untroubled = self._untroubled
+        if untroubled is None:
+            return availability.is_up
+        return lambda t: availability.is_up(t) and untroubled(t)
 
     def wrap(self, transport: CloudTransport, link: int) -> CloudTransport:
         """``transport`` with the scenario's faults on it."""

@@ -101,5 +101,11 @@ def _row(verdict: ScenarioVerdict) -> tuple[str, ...]:
         f"{verdict.cloud_calls:,}",
         f"{verdict.refused:,}",
         "–" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f}",
-        f"{len(verdict.violations)} contradictions" if verdict.violations else "holds",
+        _history(verdict),
     )
+
+
+def _history(verdict: ScenarioVerdict) -> str:
+    if verdict.violations:
+        return f"{len(verdict.violations)} contradictions"
+    return "not as planned" if verdict.failures else "holds"

@@ -12,6 +12,7 @@ import polars as pl
 from loadtest.faults.script import FaultScript
 from loadtest.history.history import Expected, RunHistory, Violation
 from loadtest.records.latency import percentiles
+from loadtest.records.rank_columns import read_ranks
 from loadtest.records.record_table import numbers
 from loadtest.scenarios.model import Scenario
 from shared.files import write_whole
@@ -55,6 +56,7 @@ class ScenarioVerdict(Strict):
         peak_rate: most HTTP requests within a second, after the first fault's end (else of all).
         refresh_rate: HTTP requests per second, one figure per second of the window.
         violations: what the checker found; empty is what is wanted.
+        failures: what went wrong beside the script, in sentences.
     """
 
     scenario: str
@@ -87,11 +89,12 @@ class ScenarioVerdict(Strict):
     refresh_rate: tuple[float, ...]
     state_kib: float
     violations: tuple[ViolationText, ...]
+    failures: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Every request answered, and nothing the checker could object to."""
-        return self.answered == self.due and not self.violations
+        """Every request answered, nothing the checker could object to, nothing wrong unplanned."""
+        return self.answered == self.due and not self.violations and not self.failures
 
 
 def judge(
@@ -105,6 +108,7 @@ def judge(
     policy: str,
     k: int,
     state_kib: float,
+    failures: Sequence[str] = (),
 ) -> ScenarioVerdict:
     """The verdict on a run from its history.
 
@@ -112,6 +116,7 @@ def judge(
         policy, k: the devices' refresh policy in words, and what counts as old.
         violations: of the checker.
         state_kib: memory of one device.
+        failures: as the verdict holds them.
     """
     asked, refreshes = history.requests, history.refreshes
     in_window = history.attempts.filter(pl.col("sent_s") >= 0)
@@ -155,6 +160,7 @@ def judge(
         violations=tuple(
             ViolationText(rule=v.rule, user=v.user, at_s=v.at_s, what=v.what) for v in violations
         ),
+        failures=tuple(failures),
     )
 
 
@@ -187,7 +193,7 @@ def _share(asked: pl.DataFrame, which: pl.Expr) -> float:
 
 
 def _ndcg(asked: pl.DataFrame, column: str) -> float:
-    return float(ndcg(numbers(asked, column), 10).mean()) if len(asked) else 0.0
+    return float(ndcg(read_ranks(asked, column), 10).mean()) if len(asked) else 0.0
 
 
 def _per_second(times_s: np.ndarray, duration_s: float) -> list[float]:

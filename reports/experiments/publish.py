@@ -121,6 +121,9 @@ def _index(results: Path, experiments: Sequence[Experiment]) -> str:
         "Every page and chart below is made by `scalrec experiment table` from the records beside "
         "it, and a test holds them to that. The `.json` files in this folder itself are records of "
         "whole runs of the system, made by `scalrec report --docs .`.\n",
+        "Every user is cut at a time of their own: training has met events that lie after the "
+        "requests it is used for. How much of it, and how ties are scored, now and in older "
+        "records: [How rankings are judged](../evaluation.md).\n",
         "| experiment | question | answers to | logs |\n| --- | --- | --- | --- |",
     ]
     rows = []

@@ -88,9 +88,11 @@ def _replay(system: SystemSection) -> tuple[Card, Card]:
         ),
         Card(
             label="Cloud calls saved",
-            value=text.percent(cloud.saved),
+            value=text.percent(cloud.saved) if cloud.saved is not None else "not known",
             interval=f"{cloud.calls:,} calls",
-            note=f"for {cloud.requests:,} requests",
+            note=f"for {cloud.requests:,} requests"
+            if cloud.saved is not None
+            else "the cloud did not answer as planned",
         ),
     )
 
@@ -106,6 +108,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     if profile.local_candidates:
         reach.append(f"{profile.local_candidates} items of its own table")
     listed = [(name.capitalize(), value) for name, value in run.log.items()]
+    listed += [("Split", text.split_told(run.trained_after))]
     listed += [("Loading notes", "; ".join(run.log_notes))] if run.log_notes else []
     listed += [("Run notes", "; ".join(run.run_notes))] if run.run_notes else []
     listed += [

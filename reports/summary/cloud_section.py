@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from loadtest.records.outcomes import ANSWERED, counted, outcome_name
 from loadtest.records.record_table import numbers
 from reports.summary.model import CloudUse, Cost
 from shared.cost import CostSettings, call_cost
 from shared.schemas import SnapshotRequest
 from shared.statistics import Float, Mask
-
-ANSWERED = ("fresh", "stale")  # outcomes that brought a snapshot
 
 
 def cloud_use(
@@ -21,34 +20,48 @@ def cloud_use(
     *,
     prices: CostSettings,
     bundle_id: str,
+    as_planned: bool,
 ) -> CloudUse:
     """What the cloud was asked for, against one call per request.
 
     Args:
         frame: all requests. refreshes: of the replay. warm_up: before it.
         bundle_id: named in every call's body, beside its abstract.
+        as_planned: whether nothing went wrong with the run; else nothing is said to be saved.
     """
     attempts = numbers(refreshes, "attempts")
     calls, held_back = int(attempts.sum()), int(np.count_nonzero(attempts == 0))
     outcomes = refreshes["outcome"].to_list()
+    answered = sum(outcomes.count(name) for name in ANSWERED)
     waiting = frame["breaker"].to_numpy() != "closed"
     return CloudUse(
         requests=frame.height,
         refreshes=refreshes.height,
         calls=calls,
-        saved=1.0 - (calls + held_back) / frame.height,
+        # A cloud that answered nobody has saved nobody anything.
+        saved=1.0 - (calls + held_back) / frame.height
+        if as_planned and (answered or not outcomes)
+        else None,
         bytes_up=int(numbers(refreshes, "request_bytes").sum()),
         bytes_down=int(numbers(refreshes, "response_bytes").sum()),
-        outcomes={name: outcomes.count(name) for name in sorted(set(outcomes))},
+        outcomes=counted(_names(refreshes)),
         refused=outcomes.count("refused"),
         breaker_open_requests=float(waiting.mean()),
         breaker_open_s=_breaker_seconds(frame, waiting),
         warm_up_calls=int(numbers(warm_up, "attempts").sum()),
-        answered=sum(outcomes.count(name) for name in ANSWERED),
+        answered=answered,
         held_back=held_back,
         first=_first_snapshots(frame, refreshes),
         cost=_cost(frame, refreshes, prices, bundle_id),
     )
+
+
+def _names(refreshes: pl.DataFrame) -> list[str]:
+    """How each refresh ended; older records tell no reasons."""
+    outcomes = refreshes["outcome"].to_list()
+    if "reason" not in refreshes.columns:
+        return outcomes
+    return [outcome_name(*ended) for ended in zip(outcomes, refreshes["reason"], strict=True)]
 
 
 def _cost(

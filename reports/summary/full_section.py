@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from loadtest.records.evidence_records import FULL
-from loadtest.records.record_table import numbers, read_records
+from loadtest.records.rank_columns import read_ranks
+from loadtest.records.record_table import read_records
 from loadtest.replay.run_info import RunInfo
 from reports.summary.metrics import add_difference, add_metrics, parts, read_metrics, scope_of
 from reports.summary.model import FullDifference, FullScore, FullSection
@@ -35,7 +36,7 @@ def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullS
         "last steps": np.ones(len(users), bool),
         "leave-one-out": last,
     }
-    ranks = {scorer: numbers(frame, f"rank_{scorer}") for scorer in SCORERS}
+    ranks = {scorer: read_ranks(frame, f"rank_{scorer}") for scorer in SCORERS}
     resampler = Resampler(users, draws=settings.bootstrap)
     scores = [
         (which, scorer, part, add_metrics(resampler, ranks[scorer], chosen & mask))

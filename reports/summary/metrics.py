@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from loadtest.replay.run_info import RunInfo
 from reports.summary.model import Metrics, Part, RunScope
-from shared.metrics import HALF_LIFE, hit_rate, ndcg
+from shared.metrics import HALF_LIFE, Ranks, hit_rate, ndcg
 from shared.paper_settings import PaperSettings
 from shared.statistics import Float, Mask, Resampler
 
 Handles = dict[str, int]
 
 
-def metric_values(ranks: Float) -> dict[str, Float]:
+def metric_values(ranks: Ranks) -> dict[str, Float]:
     """Per-request values [n] of every metric, by its name in the summary."""
     return {
         "ndcg@10": ndcg(ranks, 10),
@@ -61,13 +61,13 @@ def finite_mean(values: Float) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def add_metrics(resampler: Resampler, ranks: Float, mask: Mask | None = None) -> Handles:
+def add_metrics(resampler: Resampler, ranks: Ranks, mask: Mask | None = None) -> Handles:
     """Register every metric of one scorer's ranks [n]."""
     return {name: resampler.add(v, mask) for name, v in metric_values(ranks).items()}
 
 
 def add_difference(
-    resampler: Resampler, ours: Float, theirs: Float, mask: Mask | None = None
+    resampler: Resampler, ours: Ranks, theirs: Ranks, mask: Mask | None = None
 ) -> Handles:
     """Register the paired difference of every metric between two scorers' ranks [n]."""
     mine, other = metric_values(ours), metric_values(theirs)

@@ -195,8 +195,10 @@ class CloudUse(Strict):
     Attributes:
         refreshes: snapshots the policy asked for. calls: HTTP attempts behind them.
         saved: 1 - (calls + held_back) / requests, against one call per request: what the policy
-            saved, which an open breaker adds nothing to.
-        outcomes: refreshes by outcome. refused: those the cloud turned away (429).
+            saved, which an open breaker adds nothing to. None where the run did not go as
+            planned, or no refresh was answered.
+        outcomes: refreshes by outcome (loadtest.records.outcomes). refused: those the cloud turned
+            away (429).
         breaker_open_requests: share of requests made while the device's breaker was not closed.
         breaker_open_s: device seconds with the breaker not closed, sampled at requests.
         warm_up_calls: HTTP attempts before the first request, that gave devices a first snapshot.

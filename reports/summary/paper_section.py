@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from loadtest.records.evidence_records import PAPER
+from loadtest.records.rank_columns import read_ranks
 from loadtest.records.record_table import numbers, read_records
 from loadtest.replay.run_info import RunInfo
 from reports.summary.metrics import (
@@ -21,9 +22,9 @@ from reports.summary.metrics import (
 )
 from reports.summary.model import CueMeans, PaperDifference, PaperScore, PaperSection, Staleness
 from shared.errors import DataError
-from shared.metrics import ndcg
+from shared.metrics import Ranks, ndcg
 from shared.paper_settings import PaperSettings
-from shared.statistics import Float, Resampler, no_estimate
+from shared.statistics import Resampler, no_estimate
 
 SCORERS = ("calibrated", "uncalibrated", "structure", "semantic")
 COMPARISONS = (("calibrated", "uncalibrated"), ("calibrated", "structure"))
@@ -42,8 +43,8 @@ class _Cell:
     gap: int
     frame: pl.DataFrame
 
-    def ranks(self, scorer: str) -> Float:
-        return numbers(self.frame, f"rank_{scorer}")
+    def ranks(self, scorer: str) -> Ranks:
+        return read_ranks(self.frame, f"rank_{scorer}")
 
 
 def paper_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> PaperSection | None:
@@ -138,7 +139,7 @@ def _staleness(
         stale, calibrated, structure = (
             ndcg(cell.ranks(s), 10) for s in ("uncalibrated", "calibrated", "structure")
         )
-        found = np.isfinite(cell.ranks("uncalibrated")).astype(np.float64)
+        found = np.isfinite(cell.ranks("uncalibrated")["expected"]).astype(np.float64)
         columns = (fresh - stale, calibrated - stale, calibrated - structure, found)
         handles.append((cell, [resampler.add(values) for values in columns]))
     rows = []

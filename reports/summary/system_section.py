@@ -9,6 +9,8 @@ import polars as pl
 from device_runtime.refresh.names import policy_text, ranking_text
 from device_runtime.settings import BUDGETED, DeviceSettings
 from loadtest.history.records import ATTEMPTS
+from loadtest.records.outcomes import ANSWERED
+from loadtest.records.rank_columns import read_ranks
 from loadtest.records.record_table import numbers, read_records
 from loadtest.records.recorder import REFRESHES, REQUESTS
 from loadtest.replay.controls import read_interventions
@@ -65,9 +67,9 @@ def system_section(
     warm_up, refreshes = recorded.filter(before), recorded.filter(~before)
     frame = frame.sort("scheduled_s", "user", "step")
     users = frame["user"].to_numpy()
-    ranks = {name: numbers(frame, column) for name, column in SCORERS.items()}
+    ranks = {name: read_ranks(frame, column) for name, column in SCORERS.items()}
     resampler = Resampler(users, draws=paper.bootstrap)
-    groups = _groups(frame)
+    groups = _groups(frame, refreshes)
     scores = [
         (by, group, scorer, add_metrics(resampler, ranks[scorer], mask))
         for (by, group), mask in groups.items()
@@ -88,7 +90,7 @@ def system_section(
         budget=device.budget if device.policy in BUDGETED else None,
         ranking=ranking_text(device, info.collaboration),
         collaborative=device.ranking == "collaborative",
-        availability=_availability(replay, away),
+        availability=_availability(replay, away, as_planned=not info.run_failures),
         clock=replay.clock,
         sources={
             source: int((frame["source"] == source).sum())
@@ -111,7 +113,14 @@ def system_section(
         timeline=moments,
         outages=away,
         latency=latencies(frame, refreshes),
-        cloud=cloud_use(frame, refreshes, warm_up, prices=prices, bundle_id=info.bundle_id),
+        cloud=cloud_use(
+            frame,
+            refreshes,
+            warm_up,
+            prices=prices,
+            bundle_id=info.bundle_id,
+            as_planned=not info.run_failures,
+        ),
         cloud_up=float(frame["cloud_up"].to_numpy().astype(bool).mean()),
         curves=curves(frame),
         call_rate=()
@@ -124,7 +133,7 @@ def system_section(
     )
 
 
-def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
+def _groups(frame: pl.DataFrame, refreshes: pl.DataFrame) -> dict[tuple[str, str], Mask]:
     """Masks of every group the replay is broken down by; empty groups are left out."""
     masks = parts(frame["is_return"].to_numpy().astype(bool))
     delta = frame["delta"].to_numpy()
@@ -136,7 +145,7 @@ def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
         ("part", "discoveries"): masks["discoveries"],
         ("source", "with a snapshot"): source == "snapshot",
         ("source", "local only"): source == "local",
-        ("cloud", "cloud up"): up,
+        ("cloud", _up(refreshes)): up,
         ("cloud", "cloud down"): ~up,
     }
     for label, first, last in DELTA_BUCKETS:
@@ -144,13 +153,21 @@ def _groups(frame: pl.DataFrame) -> dict[tuple[str, str], Mask]:
     return {key: mask for key, mask in groups.items() if mask.any()}
 
 
-def _availability(replay: ReplaySettings, away: tuple[Outage, ...]) -> str:
+def _up(refreshes: pl.DataFrame) -> str:
+    """What requests are called that came while nothing said that the cloud was away."""
+    asked = len(refreshes) > 0
+    silent = asked and not refreshes["outcome"].is_in(ANSWERED).any()
+    return "cloud planned up, answered nobody" if silent else "cloud up"
+
+
+def _availability(replay: ReplaySettings, away: tuple[Outage, ...], *, as_planned: bool) -> str:
     availability = replay.availability
+    plan = "" if as_planned else "planned: "
     if availability.kind == "always" and away:
-        # The outages come from a scenario's faults, or from the live page's switch.
+        # From a scenario's faults, from the live page's switch, or because it was found gone.
         seconds = sum(outage.end_s - outage.start_s for outage in away)
         times = "once" if len(away) == 1 else f"{len(away)} times"
         return f"there, but for {seconds:.0f} s ({times})"
     if availability.kind != "periodic":
-        return availability.kind
-    return f"down {availability.outage_s:g} s at the end of every {availability.period_s:g} s"
+        return plan + availability.kind
+    return f"{plan}down {availability.outage_s:g} s at the end of every {availability.period_s:g} s"

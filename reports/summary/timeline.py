@@ -7,7 +7,7 @@ import polars as pl
 
 from loadtest.records.record_table import numbers
 from reports.summary.model import Moment, Outage
-from shared.metrics import ndcg
+from shared.metrics import Ranks, ndcg
 from shared.statistics import Float, Resampler
 
 MOST_BINS = 45
@@ -17,7 +17,7 @@ REQUESTS_PER_BIN = 40
 def timeline(
     frame: pl.DataFrame,
     refreshes: pl.DataFrame,
-    ranks: dict[str, Float],
+    ranks: dict[str, Ranks],
     resampler: Resampler,
 ) -> tuple[Moment, ...]:
     """Equal bins of scheduled time, few enough to hold about REQUESTS_PER_BIN requests each.

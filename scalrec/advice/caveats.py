@@ -8,7 +8,7 @@ from reports import text
 from scalrec.advice.model import Figures
 from scalrec.settings import Settings
 from shared.interactions import InteractionLog
-from shared.split import MIN_HISTORY, split_log
+from shared.split import MIN_HISTORY, Split, split_log, trained_after
 
 _RANKING = {
     "S2": "the cloud's cached candidates",
@@ -29,6 +29,7 @@ def unknown(
         f"{_steps(settings.training.validation_steps)} before those scored; the interval "
         "recommended was chosen on the very steps it is shown for.",
         _of_steps(figures, settings),
+        f"Split {text.split_told(trained_after(log, _split(settings, log)))}.",
         f"Scored at ages {', '.join(map(str, figures.ages))}; between them NDCG@10 is taken to "
         "be linear in log(1 + age).",
     ]
@@ -68,8 +69,7 @@ def _of_steps(figures: Figures, settings: Settings) -> str:
 
 
 def _of_short_histories(figures: Figures, settings: Settings, log: InteractionLog) -> list[str]:
-    options, oldest = settings.training, figures.ages[-1]
-    split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
+    oldest, split = figures.ages[-1], _split(settings, log)
     steps = split.last_test(settings.paper.steps).step
     short = float(np.mean(steps < MIN_HISTORY + oldest)) if len(steps) else 0.0
     if not short:
@@ -78,6 +78,11 @@ def _of_short_histories(figures: Figures, settings: Settings, log: InteractionLo
         f"At {text.percent(short, 1)} of the requests the user had too few events for a snapshot "
         f"of age {oldest}; their oldest one stands for it."
     ]
+
+
+def _split(settings: Settings, log: InteractionLog) -> Split:
+    options = settings.training
+    return split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
 
 
 def _of_rankings(settings: Settings, figures: Figures) -> str:

@@ -7,8 +7,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from reports.text import split_told
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
+from shared.errors import DataError
+from shared.split import split_log, trained_after
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import fetch, known_logs, load_log
 
 app = typer.Typer(help="Fetch, list and show datasets (interaction logs).", no_args_is_help=True)
@@ -59,3 +63,13 @@ def show(
     settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)
+    options = settings.training
+    split = split_log(
+        loaded, test_steps=options.test_steps, validation_steps=options.validation_steps
+    )
+    told = split_told(trained_after(loaded, split))
+    console.print(f"[dim]{'split':>40}[/]  {told}", highlight=False)
+    try:
+        refuse_degenerate(loaded, split)
+    except DataError as error:
+        console.print(f"[yellow]warning[/] it cannot be trained on: {error}", highlight=False)

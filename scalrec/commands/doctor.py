@@ -7,23 +7,23 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.table import Table
 
 from cloud_service.embedding.factory import create_embedder
-from cloud_service.store.snapshot_store import STORE_DEADLINE_S
+from cloud_service.store.snapshot_store import STORE_DEADLINE_S, RedisSnapshotStore
 from launch.environments import find_vllm_python
 from launch.redis_server import find_redis_server
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from scalrec.settings import Settings
+from shared.addresses import masked, masked_address
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
 
@@ -65,7 +65,7 @@ def doctor(
     for check in checks:
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
         advice = "" if check.ok else f"\n[yellow]→ {check.advice}[/]"
-        table.add_row(mark, check.name, check.found + advice)
+        table.add_row(mark, check.name, masked(check.found) + advice)
     make_console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
@@ -112,14 +112,13 @@ async def check_redis(settings: Settings) -> Finding:
             lambda: f"{find_redis_server()}, started as a child when needed",
             "install redis-server, or set REDIS_URL",
         )
-    client = Redis.from_url(url.get_secret_value(), socket_timeout=PROBE_TIMEOUT_S)
     try:
-        info = await client.info("server")
-    except (RedisError, OSError) as error:
-        return Finding("redis", False, str(error), "start it or correct REDIS_URL")
-    finally:
-        await client.aclose()
-    return Finding("redis", True, f"server {info['redis_version']} answers")
+        store = RedisSnapshotStore(url.get_secret_value(), ttl_s=1, deadline_s=PROBE_TIMEOUT_S)
+        async with aclosing(store):
+            await store.ping()
+    except ScalrecError as error:
+        return Finding("redis", False, "cannot keep snapshots", str(error))
+    return Finding("redis", True, "takes, gives and removes what snapshots need")
 
 
 def check_embedder(settings: Settings) -> Finding:
@@ -140,7 +139,9 @@ async def _probe_embedder(name: str, settings: Settings, url: str) -> Finding:
     embedder = create_embedder(settings.embedder, model_dir=None, url=url)
     try:
         await embedder.ready()
-        return Finding(name, True, f"{url} answers with {embedder.identity.dim} dims")
+        return Finding(
+            name, True, f"{masked_address(url)} answers with {embedder.identity.dim} dims"
+        )
     except ScalrecError as error:
         return Finding(name, False, str(error), "start the server, or unset embedder.url")
     finally:

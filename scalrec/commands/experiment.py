@@ -27,6 +27,7 @@ from scalrec.options import (
     ItemsOption,
     SetOption,
     WorkDirOption,
+    one_spec,
     settings_from,
 )
 from scalrec.running import run_command
@@ -123,7 +124,7 @@ def run(
         results=results,
         study=study or experiment.study,
     )
-    resolve = resolver(log_name, path, columns, items, embedder, work_dir, assignments)
+    resolve = resolver(log_name, path, one_spec(columns), items, embedder, work_dir, assignments)
     run_command(_run(experiment, request, resolve))
 
 

@@ -7,19 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from loadtest.replay.run_info import describe_run, write_run_info
 from loadtest.replay.shards.outcome import failure_notes
+from loadtest.replay.soundness import replay_failures, replay_notes
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
-from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
+from scalrec.folders import point_latest
 from scalrec.jobs.prepared import read_log
-from scalrec.jobs.replaying import replay_notes, replay_over_http
+from scalrec.jobs.replaying import replay_over_http
+from scalrec.jobs.run_folder import run_folder
 from scalrec.on_ray.cluster import Cluster, open_cluster
 from scalrec.on_ray.replaying import replay_on_ray
 from scalrec.options import (
@@ -30,13 +32,15 @@ from scalrec.options import (
 from scalrec.running import run_command
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_local_keys
+from scalrec.stack.greeting import CloudSilent, bundle_for_devices, greet
 from scalrec.stack.live_view import Live, live_view
-from shared.bundle import Manifest, load_bundle
+from scalrec.stack.readiness import Readiness
+from scalrec.stack.watch import Watch, always, never, nothing_started
+from shared.bundle import Bundle, Manifest, load_bundle
 from shared.errors import ConfigError
-from shared.split import split_log
+from shared.interactions import InteractionLog
+from shared.split import Split, split_log
 from training.background import in_thread
-
-GREETING_TIMEOUT_S = 5.0
 
 
 @options(
@@ -82,15 +86,15 @@ def fleet(
             "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
         )
     if ray is not None:
-        run_command(_on_ray(settings, url, bundle or bundle_dir(settings), ray, shards))
+        run_command(_on_ray(settings, url, bundle, ray, shards))
         return
     if shards is not None:
         raise ConfigError("--shards goes with --ray: one process serves the fleet without it")
-    run_command(_watched(settings, url, bundle or bundle_dir(settings)))
+    run_command(_watched(settings, url, bundle))
 
 
 async def _on_ray(
-    settings: Settings, url: str, path: Path, address: str, shards: int | None
+    settings: Settings, url: str, path: Path | None, address: str, shards: int | None
 ) -> None:
     if settings.dashboard.port is not None and settings.dashboard.push_url is None:
         raise ConfigError(
@@ -106,7 +110,7 @@ async def _on_ray(
         await _fleet(settings, url, path, console, None, cluster)
 
 
-async def _watched(settings: Settings, url: str, path: Path) -> None:
+async def _watched(settings: Settings, url: str, path: Path | None) -> None:
     settings = with_local_keys(settings, url)
     token_source(settings, time.time)  # says now what would otherwise fail after loading the log
     console = make_console()
@@ -120,24 +124,46 @@ async def _watched(settings: Settings, url: str, path: Path) -> None:
 async def _fleet(
     settings: Settings,
     url: str,
-    path: Path,
+    path: Path | None,
     console: Console,
     live: Live | None,
     cluster: Cluster | None = None,
 ) -> None:
     started = datetime.now(UTC)
     progress = ConsoleProgress(console)
-    bundle = load_bundle(path)
-    await _greet(console, url, bundle.id)
+    bundle = load_bundle(path or await bundle_for_devices(settings, url))
+    await _greet(settings, console, url, bundle.id)
     log = await read_log(settings, progress)
     options = settings.training
     split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
-    run_dir = new_run_dir(settings.work_dir, f"{settings.log.name}-fleet", started)
+    with run_folder(settings.work_dir, f"{settings.log.name}-fleet", started) as run_dir:
+        failures = await _replay(
+            settings, url, bundle, log, split, run_dir, started, console, live, cluster
+        )
+    if failures:
+        raise typer.Exit(1)
+
+
+async def _replay(
+    settings: Settings,
+    url: str,
+    bundle: Bundle,
+    log: InteractionLog,
+    split: Split,
+    run_dir: Path,
+    started: datetime,
+    console: Console,
+    live: Live | None,
+    cluster: Cluster | None,
+) -> list[str]:
+    """Replay into ``run_dir`` and report; returns why the figures are not to be trusted."""
+    progress = ConsoleProgress(console)
     as_served = _as_served(settings, bundle.manifest)
     info = describe_run(
         log,
         bundle.manifest,
         as_served,
+        split=split,
         requested_backend=as_served.embedder.backend,
         started=started.isoformat(timespec="seconds"),
     )
@@ -146,53 +172,50 @@ async def _fleet(
     if live is not None:
         feed = live.feed(log, split, bundle.manifest, run_dir, started)
     failures: list[str] = []
-    if cluster is None:
-        result = await replay_over_http(
-            settings, log, split, bundle, url, run_dir, progress=progress, feed=feed
-        )
-    else:
-        result, outcomes = await in_thread(
-            lambda stoppable: replay_on_ray(
-                settings, cluster, log, split, bundle, url, run_dir, started, progress=stoppable
-            ),
-            progress,
-        )
-        failures = failure_notes(outcomes)
-        write_run_info(run_dir, info.model_copy(update={"run_notes": tuple(failures)}))
-    for failure in failures:
-        console.print(f"[red]failed[/] {failure}", soft_wrap=True)
-    for note in replay_notes(result):
-        console.print(f"[yellow]note[/] {note}")
+    meant = always if settings.replay.availability.kind == "never" else never
+    async with (
+        Readiness(url, bundle.id) as readiness,
+        Watch(nothing_started, readiness, meant) as watch,
+    ):
+        if cluster is None:
+            result = await replay_over_http(
+                settings, log, split, bundle, url, run_dir,
+                progress=progress, feed=feed, cloud_there=watch.cloud_there,
+            )  # fmt: skip
+        else:
+            result, outcomes = await in_thread(
+                lambda stoppable: replay_on_ray(
+                    settings, cluster, log, split, bundle, url, run_dir, started,
+                    progress=stoppable,
+                ),
+                progress,
+            )  # fmt: skip
+            failures = failure_notes(outcomes)
+    failures += [*watch.troubles, *replay_failures(result)]
+    notes = replay_notes(result)
+    told = {"run_notes": tuple(notes), "run_failures": tuple(failures)}
+    write_run_info(run_dir, info.model_copy(update=told))
     report = report_run(run_dir)
     if live is not None:
         live.end()
     summary = read_summary(run_dir)
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
+    print_verdict(console, notes, failures)
     console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
-    if failures:
-        raise typer.Exit(1)
+    return failures
 
 
-async def _greet(console: Console, url: str, bundle_id: str) -> None:
-    """Refuse a cloud of another bundle before the replay; one that is away may come back.
+async def _greet(settings: Settings, console: Console, url: str, bundle_id: str) -> None:
+    """Refuse a cloud that does not fit before the replay; one that is away may come back.
 
     Raises:
-        ConfigError: the cloud serves another bundle.
+        ConfigError: the cloud serves another bundle, or does not accept the fleet's tokens.
     """
     try:
-        async with httpx.AsyncClient(timeout=GREETING_TIMEOUT_S, trust_env=False) as client:
-            served = (await client.get(f"{url}/v1/bundle")).raise_for_status().json()["bundle_id"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        console.print(
-            f"[yellow]note[/] no cloud answers at {url} ({error}); devices start without one"
-        )
-        return
-    if served != bundle_id:
-        raise ConfigError(
-            f"the cloud at {url} serves bundle {served}, the devices hold {bundle_id}: name the "
-            "same bundle on both sides with --bundle"
-        )
+        await greet(settings, url, bundle_id)
+    except CloudSilent as silent:
+        console.print(f"[yellow]note[/] {escape(str(silent))}; devices start without one")
 
 
 def _as_served(settings: Settings, manifest: Manifest) -> Settings:

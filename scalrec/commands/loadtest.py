@@ -69,7 +69,8 @@ def run(
     fault_proxy: Annotated[
         str | None,
         typer.Option(
-            help="Control address of the fault proxy before that cloud (Toxiproxy's API).",
+            help="Control address of the fault proxy before that cloud (Toxiproxy's API); of "
+            "several, one a hop, with commas between.",
             envvar="SCALREC_LOADTEST_FAULT_PROXY",
         ),
     ] = None,

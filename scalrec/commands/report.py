@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from loadtest.records.checksums import unsealed
 from loadtest.records.recorder import recover
 from reports.documents import update_documents
 from reports.page.comparison import COMPARISON_FILE, build_comparison
@@ -42,6 +43,12 @@ def report(
         for name, rows in recover(run_dir).items():
             console.print(
                 f"[yellow]note[/] {run_dir.name} did not end; {rows:,} rows of {name} recovered"
+            )
+        if old := unsealed(run_dir):
+            console.print(
+                f"[yellow]note[/] {run_dir.name} keeps no checksums of {', '.join(old)}: whether "
+                "they are as the run wrote them cannot be told",
+                soft_wrap=True,
             )
     if len(run_dirs) > 1:
         if docs is not None:

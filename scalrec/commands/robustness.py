@@ -25,9 +25,9 @@ from loadtest.scenarios.robustness_record import (
 )
 from loadtest.scenarios.verdict import ScenarioVerdict
 from reports.documents import RECORDS, regenerate
-from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.folders import new_run_dir
+from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
 from scalrec.jobs.robustness import claim_folder, run_parts, run_varied, variations
+from scalrec.jobs.run_folder import run_folder
 from scalrec.jobs.scenario_session import Rig, Setup, open_stage
 from scalrec.options import (
     Given,
@@ -140,9 +140,19 @@ def _part(text: str | None) -> tuple[int, int] | None:
 
 
 async def _robustness(settings: Settings, console: Console, batch: Batch) -> None:
-    folder = batch.resume or new_run_dir(settings.work_dir, "robustness", datetime.now(UTC))
-    if not folder.is_dir():
-        raise ConfigError(f"--resume names {folder}, and there is no such folder")
+    if batch.resume is not None:
+        if not batch.resume.is_dir():
+            raise ConfigError(f"--resume names {batch.resume}, and there is no such folder")
+        findings = await _run_all(settings, console, batch, batch.resume)
+    else:
+        with run_folder(settings.work_dir, "robustness", datetime.now(UTC)) as folder:
+            findings = await _run_all(settings, console, batch, folder)
+    if findings:
+        raise typer.Exit(1)
+
+
+async def _run_all(settings: Settings, console: Console, batch: Batch, folder: Path) -> int:
+    """The batch into ``folder``; how many runs did not hold, 0 for a part of a batch."""
     if batch.part is None:
         console.print(f"runs in {folder}; if interrupted, go on with --resume {folder}")
     head = None
@@ -168,7 +178,7 @@ async def _robustness(settings: Settings, console: Console, batch: Batch) -> Non
             else:
                 await _run_here(stage, settings, console, batch, folder, virtual=virtual)
     if head is None or batch.part is not None:
-        return
+        return 0
     record = RobustnessRecord.of(head, read_lines(folder))
     write_whole(folder / SUMMARY, record.model_dump_json(indent=1) + "\n")
     for what, much in robustness_rows(record)[1]:
@@ -178,8 +188,7 @@ async def _robustness(settings: Settings, console: Console, batch: Batch) -> Non
         write_whole(path, record.model_dump_json(indent=1) + "\n")
         for changed in (path, *regenerate(batch.docs)):
             console.print(f"[green]✓[/] {changed}")
-    if record.findings:
-        raise typer.Exit(1)
+    return len(record.findings)
 
 
 async def _run_here(
@@ -223,3 +232,4 @@ def _complain(console: Console, verdict: ScenarioVerdict, folder: Path) -> None:
     console.print(f"[red]✗[/] {verdict.scenario}, seed {verdict.seed}: {folder / PAGE}")
     for violation in verdict.violations[:3]:
         console.print(f"    {violation.rule}: user {violation.user}, {violation.what}")
+    print_verdict(console, (), verdict.failures)

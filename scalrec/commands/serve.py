@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from fastapi import FastAPI
 
 from cloud_service.admin import create_admin_app
 from cloud_service.app import create_app
+from cloud_service.http.draining import Draining
 from cloud_service.http.security import required_keys
 from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import Telemetry
+from launch.listening.server import GuardedServer, open_listeners
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
-from scalrec.folders import bundle_dir
+from scalrec.folders import find_bundle
 from scalrec.options import (
     Given,
     options,
@@ -32,7 +33,8 @@ from scalrec.stack.embedder_server import served_embedder
 from shared.bundle import load_bundle
 from shared.otel import open_tracing
 
-GRACEFUL_SHUTDOWN_S = 5
+EMBEDDER_CONNECTIONS, FILES = 64, 32  # descriptors that answers need, besides one per store call
+ADMIN_CONNECTIONS = 32
 
 
 @options("bundle host port embedder model profile work_dir assignments")
@@ -51,7 +53,7 @@ def serve(
     description are on a port of their own (cloud.admin_port), for this machine alone by default.
     """
     settings = given(cloud={"host": host, "port": port})
-    run_command(_serve(settings, bundle or bundle_dir(settings)))
+    run_command(_serve(settings, bundle or find_bundle(settings)))
 
 
 async def _serve(settings: Settings, path: Path) -> None:
@@ -82,12 +84,14 @@ async def _serve(settings: Settings, path: Path) -> None:
             cloud = cloud.model_copy(update={"redis_url": redis.url})
         settings = settings.model_copy(update={"cloud": cloud, "embedder": served.settings})
         telemetry = Telemetry.create(level=cloud.log_level)
+        draining = Draining()
         app = create_app(
             settings,
             bundle=bundle,
             embedder=served.connect(tracing=tracing),
             telemetry=telemetry,
             tracing=tracing,
+            draining=draining,
         )
         admin = create_admin_app(app, telemetry.metrics.registry)
         await stack.enter_async_context(_served_beside(admin, cloud.admin_host, admin_port))
@@ -98,7 +102,15 @@ async def _serve(settings: Settings, path: Path) -> None:
             f"http://{cloud.admin_host}:{admin_port}",
             soft_wrap=True,
         )
-        await uvicorn.Server(_config(app, cloud.host, port)).serve()
+        server = GuardedServer(
+            app,
+            open_listeners(cloud.host, port, name="cloud.port"),
+            reserve=cloud.max_in_flight + EMBEDDER_CONNECTIONS + FILES,
+            drain_s=cloud.drain_s,
+            on_drain=draining.begin,
+        )
+        await server.serve()
+    console.print("[green]✓[/] stopped")
 
 
 def _admin_port(cloud: CloudSettings) -> int:
@@ -108,30 +120,11 @@ def _admin_port(cloud: CloudSettings) -> int:
     return cloud.port + 1 if 0 < cloud.port < 65535 else 0
 
 
-def _config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,  # nobody would see it, but its lines would be made
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-    )
-
-
-class _Beside(uvicorn.Server):
-    """A server that ends with another one, to which it leaves the signals."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
 async def _served_beside(app: FastAPI, host: str, port: int) -> AsyncIterator[None]:
     """``app`` at ``host:port`` for the length of the block."""
-    server = _Beside(_config(app, host, port))
+    listeners = open_listeners(host, port, name="cloud.admin_port")
+    server = GuardedServer(app, listeners, most=ADMIN_CONNECTIONS, with_signals=False)
     running = asyncio.create_task(server.serve())
     try:
         yield

@@ -39,7 +39,8 @@ def simulate(
     """Train, start Redis, vLLM and the cloud, replay a fleet, and write the report.
 
     Finished stages are reused by later runs with the same settings. Everything that was started is
-    stopped at the end, and on Ctrl-C.
+    stopped at the end, and on Ctrl-C. Exit code 1 if the run did not go as planned, so that its
+    figures are not to be trusted; the report says why.
     """
     settings = given(
         device={"k": k},
@@ -62,6 +63,9 @@ async def _simulate(settings: Settings, console: Console, fallback: bool) -> Non
     from scalrec.jobs.simulation import Simulation
 
     with live_view(settings, console) as live:
-        await Simulation(settings, console, allow_fallback=fallback, live=live).run()
+        simulation = Simulation(settings, console, allow_fallback=fallback, live=live)
+        await simulation.run()
         if live is not None:
             await live.stay(console)
+    if simulation.failures:
+        raise typer.Exit(1)

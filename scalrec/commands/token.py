@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +25,48 @@ def keygen(
     key_id: Annotated[
         str | None, typer.Option("--id", help="Name of the key (default: a random one).")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New file for it, that nobody else can read.")
+    ] = None,
 ) -> None:
-    """Print a new key, for cloud.auth_keys_file.
+    """Make a new key, for cloud.auth_keys_file; print it, or write it to a file of its own.
 
     To rotate: put it on the first line of the file and restart the cloud and whatever issues
     tokens; take the old line out when the last token it signed has expired.
     """
+    if out is not None:
+        _write_new(out, new_key(key_id) + "\n")
+        return
     typer.echo(new_key(key_id))
+    if others_can_read_output():
+        typer.echo(
+            "warning: others on this machine can read the file that the key was just written to: "
+            "`chmod 600` it, or let `scalrec token keygen --out FILE` make it",
+            err=True,
+        )
+
+
+def _write_new(path: Path, text: str) -> None:
+    """A file that was not there, for its owner alone; raises ConfigError."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"--out {path} is there already, and a key is never written over another: name a new "
+            "file (to rotate, put its line before the old one)"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"--out {path} cannot be written: {error.strerror}") from error
+
+
+def others_can_read_output() -> bool:
+    """Whether standard output goes into a file that its group or everybody may read."""
+    with contextlib.suppress(OSError, ValueError):
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+        return stat.S_ISREG(mode) and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+    return False
 
 
 @app.command()
@@ -49,7 +88,7 @@ def issue(
     ring = load_keys(cloud)
     if ring is None:
         raise ConfigError(
-            "no key to sign with: run `scalrec token keygen > auth.keys`, then give --keys "
+            "no key to sign with: run `scalrec token keygen --out auth.keys`, then give --keys "
             "auth.keys or set cloud.auth_keys_file"
         )
     issuer = TokenIssuer(ring, TOKEN_TTL_S if ttl is None else ttl, time.time)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
+from scalrec.jobs.enough import require_enough
 from scalrec.jobs.prepared import read_log
 from scalrec.options import (
     Given,
@@ -44,6 +45,8 @@ async def train_and_export(
     progress, times = ConsoleProgress(console), StageTimes()
     loaded = await read_log(settings, progress)
     print_log(console, loaded)
+    for note in require_enough(loaded, settings):
+        console.print(f"[yellow]note[/] {note}", highlight=False)
     settings = await with_tuned_model(settings, loaded, progress)
     async with served_embedder(
         settings,

@@ -12,10 +12,13 @@ from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.paper import run_paper
 from loadtest.evaluation.snapshot_source import snapshots_needed
+from loadtest.records.checksums import seal
 from loadtest.records.evidence_records import FULL, PAPER
 from scalrec.jobs.offline_cloud import OfflineCloud, embed_abstracts
 from scalrec.settings import Settings
 from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE
 from shared.progress import Progress
@@ -50,7 +53,7 @@ async def collect_evidence(
     steps = split.last_test(settings.paper.steps)
     stage = evidence_stage(settings, log, steps, bundle, embedder, run_dir)
     store = StageStore(settings.work_dir / "stages")
-    _save(await store.result(stage, progress), run_dir)
+    _put(await store.result(stage, progress), run_dir)
     return store
 
 
@@ -109,7 +112,16 @@ def evidence_stage(
 
 def _save(blobs: Blobs, folder: Path) -> None:
     for name, blob in blobs.items():
-        (folder / name).write_bytes(blob)
+        write_whole(folder / name, blob)
+
+
+def _put(blobs: Blobs, run_dir: Path) -> None:
+    """Into a run's folder, with their checksums; raises ConfigError if the disk refuses."""
+    try:
+        _save(blobs, run_dir)
+        seal(run_dir, *blobs)
+    except OSError as error:
+        raise ConfigError(f"cannot write records into {run_dir}: {error}") from error
 
 
 def _load(folder: Path) -> Blobs:

@@ -16,10 +16,12 @@ from scalrec.settings import Settings
 from shared.abstract_form import AbstractForm
 from shared.bundle import Bundle, EmbedderIdentity
 from shared.errors import EmbedderUnavailable
+from shared.fixed_texts import TEXTS, FixedTexts, read_fixed_texts
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.anchors import Anchors, write_abstracts_yielding
 from training.semantic.embedding_cache import EmbeddingCache
+from training.semantic.recognition import recognise
 from training.stages.embedding import TextEmbedding
 
 Points = Sequence[tuple[int, int]]
@@ -66,11 +68,17 @@ class PrecomputedEmbedder:
     """An Embedder that knows its texts beforehand, for replays under the virtual clock.
 
     Nothing real can be awaited there: every abstract a replay can send is embedded before.
+
+    Args:
+        fixed: texts that the cloud measures its embedder by.
     """
 
-    def __init__(self, identity: EmbedderIdentity, abstracts: AbstractVectors) -> None:
+    def __init__(
+        self, identity: EmbedderIdentity, abstracts: AbstractVectors, fixed: FixedTexts
+    ) -> None:
         self._identity = identity
-        self._vectors = dict(zip(abstracts.texts, abstracts.vectors, strict=True))
+        self._vectors = dict(zip(fixed.texts, fixed.vectors, strict=True))
+        self._vectors |= dict(zip(abstracts.texts, abstracts.vectors, strict=True))
 
     @property
     def identity(self) -> EmbedderIdentity:
@@ -104,8 +112,21 @@ async def embed_abstracts(
     distinct = sorted(set(points))
     users, taus = np.array(distinct, dtype=np.int64).reshape(-1, 2).T
     writer = TemplateAbstract(log.catalogue, form)
-    texts = write_abstracts(log, Anchors(users, taus), writer, settings.profile)
+    texts = await write_abstracts_yielding(log, Anchors(users, taus), writer, settings.profile)
     with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        await recognise(embedder, cache)
         embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         vectors = await embedding.vectors(texts, label, progress)
     return AbstractVectors(distinct, texts, vectors)
+
+
+async def fixed_texts_of(
+    settings: Settings, bundle: Bundle, embedder: Embedder, progress: Progress
+) -> FixedTexts:
+    """What ``embedder`` makes of the texts that a cloud with ``bundle`` measures it by; cached."""
+    kept = read_fixed_texts(bundle)
+    texts = TEXTS if kept is None else kept.texts
+    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
+        await recognise(embedder, cache)
+        embedding = TextEmbedding.of(settings.embedder, embedder, cache)
+        return FixedTexts(texts, await embedding.vectors(texts, "embedding fixed texts", progress))

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
 from scalrec.console import ConsoleProgress
-from scalrec.folders import bundle_dir
+from scalrec.folders import find_bundle
+from scalrec.jobs.enough import require_enough
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
@@ -19,6 +20,7 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split, split_log
 from training.background import in_thread
+from training.data.degenerate import refuse_degenerate
 from training.data.registry import load_log
 from training.settings import Recipe
 
@@ -38,11 +40,17 @@ async def read_log(settings: Recipe, progress: Progress) -> InteractionLog:
     """The log of the settings, loaded in a thread that a cancellation ends.
 
     Raises:
-        DataError: the log is malformed or not there.
+        DataError: the log is malformed, not there, or nothing can be learned or measured from it.
     """
-    return await in_thread(
+    log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
+    options = settings.training
+    refuse_degenerate(
+        log,
+        split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps),
+    )
+    return log
 
 
 @asynccontextmanager
@@ -65,6 +73,8 @@ async def prepared(
     """
     progress = ConsoleProgress(console)
     log = await read_log(settings, progress)
+    for note in require_enough(log, settings):
+        console.print(f"[yellow]note[/] {note}", highlight=False)
     if settings.embedder.lora is not None:
         # Here, not above: torch is loaded for training only.
         from training.tuning.stage import with_tuned_model
@@ -81,7 +91,7 @@ async def prepared(
         split = split_log(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
-        served_bundle = made or load_bundle(bundle or bundle_dir(settings))
+        served_bundle = made or load_bundle(bundle or find_bundle(settings))
         yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 
 

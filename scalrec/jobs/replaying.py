@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import Connect, ReplayResult, replay, run_replay
 from loadtest.timing.clock import ReplayClock, WallClock
 from loadtest.timing.schedule import build_schedule
-from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts
+from scalrec.jobs.offline_cloud import PrecomputedEmbedder, embed_abstracts, fixed_texts_of
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
@@ -37,10 +37,13 @@ async def replay_over_http(
     *,
     progress: Progress,
     feed: Feed | None = None,
+    cloud_there: Callable[[], bool] | None = None,
 ) -> ReplayResult:
     """Replay on the wall clock against the cloud at ``url``; records go into ``run_dir``.
 
-    ``feed`` shows it on the live view.
+    Args:
+        feed: shows it on the live view.
+        cloud_there: as ``replay`` takes it.
     """
 
     def connect() -> CloudTransport:
@@ -63,20 +66,8 @@ async def replay_over_http(
             on_start=None if feed is None else feed.start,
             tokens=token_source(settings, time.time),
             tracing=tracing,
+            cloud_there=cloud_there,
         )
-
-
-def replay_notes(result: ReplayResult) -> list[str]:
-    """What the records of a replay cannot tell: refreshes that never began or never ended."""
-    notes = []
-    if result.skipped_refreshes:
-        notes.append(
-            f"{result.skipped_refreshes:,} refreshes were skipped because too many were in flight; "
-            "raise replay.max_refreshes, or the cloud cannot keep up"
-        )
-    if result.cancelled_refreshes:
-        notes.append(f"{result.cancelled_refreshes:,} refreshes were still in flight at the end")
-    return notes
 
 
 async def replay_virtually(
@@ -151,4 +142,5 @@ async def embed_beforehand(
         label="embedding the replay's abstracts",
         progress=progress,
     )
-    return PrecomputedEmbedder(embedder.identity, abstracts)
+    fixed = await fixed_texts_of(settings, bundle, embedder, progress)
+    return PrecomputedEmbedder(embedder.identity, abstracts, fixed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -21,11 +22,13 @@ from loadtest.faults.parts import TextEmbedder
 from loadtest.faults.script import FaultScript
 from loadtest.faults.stepped_clock import SteppedClock
 from loadtest.history.checker import check
-from loadtest.history.history import Expected, Violation, read_history
+from loadtest.history.history import Expected, read_history, write_lasting_keys
 from loadtest.history.log import HistoryLog
 from loadtest.proxy.client import FaultProxy
+from loadtest.proxy.hops import FaultProxies
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay, run_replay
+from loadtest.replay.soundness import replay_failures
 from loadtest.replay.staging import Staging
 from loadtest.scenarios.model import Scenario
 from loadtest.scenarios.page import write_page
@@ -36,9 +39,11 @@ from loadtest.timing.schedule import Schedule, build_schedule
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.greeting import greet
 from scalrec.stack.local_stack import local_stack
-from scalrec.stack.redis_keys import keys_without_end
+from scalrec.stack.readiness import Readiness
 from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
+from scalrec.stack.watch import Children, Watch, nothing_started
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
@@ -46,6 +51,13 @@ from shared.progress import Progress
 from shared.split import Split
 
 DEVICE_ONLY: tuple[Target, ...] = ("device-link", "device-clock")
+# Whose faults explain that a part of the cloud is away.
+EXPLAINED: Mapping[str, tuple[Target, ...]] = {
+    "cloud": ("cloud", "cloud-link"),
+    "store": ("redis", "redis-link"),
+    "embedder": ("embedder", "embedder-link"),
+}
+SETTLED_S = 10.0  # after a fault, and what deadlines and breakers add
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class ScenarioRun:
                 reschedule=self._reschedule,
                 wrap=wrap,
                 history=history,
+                untroubled=self._untroubled,
                 set_clock=self._set_clock,
             )
             cloud = scripted_cloud(
@@ -140,12 +153,15 @@ class ScenarioRun:
             logs=self.run_dir / "logs",
             progress=self.progress,
         ) as stack:
+            await greet(stack.settings, stack.direct_url, self.bundle.id)
             return await self._on_the_wall_clock(
                 stack.urls,
                 stack.actuators,
                 stack.settings,
                 "local processes",
-                afterwards=lambda: keys_without_end(stack.processes.redis_url),
+                watched=(stack.direct_url, lambda: stack.children),
+                away=lambda: stack.processes.away,
+                lasting_keys=stack.processes.lasting_keys,
             )
 
     async def at(
@@ -155,13 +171,19 @@ class ScenarioRun:
 
         Args:
             url: of the cloud, through its proxy.
-            control_url: of the fault proxy's API; None will do for scenarios without faults.
-            token: of that API; None where it asks for none.
+            control_url: of the fault proxy's API, or of several ones, with commas between; None
+                will do for scenarios without faults.
+            token: of those APIs; None where they ask for none.
         """
         if control_url is None:
-            return await self._on_the_wall_clock((url,), {}, self.settings, "given addresses")
-        async with FaultProxy(control_url, token) as proxy:
+            await greet(self.settings, url, self.bundle.id)
+            return await self._on_the_wall_clock(
+                (url,), {}, self.settings, "given addresses", watched=(url, nothing_started)
+            )
+        controls = [FaultProxy(one.strip(), token) for one in control_url.split(",")]
+        async with FaultProxies(controls) as proxy:
             await proxy.reset()
+            await greet(self.settings, url, self.bundle.id)
             present = await proxy.proxies()
             names: dict[Target, tuple[str, ...]] = {
                 target: found for target, found in PROXIES.items() if set(found) <= set(present)
@@ -171,7 +193,11 @@ class ScenarioRun:
             actuators |= {t: links for t, link in STAND_INS.items() if link in names}
             try:
                 return await self._on_the_wall_clock(
-                    (url,), actuators, self.settings, "given addresses"
+                    (url,),
+                    actuators,
+                    self.settings,
+                    "given addresses",
+                    watched=(url, nothing_started),
                 )
             finally:
                 await proxy.reset()
@@ -183,8 +209,17 @@ class ScenarioRun:
         settings: Settings,
         place: Place,
         *,
-        afterwards: Callable[[], Awaitable[list[Violation]]] | None = None,
+        watched: tuple[str, Children],
+        away: Callable[[], set[str]] = set,
+        lasting_keys: Callable[[], Awaitable[Iterable[str]]] | None = None,
     ) -> ScenarioVerdict:
+        """Run, looked after by a Watch.
+
+        Args:
+            watched: address of the cloud, and the children to look at.
+            away: parts that faults keep away just now.
+            lasting_keys: of the store, that never expire; none may be left at the end.
+        """
         for fault in self.script.faults:
             actuator = actuators.get(fault.target)
             known = actuator is not None and actuator.can(fault)
@@ -208,7 +243,25 @@ class ScenarioRun:
 
         replicas = self.scenario.replicas
         feed = self.feed
-        with HistoryLog(self.run_dir) as history, Recorder(self.run_dir, feed) as recorder:
+        url, children = watched
+        async with AsyncExitStack() as stack:
+            history = stack.enter_context(HistoryLog(self.run_dir))
+            recorder = stack.enter_context(Recorder(self.run_dir, feed))
+            staging = Staging(
+                availability=self.script.availability(replicas),
+                reschedule=self._reschedule,
+                wrap=scripted_ways(
+                    self.script, seed=settings.seed, replicas=replicas, on_sockets=True
+                ),
+                during=during,
+                history=history,
+                untroubled=self._untroubled,
+                set_clock=self._set_clock,
+            )
+            readiness = await stack.enter_async_context(Readiness(url, self.bundle.id))
+            watch = await stack.enter_async_context(
+                Watch(children, readiness, lambda part: self._meant_away(part, staging, away()))
+            )
             result = await replay(
                 self.log,
                 self.split,
@@ -221,20 +274,28 @@ class ScenarioRun:
                 on_tick=None if feed is None else feed.tick,
                 on_start=None if feed is None else feed.start,
                 tokens=token_source(settings, time.time),
-                staging=Staging(
-                    availability=self.script.availability(replicas),
-                    reschedule=self._reschedule,
-                    wrap=scripted_ways(
-                        self.script, seed=settings.seed, replicas=replicas, on_sockets=True
-                    ),
-                    during=during,
-                    history=history,
-                    set_clock=self._set_clock,
-                ),
+                staging=staging,
+                cloud_there=watch.cloud_there,
             )
-        found = [] if afterwards is None else await afterwards()
+        if lasting_keys is not None:
+            write_lasting_keys(self.run_dir, await lasting_keys())
         happened = replace(self, script=drivers[-1].happened(self.script))
-        return happened._judged(result, place, found)
+        return happened._judged(result, place, watch.troubles)
+
+    def _untroubled(self, t: float) -> bool:
+        link = self.settings.device.link
+        settled = link.deadline_s + link.breaker_open_s + SETTLED_S
+        return not self.script.troubled(t, before=link.deadline_s, after=settled)
+
+    def _meant_away(self, part: str, staging: Staging, away: set[str]) -> bool:
+        """Whether the script, or what it has done to a process, explains that a part is away."""
+        kind = part.split()[0]
+        if part in away or (part == kind and any(gone.split()[0] == kind for gone in away)):
+            return True
+        targets = EXPLAINED.get(kind)
+        return targets is not None and self.script.troubled(
+            staging.now(), before=1.0, after=SETTLED_S, targets=targets
+        )
 
     def _set_clock(self, right: Clock, now: Callable[[], float]) -> Clock:
         return SteppedClock(right, self.script, now)
@@ -244,11 +305,11 @@ class ScenarioRun:
         return schedule if crowd is None else with_crowd(schedule, **crowd.model_dump())
 
     def _judged(
-        self, result: ReplayResult, place: Place, found: Sequence[Violation] = ()
+        self, result: ReplayResult, place: Place, troubles: Sequence[str] = ()
     ) -> ScenarioVerdict:
         history, settings = read_history(self.run_dir), self.settings
         expected = self._expected()
-        violations = [*check(history, expected), *found]
+        violations = check(history, expected)
         policy = policy_text(settings.device)
         if settings.device.ranking != "semantic":
             ranking = ranking_text(settings.device, self.bundle.manifest.collaboration)
@@ -265,6 +326,7 @@ class ScenarioRun:
             policy=policy,
             k=settings.device.k,
             state_kib=result.state_kib,
+            failures=[*troubles, *replay_failures(result)],
         )
         write_verdict(self.run_dir, verdict)
         return verdict

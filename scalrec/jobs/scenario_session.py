@@ -22,12 +22,15 @@ from loadtest.scenarios.verdict import ScenarioVerdict
 from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
 from reports.run_report import report_run
-from scalrec.console import ConsoleProgress
-from scalrec.folders import bundle_dir, new_run_dir, point_latest
+from scalrec.console import ConsoleProgress, print_verdict
+from scalrec.folders import point_latest
 from scalrec.jobs.prepared import prepared, read_log
 from scalrec.jobs.replaying import embed_beforehand
+from scalrec.jobs.run_folder import run_folder
 from scalrec.jobs.scenario_run import ScenarioRun
 from scalrec.settings import Settings
+from scalrec.stack.cloud_keys import with_local_keys
+from scalrec.stack.greeting import bundle_for_devices
 from scalrec.stack.live_view import live_view
 from shared.bundle import Bundle, load_bundle
 from shared.files import write_whole
@@ -103,6 +106,8 @@ async def run_scenarios(
         typer.Exit: with code 1 if one was not passed.
         ScalrecError: whatever could not be run, with what to do.
     """
+    if choice.cloud is not None:
+        settings = with_local_keys(settings, choice.cloud)
     async with open_stage(settings, choice, console) as stage:
         verdicts = [await _run_one(s, settings, stage, choice, console) for s in scenarios]
         record = ScenarioRecord(
@@ -132,7 +137,7 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
         split = split_log(
             log, test_steps=options.test_steps, validation_steps=options.validation_steps
         )
-        bundle = load_bundle(choice.bundle or bundle_dir(settings))
+        bundle = load_bundle(choice.bundle or await bundle_for_devices(settings, url))
         token = None if choice.proxy_token is None else read_token(choice.proxy_token)
         yield Rig(
             log=log,
@@ -176,7 +181,20 @@ async def _run_one(
 ) -> ScenarioVerdict:
     started = datetime.now(UTC)
     console.rule(f"[bold]{scenario.name}[/]: {scenario.description}", align="left")
-    run_dir = new_run_dir(settings.work_dir, f"{stage.log.name}-{scenario.name}", started)
+    name = f"{stage.log.name}-{scenario.name}"
+    with run_folder(settings.work_dir, name, started) as run_dir:
+        return await _run_in(run_dir, started, scenario, settings, stage, choice, console)
+
+
+async def _run_in(
+    run_dir: Path,
+    started: datetime,
+    scenario: Scenario,
+    settings: Settings,
+    stage: Rig,
+    choice: Setup,
+    console: Console,
+) -> ScenarioVerdict:
     progress = ConsoleProgress(console)
     run = stage.prepare(scenario, settings, run_dir, progress, virtual=choice.virtual)
     manifest = stage.bundle.manifest
@@ -185,6 +203,7 @@ async def _run_one(
         stage.log,
         manifest,
         run.settings.model_copy(update={"embedder": backend}),
+        split=stage.split,
         requested_backend=backend.backend,
         started=started.isoformat(timespec="seconds"),
     )
@@ -196,6 +215,7 @@ async def _run_one(
             )
             run = replace(run, feed=feed)
         verdict = await stage.run(run)
+        write_run_info(run_dir, info.model_copy(update={"run_failures": verdict.failures}))
         report = report_run(run_dir)
         if live is not None:
             live.end()
@@ -204,6 +224,7 @@ async def _run_one(
         console.print(f"[red]✗ {violation.rule}[/]: user {violation.user}, {violation.what}")
     if verdict.violations:
         console.print(f"[red]History[/] {(run_dir / PAGE).absolute()}", soft_wrap=True)
+    print_verdict(console, (), verdict.failures)
     console.print(f"[green]Report[/]  {report.absolute()}", soft_wrap=True)
     return verdict
 

@@ -16,19 +16,25 @@ from cloud_service.embedding.base import Embedder
 from loadtest.replay.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay.replay import ReplayResult
 from loadtest.replay.run_info import StageRecord, describe_run, write_run_info
+from loadtest.replay.soundness import replay_failures, replay_notes
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
-from scalrec.console import ConsoleProgress, StageTimes, print_log
-from scalrec.folders import new_run_dir, point_latest
+from scalrec.console import ConsoleProgress, StageTimes, print_log, print_verdict
+from scalrec.folders import point_latest
+from scalrec.jobs.enough import require_enough
 from scalrec.jobs.evidence import collect_evidence
 from scalrec.jobs.exporting import exported
 from scalrec.jobs.prepared import read_log
-from scalrec.jobs.replaying import replay_notes, replay_over_http, replay_virtually
+from scalrec.jobs.replaying import replay_over_http, replay_virtually
+from scalrec.jobs.run_folder import run_folder
 from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
+from scalrec.stack.greeting import greet
 from scalrec.stack.live_view import Live
+from scalrec.stack.readiness import Readiness
+from scalrec.stack.watch import Watch
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.split import Split
@@ -41,7 +47,12 @@ SETUP_VARIABLE = "SCALREC_STARTED_AT"  # set by `make demo`: when the whole comm
 
 @dataclass
 class Simulation:
-    """One run: its settings, its folder, and what it has spent where."""
+    """One run: its settings, its folder, and what it has spent where.
+
+    Attributes:
+        notes, failures: what the run says of itself; with a failure its figures are not to be
+            trusted.
+    """
 
     settings: Settings
     console: Console
@@ -51,6 +62,8 @@ class Simulation:
     times: StageTimes = field(default_factory=StageTimes)
     reused: set[str] = field(default_factory=set)
     device_figures: ProfileFigures | None = None
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.progress = ConsoleProgress(self.console)
@@ -67,10 +80,15 @@ class Simulation:
         with self.times.stage("log"):
             log = await read_log(settings, self.progress)
         print_log(self.console, log)
+        self.notes += require_enough(log, settings)
         if settings.embedder.lora is not None:
             with self.times.stage("tuning the text model"):
                 settings = self.settings = await with_tuned_model(settings, log, self.progress)
-        run_dir = new_run_dir(settings.work_dir, settings.log.name, self.started)
+        with run_folder(settings.work_dir, settings.log.name, self.started) as run_dir:
+            await self._run(settings, log, run_dir)
+        return run_dir
+
+    async def _run(self, settings: Settings, log: InteractionLog, run_dir: Path) -> None:
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(
                 served_embedder(
@@ -88,22 +106,20 @@ class Simulation:
             bundle = await self._export(trained)
             self.device_figures = await asyncio.to_thread(measure_profile, bundle)
             # Already now, so that records a killed run leaves behind can be reported on.
-            self._describe(log, bundle, served, run_dir)
+            self._describe(log, trained.split, bundle, served, run_dir)
             await self._evidence(log, trained.split, bundle, client, run_dir)
             with self.times.stage("cloud start and replay"):
                 result = await self._replay(log, trained.split, bundle, served, client, run_dir)
-            for note in replay_notes(result):
-                self.console.print(f"[yellow]note[/] {note}")
-        self._report(log, bundle, served, run_dir)
-        return run_dir
+            self.notes += replay_notes(result)
+            self.failures += replay_failures(result)
+        self._report(log, trained.split, bundle, served, run_dir)
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
         trained = await train(self.settings, log, client, progress=self.progress)
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}
-        for note in trained.notes:
-            self.console.print(f"[yellow]note[/] {note}")
+        self.notes += trained.notes
         return trained
 
     async def _export(self, trained: TrainedModel) -> Bundle:
@@ -149,42 +165,61 @@ class Simulation:
         async with running_cloud(
             self.settings, bundle.path, served, logs=run_dir / "logs", progress=self.progress
         ) as cloud:
-            return await replay_over_http(
-                cloud.settings,
-                log,
-                split,
-                bundle,
-                cloud.url,
-                run_dir,
-                progress=self.progress,
-                feed=feed,
-            )
+            await greet(cloud.settings, cloud.url, bundle.id)
+            embedder = {} if served.process is None else {"embedder": served.process}
+            async with (
+                Readiness(cloud.url, bundle.id) as readiness,
+                Watch(lambda: cloud.children | embedder, readiness) as watch,
+            ):
+                result = await replay_over_http(
+                    cloud.settings,
+                    log,
+                    split,
+                    bundle,
+                    cloud.url,
+                    run_dir,
+                    progress=self.progress,
+                    feed=feed,
+                    cloud_there=watch.cloud_there,
+                )
+            self.failures += watch.troubles
+            return result
 
     def _describe(
-        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        run_dir: Path,
     ) -> None:
         stages = [
             StageRecord(name=n, seconds=s, reused=n in self.reused)
             for n, s in self.times.seconds.items()
         ]
-        write_run_info(
-            run_dir,
-            describe_run(
-                log,
-                bundle.manifest,
-                self.settings,
-                requested_backend=self.settings.embedder.backend,
-                started=self.started.isoformat(timespec="seconds"),
-                stages=stages,
-                fallback_reason=served.fallback_reason,
-                device_figures=self.device_figures,
-            ),
+        info = describe_run(
+            log,
+            bundle.manifest,
+            self.settings,
+            split=split,
+            requested_backend=self.settings.embedder.backend,
+            started=self.started.isoformat(timespec="seconds"),
+            stages=stages,
+            fallback_reason=served.fallback_reason,
+            device_figures=self.device_figures,
         )
+        told = {"run_notes": tuple(self.notes), "run_failures": tuple(self.failures)}
+        write_run_info(run_dir, info.model_copy(update=told))
 
     def _report(
-        self, log: InteractionLog, bundle: Bundle, served: ServedEmbedder, run_dir: Path
+        self,
+        log: InteractionLog,
+        split: Split,
+        bundle: Bundle,
+        served: ServedEmbedder,
+        run_dir: Path,
     ) -> None:
-        self._describe(log, bundle, served, run_dir)
+        self._describe(log, split, bundle, served, run_dir)
         with self.times.stage("summary and report"):
             path = report_run(run_dir)
             summary = read_summary(run_dir)
@@ -192,6 +227,7 @@ class Simulation:
             self.live.end()
         latest = point_latest(self.settings.work_dir, run_dir)
         print_summary(summary, self.console)
+        print_verdict(self.console, self.notes, self.failures)
         self.times.print(self.console)
         self.console.print(
             f"\n[bold green]Report[/]  {path.absolute()}\n[dim]        {latest}/summary.json "

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 from pydantic import SecretStr
 
 from launch.ports import claim_port
@@ -38,6 +38,12 @@ class RunningCloud:
     settings: Settings
     service: ChildProcess
     redis: RedisServer | None
+
+    @property
+    def children(self) -> dict[str, ChildProcess]:
+        """What was started for it, by part."""
+        store = None if self.redis is None else self.redis.process
+        return {"cloud": self.service} | ({} if store is None else {"store": store})
 
 
 @asynccontextmanager
@@ -72,12 +78,12 @@ async def running_cloud(
             stack.push_async_callback(service.stop)
             service.start()
             url = f"http://{host}:{port}"
+            admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
             await service.wait_ready(
-                lambda: probe_ready(url),
+                lambda: probe_ready(url, admin_url),
                 READY_TIMEOUT_S,
                 on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"),
             )
-        admin_url = f"http://{settings.cloud.admin_host}:{admin_port}"
         yield RunningCloud(
             url=url, admin_url=admin_url, settings=settings, service=service, redis=redis
         )
@@ -107,10 +113,13 @@ def cloud_process(
     )
 
 
-async def probe_ready(url: str) -> str | None:
+async def probe_ready(url: str, admin_url: str | None = None) -> str | None:
+    """None once /readyz says ready, else why not; its admin port knows more than its own."""
     async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
         try:
             answer = await client.get(f"{url}/readyz")
+            if answer.status_code != 200 and admin_url is not None:
+                answer = await client.get(f"{admin_url}/readyz")
         except httpx.HTTPError as error:
             return str(error) or repr(error)
     return None if answer.status_code == 200 else answer.text[:300]

@@ -16,6 +16,7 @@ from cloud_service.settings import EmbedderSettings
 from experiments.lazy_embedder import lazy_embedder
 from launch.environments import EnvironmentMissing, find_vllm_python
 from launch.model_files import resolve_model
+from launch.process import ChildProcess
 from launch.vllm_server import VllmOptions, VllmServer
 from scalrec.settings import Settings
 from shared.errors import ConfigError
@@ -34,12 +35,14 @@ class ServedEmbedder:
         model_dir: local folder of the model; None when a server of somebody else holds it.
         fallback_reason: why another back end than the one asked for is used; "" if it is not.
         seconds_to_ready: how long the server took to start.
+        process: the server, if it was started here.
     """
 
     settings: EmbedderSettings
     model_dir: Path | None
     fallback_reason: str = ""
     seconds_to_ready: float = 0.0
+    process: ChildProcess | None = None
 
     def connect(self, threads: int | None = None, tracing: Tracing | None = None) -> Embedder:
         """A client of it (or, without a server, the model inside this process)."""
@@ -138,7 +141,12 @@ async def _vllm(
         with progress.task(f"vLLM serves {model_name(wanted.model)}") as task:
             await server.start(on_wait=lambda s: task.advance(0, f"starting, {s:.0f} s"))
         served = wanted.model_copy(update={"url": server.url})
-        yield ServedEmbedder(served, model_dir, seconds_to_ready=server.seconds_to_ready)
+        yield ServedEmbedder(
+            served,
+            model_dir,
+            seconds_to_ready=server.seconds_to_ready,
+            process=server.process,
+        )
     finally:
         await server.stop()
 

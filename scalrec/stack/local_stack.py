@@ -30,12 +30,27 @@ from shared.progress import Progress
 
 @dataclass(frozen=True)
 class LocalStack:
-    """Attributes: urls, one per replica, lead through the proxies; settings hold the keys."""
+    """What was started, and how faults are done to it.
+
+    Attributes:
+        urls: one per replica, through the proxies. direct_url: of the first, beside its proxy.
+        settings: hold the keys.
+        processes: faults of the children; knows which are away on purpose.
+        embedder: its server, if it was started here.
+    """
 
     urls: tuple[str, ...]
+    direct_url: str
     settings: Settings
     actuators: Mapping[Target, Actuator]
     processes: ProcessFaults
+    embedder: ChildProcess | None
+
+    @property
+    def children(self) -> dict[str, ChildProcess]:
+        """What was started, by part, as it is now."""
+        served = {} if self.embedder is None else {"embedder": self.embedder}
+        return self.processes.children | served
 
 
 @asynccontextmanager
@@ -96,7 +111,14 @@ async def local_stack(
         actuators |= {"redis": processes, "cloud": processes}
         if served is not embedder:
             actuators["embedder"] = links
-        yield LocalStack(tuple(urls), settings, actuators, processes)
+        yield LocalStack(
+            urls=tuple(urls),
+            direct_url=next(iter(direct)),
+            settings=settings,
+            actuators=actuators,
+            processes=processes,
+            embedder=embedder.process,
+        )
 
 
 async def _fault_proxy(stack: AsyncExitStack, logs: Path) -> FaultProxy:

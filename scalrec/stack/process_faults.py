@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2 as httpx
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -37,6 +37,9 @@ class ProcessFaults:
         services: cloud processes by their own addresses.
         proxy: its proxy ``redis`` is the address that is moved.
         logs: folder for the replica.
+
+    Attributes:
+        away: parts that a fault has taken away, until it has brought them back.
     """
 
     def __init__(
@@ -54,16 +57,24 @@ class ProcessFaults:
         self._services = list(services.values())
         self._rolling: dict[Fault, asyncio.Task[None]] = {}
         self._silent: dict[Fault, list[asyncio.StreamWriter]] = {}
+        self.away: set[str] = set()
 
     @property
-    def redis_url(self) -> SecretStr:
-        """Of the primary itself, past the proxy."""
-        return self._primary.url
+    def children(self) -> dict[str, ChildProcess]:
+        """Redis and the cloud's replicas, by part, as they are now."""
+        store = self._primary.process
+        clouds = {f"cloud {n}": service for n, service in enumerate(self._services)}
+        return clouds if store is None else clouds | {"store": store}
+
+    async def lasting_keys(self) -> list[str]:
+        """Keys of the present primary without a time to live."""
+        return await self._primary.lasting_keys()
 
     def can(self, fault: Fault) -> bool:
         return fault.target in ("redis", "cloud")
 
     async def begin(self, fault: Fault) -> None:
+        self.away |= self._parts(fault)
         match fault.kind:
             case "restart":
                 await self._primary.stop()
@@ -95,6 +106,14 @@ class ProcessFaults:
                 await self._start(fault.replica)
             case _:
                 _signal_all(self._services[fault.replica].pids, signal.SIGCONT)
+        self.away -= self._parts(fault)
+
+    def _parts(self, fault: Fault) -> set[str]:
+        if fault.target == "redis":
+            return {"store"}
+        if fault.kind == "rolling":
+            return {f"cloud {n}" for n in range(len(self._services))}
+        return {f"cloud {fault.replica}"}
 
     async def aclose(self) -> None:
         """Stop the replica, and whatever is still under way."""

@@ -59,6 +59,13 @@ def ports() -> dict[str, int]:
 @pytest.fixture(scope="module")
 def env(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the compose file takes from the environment, for the small log."""
+    return small_environment(ports, tmp_path_factory)
+
+
+def small_environment(
+    ports: Mapping[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The small log in a folder of its own, and a small fleet on it."""
     folder = tmp_path_factory.mktemp("compose")
     folder.chmod(0o755)
     for file in small_log(folder):
@@ -75,9 +82,22 @@ def env(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> dict
     }
 
 
-@pytest.fixture(scope="module")
-def hashing_stack(engine: None, env: dict[str, str]) -> Iterator[Stack]:
-    """The whole stack but vLLM, with the tests' embedder; built, up and healthy."""
+@pytest.fixture(scope="session")
+def stack_ports() -> dict[str, int]:
+    """Those of ``hashing_stack``."""
+    return {name: free_port() for name in ("api", "dashboard", "prometheus")}
+
+
+@pytest.fixture(scope="session")
+def hashing_stack(
+    engine: None, stack_ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The whole stack but vLLM, with the tests' embedder; built, up and healthy.
+
+    One for all files, since it takes minutes: who changes it leaves it as it was.
+    """
+    env = small_environment(stack_ports, tmp_path_factory)
+    env["SCALREC_PROMETHEUS_PORT"] = str(stack_ports["prometheus"])
     with up_without_vllm("scalrec-test", env) as stack:
         yield stack
 
@@ -90,7 +110,9 @@ def up_without_vllm(
     hashing = {"SCALREC_EMBEDDER__BACKEND": "hashing", "SCALREC_EMBEDDER__MODEL": "hashing-64"}
     stack = Stack(f"{name}-{os.getpid()}", {**env, **hashing}, files)
     try:
-        stack("build", "secrets", "model", timeout_s=BUILD_S)  # not vLLM's image, which is large
+        stack(
+            "build", "secrets", "model", "redis", timeout_s=BUILD_S
+        )  # not vLLM's image, which is large
         stack("up", "--wait", "--scale", "vllm=0", timeout_s=BUILD_S)
         yield stack
     finally:

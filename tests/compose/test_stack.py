@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.support.compose import (
@@ -20,20 +21,23 @@ from tests.support.compose import (
 
 pytestmark = pytest.mark.compose
 
-LONG_LIVED = ("redis", "proxy", "cloud", "fleet", "dashboard")
+PROXIES = ("proxy-api", "proxy-redis", "proxy-embedder")
+LONG_LIVED = ("redis", *PROXIES, "cloud", "fleet", "dashboard")
+ONE_SHOT = ("secrets", "model", "prepare")
+NO_OP_S = 15
 
 
 def test_every_service_is_healthy_and_prepared_once(hashing_stack: Stack) -> None:
     for service in LONG_LIVED:
         [container] = hashing_stack.containers(service)
         assert container["State"]["Health"]["Status"] == "healthy", service
-    for service in ("secrets", "model", "prepare"):
+    for service in ONE_SHOT:
         [container] = hashing_stack.containers(service)
         assert container["State"]["ExitCode"] == 0, service
 
 
 def test_only_the_dashboard_and_the_api_are_published_on_loopback(
-    hashing_stack: Stack, ports: dict[str, int]
+    hashing_stack: Stack, stack_ports: dict[str, int]
 ) -> None:
     published = {
         (container["Config"]["Labels"]["com.docker.compose.service"], port, host["HostIp"])
@@ -41,12 +45,15 @@ def test_only_the_dashboard_and_the_api_are_published_on_loopback(
         for port, hosts in container["NetworkSettings"]["Ports"].items()
         for host in hosts or ()
     }
-    assert published == {("proxy", "8080/tcp", "127.0.0.1"), ("dashboard", "8090/tcp", "127.0.0.1")}
+    assert published == {
+        ("proxy-api", "8080/tcp", "127.0.0.1"),
+        ("dashboard", "8090/tcp", "127.0.0.1"),
+    }
 
-    page = httpx.get(f"http://127.0.0.1:{ports['dashboard']}/", trust_env=False)
+    page = httpx.get(f"http://127.0.0.1:{stack_ports['dashboard']}/", trust_env=False)
     assert page.status_code == 200
     assert "<html" in page.text
-    api = f"http://127.0.0.1:{ports['api']}"
+    api = f"http://127.0.0.1:{stack_ports['api']}"
     assert httpx.get(f"{api}/healthz", trust_env=False).status_code == 200
     refused = httpx.get(f"{api}/v1/users/reader1/snapshot", trust_env=False)
     assert refused.status_code == 401  # no token, no snapshot
@@ -111,31 +118,48 @@ def test_redis_takes_nobody_without_the_password(hashing_stack: Stack) -> None:
     assert "PONG" in redis(*known, "ping")
 
 
-def test_devices_and_cloud_parts_cannot_reach_past_the_proxy(hashing_stack: Stack) -> None:
-    look = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+def test_up_again_does_nothing_in_a_few_seconds(hashing_stack: Stack) -> None:
+    def kept() -> dict[str, str]:
+        return {c["Name"]: c["State"]["StartedAt"] for c in map(one, LONG_LIVED)}
 
-    def reaches(service: str, host: str, port: int) -> bool:
-        command = ("exec", "-T", service, "python", "-c", look, host, str(port))
-        return "Traceback" not in hashing_stack(*command, check=False)
+    def one(service: str) -> dict[str, Any]:
+        [container] = hashing_stack.containers(service)
+        return container
 
-    assert reaches("fleet", "proxy", 8080)
-    for host, port in (("redis", 6379), ("cloud", 8080), ("cloud", 8081)):
-        assert not reaches("fleet", host, port)
-    assert reaches("cloud", "proxy", 6379)
+    before = kept()
+    spent = []
+    for _ in range(2):
+        started = time.monotonic()
+        hashing_stack("up", "--wait", "--scale", "vllm=0", timeout_s=300)
+        spent.append(time.monotonic() - started)
+    assert kept() == before
+    assert min(spent) < NO_OP_S, spent
+    for service in ("model", "prepare"):
+        assert "nothing has changed" in hashing_stack("logs", "--tail=1", service)
+
+
+def test_the_one_shot_services_alone_end_with_0(hashing_stack: Stack) -> None:
+    """Without --wait, which waits for services that stay (deploy/README.md)."""
+    hashing_stack("up", "--no-deps", *ONE_SHOT, timeout_s=120)
+    for service in ONE_SHOT:
+        [container] = hashing_stack.containers(service)
+        assert container["State"]["ExitCode"] == 0, service
 
 
 def test_a_scenario_is_answered_in_full_and_seen_on_the_page(
-    hashing_stack: Stack, ports: dict[str, int]
+    hashing_stack: Stack, stack_ports: dict[str, int]
 ) -> None:
     output = hashing_stack("run", "--rm", "-T", "loadtest", *SCENARIO, timeout_s=SCENARIO_S)
 
     assert_answered(hashing_stack)
-    state = httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).json()
+    state = httpx.get(f"http://127.0.0.1:{stack_ports['dashboard']}/state", trust_env=False).json()
     assert "periodic-outage" in json.dumps(state), output[-2000:]
     # The fleet has its turn again, under the policy that the environment names.
     deadline = time.monotonic() + 90
     while "accumulated-drift, budget = 0.3" not in (
-        text := httpx.get(f"http://127.0.0.1:{ports['dashboard']}/state", trust_env=False).text
+        text := httpx.get(
+            f"http://127.0.0.1:{stack_ports['dashboard']}/state", trust_env=False
+        ).text
     ):
         assert time.monotonic() < deadline, f"the fleet does not replay any more: {text[:2000]}"
         time.sleep(1)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from tests.compose.conftest import BUILD_S

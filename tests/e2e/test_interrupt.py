@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from loadtest.replay.run_info import read_run_info
+from scalrec.jobs.run_folder import CUT_SHORT
 from shared.bundle import load_bundle
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
@@ -42,6 +44,14 @@ def _interrupted(run: CliRun, moment: str) -> None:
     assert "Interrupted" in run.text()
     assert run.left_over() == []
     _only_whole_files(run.work_dir)
+    _says_that_it_was_cut_short(run.work_dir)
+
+
+def _says_that_it_was_cut_short(work_dir: Path) -> None:
+    """No run's folder is left that is empty, or looks as if the run had ended."""
+    for folder in work_dir.glob("20*"):
+        told = (folder / CUT_SHORT).exists() or read_run_info(folder).run_failures
+        assert told, list(folder.rglob("*"))
 
 
 def _only_whole_files(work_dir: Path) -> None:

@@ -6,32 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import numpy as np
 import pytest
 import redis.asyncio as redis
 
 from cloud_service.store.snapshot_store import RedisSnapshotStore, key
 from launch.redis_server import RedisServer
-from shared.errors import StoreUnavailable
-from shared.snapshot import Snapshot, decode, encode
+from shared.errors import SnapshotCorrupt, StoreUnavailable
+from shared.snapshot import decode
 from tests.support.servers import DelayProxy, free_port
-
-BUNDLE = "9f2c1a7be04d5533"
-
-
-def blob_of(user: str, tau: int, created_ms: int = 1_700_000_000_000) -> bytes:
-    rng = np.random.default_rng(tau)
-    return encode(
-        Snapshot(
-            user=user,
-            tau=tau,
-            created_ms=created_ms,
-            bundle_id=BUNDLE,
-            e_sem=rng.standard_normal(64).astype(np.float32),
-            items=np.arange(100, dtype=np.int32),
-            scores=rng.standard_normal(100).astype(np.float32),
-        )
-    )
+from tests.support.snapshots import BUNDLE, blob_of
 
 
 @pytest.fixture
@@ -206,7 +189,7 @@ async def test_reads_that_come_together_are_one_round_trip_and_each_gets_its_own
     )
     assert blobs[:50] == [blob_of(user, n + 1) for n, user in enumerate(users)]
     assert blobs[50] is None
-    assert isinstance(blobs[51], StoreUnavailable)  # and nobody else's read failed with it
+    assert isinstance(blobs[51], SnapshotCorrupt)  # and nobody else's read failed with it
     clients = (await client.info("clients"))["connected_clients"]
     assert clients <= 3  # fifty reads did not need a connection each
     await client.aclose()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 
 from cloud_service.app import create_app
 from launch.redis_server import RedisServer
@@ -68,6 +68,8 @@ async def system(
     try:
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
             yield System(client, bundle, redis, embeddings)
+            if redis.process is not None and redis.process.running:
+                assert await redis.lasting_keys() == []
     finally:
         await redis.stop()
 

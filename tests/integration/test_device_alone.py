@@ -17,11 +17,11 @@ from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe
 
 ROOT = Path(__file__).parents[2]
-NEEDS = ("httpx", "msgspec", "numpy", "onnxruntime", "pydantic")
+NEEDS = ("httpx2", "msgspec", "numpy", "onnxruntime", "pydantic")
 OURS = ("device_runtime", "shared")
 ABSENT = (
-    "cloud_service", "fastapi", "jwt", "loadtest", "onnx", "opentelemetry", "polars", "pyarrow",
-    "pydantic_settings", "redis", "scalrec", "scipy", "starlette", "torch", "training",
+    "cloud_service", "fastapi", "httpx", "jwt", "loadtest", "onnx", "opentelemetry", "polars",
+    "pyarrow", "pydantic_settings", "redis", "scalrec", "scipy", "starlette", "torch", "training",
     "transformers",
 )  # fmt: skip
 PAST = [3, 7, 7, 12, 40]

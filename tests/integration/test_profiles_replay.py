@@ -17,6 +17,7 @@ from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.paper import run_paper
 from loadtest.evaluation.target_rank import target_rank
+from loadtest.records.rank_columns import tied_column
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
@@ -111,7 +112,8 @@ def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
             ("rank_calibrated", response.scores),
             ("rank_structure", response.structural),
         ):
-            assert row[column] == target_rank(response.candidates, values, row["target"])
+            rank = target_rank(response.candidates, values, row["target"])
+            assert (row[column], row[tied_column(column)]) == rank
         checked += 1
     assert checked == len(steps)
 

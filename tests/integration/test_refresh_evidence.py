@@ -25,7 +25,7 @@ from device_runtime.settings import LinkSettings
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.target_rank import target_rank
 from scalrec.settings import Settings, load_settings
-from shared.metrics import ndcg
+from shared.metrics import as_ranks, ndcg
 from shared.progress import NullProgress, NullTask
 from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
@@ -142,7 +142,7 @@ async def test_features_and_gains_are_the_devices(
         device.wants_refresh()
         assert spy.seen is not None
         rank = target_rank(response.candidates, response.scores, int(LOG.item[start + step]))
-        return spy.seen, float(ndcg(np.array([rank]), 10)[0])
+        return spy.seen, float(ndcg(as_ranks(*rank), 10))
 
     differ = 0
     for place in range(0, len(pairs), 3):

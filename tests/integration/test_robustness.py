@@ -77,6 +77,7 @@ async def cloud_behind_proxies(
             )
             yield proxy, f"http://{spec.listen}"
         await store.aclose()
+        assert await redis.lasting_keys() == []
 
 
 def devices_of(bundle: Bundle) -> list[Device]:

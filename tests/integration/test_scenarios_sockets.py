@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from loadtest.history.history import read_history
+from loadtest.history.history import LASTING_KEYS, read_history
 from loadtest.scenarios.load import load_scenario
 from scalrec.stack.embedder_server import ServedEmbedder
 from tests.support.scenarios import tiny_run
@@ -50,6 +50,7 @@ async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> N
     # The overall deadline holds whatever blocks: looking names up does for six seconds. Twice the
     # deadline, because a busy machine wakes a sleeper late.
     assert refreshes["latency_ms"].max() < 4000  # type: ignore[operator]
+    assert (tmp_path / "run" / LASTING_KEYS).read_text() == ""  # looked at, and nothing found
     # Without its store the cloud went on serving, and with it it stores again.
     attempts = history.attempts.filter(pl.col("status") == 200)
     assert not attempts.filter(pl.col("sent_s").is_between(20, 23))["stored"].all()

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from shared.errors import DataError
 from tests.support.tiers import examples
+from training.data.reading.dialects import Dialect
 from training.data.registry import load_log
-from training.data.tables import Dialect, read_text, records
+from training.data.tables import read_text, records
 from training.settings import LogSettings
 
 TIMED = "user=user,item=item,time=time"
@@ -54,7 +55,23 @@ dialogues = st.lists(
     | cells,
     max_size=6,
 ).map(lambda rows: "\n".join(rows).encode("utf-8", "surrogatepass"))
-contents = st.one_of(st.binary(max_size=200), tables, foursquare, dialogues)
+objects = st.lists(
+    st.dictionaries(
+        st.sampled_from(["user", "item", "time", "more"]),
+        json_values | st.integers(10**9, 2 * 10**9) | st.lists(st.text(max_size=3), max_size=2),
+    ).map(json.dumps)
+    | cells,
+    max_size=8,
+).map(lambda rows: "\n".join(rows).encode("utf-8", "surrogatepass"))
+numbers = st.lists(
+    st.lists(st.integers(-1, 2 * 10**9).map(str) | cells, min_size=3, max_size=4).map("::".join),
+    max_size=8,
+).map(lambda rows: "\n".join(rows).encode("utf-8", "surrogatepass"))
+marked = st.sampled_from([b"\xff\xfe", b"\xfe\xff", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"])
+contents = st.one_of(
+    *(st.binary(max_size=200), tables, foursquare, dialogues, objects, numbers),
+    st.builds(lambda mark, rest: mark + rest, marked, tables | st.binary(max_size=200)),
+)
 
 
 class _NamedDataError(Exception):
@@ -71,21 +88,28 @@ def _named(folder):
         raise
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.txt", "a.inter", "a.parquet", "a"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv.gz", "a.txt", "a.inter", "a.parquet", "a", "a.jsonl"]
+)
 @settings(max_examples=examples(60), deadline=None)
 @given(
     content=contents,
     packed=st.booleans(),
-    columns=st.sampled_from([None, TIMED, "user=user,item=item+time"]),
+    columns=st.sampled_from([None, TIMED, "user=user,item=item+time", "user=1,item=2,time=3"]),
     with_items=st.booleans(),
+    bad_rows=st.sampled_from(["refuse", "skip"]),
 )
-def test_any_bytes_give_a_log_or_a_data_error(name, content, packed, columns, with_items):
+def test_any_bytes_give_a_log_or_a_data_error(name, content, packed, columns, with_items, bad_rows):
     with tempfile.TemporaryDirectory() as folder:
         path, items = Path(folder) / name, Path(folder) / "items.csv"
         path.write_bytes(gzip.compress(content) if packed else content)
         items.write_bytes(content)
         chosen = LogSettings(
-            path=path, columns=columns, items=items if with_items else None, min_events=3
+            path=path,
+            columns=columns,
+            items=items if with_items else None,
+            min_events=3,
+            bad_rows=bad_rows,
         )
         # Any other exception, or a DataError that does not name the file, fails the test.
         with contextlib.suppress(_NamedDataError), _named(folder):
@@ -95,7 +119,9 @@ def test_any_bytes_give_a_log_or_a_data_error(name, content, packed, columns, wi
 words = st.text(
     st.characters(codec="utf-8", exclude_characters='"\r\n\x00,'), min_size=1, max_size=8
 )
-good_rows = st.lists(st.tuples(words, words, st.integers(0, 10**9)), min_size=1, max_size=30)
+good_rows = st.lists(
+    st.tuples(words, words, st.integers(10**9, 18 * 10**8)), min_size=1, max_size=30
+)
 
 
 @settings(max_examples=examples(100), deadline=None)

@@ -1,14 +1,12 @@
 """Ranks, HR@k and NDCG@k against trec_eval, the reference implementation of both.
 
-trec_eval breaks ties by name, so every order of tied items is given to it as scores of its own. The
-expected rank is then the mean of its ranks over all orders. HR and NDCG are taken *at* the expected
-rank, which is not the mean of HR and NDCG: they are those of the middle order.
+trec_eval breaks ties by name, so every order of tied items is given to it as scores of its own.
+Every figure is then the mean of its figures over all orders.
 """
 
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 
 from experiments.studies.scalrec.scores import Scores
 from loadtest.evaluation.target_rank import target_rank
-from shared.metrics import expected_rank, hit_rate, ndcg
+from shared.metrics import RANK, as_ranks, hit_rate, ndcg, rank_of, ranks_of
 from shared.profile import preset
 from shared.split import split_log
 from tests.support.logs import drifting_log
@@ -65,9 +63,9 @@ def orders_of(scores: Sequence[float]) -> list[list[int]]:
 def test_without_ties_every_figure_is_trec_evals(items: int) -> None:
     rng = np.random.default_rng(items)
     scores, targets = rng.normal(size=(150, items)), rng.integers(0, items, 150)
-    ranks = [expected_rank(row, target) for row, target in zip(scores, targets, strict=True)]
+    ranks = ranks_of(scores, targets)
     theirs = trec_eval(np.argsort(-scores, axis=1).tolist(), targets.tolist())
-    np.testing.assert_allclose(1.0 / np.array(ranks), theirs["recip_rank"], rtol=1e-12)
+    np.testing.assert_allclose(1.0 / ranks["expected"], theirs["recip_rank"], rtol=1e-12)
     for k in CUTS:
         np.testing.assert_array_equal(hit_rate(ranks, k), theirs[f"success_{k}"])
         np.testing.assert_allclose(ndcg(ranks, k), theirs[f"ndcg_cut_{k}"], rtol=1e-12)
@@ -76,7 +74,7 @@ def test_without_ties_every_figure_is_trec_evals(items: int) -> None:
 
 def test_a_target_that_is_not_listed_scores_as_in_trec_eval() -> None:
     items, scores = np.array([2, 5, 9], np.int32), np.array([0.1, 0.9, 0.4], np.float32)
-    ranks = [target_rank(items, scores, target) for target in (9, 4)]
+    ranks = np.array([target_rank(items, scores, target) for target in (9, 4)], RANK)
     theirs = trec_eval([[5, 9, 2]] * 2, [9, 4])
     for k in CUTS:
         np.testing.assert_array_equal(hit_rate(ranks, k), theirs[f"success_{k}"])
@@ -85,25 +83,19 @@ def test_a_target_that_is_not_listed_scores_as_in_trec_eval() -> None:
 
 @settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.data())
-def test_ties_stand_at_the_mean_rank_and_score_as_their_middle_order(
+def test_ties_stand_at_the_mean_rank_and_score_the_mean_over_all_orders(
     scores: list[int], data: st.DataObject
 ) -> None:
     target = data.draw(st.integers(0, len(scores) - 1))
     orders = orders_of(scores)
     theirs = trec_eval(orders, [target] * len(orders))
-    rank = expected_rank(scores, target)
-    assert rank == pytest.approx(np.mean(1.0 / theirs["recip_rank"]), rel=1e-12)
-    tied = scores.count(scores[target])
+    rank = rank_of(scores, target)
+    assert rank.expected == pytest.approx(np.mean(1.0 / theirs["recip_rank"]), rel=1e-12)
+    ranks = as_ranks(*rank)
     for k in CUTS:
-        hit, gain = hit_rate([rank], k)[0], ndcg([rank], k)[0]
         hits, gains = theirs[f"success_{k}"], theirs[f"ndcg_cut_{k}"]
-        assert hit == float(hits.mean() > 0.5)  # a hit where most orders are
-        middle = statistics.median_low(gains), statistics.median_high(gains)
-        assert middle[0] - 1e-12 <= gain <= middle[1] + 1e-12
-        if tied % 2:
-            assert gain == pytest.approx(middle[0], rel=1e-12)
-        if hits.all():  # no order leaves the first k: never more than the mean over orders
-            assert gain <= gains.mean() + 1e-12
+        assert float(hit_rate(ranks, k)) == pytest.approx(hits.mean(), rel=1e-12)
+        assert float(ndcg(ranks, k)) == pytest.approx(gains.mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
@@ -135,7 +127,8 @@ def test_the_studys_ranks_among_candidates_are_trec_evals(exclude_seen: bool) ->
             allowed[requests.seen(torch.from_numpy(rows))] = False
         named = scores.counters | {"fused": pools.fused(torch.randn(len(rows), 8))}
     for name, values in named.items():
-        ranks = pools.ranks(values, among)
+        found = pools.ranks(values, among)
+        ranks, gains = found["expected"], ndcg(found, 10)
         for row, (rank, target) in enumerate(zip(ranks, pools.target.tolist(), strict=True)):
             items = torch.nonzero(allowed[row])[:, 0].tolist()
             if target not in items:
@@ -148,6 +141,9 @@ def test_the_studys_ranks_among_candidates_are_trec_evals(exclude_seen: bool) ->
             ]
             theirs = 1.0 / trec_eval(sides, [target] * 2)["recip_rank"]
             assert rank == pytest.approx(theirs.mean(), rel=1e-12)
+            every = np.arange(theirs.min(), theirs.max() + 1)  # the places its ties take
+            mean = np.where(every <= 10, 1 / np.log2(1 + every), 0.0).mean()
+            assert gains[row] == pytest.approx(mean, rel=1e-9)
             if name == "fused":
                 assert theirs[0] == theirs[1]
     assert np.isinf(ranks).any()

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.interactions import Catalogue, InteractionLog
-from shared.split import MIN_HISTORY, split_log
+from shared.split import MIN_HISTORY, split_log, trained_after
 
 
-def log_of(counts):
+def log_of(counts, time=None):
     catalogue = Catalogue(ids=("i",), titles=("t",), categories=((),), areas=("",), texts=("x",))
     user = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     return InteractionLog(
         name="log",
         user=user,
         item=np.zeros(len(user), np.int32),
-        time=None,
+        time=time,
         utc_offset_min=None,
         query=None,
         user_ids=tuple(map(str, range(len(counts)))),
@@ -80,3 +80,29 @@ def test_steps_come_sorted_by_user_then_step(counts):
     assert pairs == sorted(pairs)
     assert steps.user.dtype == steps.step.dtype == np.int32
     assert len(steps) == len(pairs)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any), st.data())
+def test_the_share_trained_on_from_after_a_request_is_counted_pair_by_pair(counts, data):
+    clock = st.integers(0, 9)
+    time = np.concatenate([sorted(data.draw(clock) for _ in range(n)) for n in counts])
+    log = log_of(counts, time.astype(np.float64))
+    split = split_log(log, test_steps=2)
+    learned = [
+        time[log.user_start[user] + place]
+        for user, stop in enumerate(split.validation_start)
+        for place in range(stop)
+    ]
+    shares = [
+        np.mean([event > time[log.user_start[user] + step] for event in learned])
+        for user, step in zip(split.test().user, split.test().step, strict=True)
+    ]
+    found = trained_after(log, split)
+    assert (found is None) == (not shares)
+    if shares:
+        np.testing.assert_allclose(found, np.mean(shares), atol=1e-12)
+
+
+def test_without_times_nobody_knows_what_came_later():
+    log = log_of([9, 9])
+    assert trained_after(log, split_log(log)) is None

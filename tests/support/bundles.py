@@ -16,6 +16,7 @@ from device_runtime.refresh.quadratic_gain import FEATURES
 from shared.bundle import (
     ARRAY_FILES,
     CATALOGUE_FILE,
+    FIXED_TEXTS_FILE,
     REFRESH_FILE,
     AgeRule,
     Bundle,
@@ -26,6 +27,7 @@ from shared.bundle import (
     encode_catalogue,
     write_bundle,
 )
+from shared.fixed_texts import FixedTexts, encode_fixed_texts
 from shared.interactions import Catalogue
 from shared.item_files import device_tables
 from shared.profile import DeviceProfile
@@ -50,11 +52,14 @@ def make_bundle(
     calibrator_inputs: Sequence[str] = CALIBRATOR_INPUTS,
     rules: tuple[AgeRule, ...] = (AgeRule(from_delta=0),),
     refresh: RefreshKnowledge | None = None,
+    fixed: FixedTexts | None = None,
+    embedder: EmbedderIdentity | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
     The profile is the default one with ``window``, or ``profile`` as it is.
-    Its embedder is the hashing one with ``text_dim`` dimensions (``hashing-<text_dim>``).
+    Its embedder is the hashing one with ``text_dim`` dimensions (``hashing-<text_dim>``), or
+    ``embedder``; it keeps no vectors of fixed texts, or those of ``fixed``.
     """
     rng = np.random.default_rng(seed)
 
@@ -77,6 +82,8 @@ def make_bundle(
     }
     if refresh is not None:
         files[REFRESH_FILE] = encode_refresh(refresh)
+    if fixed is not None:
+        files[FIXED_TEXTS_FILE] = encode_fixed_texts(fixed)
     files |= device_tables(profile, *(decode_array(files[name]) for name in ARRAY_FILES))
     manifest = Manifest(
         scalrec="0.1.0",
@@ -85,7 +92,8 @@ def make_bundle(
         n_items=n_items,
         dim=dim,
         profile=profile,
-        embedder=EmbedderIdentity(
+        embedder=embedder
+        or EmbedderIdentity(
             backend="hashing", model=f"hashing-{text_dim}", pooling="MEAN", dim=text_dim
         ),
         backbone="random",

@@ -43,6 +43,10 @@ class Stack:
             raise AssertionError(shown)
         return output
 
+    def with_file(self, file: Path) -> Stack:
+        """The same project under one more file."""
+        return Stack(self.project, self._env, (*self._files[1:], file))
+
     def containers(self, service: str = "") -> list[dict[str, Any]]:
         """`docker inspect` of the containers, ended ones included."""
         listed = self("ps", "--all", "--quiet", *([service] if service else ())).split()

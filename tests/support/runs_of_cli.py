@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TAG = "SCALREC_TEST_RUN"
+TAG = "TEST_RUN_OF_SCALREC"
 PROC = Path("/proc")
 
 

@@ -18,6 +18,7 @@ TOGETHER = {
     "clock": frozenset(
         {
             "test_collaborative_replay.py", "test_device_transport.py", "test_fault_proxy.py",
+            "test_redis_failover.py",
             "test_live_view.py", "test_process.py", "test_replay_sockets.py",
             "test_request_faults.py", "test_robustness.py", "test_scenarios_sockets.py",
         }

@@ -85,7 +85,8 @@ def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:
 
 def study_ranks(study: _ScalrecStudy) -> dict[tuple[str, int, str], Floats]:
     """Expected ranks [R] by setting, gap and scorer."""
-    return {(setting, gap, scorer): r for setting, gap, scorer, r in study.ranks(NullProgress())}
+    found = study.ranks(NullProgress())
+    return {(setting, gap, scorer): r["expected"] for setting, gap, scorer, r in found}
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,9 @@ class ShippedDevices:
         device.calibrate = False
         plain = device.request(context, k=k)
         return Answered(
-            calibrated=target_rank(said.candidates, said.scores, target),
-            stale=target_rank(plain.candidates, plain.scores, target),
-            structure=target_rank(said.candidates, said.structural, target),
+            calibrated=target_rank(said.candidates, said.scores, target).expected,
+            stale=target_rank(plain.candidates, plain.scores, target).expected,
+            structure=target_rank(said.candidates, said.structural, target).expected,
             omega=said.diagnostics.omega,
             r=said.diagnostics.r,
             ranked=len(said.candidates),

@@ -1,4 +1,4 @@
-"""Full ranking of the structural channel: scores of all items and expected ranks of targets."""
+"""Full ranking of the structural channel: scores of all items and ranks of targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.metrics import expected_ranks
+from shared.metrics import RANK, Ranks, ranks_of
 from training.backbone.batches import Events, Windows, windows_before
 from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
@@ -60,21 +60,21 @@ def target_ranks(
     target: NDArray[np.int64],
     *,
     exclude_seen: bool = False,
-) -> NDArray[np.float64]:
-    """Expected rank of each target event among all items, from the W events before it.
+) -> Ranks:
+    """Rank of each target event among all items, from the W events before it.
 
     Args:
         events: the log; only events before a target are read, and the target's time and hour.
         target: [R] event rows.
         exclude_seen: items the user had before (in the whole history, not only in the window)
-            cannot be recommended; a target among them ranks last (infinity).
+            cannot be recommended; a target among them is not ranked.
 
     Returns:
-        [R] float64, 1-based; ties share their expected rank.
+        [R], with ties.
     """
     windows = windows_before(events, target, model.config.window, target)
     e_str, copy_logit = encode_requests(model, table, windows)
-    ranks = np.empty(len(target))
+    ranks = np.empty(len(target), RANK)
     for index in torch.split(torch.arange(len(target)), ROWS_PER_BATCH):
         scores = structural_scores(e_str[index], copy_logit[index], windows.item[index], table)
         ranks[index.numpy()] = dense_ranks(
@@ -85,8 +85,8 @@ def target_ranks(
 
 def dense_ranks(
     scores: Tensor, events: Events, target: NDArray[np.int64], *, exclude_seen: bool
-) -> NDArray[np.float64]:
-    """Expected rank [B] of each target event under scores [B, I] of all items.
+) -> Ranks:
+    """Rank [B] of each target event under scores [B, I] of all items.
 
     Args and ranks as for ``target_ranks``. With ``exclude_seen`` the scores of items that cannot
     be recommended become -infinity, in place.
@@ -97,4 +97,4 @@ def dense_ranks(
             seen = events.item[start:stop]
             scores[place, torch.from_numpy(seen.astype(np.int64))] = -torch.inf
     values, goal = scores.numpy(), events.item[target].astype(np.int64)
-    return expected_ranks(values, goal, values > -np.inf if exclude_seen else None)
+    return ranks_of(values, goal, values > -np.inf if exclude_seen else None)

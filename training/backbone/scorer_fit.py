@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from shared.errors import DataError
-from shared.metrics import ndcg
+from shared.metrics import RANK, Ranks, ndcg
 from shared.progress import Progress
 from shared.strict import Strict
 from training.backbone.batches import Events, Windows, windows_before
@@ -217,10 +217,10 @@ def scorer_ranks(
     target: NDArray[np.int64],
     *,
     exclude_seen: bool,
-) -> NDArray[np.float64]:
-    """Expected rank [R] of each target event among all items (see `evaluate.target_ranks`)."""
+) -> Ranks:
+    """Rank [R] of each target event among all items (see `evaluate.target_ranks`)."""
     windows = windows_before(events, target, model.config.window, target)
-    ranks = np.empty(len(target))
+    ranks = np.empty(len(target), RANK)
     # Rows of equal length go together: nothing is padded.
     order = torch.argsort(windows.length, stable=True)
     for index in torch.split(order, ROWS_PER_BATCH):

@@ -6,10 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shared.metrics import expected_ranks, hit_rate, ndcg
+from shared.metrics import NOT_RANKED, Ranks, hit_rate, ndcg, ranks_of
 from training.collaboration.asked import Asked
-
-Ranks = NDArray[np.float64]
 
 
 def list_ranks(
@@ -18,14 +16,15 @@ def list_ranks(
     target: NDArray[np.integer],
     allowed: NDArray[np.bool_],
 ) -> Ranks:
-    """[R] expected rank of each target among the allowed items of its list, else infinity.
+    """[R] rank of each target among the allowed items of its list.
 
     Args:
         scores: [R, n] of ``items`` [R, n]. target: [R]. allowed: [R, n].
     """
     is_target = (items == target[:, None]) & allowed
-    ranks = expected_ranks(scores, is_target.argmax(axis=1), allowed)
-    return np.where(is_target.any(axis=1), ranks, np.inf)
+    ranks = ranks_of(scores, is_target.argmax(axis=1), allowed)
+    ranks[~is_target.any(axis=1)] = NOT_RANKED
+    return ranks
 
 
 def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:

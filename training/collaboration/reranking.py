@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.ranking.list_fusion import fused
-from shared.metrics import ndcg
+from shared.metrics import Ranks, ndcg
 from training.collaboration.adaptive import (
     ADAPTIVE_STEPS,
     ADAPTIVE_TRANSITIONS,
@@ -78,7 +78,7 @@ class Reranker:
             steps=ADAPTIVE_STEPS,
         )
 
-    def ranks(self, scores: Floats, place: Place) -> NDArray[np.float64]:
+    def ranks(self, scores: Floats, place: Place) -> Ranks:
         n, gap = place
         items = self.lists[gap].items[:, :n]
         return list_ranks(scores, items, self.asked.target, self.allowed[gap][:, :n])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.metrics import expected_ranks
+from shared.metrics import RANK, Ranks, ranks_of
 from shared.split import stale_tau
 from training.backbone.batches import Windows, windows_before
 from training.backbone.evaluate import structural_scores
@@ -124,8 +124,8 @@ def list_scores(
 
 
 @torch.no_grad()
-def full_ranks(srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0) -> NDArray[np.float64]:
-    """[R] expected ranks of the targets among all items that may be recommended.
+def full_ranks(srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0) -> Ranks:
+    """[R] ranks of the targets among all items that may be recommended.
 
     Args:
         gap: events the history lacks; what may be recommended is known in real time.
@@ -133,14 +133,14 @@ def full_ranks(srm: Srm, asked: Asked, *, exclude_seen: bool, gap: int = 0) -> N
     srm.model.eval()
     windows, target = windows_of(srm, asked, gap), asked.target
     seen = asked.known_at(0)
-    ranks = np.empty(len(asked))
+    ranks = np.empty(len(asked), RANK)
     for index in equal_lengths(windows.length, ROWS):
         scores = srm.all(windows.rows(index))
         if exclude_seen:
             for place, row in enumerate(index.tolist()):
                 scores[place, torch.from_numpy(seen[row].astype(np.int64))] = -torch.inf
         values = scores.numpy()
-        ranks[index.numpy()] = expected_ranks(
+        ranks[index.numpy()] = ranks_of(
             values, target[index], values > -np.inf if exclude_seen else None
         )
     return ranks

@@ -10,8 +10,10 @@ import html
 import re
 from pathlib import Path
 
+from training.data.reading.dialects import Dialect
+from training.data.reading.streams import first_line
 from training.data.source import LogSource
-from training.data.tables import Dialect, FileColumns, first_line, read_text
+from training.data.tables import FileColumns, read_text
 from training.data.text import Item, describe
 
 TERMS = """\

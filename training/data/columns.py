@@ -9,11 +9,20 @@ from pathlib import Path
 from shared.errors import ConfigError, DataError
 
 SYNTAX = "user=U,item=I[+I2],time=T[,session=S][,text=X]"
+# Between columns given one by one, whose names then may hold any other character.
+ONE_BY_ONE = "\n"
 _ROLES = ("user", "item", "time", "session", "text")
+_SEVERAL = ("item", "text")  # may be made of several columns
 _USUAL = {
-    "user": ("user_id", "userid", "user", "uid", "session_id"),
-    "item": ("item_id", "itemid", "item", "iid", "movie_id", "movieid", "venue_id", "track_id"),
-    "time": ("timestamp", "time", "datetime", "date", "utc_time", "ts"),
+    "user": ("user_id", "userid", "user", "uid", "reviewerid", "customer_id", "session_id"),
+    "item": (
+        *("item_id", "itemid", "item", "iid", "movie_id", "movieid", "venue_id", "track_id"),
+        *("parent_asin", "asin", "business_id", "product_id", "article_id", "video_id"),
+    ),
+    "time": (
+        *("timestamp", "time", "datetime", "date", "utc_time", "ts", "unixreviewtime"),
+        *("event_time", "created_at"),
+    ),
 }
 
 
@@ -35,23 +44,42 @@ class ColumnSpec:
     text: tuple[str, ...] = ()
     session: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column it needs."""
+        single = (name for name in (self.time, self.session) if name is not None)
+        return (self.user, *self.item, *single, *self.text)
+
 
 def parse_columns(spec: str) -> ColumnSpec:
-    """Read a spec written as SYNTAX says; raises ConfigError saying what is wrong."""
-    found: dict[str, str] = {}
-    for part in spec.split(","):
+    """Read a spec written as SYNTAX says, or one ``role=column`` a line.
+
+    In lines a name is taken as it is, whatever characters it holds, and a role that occurs twice
+    has two columns.
+
+    Raises:
+        ConfigError: it cannot be read; says what is wrong.
+    """
+    lines = ONE_BY_ONE in spec
+    found: dict[str, tuple[str, ...]] = {}
+    for part in spec.split(ONE_BY_ONE if lines else ","):
         role, equals, name = (word.strip() for word in part.partition("="))
-        if not equals or not name or role not in _ROLES or role in found:
-            raise ConfigError(f"--columns {spec!r}: cannot read {part.strip()!r}; write {SYNTAX}")
-        found[role] = name
+        again = role in found and not (lines and role in _SEVERAL)
+        if not equals or not name or role not in _ROLES or again:
+            raise ConfigError(
+                f"--columns {spec!r}: cannot read {part.strip()!r}; write {SYNTAX}, or give "
+                "--columns ROLE=COLUMN once for each column if names hold commas or plus signs"
+            )
+        names = (name,) if lines or role not in _SEVERAL else _joined(name)
+        found[role] = found.get(role, ()) + names
     if missing := {"user", "item"} - found.keys():
         raise ConfigError(f"--columns {spec!r} does not name {sorted(missing)}; write {SYNTAX}")
     return ColumnSpec(
-        user=found["user"],
-        item=_joined(found["item"]),
-        time=found.get("time"),
-        text=_joined(found.get("text", "")),
-        session=found.get("session"),
+        user=found["user"][0],
+        item=found["item"],
+        time=next(iter(found.get("time", ())), None),
+        text=found.get("text", ()),
+        session=next(iter(found.get("session", ())), None),
     )
 
 

@@ -6,17 +6,19 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import httpx
+import httpx2 as httpx
 
 from shared.errors import DataError
 from shared.files import staged, write_whole
 from shared.progress import Progress, Task
+from shared.proxies import proxy_for
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -86,11 +88,17 @@ def download(
 
     Raises:
         DataError: no connection, an HTTP error, or more than ``max_bytes``.
+        ConfigError: a variable such as HTTPS_PROXY names a proxy that cannot be used.
     """
     part = destination.with_name(destination.name + ".part")
     with (
         progress.task(f"download {destination.name}") as task,
-        httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client,
+        httpx.Client(
+            follow_redirects=True,
+            timeout=TIMEOUT,
+            proxy=proxy_for(url, os.environ),
+            trust_env=False,
+        ) as client,
     ):
         for attempt in range(1, attempts + 1):
             try:
@@ -137,7 +145,7 @@ def _continue(client: httpx.Client, url: str, part: Path, task: Task, max_bytes:
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if response.status_code == httpx.codes.RANGE_NOT_SATISFIABLE:
             part.unlink()
             raise _Restart("the server refused to continue the partial file")
         if response.status_code >= 500:

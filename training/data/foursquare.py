@@ -24,8 +24,13 @@ from training.data.fetching import (
     record_hash,
     recorded_hash,
 )
+from training.data.overlap import check_overlap
+from training.data.reading.bad_rows import BadRows, Policy
+from training.data.reading.dialects import TSV, Dialect
+from training.data.reading.streams import first_line
+from training.data.repeats import Duplicates
 from training.data.source import LogSource
-from training.data.tables import MAX_OFFSET_MIN, TSV, Dialect, FileColumns, first_line, read_text
+from training.data.tables import MAX_OFFSET_MIN, FileColumns, read_text
 from training.data.text import Item, describe
 from training.data.validate import build_log
 
@@ -115,7 +120,13 @@ def fetch(
 
 
 def load(
-    path: Path, *, name: str = SOURCE.name, items: Path | None = None, min_events: int
+    path: Path,
+    *,
+    name: str = SOURCE.name,
+    items: Path | None = None,
+    min_events: int,
+    bad_rows: Policy = "refuse",
+    duplicates: Duplicates = "auto",
 ) -> InteractionLog:
     """Read either form; raises DataError naming file and line.
 
@@ -126,7 +137,8 @@ def load(
         min_events: users with fewer check-ins are dropped.
     """
     headed = not _ORIGINAL_LINE.fullmatch(line := first_line(path)) and "user_id" in line
-    events = read_text(path, TSV if headed else _ORIGINAL, _parse)
+    bad = BadRows(bad_rows)
+    events = read_text(path, TSV if headed else _ORIGINAL, _parse, bad)
     venues = {
         venue: _venue("", category, "", "")
         for venue, category in events.select("item", "category")
@@ -137,8 +149,11 @@ def load(
     beside = path.with_name(path.name.replace(".tsv", "_venues.tsv"))
     if items is None and headed and beside != path and beside.exists():
         items = beside
+    notes = ["venues have no names, only categories"]
     if items is not None:
-        venues |= read_text(items, TSV, _parse_venues)
+        told = read_text(items, TSV, _parse_venues)
+        notes = [check_overlap(events["item"], told, items)]
+        venues |= told
     return build_log(
         name,
         events.drop("category"),
@@ -146,7 +161,9 @@ def load(
         min_events=min_events,
         source=path,
         terms=TERMS,
-        notes=() if items else ("venues have no names, only categories",),
+        notes=(*notes, *bad.notes()),
+        duplicates=duplicates,
+        overlap_told=True,
     )
 
 
@@ -167,14 +184,16 @@ def _parse(table: FileColumns) -> pl.DataFrame:
         minutes.is_null() | (minutes.abs() > MAX_OFFSET_MIN),
         lambda row: f"time zone offset {offsets[row]!r} is not a number of minutes",
     )
-    return pl.DataFrame(
-        {
-            "user": table.ids("user_id"),
-            "item": table.ids("venue_id"),
-            "time": seconds,
-            "utc_offset_min": minutes,
-            "category": table.texts("venue_category"),
-        }
+    return table.usable(
+        pl.DataFrame(
+            {
+                "user": table.ids("user_id"),
+                "item": table.ids("venue_id"),
+                "time": seconds,
+                "utc_offset_min": minutes,
+                "category": table.texts("venue_category"),
+            }
+        )
     )
 
 

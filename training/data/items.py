@@ -26,12 +26,13 @@ JOINED_ID = "\x1f"
 
 
 def read_items(path: Path, id_columns: tuple[str, ...] = ()) -> dict[str, Item]:
-    """Items of a csv, tsv or parquet file.
+    """Items of a delimited, JSON lines or parquet file.
 
     Args:
         path: one row per item; of several rows of one item the first counts.
         id_columns: columns that together name the item, where the file has them all; otherwise
-            ``item_id``, ``item`` or ``id``, otherwise the first column is the id.
+            ``item_id``, ``item`` or ``id``, otherwise the first column is the id, as it is
+            without a header.
 
     Raises:
         DataError: the file is malformed, or has no column besides the id.
@@ -79,6 +80,8 @@ def joined_ids(table: FileColumns, names: tuple[str, ...]) -> pl.Series:
 
 
 def _id_columns(table: FileColumns, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    if not table.headed:
+        return (table.columns[0],)
     if wanted and set(wanted) <= set(table.columns):
         return wanted
     lowered = {name.lower(): name for name in reversed(table.columns)}

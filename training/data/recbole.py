@@ -6,6 +6,7 @@ field is ``name:type`` with type token, token_seq, float or float_seq).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,10 @@ from shared.interactions import InteractionLog
 from training.data.columns import ColumnSpec, guess_columns, parse_columns
 from training.data.custom import parse_events
 from training.data.items import parse_items, read_items
-from training.data.tables import TSV, FileColumns, read_text
+from training.data.reading.bad_rows import BadRows, Policy
+from training.data.reading.dialects import TSV
+from training.data.repeats import Duplicates
+from training.data.tables import FileColumns, read_text
 from training.data.text import Item
 from training.data.validate import build_log
 
@@ -24,7 +28,14 @@ _TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def load(
-    path: Path, *, name: str, columns: str | None, items: Path | None, min_events: int
+    path: Path,
+    *,
+    name: str,
+    columns: str | None,
+    items: Path | None,
+    min_events: int,
+    bad_rows: Policy = "refuse",
+    duplicates: Duplicates = "auto",
 ) -> InteractionLog:
     """Read an .inter file; ``items`` defaults to the .item file beside it, if there is one.
 
@@ -35,9 +46,10 @@ def load(
     def parse(table: FileColumns) -> tuple[ColumnSpec, pl.DataFrame]:
         bare, _ = _untyped(table)
         used = spec or guess_columns(bare.columns, path)
-        return used, parse_events(bare, used)
+        return used, bare.usable(parse_events(bare, used))
 
-    used, events = read_text(path, TSV, parse)
+    bad = BadRows(bad_rows)
+    used, events = read_text(path, TSV, parse, bad)
     beside = path.with_suffix(".item")
     known: dict[str, Item] | None = None
     if items is not None and items.suffix != ".item":
@@ -45,7 +57,15 @@ def load(
     elif items is not None or beside.exists():
         known = read_text(items or beside, TSV, lambda table: _parse_items(table, used))
     notes = () if used.time else ("no times: the order of the file is the order of events",)
-    return build_log(name, events, known, min_events=min_events, source=path, notes=notes)
+    return build_log(
+        name,
+        events,
+        known,
+        min_events=min_events,
+        source=path,
+        notes=(*notes, *bad.notes()),
+        duplicates=duplicates,
+    )
 
 
 def _untyped(table: FileColumns) -> tuple[FileColumns, dict[str, str]]:
@@ -59,9 +79,8 @@ def _untyped(table: FileColumns) -> tuple[FileColumns, dict[str, str]]:
         if name in types:
             raise DataError(f"field {name!r} occurs twice", table.path, 1)
         types[name] = kind
-    return FileColumns(
-        table.path, table.frame.rename(dict(zip(table.columns, types, strict=True))), table.lines
-    ), types
+    names = dict(zip(table.columns, types, strict=True))
+    return replace(table, frame=table.frame.rename(names)), types
 
 
 def _parse_items(table: FileColumns, used: ColumnSpec) -> dict[str, Item]:
@@ -75,7 +94,7 @@ def _parse_items(table: FileColumns, used: ColumnSpec) -> dict[str, Item]:
     # A sequence of category tokens is separated by spaces; names and texts are words in order.
     spaced = [name for name, role in words.items() if role == "category"]
     frame = bare.frame.with_columns(pl.col(name).str.replace_all(" ", "|") for name in spaced)
-    return parse_items(FileColumns(bare.path, frame, bare.lines), ids, words)
+    return parse_items(replace(bare, frame=frame), ids, words)
 
 
 def _role(name: str, kind: str) -> str:

@@ -22,6 +22,7 @@ from device_runtime.abstract.sanitise import MAX_INPUT_CHARS, clean_text, identi
 from shared.abstract_form import AbstractForm
 from shared.errors import DataError
 from shared.interactions import InteractionLog
+from training.data.reading.streams import first_line, numbered_lines
 from training.data.redial_films import (
     FilmFiles,
     complaint,
@@ -29,7 +30,6 @@ from training.data.redial_films import (
     read_films,
 )
 from training.data.source import LogSource
-from training.data.tables import first_line, numbered_lines
 from training.data.text import UNKNOWN_ITEM, Item
 from training.data.validate import build_log
 

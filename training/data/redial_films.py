@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shared.errors import DataError
 from training.data.items import read_items
-from training.data.tables import first_line, read_content
+from training.data.reading.streams import first_line, read_content
 from training.data.text import Item, describe
 
 TITLES = "movies_with_mentions.csv"

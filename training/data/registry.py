@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,6 +12,7 @@ from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.data import amazon, custom, foursquare, movielens, recbole, redial, sequences
+from training.data.reading.parts import name_of, parts_of
 from training.data.source import MIN_EVENTS, LogSource
 from training.settings import LogSettings
 
@@ -97,23 +98,36 @@ def repeat_policy(settings: LogSettings, log: InteractionLog) -> Literal["allow"
 
 def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
     """A file somebody brings: what it is shows in its name and its first line."""
-    for file in (path, settings.items):
-        if file is not None and not file.is_file():
-            raise DataError("no such file", file)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-.") or "log"
+    if settings.items is not None and not settings.items.is_file():
+        raise DataError("no such file", settings.items)
+    parts = parts_of(path)
+    stem = name_of(path)
     name = stem if settings.name == movielens.SOURCE.name else settings.name
     few, items = settings.min_events or MIN_EVENTS, settings.items
+    own = partial(
+        custom.load,
+        name=name,
+        columns=settings.columns,
+        items=items,
+        min_events=few,
+        bad_rows=settings.bad_rows,
+        duplicates=settings.duplicates,
+    )
+    if len(parts) > 1:
+        return own(path)
+    (path,) = parts
     if path.suffix == recbole.SUFFIX:
-        return recbole.load(path, name=name, columns=settings.columns, items=items, min_events=few)
+        return recbole.load(path, **own.keywords)
     if settings.columns is None:
         if settings.name == foursquare.SOURCE.name or foursquare.recognises(path):
-            return foursquare.load(path, name=name, items=items, min_events=few)
+            chosen = {key: value for key, value in own.keywords.items() if key != "columns"}
+            return foursquare.load(path, **chosen)
         if settings.name == redial.SOURCE.name or redial.recognises(path):
             few = settings.min_events or redial.SOURCE.min_events
             return redial.load(path, name=name, items=items, min_events=few)
         if settings.name in amazon.NAMES or sequences.recognises(path):
             return sequences.load(path, name=name, items=items, min_events=few)
-    return custom.load(path, name=name, columns=settings.columns, items=items, min_events=few)
+    return own(path)
 
 
 def _known(name: str) -> _Known:

@@ -14,7 +14,9 @@ from shared.errors import DataError
 from shared.interactions import InteractionLog
 from training.data import amazon
 from training.data.items import read_items
-from training.data.tables import Dialect, first_line, records
+from training.data.reading.dialects import Dialect
+from training.data.reading.streams import first_line
+from training.data.tables import records
 from training.data.validate import build_log
 
 _SPACED = Dialect(" ", quoted=False)

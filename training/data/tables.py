@@ -1,4 +1,4 @@
-"""Delimited text and parquet as tables of columns, with bad rows named by file and line.
+"""Delimited text, JSON lines and parquet as tables of columns, bad rows named by file and line.
 
 Text is read by polars. Only when polars, or whoever uses the rows, refuses something is the file
 read again, row by row, so that the error can name the exact line without slowing good files down.
@@ -6,48 +6,37 @@ read again, row by row, so that the error can name the exact line without slowin
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
 import io
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import polars as pl
 
 from shared.errors import DataError
-from training.data.times import EXPECTED, parse_times
+from training.data.reading.bad_rows import BadRows
+from training.data.reading.dialects import Dialect, recognised
+from training.data.reading.json_lines import CHUNK, read_json_lines
+from training.data.reading.streams import first_line, numbered_lines, read_content
+from training.data.times import EXPECTED, NoTimes, parse_times
 
 T = TypeVar("T")
 MAX_OFFSET_MIN = 14 * 60  # UTC+14 is the largest offset in use
+EXACT = 2**53  # whole numbers from here on a float cannot tell apart
 _PARQUET_MAGIC = "PAR1"
-_GZIP_MAGIC = b"\x1f\x8b"
+_UNUSED = b"\x1f"  # stands for a separator of several characters
 _SHOWN_CHARS = 60
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a text file separates its fields.
-
-    Attributes:
-        separator: the character between fields.
-        quoted: whether a field may stand in double quotes.
-        header: the columns of a file without a header.
-        encoding: of the text.
-        escape: character before a separator or quote that belongs to the field, if there is one.
-    """
-
-    separator: str
-    quoted: bool
-    header: tuple[str, ...] | None = None
-    encoding: str = "utf-8"
-    escape: str | None = None
-
-
-TSV = Dialect("\t", quoted=False)
+# What programs write where there is no id; in any case.
+MISSING = (
+    *("nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "nat", "(null)"),
+    *("undefined", "\\n"),
+)
+_WHOLE = r"^(-?\d+)\.0+$"  # an integer that passed through a float
+_FRACTION = r"^-?\d+\.\d*[1-9]\d*$"
+_SHORTENED = re.compile(r"-?\d(\.\d+)?[eE]\+?\d{2,}")
 
 
 class _LineUnknown(Exception):
@@ -62,11 +51,19 @@ class FileColumns:
         path: the file.
         frame: the columns; all strings (null where empty) if the file is text.
         lines: 1-based line (text, header included) or row (parquet) of each row, if known.
+        headed: whether the file names its columns; otherwise they are called "1", "2" and so on.
+        bad: what to do with rows that cannot be used.
+        refused: rows found bad so far, by number, and what is wrong with each.
+        malformed: lines that are no rows at all, and what is wrong with each.
     """
 
     path: Path
     frame: pl.DataFrame
     lines: pl.Series | None
+    headed: bool = True
+    bad: BadRows = field(default_factory=BadRows)
+    refused: dict[int, str] = field(default_factory=dict)
+    malformed: dict[int, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -81,26 +78,56 @@ class FileColumns:
     def texts(self, name: str) -> pl.Series:
         """The column as strings, null where empty."""
         column = self.column(name)
-        if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        if column.dtype.is_nested() or column.dtype == pl.Object:
             raise DataError(f"column {name!r} holds {column.dtype}, not text", self.path)
-        if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
-            # Integer ids that passed through a float column: 12.0 is the id 12.
-            column = column.cast(pl.Int64, strict=False)
+        if column.dtype == pl.Binary:  # as some databases write text into parquet
+            try:
+                column = column.cast(pl.String)
+            except pl.exceptions.PolarsError as error:
+                raise DataError(
+                    f"column {name!r} holds bytes that are no text", self.path
+                ) from error
+        if column.dtype.is_float():
+            column = self._whole(name, column.fill_nan(None))
         text = column.cast(pl.String).str.strip_chars()
         return text.set(text == "", None)
 
     def ids(self, name: str) -> pl.Series:
-        """The column as strings; an empty one is a bad row."""
+        """The column as strings, ``7.0`` as ``7``; an empty id, or one that means so, is bad."""
         ids = self.texts(name)
         self.refuse(ids.is_null(), lambda row: f"column {name!r} is empty")
+        missing = ids.str.to_lowercase().is_in(MISSING)
+        self.refuse(missing, lambda row: f"column {name!r} is {ids[row]!r}, which means missing")
+        shortened = ids.str.contains(f"^{_SHORTENED.pattern}$")
+        self.refuse(
+            shortened, lambda row: f"column {name!r} is {ids[row]!r}, an id that a program rounded"
+        )
+        if ids.str.contains(_WHOLE).any() and not ids.str.contains(_FRACTION).any():
+            ids = ids.str.replace(_WHOLE, "$1")
         return ids
+
+    def _whole(self, name: str, column: pl.Series) -> pl.Series:
+        """Floats as the integers they stand for, if all do: 12.0 is the id 12."""
+        values = column.drop_nulls()
+        if not (values.is_finite() & (values % 1 == 0)).all():
+            return column
+        if (values.abs() >= EXACT).any():
+            raise DataError(
+                f"column {name!r} holds numbers that a float cannot tell apart; write it as "
+                "integers or text",
+                self.path,
+            )
+        return column.cast(pl.Int64)
 
     def times(self, name: str) -> tuple[pl.Series, pl.Series | None]:
         """Unix seconds, and UTC offsets in minutes if given; an unreadable time is a bad row."""
         column = self.column(name)
         if column.dtype.is_nested():
             raise DataError(f"column {name!r} holds {column.dtype}, not times", self.path)
-        seconds, offset = parse_times(column)
+        try:
+            seconds, offset = parse_times(column)
+        except NoTimes as error:
+            raise DataError(f"column {name!r} {error}", self.path) from error
         self.refuse(
             seconds.is_null(),
             lambda row: f"column {name!r} is {_shown(column[row])}, not a time ({EXPECTED})",
@@ -113,80 +140,117 @@ class FileColumns:
         return seconds, offset
 
     def refuse(self, bad: pl.Series, message: Callable[[int], str]) -> None:
-        """Raise DataError with ``message(row)`` for the first row where ``bad`` is true."""
-        if (row := bad.arg_max()) is not None and bad[row]:
-            if self.lines is None:
-                raise _LineUnknown
-            raise DataError(message(row), self.path, int(self.lines[row]))
+        """Note the rows where ``bad`` is true, or raise DataError with ``message(row)``."""
+        rows = bad.fill_null(False).arg_true()
+        if rows.is_empty():
+            return
+        if self.lines is None:
+            raise _LineUnknown
+        first = int(rows[0])
+        if not self.bad.skipping:
+            raise DataError(message(first), self.path, int(self.lines[first]))
+        line = int(self.lines[first])
+        self.bad.refuse_many(self.path, line, message(first), len(rows), len(bad))
+        for row in rows.to_list():
+            self.refused.setdefault(row, message(row))
+
+    def usable(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Of a frame made of all rows of this table those that were not refused; counts the rest.
+
+        Raises:
+            DataError: more rows are bad than may be skipped.
+        """
+        if self.lines is None or not (self.refused or self.malformed):
+            return frame
+        wrong = {int(self.lines[row]): message for row, message in self.refused.items()}
+        rows = len(frame) + len(self.malformed)
+        self.bad.leave_out(self.path, wrong | self.malformed, rows)
+        keep = pl.Series([True]).new_from_index(0, len(frame))
+        return frame.filter(keep.scatter(list(self.refused), False))
 
 
-def read_text(path: Path, dialect: Dialect, parse: Callable[[FileColumns], T]) -> T:
-    """``parse`` of the table in a text file (plain or gzip).
+def read_text(
+    path: Path, dialect: Dialect, parse: Callable[[FileColumns], T], bad: BadRows | None = None
+) -> T:
+    """``parse`` of the table in a text file.
+
+    Args:
+        bad: what to do with bad rows; None: refuse them.
 
     Raises:
         DataError: the file cannot be read, is not text, or ``parse`` refused it; names the line.
     """
+    bad = bad or BadRows()
     try:
-        return parse(_read_fast(path, dialect))
+        return parse(_read_fast(path, dialect, bad))
     except (_LineUnknown, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return parse(_read_slowly(path, dialect))
+        return parse(_read_slowly(path, dialect, bad))
 
 
-def read_table(path: Path, parse: Callable[[FileColumns], T]) -> T:
-    """``parse`` of the table in a parquet, csv or tsv file, told apart by content.
+def read_table(
+    path: Path,
+    parse: Callable[[FileColumns], T],
+    *,
+    named: Sequence[str] = (),
+    bad: BadRows | None = None,
+) -> T:
+    """``parse`` of the table in a parquet, JSON lines or delimited file, told apart by content.
+
+    Args:
+        named: columns that somebody asked for; others need not be read.
+        bad: what to do with bad rows; None: refuse them.
 
     Raises:
         DataError: as ``read_text`` and ``read_parquet`` do.
     """
+    bad = bad or BadRows()
     head = first_line(path)
     if head.startswith(_PARQUET_MAGIC):
-        return parse(read_parquet(path))
-    if "\t" in head:
-        return read_text(path, TSV, parse)
-    # Spreadsheets of some countries write semicolons into files they call csv.
-    separator = ";" if ";" in head and "," not in head else ","
-    return read_text(path, Dialect(separator, quoted=True), parse)
+        return parse(read_parquet(path, named=named, bad=bad))
+    if head.lstrip().startswith("{"):
+        frame, lines, malformed = read_json_lines(path, bad, named)
+        return parse(FileColumns(path=path, frame=frame, lines=lines, bad=bad, malformed=malformed))
+    if head.lstrip().startswith("[{") or head.strip() == "[":
+        raise DataError("a JSON list; write one object a line (`jq -c '.[]'`)", path)
+    return read_text(path, recognised(path, named), parse, bad)
 
 
-def read_parquet(path: Path) -> FileColumns:
+def read_parquet(
+    path: Path, *, named: Sequence[str] = (), bad: BadRows | None = None
+) -> FileColumns:
     """The table in a parquet file; raises DataError when it is not one."""
     try:
-        frame = pl.read_parquet(path.read_bytes())
+        content = path.read_bytes()
+        there = pl.read_parquet_schema(io.BytesIO(content)) if named else {}
+        only = list(dict.fromkeys(named)) if named and set(named) <= set(there) else None
+        frame = pl.read_parquet(content, columns=only)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"not a readable parquet file: {error}", path) from error
-    return FileColumns(path, frame, pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))
+    lines = pl.Series(range(1, len(frame) + 1), dtype=pl.Int64)
+    return FileColumns(path=path, frame=frame, lines=lines, bad=bad or BadRows())
 
 
-def read_content(path: Path) -> bytes:
-    """The file's bytes, unpacked if it is gzip; raises DataError when it cannot be read."""
-    with _reading(path), _open(path) as stream:
-        return stream.read()
+def records(
+    path: Path, dialect: Dialect, bad: dict[int, str] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """(1-based line, fields) of every non-blank record.
 
+    Args:
+        bad: lines that are no records are left out and told here; None: they are refused.
 
-def first_line(path: Path, encoding: str = "latin-1") -> str:
-    """The first line, at most 64 KiB of it, without its end; "" for an empty file."""
-    with _reading(path), _open(path) as stream:
-        return stream.readline(1 << 16).decode(encoding, "replace").rstrip("\r\n")
-
-
-def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """(1-based number, text) of every line; raises DataError naming the one that is not text."""
-    with _reading(path), _open(path) as stream:
-        for line, raw in enumerate(stream, 1):
-            try:
-                text = raw.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise DataError(f"not {encoding} text: {error.reason}", path, line) from error
-            yield line, text.removeprefix("\ufeff") if line == 1 else text
-
-
-def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """(1-based line, fields) of every non-blank record; raises DataError naming the line."""
+    Raises:
+        DataError: as ``numbered_lines``; naming the line.
+    """
+    if len(dialect.separator) > 1:
+        for number, text in numbered_lines(path, dialect.encoding, bad):
+            if text.strip():
+                yield number, text.rstrip("\r\n").split(dialect.separator)
+        return
     line = 0
 
     def lines() -> Iterator[str]:
         nonlocal line
-        for number, text in numbered_lines(path, dialect.encoding):
+        for number, text in numbered_lines(path, dialect.encoding, bad):
             line = number
             yield text
 
@@ -205,49 +269,82 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"not a {_kind(dialect)} row: {error}", path, start) from error
+            message = f"not a {_kind(dialect)} row: {error}"
+            if bad is None:
+                raise DataError(message, path, start) from error
+            # An open quote may have swallowed many lines: each of them counts.
+            bad.update(dict.fromkeys(range(start, max(start, line) + 1), message))
+            continue
         if fields and any(fields):
             yield start, fields
 
 
-def _read_fast(path: Path, dialect: Dialect) -> FileColumns:
+def _read_fast(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
     header = _header(path, dialect)
     content = read_content(path)
     if dialect.escape and dialect.escape.encode() in content:
         raise _LineUnknown  # polars knows no escapes
     if dialect.encoding != "utf-8":
         content = content.decode(dialect.encoding).encode()
+    separator = dialect.separator
+    if len(separator) > 1:  # polars knows separators of one byte
+        if _UNUSED in content:
+            raise _LineUnknown
+        content, separator = content.replace(separator.encode(), _UNUSED), _UNUSED.decode()
     frame = pl.read_csv(
         io.BytesIO(content),
         has_header=dialect.header is None,
-        separator=dialect.separator,
+        separator=separator,
         quote_char='"' if dialect.quoted else None,
         infer_schema=False,
     )
     # polars fills short rows with nulls and keeps blank lines: both show in the last column.
     if frame.width != len(header) or frame.is_empty() or frame[frame.columns[-1]].null_count():
         raise _LineUnknown
-    return FileColumns(path, frame.rename(dict(zip(frame.columns, header, strict=True))), None)
+    frame = frame.rename(dict(zip(frame.columns, header, strict=True)))
+    return FileColumns(path=path, frame=frame, lines=None, headed=dialect.header is None, bad=bad)
 
 
-def _read_slowly(path: Path, dialect: Dialect) -> FileColumns:
-    rows = records(path, dialect)
+def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
+    wrong: dict[int, str] = {}
+    rows = records(path, dialect, wrong if bad.skipping else None)
     header = _header(path, dialect)
     if dialect.header is None:
         next(rows)
     lines: list[int] = []
     columns: list[list[str | None]] = [[] for _ in header]
+    chunks, numbers = [], []
+
+    def close() -> None:
+        data = [pl.Series(n, c, dtype=pl.String) for n, c in zip(header, columns, strict=True)]
+        chunks.append(pl.DataFrame(data))
+        numbers.append(pl.Series(lines, dtype=pl.Int64))
+        for column in columns:
+            column.clear()
+        lines.clear()
+
     for line, fields in rows:
         if len(fields) != len(header):
             message = f"{len(fields)} fields where there should be {len(header)}"
-            raise DataError(f"{message} ({', '.join(header)})", path, line)
+            message = f"{message} ({', '.join(header)})"
+            if not bad.skipping:
+                raise DataError(message, path, line)
+            wrong[line] = message
+            continue
         lines.append(line)
         for column, value in zip(columns, fields, strict=True):
             column.append(value or None)
-    data = {
-        name: pl.Series(name, c, dtype=pl.String) for name, c in zip(header, columns, strict=True)
-    }
-    return FileColumns(path, pl.DataFrame(data), pl.Series(lines, dtype=pl.Int64))
+        if len(lines) >= CHUNK:
+            close()
+    close()
+    return FileColumns(
+        path=path,
+        frame=pl.concat(chunks),
+        lines=pl.concat(numbers),
+        headed=dialect.header is None,
+        bad=bad,
+        malformed=wrong,
+    )
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:
@@ -260,23 +357,6 @@ def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:
     if len(set(header)) != len(header):
         raise DataError(f"a column name occurs twice: {', '.join(header)}", path, line)
     return header
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what the file system or gzip says of ``path`` into DataError."""
-    try:
-        yield
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"damaged or truncated gzip file: {error}", path) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as stream:
-        packed = stream.read(2) == _GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
 
 
 def _kind(dialect: Dialect) -> str:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from device_runtime.abstract.sanitise import findings
 
 MAX_TITLE_CHARS = 200
 MAX_TEXT_CHARS = 2_000
 MAX_CATEGORIES = 16
+JUDGED = 1_000
 UNKNOWN_ITEM = "unknown item"
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
+# Scripts whose words may be of two letters.
+_SHORT_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
+_LETTER = re.compile(r"[^\W\d_]")
 _HEX = re.compile(r"[0-9a-fA-F-]{8,}")
+
+
+_NO_WORDS = {"place", "opaque token", "number of a person"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +71,31 @@ def is_opaque(item_id: str) -> bool:
     if not _WORD.search(item_id) or _HEX.fullmatch(item_id):
         return True
     return " " not in item_id.strip() and any(character.isdigit() for character in item_id)
+
+
+def tells_words(values: Iterable[str], counts: Callable[[str], bool] | None = None) -> bool:
+    """Whether a column of texts is words: at least half of its values are, of those looked at.
+
+    A column of latitudes, prices, cells of a grid or keys is not, whatever single ones look like.
+
+    Args:
+        values: the first JUDGED distinct ones are looked at.
+        counts: what a value has to be; by default words that are no key.
+    """
+    judged = list(itertools.islice(dict.fromkeys(values), JUDGED))
+    return 2 * sum(map(counts or _is_words, judged)) >= max(1, len(judged))
+
+
+def in_words(part: str) -> bool:
+    """Whether a part of a joined id, of a column that tells words, may stand in a title.
+
+    "U2" may, beside a track's name; "1979", "40.59N" and "49bbd6c0f964a520f4531fe3" may not.
+    """
+    if not _LETTER.search(part) or _HEX.fullmatch(part):
+        return False
+    return not any(kind in _NO_WORDS for kind, _ in findings(part))
+
+
+def _is_words(value: str) -> bool:
+    named = not is_opaque(value) or _SHORT_WORD.search(value) is not None
+    return named and in_words(value)

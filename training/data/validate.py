@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
+from training.data.overlap import check_overlap
+from training.data.private import common_categories, without_users
+from training.data.repeats import Duplicates, without_repeats
 from training.data.text import UNKNOWN_ITEM, Item, from_id
+from training.data.tied_times import without_item_order
 
 
 def build_log(
@@ -22,6 +27,8 @@ def build_log(
     source: Path,
     terms: str = "",
     notes: tuple[str, ...] = (),
+    duplicates: Duplicates = "auto",
+    overlap_told: bool = False,
 ) -> InteractionLog:
     """Check, order and index events.
 
@@ -34,6 +41,8 @@ def build_log(
         items: what is known of each item id; None when the source says nothing of items.
         min_events: users with fewer events are dropped.
         source: the file, for messages.
+        duplicates: what becomes of rows with the same user, item and time.
+        overlap_told: ``notes`` say already how many items there is text of.
 
     Raises:
         DataError: no event or no user is left, with the counts.
@@ -43,10 +52,9 @@ def build_log(
         raise DataError("no interactions in the file", source)
     timed = "time" in events.columns
     if timed:
-        whole = events.unique(subset=["user", "item", "time"], keep="first", maintain_order=True)
-        if dropped := len(events) - len(whole):
-            said.append(f"{dropped:,} duplicate rows (same user, item and time) dropped")
-        events = whole
+        events, told = without_repeats(events, duplicates)
+        said.extend(told)
+    everybody = events["user"].unique()
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
     if n_users == 0:
@@ -59,13 +67,23 @@ def build_log(
         said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
     user_ids = _natural_order(events["user"])
     item_ids = _natural_order(events["item"])
-    events = events.with_columns(_index(events["user"], user_ids), _index(events["item"], item_ids))
+    events = events.with_columns(
+        _index(events["user"], user_ids), _index(events["item"], item_ids), item_id="item"
+    )
     if timed:
         back = events.select("user", back=pl.col("time").diff().over("user") < 0)
         if unsorted := back.filter("back")["user"].n_unique():
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
-    catalogue, remarks = _catalogue(item_ids, items)
+    if timed:
+        events, told = without_item_order(events)
+        said.extend(told)
+    catalogue, remarks = _catalogue(item_ids, items, source, told=overlap_told)
+    catalogue, cut = without_users(catalogue, everybody)
+    if cut:
+        remarks.append(f"{cut:,} items named a user of the log in their words; cut out")
+    user, item = events["user"].to_numpy(), events["item"].to_numpy()
+    catalogue = replace(catalogue, vocabulary=common_categories(catalogue, user, item))
     return InteractionLog(
         name=name,
         user=events["user"].to_numpy().astype(np.int32),
@@ -113,11 +131,13 @@ def _sessions(events: pl.DataFrame) -> np.ndarray | None:
     return numbered["session"].to_numpy()
 
 
-def _catalogue(ids: list[str], items: Mapping[str, Item] | None) -> tuple[Catalogue, list[str]]:
+def _catalogue(
+    ids: list[str], items: Mapping[str, Item] | None, source: Path, *, told: bool
+) -> tuple[Catalogue, list[str]]:
     remarks = []
     if items is not None:
-        if missing := sum(item_id not in items for item_id in ids):
-            remarks.append(f"{missing:,} items of the log are unknown to its item text; kept")
+        if not told:
+            remarks.append(check_overlap(ids, items, source))
         if unused := len(items.keys() - set(ids)):
             remarks.append(f"{unused:,} items without an interaction left out")
     known = items or {}

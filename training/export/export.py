@@ -9,6 +9,7 @@ import numpy as np
 from device_runtime.state.cues import CUES
 from shared.bundle import (
     CATALOGUE_FILE,
+    FIXED_TEXTS_FILE,
     REFRESH_FILE,
     Bundle,
     CalibrationSpec,
@@ -18,6 +19,7 @@ from shared.bundle import (
     write_bundle,
 )
 from shared.errors import BundleError
+from shared.fixed_texts import encode_fixed_texts
 from shared.item_files import device_tables
 from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
@@ -67,6 +69,8 @@ def export_bundle(
     files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
     if trained.refresh is not None:
         files[REFRESH_FILE] = encode_refresh(trained.refresh)
+    if trained.fixed is not None:
+        files[FIXED_TEXTS_FILE] = encode_fixed_texts(trained.fixed)
     files |= generator_files(trained.generator)
     manifest = Manifest(
         scalrec=version,

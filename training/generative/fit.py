@@ -19,7 +19,7 @@ from cloud_service.generation.network import NO_WORDS, TEMPLATES, GenerativeNetw
 from shared.errors import DataError
 from shared.generator_config import GeneratorConfig
 from shared.item_tokens import ItemTokens
-from shared.metrics import ndcg
+from shared.metrics import Ranks, as_ranks, ndcg
 from shared.progress import Progress
 from shared.strict import Strict
 from training.backbone.batches import Events, Windows, windows_before
@@ -185,10 +185,10 @@ class GeneratorFit:
         return float(ndcg(list_ranks(items, validation.target), 10).mean())
 
 
-def list_ranks(items: NDArray[np.integer], target: NDArray[np.integer]) -> NDArray[np.float64]:
-    """[R] 1-based rank of each target [R] in its list [R, n]; infinity where it is missing."""
+def list_ranks(items: NDArray[np.integer], target: NDArray[np.integer]) -> Ranks:
+    """[R] rank of each target [R] in its list [R, n], whose places are its own."""
     hit = items == target[:, None]
-    return np.where(hit.any(1), hit.argmax(1) + 1.0, np.inf)
+    return as_ranks(np.where(hit.any(1), hit.argmax(1) + 1.0, np.inf))
 
 
 def covering_windows(events: Events, width: int) -> Windows:

@@ -27,7 +27,7 @@ from training.refresh.closed_loop import accumulated, indexed, measure_call_rate
 from training.refresh.evidence import features, gains
 from training.refresh.gain_fit import FittedGain, fit_gain
 from training.run import TrainingRun
-from training.semantic.anchors import MAX_GAP, Anchors, write_abstracts
+from training.semantic.anchors import MAX_GAP, Anchors, write_abstracts_yielding
 from training.semantic.requests import Requests, make_requests
 from training.stages.forms import model_form
 from training.stages.stage import Stage
@@ -119,7 +119,7 @@ async def _walk(run: TrainingRun, anchors: Anchors) -> _Walks:
     if len(anchors) == 0:
         return _Walks(anchors, np.empty((0, 0), dtype=np.float32))
     writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
-    texts = write_abstracts(run.log, anchors, writer, run.settings.profile)
+    texts = await write_abstracts_yielding(run.log, anchors, writer, run.settings.profile)
     return _Walks(anchors, await run.embed(texts, "embedding consecutive abstracts"))
 
 

@@ -8,7 +8,8 @@ step and as the stale one of later steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from shared.split import MIN_HISTORY, Split, Steps, stale_tau
 
 MAX_GAP = 20
 RUN = (0, 5, 10, 15, 20)  # spacing of the gaps that are reported: 5, 10 and 20
+BETWEEN_YIELDS = 16  # abstracts, of some tens of milliseconds at most
 SHORT_GAPS = (1, 2, 3, 4)  # one more member per run, so that every gap 1 .. 20 occurs
 
 
@@ -95,9 +97,30 @@ def write_abstracts(
 
     Reads events before tau, and of event tau its time, hour, query and place in its session alone.
     """
+    return list(_abstracts(log, anchors, writer, profile))
+
+
+async def write_abstracts_yielding(
+    log: InteractionLog, anchors: Anchors, writer: AbstractWriter, profile: DeviceProfile
+) -> list[str]:
+    """As ``write_abstracts``, letting the event loop run now and then.
+
+    Raises:
+        asyncio.CancelledError: within the time of BETWEEN_YIELDS abstracts.
+    """
+    texts = []
+    for text in _abstracts(log, anchors, writer, profile):
+        texts.append(text)
+        if len(texts) % BETWEEN_YIELDS == 0:
+            await asyncio.sleep(0)
+    return texts
+
+
+def _abstracts(
+    log: InteractionLog, anchors: Anchors, writer: AbstractWriter, profile: DeviceProfile
+) -> Iterator[str]:
     hours, sessions = log.local_hour_of_week(), log.session_events()
     times = np.full(len(log), np.nan) if log.time is None else log.time
-    texts = []
     for user, tau in zip(anchors.user.tolist(), anchors.tau.tolist(), strict=True):
         first = int(log.user_start[user])
         oldest = max(0, tau - profile.window) if profile.retain == "window" else 0
@@ -109,9 +132,7 @@ def write_abstracts(
             session_events=None if sessions is None else int(sessions[now]),
         )
         known = slice(first + oldest, now)
-        past = Window(log.item[known], times[known], hours[known])
-        texts.append(writer.write(past, context))
-    return texts
+        yield writer.write(Window(log.item[known], times[known], hours[known]), context)
 
 
 def _distinct(user: NDArray[np.int64], tau: NDArray[np.int64]) -> Anchors:

@@ -26,13 +26,13 @@ _DAMAGED = ("malformed", "not a database", "corrupt")
 
 
 def cache_key(identity: EmbedderIdentity, text: str, variant: str = "") -> bytes:
-    """Key of one text: a hash over model, pooling, variant and text, 32 bytes.
+    """Key of one text: a hash over model, its files, pooling, variant and text, 32 bytes.
 
     The back end is left out on purpose: vLLM and transformers give the same vectors for a model.
     ``variant`` separates settings that change a vector without changing the model, such as the
     number of tokens a text is cut at.
     """
-    parts = (identity.model, identity.pooling, variant, text)
+    parts = (identity.model, identity.pooling, identity.content or "", variant, text)
     digest = hashlib.blake2b(digest_size=32)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
@@ -58,6 +58,7 @@ class EmbeddingCache:
     def __init__(self, path: Path):
         self.path = path
         self.set_aside: Path | None = None
+        self.recognised: dict[str, str] = {}  # see training.semantic.recognition
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -98,6 +99,29 @@ class EmbeddingCache:
         (count,) = self._db.execute("SELECT count(*) FROM embedding").fetchone()
         return int(count)
 
+    def models(self, name: str) -> list[tuple[str, bytes]]:
+        """(id, what ``add_model`` was given) of every model seen under ``name``, oldest first."""
+        try:
+            return list(
+                self._db.execute(
+                    "SELECT id, vectors FROM model WHERE name = ? ORDER BY rowid", (name,)
+                )
+            )
+        except sqlite3.DatabaseError as error:
+            self._recover(error)
+            return []
+
+    def add_model(self, name: str, model_id: str, vectors: bytes) -> None:
+        """Remember a model. Raises ConfigError as ``put_many`` does."""
+        try:
+            with self._db:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO model (id, name, vectors) VALUES (?, ?, ?)",
+                    (model_id, name, vectors),
+                )
+        except sqlite3.DatabaseError as error:
+            self._recover(error)
+
     def _read(self, keys: Sequence[bytes], dim: int) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             some = keys[start : start + _KEYS_PER_QUERY]
@@ -135,6 +159,10 @@ class EmbeddingCache:
                 db.execute(
                     "CREATE TABLE IF NOT EXISTS embedding "
                     "(key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
+                )
+                db.execute(
+                    "CREATE TABLE IF NOT EXISTS model "
+                    "(id TEXT PRIMARY KEY, name TEXT NOT NULL, vectors BLOB NOT NULL)"
                 )
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version == 0:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.metrics import expected_ranks, ndcg
+from shared.metrics import RANK, ndcg, ranks_of
 from training.semantic.requests import ROWS_PER_BATCH, Requests
 
 MAX_ROWS = 4096  # keeps the structural scores of all of them in memory, [rows, I]
@@ -52,14 +52,14 @@ class HeldOut:
         Args:
             structure: False ranks by the semantic part alone.
         """
-        ranks = np.empty(len(self._target))
+        ranks = np.empty(len(self._target), RANK)
         for at in torch.split(torch.arange(len(self._target)), 2 * ROWS_PER_BATCH):
             scores = self._structural[at]
             if not structure:
                 scores = torch.where(scores.isneginf(), scores, 0.0)
             if weight:
                 scores = torch.addmm(scores, e_sem[at], self._vectors.T, alpha=weight)
-            ranks[at.numpy()] = expected_ranks(scores.numpy(), self._target[at].numpy())
+            ranks[at.numpy()] = ranks_of(scores.numpy(), self._target[at].numpy())
         return ndcg(ranks, 10)
 
     def mean(self, e_sem: Tensor, weight: float, *, structure: bool = True) -> float:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import Embedder
+from cloud_service.embedding.base import Embedder, TextsRefused
 from shared.errors import EmbedderMismatch
 from shared.progress import NullProgress, Progress, Task
 from training.semantic.embedding_cache import EmbeddingCache, cache_key
 
 Float32 = NDArray[np.float32]
 NOISE = 0.01  # of the length of a reduced vector
+MOST_REFUSED = 0.01  # share of texts without a vector, beyond one, that training puts up with
+_UNIT = 1e-4  # how far from 1 the length of a text's own vector may be
+_NAMED = 3
+NameOf = Callable[[int], str]
 
 
 async def embed_texts(
@@ -27,6 +31,7 @@ async def embed_texts(
     progress: Progress | None = None,
     label: str = "embedding texts",
     variant: str = "",
+    name: NameOf = "text {}".format,
 ) -> Float32:
     """Embeddings [n, m] of ``texts`` [n], in their order.
 
@@ -34,9 +39,16 @@ async def embed_texts(
     flight; each is committed to the cache as it arrives, so whatever ends the call (an error, a
     cancellation), the finished batches need not be computed again.
 
+    A text that the model gives no vector gets the mean of the others, which says nothing of it; it
+    is not kept, and ``refused_rows`` finds it.
+
+    Args:
+        name: what people call the text at a position, for errors.
+
     Raises:
         EmbedderUnavailable, EmbedderMismatch: from the embedder, or because it answered with
-            vectors of another shape, zeros or values that are not finite.
+            vectors of another shape, zeros or values that are not finite, or gave no vector for
+            more than one text and more than MOST_REFUSED of them.
         ConfigError: the cache cannot be written.
     """
     await embedder.ready()
@@ -46,24 +58,63 @@ async def embed_texts(
     vectors = cache.get_many(list(text_of), identity.dim)
     # Texts of similar length share a batch: back ends that pad then pad little.
     missing = sorted(text_of.keys() - vectors.keys(), key=lambda key: (len(text_of[key]), key))
+    refused: dict[bytes, str] = {}
     batches = iter([missing[i : i + batch_size] for i in range(0, len(missing), batch_size)])
 
     async def work(task: Task) -> None:
         for batch in batches:  # shared by all workers: each takes the next one
-            found = await embedder.embed([text_of[key] for key in batch])
-            _check(found, len(batch), identity.dim)
-            cache.put_many(batch, found)
-            vectors.update(zip(batch, found, strict=True))
+            try:
+                found = await embedder.embed([text_of[key] for key in batch])
+            except TextsRefused as error:
+                refused.update((batch[place], why) for place, why in error.refused.items())
+                found = np.delete(error.vectors, list(error.refused), axis=0)
+            kept = [key for key in batch if key not in refused]
+            _check(found, len(kept), identity.dim)
+            cache.put_many(kept, found)
+            vectors.update(zip(kept, found, strict=True))
             task.advance(len(batch))
 
     with (progress or NullProgress()).task(label, len(text_of)) as task:
         if vectors:
             task.advance(len(vectors), f"{len(vectors)} from the cache")
         await _gather_or_cancel([work(task) for _ in range(concurrency)])
+    if refused:
+        _require_few(refused, len(text_of), {name(i): key for i, key in enumerate(keys)})
+        neutral = np.mean([vectors[key] for key in text_of if key in vectors], axis=0)
+        vectors.update((key, neutral.astype(np.float32)) for key in refused)
     if not keys:
         return np.empty((0, identity.dim), dtype=np.float32)
     stacked: Float32 = np.stack([vectors[key] for key in keys]).astype(np.float32, copy=False)
     return stacked
+
+
+def refused_rows(vectors: Float32) -> NDArray[np.intp]:
+    """Rows of [n, m] embeddings that are the mean of others: their texts have no vector."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return np.flatnonzero(np.abs(lengths - 1) > _UNIT)
+
+
+def refusal_note(vectors: Float32, what: str, name: NameOf) -> str:
+    """What people should know of texts without a vector; "" where each has one."""
+    rows = refused_rows(vectors)
+    if not len(rows):
+        return ""
+    names = ", ".join(name(int(row)) for row in rows[:_NAMED])
+    return (
+        f"the text model gives no vector for {len(rows)} of {len(vectors)} {what} ({names}"
+        f"{', ...' if len(rows) > _NAMED else ''}): the mean of the others stands in"
+    )
+
+
+def _require_few(refused: Mapping[bytes, str], count: int, names: Mapping[str, bytes]) -> None:
+    if len(refused) <= max(1, MOST_REFUSED * count) and len(refused) < count:
+        return
+    named = [f"{name} ({refused[key]})" for name, key in names.items() if key in refused]
+    raise EmbedderMismatch(
+        f"the text model gives no vector for {len(refused)} of {count} texts: "
+        f"{'; '.join(named[:_NAMED])}{'; ...' if len(named) > _NAMED else ''}. Change those texts, "
+        "or serve a model that takes them"
+    )
 
 
 async def _gather_or_cancel(work: Sequence[object]) -> None:

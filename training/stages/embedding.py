@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cloud_service.embedding
-from cloud_service.embedding.base import Embedder, model_content
+from cloud_service.embedding.base import Embedder
 from cloud_service.embedding.batcher import Batcher
 from cloud_service.settings import EmbedderSettings
 from shared.bundle import EmbedderIdentity
+from shared.errors import EmbedderUnavailable
 from shared.progress import Progress
 from training.semantic.embedding_cache import EmbeddingCache
-from training.semantic.texts import embed_texts
+from training.semantic.recognition import known_by_files, name_of
+from training.semantic.texts import NameOf, embed_texts
 from training.stages.code import code_of
 
 Vectors = NDArray[np.float32]
@@ -27,7 +29,8 @@ class TextEmbedding:
     """An embedder, how long a text it gets, and the cache of what it answered.
 
     Attributes:
-        model: hash over the model's files, where it is known by nothing but its folder's name.
+        model: which model of that name it is, where its identity does not tell: see
+            ``training.semantic.recognition``.
         batch_size: texts in a request.
     """
 
@@ -39,12 +42,20 @@ class TextEmbedding:
 
     @classmethod
     def of(cls, wanted: EmbedderSettings, embedder: Embedder, cache: EmbeddingCache) -> Self:
-        """As the settings ask."""
+        """As the settings ask.
+
+        Raises:
+            EmbedderUnavailable: nobody asked yet which model it is.
+        """
+        identity = embedder.identity
+        model = cache.recognised.get(name_of(identity))
+        if model is None and not known_by_files(identity):
+            raise EmbedderUnavailable(f"the model {identity.model} has not been recognised yet")
         return cls(
             embedder=embedder,
             cache=cache,
             max_tokens=wanted.max_tokens,
-            model=model_content(wanted.model),
+            model=model,
             batch_size=wanted.batch_size,
         )
 
@@ -53,8 +64,14 @@ class TextEmbedding:
         """What vectors depend on, beside the text and the code."""
         return self.embedder.identity, self.model, self.max_tokens
 
-    async def vectors(self, texts: Sequence[str], label: str, progress: Progress) -> Vectors:
-        """[n, m]; errors as of ``embed_texts``."""
+    async def vectors(
+        self,
+        texts: Sequence[str],
+        label: str,
+        progress: Progress,
+        name: NameOf = "text {}".format,
+    ) -> Vectors:
+        """[n, m]; ``name`` and errors as of ``embed_texts``."""
         code = code_of([cloud_service.embedding])
         return await embed_texts(
             self.embedder,
@@ -65,6 +82,7 @@ class TextEmbedding:
             label=label,
             # The code is in the key: vectors that older code made must not be reused.
             variant=f"max_tokens={self.max_tokens} model={self.model} code={code}",
+            name=name,
         )
 
 

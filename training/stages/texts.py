@@ -13,25 +13,36 @@ from device_runtime.abstract.words import ItemWords
 from device_runtime.abstract.writer import TemplateAbstract, moment_in_words
 from device_runtime.state.history import Window
 from shared.abstract_form import AbstractForm
-from shared.interactions import InteractionLog
+from shared.interactions import Catalogue, InteractionLog
 from shared.profile import DeviceProfile
 from shared.progress import Progress
-from training.semantic.anchors import Anchors, write_abstracts
+from training.semantic.anchors import Anchors, write_abstracts_yielding
+from training.semantic.texts import NameOf
 from training.stages.embedding import EMBEDDING, TextEmbedding
 from training.stages.forms import MATRIX
 from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
 WRITING = (
-    *(write_abstracts, TemplateAbstract, Window, ItemWords, moment_in_words, NameHider, clean_text),
+    *(
+        write_abstracts_yielding,
+        TemplateAbstract,
+        Window,
+        ItemWords,
+        moment_in_words,
+        NameHider,
+        clean_text,
+    ),
 )
 
 
-def items_stage(texts: Sequence[str], embedding: TextEmbedding) -> Stage[Vectors]:
-    """[I, m] embeddings of the items' texts."""
+def items_stage(
+    texts: Sequence[str], embedding: TextEmbedding, name: NameOf = "item {}".format
+) -> Stage[Vectors]:
+    """[I, m] embeddings of the items' texts; ``name`` is what people call an item."""
 
     async def build(progress: Progress) -> Vectors:
-        return await embedding.vectors(texts, "embedding items", progress)
+        return await embedding.vectors(texts, "embedding items", progress, name)
 
     return Stage(
         name="items",
@@ -41,6 +52,16 @@ def items_stage(texts: Sequence[str], embedding: TextEmbedding) -> Stage[Vectors
         build=build,
         form=MATRIX,
     )
+
+
+def item_name(catalogue: Catalogue) -> NameOf:
+    """What people call an item."""
+    return lambda item: f"item {catalogue.ids[item]!r}, {catalogue.titles[item][:60]!r}"
+
+
+def abstract_name(anchors: Anchors) -> NameOf:
+    """Whose abstract it is."""
+    return lambda at: f"abstract of user {anchors.user[at]} after {anchors.tau[at]} events"
 
 
 def abstracts_stage(
@@ -57,8 +78,11 @@ def abstracts_stage(
     """
 
     async def build(progress: Progress) -> Vectors:
-        texts = write_abstracts(log, anchors, TemplateAbstract(log.catalogue, form), profile)
-        return await embedding.vectors(texts, "embedding abstracts", progress)
+        writer = TemplateAbstract(log.catalogue, form)
+        texts = await write_abstracts_yielding(log, anchors, writer, profile)
+        return await embedding.vectors(
+            texts, "embedding abstracts", progress, abstract_name(anchors)
+        )
 
     return Stage(
         name="abstracts",

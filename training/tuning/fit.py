@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.errors import DataError
-from shared.metrics import expected_ranks, ndcg
+from shared.metrics import ndcg, ranks_of
 from shared.progress import Progress
 from training.learning import (
     Checkpoint,
@@ -147,7 +147,7 @@ def judge(
     meant = _embedded(encoder, [items[item] for item in candidates])
     scores = said @ meant.T
     loss = torch.nn.functional.cross_entropy(scores / temperature, torch.from_numpy(label))
-    return float(loss), float(ndcg(expected_ranks(scores.numpy(), label), 10).mean())
+    return float(loss), float(ndcg(ranks_of(scores.numpy(), label), 10).mean())
 
 
 def _embedded(encoder: AdaptedEncoder, texts: Sequence[str]) -> Tensor:

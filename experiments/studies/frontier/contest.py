@@ -107,8 +107,8 @@ class Contest:
 
         A device's budget of less than a call within the window is none.
         """
-        ranks = self.evidence.ranks(calibrated=calibrated).astype(np.float64)
-        values = np.where(np.isnan(ranks), np.nan, ndcg(ranks, CUTOFF))
+        ranks = self.evidence.ranks(calibrated=calibrated)
+        values = np.where(np.isnan(ranks["expected"]), np.nan, ndcg(ranks, CUTOFF))
         users, length = self.evidence.alone.shape
         for budget in self.settings.budgets:
             each = int(budget * (length - 1))

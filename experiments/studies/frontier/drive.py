@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from device_runtime.state.cues import CUES
 from experiments.studies.frontier.evidence import Evidence
 from experiments.studies.frontier.windows import LastSteps
 
+Element = TypeVar("Element", bound=np.generic)
 DRIFT, OMEGA = CUES.index("drift"), CUES.index("omega")
 
 
@@ -55,7 +57,7 @@ class Course:
     asked: NDArray[np.bool_]
     served: NDArray[np.bool_]
 
-    def outcome(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outcome(self, matrix: NDArray[Element]) -> NDArray[Element]:
         """[U, T - 1] of a matrix [U, T, T] what the requests after the first one met."""
         users = np.arange(len(matrix))[:, None]
         return matrix[users, np.arange(1, matrix.shape[1]), self.held[:, 1:]]

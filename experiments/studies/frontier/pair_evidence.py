@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shared.metrics import Ranks
 from shared.progress import Task
 from training.calibration.pairs import Pairs
 from training.twin import Twin
@@ -22,16 +23,16 @@ class PairEvidence:
     """Of P pairs, in their order.
 
     Attributes:
-        stale: [P] expected rank of the target with the snapshot at face value; inf if it is not
-            among the items the device ranks.
+        stale: [P] rank of the target with the snapshot at face value, among the items the device
+            ranks.
         calibrated: [P] the same with correction and age rules.
         cues: [P, 8] raw, in the device's order.
         r: [P] estimated reliability.
         inconsistency: [P] in positions (see ``device_runtime.state.cues``).
     """
 
-    stale: NDArray[np.float32]
-    calibrated: NDArray[np.float32]
+    stale: Ranks
+    calibrated: Ranks
     cues: NDArray[np.float32]
     r: NDArray[np.float32]
     inconsistency: NDArray[np.float32]
@@ -74,8 +75,8 @@ def _evaluate(twin: Twin, pairs: Pairs) -> PairEvidence:
     trusted, r = twin.trusted(inputs)
     stale, calibrated = twin.ranks(pairs, inputs.stale, trusted)
     return PairEvidence(
-        stale=stale.astype(np.float32),
-        calibrated=calibrated.astype(np.float32),
+        stale=stale,
+        calibrated=calibrated,
         cues=inputs.cues.numpy(),
         r=r.numpy(),
         inconsistency=twin.inconsistency(pairs).astype(np.float32),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from experiments.studies.frontier.contest import Entry
 from experiments.studies.frontier.evidence import Evidence
-from shared.metrics import hit_rate, ndcg
+from shared.metrics import Ranks, hit_rate, ndcg
 
 PLAIN, CALIBRATED = "plain", "calibrated"
 MODES = {PLAIN: False, CALIBRATED: True}
@@ -26,7 +26,7 @@ def score_rows(
 
     ``calls`` counts attempts, ``served`` those that brought a snapshot.
     """
-    ranks = entry.course.outcome(evidence.ranks(calibrated=MODES[mode])).astype(np.float64)
+    ranks = entry.course.outcome(evidence.ranks(calibrated=MODES[mode]))
     asked, served = entry.course.asked[:, 1:], entry.course.served[:, 1:]
     setting = setting_of(mode, entry.budget, outages=outages)
     return _rows(users, entry.name, setting, ranks, asked.sum(1), served.sum(1))
@@ -35,7 +35,7 @@ def score_rows(
 def alone_rows(users: NDArray[np.int64], evidence: Evidence, mode: str) -> pl.DataFrame:
     """The device that never had a cloud."""
     none = np.zeros(len(users))
-    ranks = evidence.alone[:, 1:].astype(np.float64)
+    ranks = evidence.alone[:, 1:]
     return _rows(users, "alone", setting_of(mode, 0.0), ranks, none, none)
 
 
@@ -43,7 +43,7 @@ def _rows(
     users: NDArray[np.int64],
     scorer: str,
     setting: str,
-    ranks: NDArray[np.float64],
+    ranks: Ranks,
     calls: NDArray[np.number],
     served: NDArray[np.number],
 ) -> pl.DataFrame:

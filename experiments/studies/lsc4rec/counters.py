@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.metrics import expected_rank
+from shared.metrics import NOT_RANKED, RANK, Rank, Ranks, rank_of
 from training.collaboration.asked import Asked
 
 Floats = NDArray[np.float64]
@@ -20,9 +20,9 @@ def decayed_scores(asked: Asked, items: NDArray[np.integer], half_life: float) -
     return scores
 
 
-def decayed_ranks(asked: Asked, n_items: int, half_life: float) -> Floats:
-    """[R] expected ranks of the targets among all items, by the decayed counter."""
-    ranks = np.empty(len(asked))
+def decayed_ranks(asked: Asked, n_items: int, half_life: float) -> Ranks:
+    """[R] ranks of the targets among all items, by the decayed counter."""
+    ranks = np.empty(len(asked), RANK)
     for row, (history, target) in enumerate(zip(asked.known_at(0), asked.target, strict=True)):
         weights = _weights(len(history), half_life)
         scores = np.bincount(history, weights, minlength=n_items).astype(np.float64)
@@ -32,9 +32,9 @@ def decayed_ranks(asked: Asked, n_items: int, half_life: float) -> Floats:
 
 def full_popularity_ranks(
     asked: Asked, popularity: NDArray[np.floating], *, exclude_seen: bool
-) -> Floats:
-    """[R] expected ranks of the targets among all items that may be recommended."""
-    ranks = np.empty(len(asked))
+) -> Ranks:
+    """[R] ranks of the targets among all items that may be recommended."""
+    ranks = np.empty(len(asked), RANK)
     counts = popularity.astype(np.float64)
     for row, (history, target) in enumerate(zip(asked.known_at(0), asked.target, strict=True)):
         scores = counts
@@ -49,5 +49,5 @@ def _weights(length: int, half_life: float) -> Floats:
     return np.exp2(-np.arange(length)[::-1] / half_life)
 
 
-def _rank(scores: Floats, target: int) -> float:
-    return np.inf if np.isneginf(scores[target]) else expected_rank(scores, target)
+def _rank(scores: Floats, target: int) -> Rank:
+    return NOT_RANKED if np.isneginf(scores[target]) else rank_of(scores, target)

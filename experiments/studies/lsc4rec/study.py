@@ -43,7 +43,7 @@ from experiments.studies.lsc4rec.device_model import DeviceModel, cooperative_sr
 from experiments.studies.lsc4rec.learned_fusion import fit_fusion, list_features
 from experiments.studies.lsc4rec.lists import Listed, candidate_lists
 from shared.interactions import InteractionLog
-from shared.metrics import HALF_LIFE
+from shared.metrics import HALF_LIFE, Ranks
 from shared.progress import Progress
 from training.background import in_thread
 from training.collaboration.asked import LATENESS, Asked, Lists
@@ -140,7 +140,7 @@ class _Lsc4recStudy:
         frames = [sums.frame() for sums in (self.sums, self.sampled) if sums is not None]
         return CellScores(pl.concat(frames), self.extras)
 
-    def _lists(self, place: Place, choice: Choice) -> NDArray[np.float64]:
+    def _lists(self, place: Place, choice: Choice) -> Ranks:
         """Adds every scorer at one place; ranks [R] of the chosen collaboration."""
         test, (n, gap) = self.test, place
         initial = test.initial(place)
@@ -161,12 +161,12 @@ class _Lsc4recStudy:
         found["learned"] = self._learned(place, choice, scores[choice.best])
         for scorer, ranks in found.items():
             self.sums.add(f"list{n}", gap, scorer, metrics_of(ranks))
-        self.extras[f"recall_list{n}_gap{gap}"] = float(np.isfinite(found["llm"]).mean())
+        self.extras[f"recall_list{n}_gap{gap}"] = float(
+            np.isfinite(found["llm"]["expected"]).mean()
+        )
         return found["lsc4rec"]
 
-    def _learned(
-        self, place: Place, choice: Choice, rerank: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def _learned(self, place: Place, choice: Choice, rerank: NDArray[np.floating]) -> Ranks:
         """Ranks [R] by the fusion that validation lists teach."""
         held, (n, gap) = self.validation, place
         popularity = self.run.popularity()
@@ -212,7 +212,7 @@ class _Lsc4recStudy:
             counted = decayed_ranks(asked, len(self.run.log.catalogue), half_life)
             self.sums.add("full", 0, "decayed", metrics_of(counted))
 
-    def _requests(self, choice: Choice, ranks: dict[Place, NDArray[np.float64]]) -> None:
+    def _requests(self, choice: Choice, ranks: dict[Place, Ranks]) -> None:
         n, late = self.chosen.longest, LATENESS
         stale, fresh = metrics_of(ranks[n, late]), metrics_of(ranks[n, 0])
         listed, srm = self.listed, self.test.srms[choice.base]

@@ -69,7 +69,7 @@ def measured(
 def recalls(ranks: StepRanks) -> dict[str, float]:
     """Share of targets that a setting's candidates hold, by setting and gap."""
     return {
-        f"recall_{setting}_gap{gap}": float(np.isfinite(found).mean())
+        f"recall_{setting}_gap{gap}": float(np.isfinite(found["expected"]).mean())
         for (setting, gap, scorer), found in ranks.found.items()
         if scorer == "structure" and setting in ("S1", "S2", "S2_history", "alone")
     }

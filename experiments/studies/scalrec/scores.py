@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.metrics import hit_rate, ndcg
+from shared.metrics import Ranks, hit_rate, ndcg
 from training.calibration.age_rules import SCALES
 from training.pools import Pools
 from training.semantic.requests import Requests
@@ -44,11 +44,13 @@ class Scores:
     def semantic(self, e_sem: Tensor) -> Tensor:
         return e_sem @ self.pools.vectors.T
 
-    def best(self, weighted: Tensor, among: Tensor | None) -> NDArray[np.float64]:
+    def best(self, weighted: Tensor, among: Tensor | None) -> Ranks:
         """Ranks of an oracle that knows how far to trust the semantic channel at each request."""
         semantic = weighted @ self.pools.vectors.T
-        ranks = [self.pools.ranks(self.structural + scale * semantic, among) for scale in SCALES]
-        best: NDArray[np.float64] = np.min(ranks, axis=0)
+        ranks = np.stack(
+            [self.pools.ranks(self.structural + scale * semantic, among) for scale in SCALES]
+        )
+        best: Ranks = ranks[ranks["expected"].argmin(0), np.arange(ranks.shape[1])]
         return best
 
     def mixed(self, old: Tensor, fresh: Tensor, share: float) -> Tensor:
@@ -114,9 +116,9 @@ class StepRanks:
         self.user = requests.anchors.user[rows]
         self.last = requests.anchors.tau[rows] == n_events[self.user] - 1
         self.discovery = requests.fresh_targets(rows)
-        self.found: dict[tuple[str, int, str], NDArray[np.float64]] = {}
+        self.found: dict[tuple[str, int, str], Ranks] = {}
 
-    def add(self, setting: str, gap: int, scorer: str, ranks: NDArray[np.float64]) -> None:
+    def add(self, setting: str, gap: int, scorer: str, ranks: Ranks) -> None:
         self.found[setting, gap, scorer] = ranks
 
 

@@ -29,7 +29,7 @@ from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
 from shared.bundle import rule_at
 from shared.interactions import InteractionLog
-from shared.metrics import HALF_LIFE, ndcg
+from shared.metrics import HALF_LIFE, RANK, Ranks, ndcg
 from shared.progress import Progress
 from shared.split import Steps
 from training.backbone.fit import TrainedBackbone
@@ -141,16 +141,16 @@ class _ScalrecStudy:
         among_fresh = {"calibrated": twin.trusted(inputs_fresh)[0], "gate": gated_fresh}
         return _View(pairs, embeddings, among_fresh)
 
-    def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, np.ndarray]]:
-        """(setting, gap, scorer, expected ranks [R]) of everything that is compared."""
+    def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, Ranks]]:
+        """(setting, gap, scorer, ranks [R]) of everything that is compared."""
         # Filled in place: small arrays kept between the chunks' large ones would pin the heap.
-        whole: dict[tuple[str, int, str], np.ndarray] = {}
+        whole: dict[tuple[str, int, str], Ranks] = {}
         total = len(next(iter(self.views.values())).pairs)
         with progress.task("scoring test steps", total) as task:
             for at in torch.split(torch.arange(total), ROWS):
                 for key, chunk in self._chunk(at).items():
                     if key not in whole:
-                        whole[key] = np.empty(total)
+                        whole[key] = np.empty(total, RANK)
                     whole[key][at.numpy()] = chunk
                 task.advance(len(at))
         for report in self.reports:
@@ -162,7 +162,7 @@ class _ScalrecStudy:
             yield setting, gap, scorer, found
 
     @torch.no_grad()
-    def _chunk(self, at: Tensor) -> dict[tuple[str, int, str], np.ndarray]:
+    def _chunk(self, at: Tensor) -> dict[tuple[str, int, str], Ranks]:
         profile, twin = self.settings.profile, self.twin
         rows = next(iter(self.views.values())).pairs.fresh[at.numpy()]
         pools = twin.pools(rows)
@@ -174,7 +174,7 @@ class _ScalrecStudy:
             half_life=HALF_LIFE,
             second=self.second.structural(at),
         )
-        found: dict[tuple[str, int, str], np.ndarray] = {}
+        found: dict[tuple[str, int, str], Ranks] = {}
 
         def rank(setting: str, gap: int, among: Tensor | None, views: dict[str, Tensor]) -> None:
             for scorer, values in views.items():
@@ -212,9 +212,9 @@ class _ScalrecStudy:
 
     def _special(
         self, at: Tensor, view: _View, scores: Scores, old_list: Tensor, fresh_list: Tensor
-    ) -> dict[tuple[str, int, str], np.ndarray]:
+    ) -> dict[tuple[str, int, str], Ranks]:
         """Simulated drift, and candidates that the cache does not hold."""
-        found: dict[tuple[str, int, str], np.ndarray] = {}
+        found: dict[tuple[str, int, str], Ranks] = {}
         pools = scores.pools
         structure, views = {"structure": pools.structural}, self._fused(pools, view.embeddings, at)
         for share, drifted in self.drifted.items():

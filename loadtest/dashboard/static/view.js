@@ -3,7 +3,7 @@ import { ShareChart, TimeChart, clock } from "./charts.js";
 
 const $ = (id) => document.getElementById(id);
 const token = document.querySelector("meta[name=token]").content;
-const OUTCOMES = ["fresh", "stale", "deadline", "refused", "network", "server", "rejected", "breaker"];
+const OUTCOMES = ["fresh", "unstored", "stale", "deadline", "refused", "network", "server", "rejected", "breaker"];
 const NONE = "–";
 
 const count = (n) => n.toLocaleString("en");

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loadtest.records.checksums import check, seal
 from loadtest.records.record_table import schema_of
 from loadtest.records.recorder import REFRESHES, REQUESTS, RefreshRecord, RequestRecord
 from shared.errors import ConfigError, DataError
@@ -31,6 +32,7 @@ def keep_records(run_dir: Path, number: int, files: dict[str, bytes]) -> None:
         for name in _ORDERS:
             if name in files:
                 write_whole(folder / name, files[name])
+        seal(folder, *files)
     except OSError as error:
         raise ConfigError(f"cannot write records of shard {number}: {error}") from error
 
@@ -46,6 +48,7 @@ def merge_records(run_dir: Path) -> dict[str, int]:
         schema = schema_of(record)
         tables = [schema.empty_table()]
         for path in sorted((run_dir / SHARDS_DIR).glob(f"*/{name}")):
+            check(path)
             try:
                 tables.append(pq.read_table(path, schema=schema))
             except (OSError, pa.ArrowException) as error:
@@ -54,6 +57,7 @@ def merge_records(run_dir: Path) -> dict[str, int]:
         try:
             with staged(run_dir / name) as partial:
                 pq.write_table(merged, partial, compression="zstd")
+            seal(run_dir, name)
         except OSError as error:
             raise ConfigError(f"cannot write {run_dir / name}: {error}") from error
         rows[name] = merged.num_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, TypeAdapter
 
+from loadtest.records.checksums import check, seal
 from loadtest.replay.replay import ReplayResult
 from shared.files import write_whole
 from shared.strict import Strict
@@ -51,12 +53,15 @@ _OUTCOMES = TypeAdapter(tuple[ShardOutcome, ...])
 def write_outcomes(run_dir: Path, outcomes: Sequence[ShardOutcome]) -> Path:
     """Write shards.json in one step; returns its path."""
     data = _OUTCOMES.dump_json(tuple(outcomes), indent=2) + b"\n"
-    return write_whole(run_dir / SHARDS_FILE, data)
+    path = write_whole(run_dir / SHARDS_FILE, data)
+    seal(run_dir, SHARDS_FILE)
+    return path
 
 
 def read_outcomes(run_dir: Path) -> tuple[ShardOutcome, ...]:
     """The shards of a run, in order; none where it was a single process."""
     path = run_dir / SHARDS_FILE
+    check(path)
     return _OUTCOMES.validate_json(path.read_bytes()) if path.exists() else ()
 
 
@@ -77,4 +82,8 @@ def add_up(results: Sequence[ReplayResult]) -> ReplayResult:
     counts = {name: sum(getattr(result, name) for result in results) for name in _SUMMED}
     memory = np.average([r.state_kib for r in results], weights=[r.users for r in results])
     longest = max(result.elapsed_s for result in results)
-    return ReplayResult(**same | counts | {"state_kib": float(memory), "elapsed_s": longest})
+    told = {
+        name: dict(sum((Counter(getattr(result, name)) for result in results), Counter()))
+        for name in ("outcomes", "outcomes_up")
+    }
+    return ReplayResult(**same | counts | told | {"state_kib": float(memory), "elapsed_s": longest})

@@ -143,7 +143,9 @@ def cloud_table(system: SystemSection) -> Table:
         (
             "calls saved",
             text.percent(cloud.saved, 1),
-            "against one call per request, by the policy",
+            "against one call per request, by the policy"
+            if cloud.saved is not None
+            else "not known, as the cloud did not answer as planned",
         ),
         ("cloud work per 1,000 requests", text.cost(cloud.cost), "without the warm-up"),
         (

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 

@@ -8,9 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from cloud_service.embedding.base import TextsRefused, all_usable
 from cloud_service.embedding.hashing import HashingEmbedder
-from cloud_service.user_model import UserModel
+from cloud_service.user_model import PROVE_EVERY_S, UserModel
+from loadtest.timing.virtual_loop import run_virtual
 from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.fixed_texts import TEXTS, FixedTexts
 from tests.support.bundles import make_bundle
 
 
@@ -109,3 +112,136 @@ async def test_asks_again_who_it_is_after_unusable_vectors(tmp_path: Path) -> No
     embedder.vectors = None
     await model.e_sem(["drama"])
     assert embedder.asked == 2
+
+
+async def fixed_of(embedder: HashingEmbedder) -> FixedTexts:
+    return FixedTexts(TEXTS, await HashingEmbedder(embedder.identity.dim).embed(TEXTS))
+
+
+class Turned(Switchable):
+    """Another model of the same name, dimension and pooling."""
+
+    def __init__(self, dim: int = 16):
+        super().__init__(dim)
+        self.noise = 1.0
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = await super().embed(texts)
+        return vectors + self.noise * np.roll(vectors, 1, axis=1)
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.1])
+async def test_another_model_of_the_same_name_and_dimension_is_refused(
+    tmp_path: Path, noise: float
+) -> None:
+    embedder = Turned()
+    embedder.noise = noise
+    model = UserModel(make_bundle(tmp_path / "b", fixed=await fixed_of(embedder)), embedder)
+    for call in (model.check, lambda: model.e_sem(["drama"]), model.check):
+        with pytest.raises(EmbedderMismatch, match=r"gives other vectors .* likeliest: "):
+            await call()
+    embedder.noise = 0.01  # as number formats differ
+    await model.check()
+    await model.e_sem(["drama"])
+
+
+async def test_what_a_model_computes_counts_and_not_its_name(tmp_path: Path) -> None:
+    embedder = Switchable()
+    model = UserModel(make_bundle(tmp_path / "b", fixed=await fixed_of(embedder)), embedder)
+    other = {"model": "an-alias", "content": "0" * 16}
+    embedder.identity = embedder.identity.model_copy(update=other)
+    await model.check()
+    await model.e_sem(["drama"])
+
+
+async def test_without_fixed_texts_the_files_count(tmp_path: Path) -> None:
+    embedder = Switchable()
+    identity = embedder.identity.model_copy(update={"content": "a" * 16})
+    model = UserModel(make_bundle(tmp_path / "b", embedder=identity), embedder)
+    assert not model.measured
+    await model.check()  # nothing is known of the files that are served
+    embedder.identity = embedder.identity.model_copy(update={"content": "b" * 16})
+    model = UserModel(make_bundle(tmp_path / "c", embedder=identity), embedder)
+    with pytest.raises(EmbedderMismatch, match="another model of the name hashing-16"):
+        await model.check()
+
+
+async def test_a_model_swapped_after_a_failure_is_found_out(tmp_path: Path) -> None:
+    embedder = Turned()
+    embedder.noise = 0
+    model = UserModel(make_bundle(tmp_path / "b", fixed=await fixed_of(embedder)), embedder)
+    await model.e_sem(["drama"])
+    embedder.down = True
+    with pytest.raises(EmbedderUnavailable):
+        await model.e_sem(["drama"])
+    embedder.down, embedder.noise = False, 1.0
+    with pytest.raises(EmbedderMismatch, match="gives other vectors"):
+        await model.e_sem(["drama"])
+
+
+async def test_a_deadline_that_cuts_the_measurement_short_only_delays_it(tmp_path: Path) -> None:
+    class Slow(Switchable):
+        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            self.delay_s = 0.02 * len(texts)
+            return await super().embed(texts)
+
+        async def ready(self) -> None:
+            """At once."""
+
+    embedder = Slow()
+    fixed = await fixed_of(embedder)
+    model = UserModel(make_bundle(tmp_path / "b", fixed=fixed), embedder, deadline_s=0.11)
+    failures = 0
+    while True:
+        try:
+            await model.check()
+            break
+        except EmbedderUnavailable:
+            failures += 1
+        assert failures < 10
+    assert failures
+    await model.e_sem(["drama"])
+
+
+class Poisoned(Switchable):
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = await super().embed(texts)
+        refused = {place: "status 500" for place, text in enumerate(texts) if text == "poison"}
+        vectors[list(refused)] = 0
+        return all_usable(vectors, refused)
+
+
+async def test_a_refused_text_says_nothing_against_the_model(tmp_path: Path) -> None:
+    embedder = Poisoned()
+    model = UserModel(make_bundle(tmp_path / "b"), embedder)
+    await model.e_sem(["drama"])
+    with pytest.raises(TextsRefused):
+        await model.e_sem(["poison"])
+    await model.e_sem(["drama"])
+    assert embedder.asked == 1
+
+
+def test_a_server_that_only_says_it_is_well_is_not_believed_for_long(tmp_path: Path) -> None:
+    class Hollow(Switchable):
+        dead = False
+
+        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            if self.dead:
+                await asyncio.sleep(3600)
+            return await super().embed(texts)
+
+    async def scenario() -> tuple[float, str]:
+        embedder = Hollow()
+        model = UserModel(make_bundle(tmp_path / "b"), embedder, deadline_s=1.0)
+        await model.e_sem(["drama"])
+        embedder.dead, died = True, asyncio.get_running_loop().time()
+        while True:
+            try:
+                await model.check()
+            except EmbedderUnavailable as error:
+                return asyncio.get_running_loop().time() - died, str(error)
+            await asyncio.sleep(0.5)
+
+    took_s, words = run_virtual(scenario)
+    assert took_s <= PROVE_EVERY_S + 2.0
+    assert "within 1 s" in words

@@ -40,18 +40,73 @@ def test_every_service_is_hardened(name: str) -> None:
 def test_ports_are_published_on_loopback_alone() -> None:
     published = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
 
-    assert published.keys() == {"proxy", "dashboard", "prometheus", "grafana"}
+    assert published.keys() == {"proxy-api", "dashboard", "prometheus", "grafana"}
     assert all(p.startswith("127.0.0.1:") for ports in published.values() for p in ports)
     assert all("profiles" in SERVICES[name] for name in ("prometheus", "grafana"))
 
 
-def test_long_lived_services_have_health_checks_and_devices_see_only_the_proxy() -> None:
+def test_long_lived_services_have_health_checks() -> None:
     for name, service in SERVICES.items():
         assert ("healthcheck" in service) == (service["restart"] != "no"), name
-    for network in ("core", "edge"):
-        assert COMPOSE["networks"][network]["internal"] is True
-    on_both = {n for n, s in SERVICES.items() if {"core", "edge"} <= set(s.get("networks", ()))}
-    assert on_both == {"proxy"}
+
+
+def test_each_network_joins_the_two_ends_of_one_hop() -> None:
+    """Only a hop's proxy stands on both its sides; nobody but a load test sees their controls."""
+    internal = {name for name, network in COMPOSE["networks"].items() if "internal" in network}
+    assert internal == COMPOSE["networks"].keys() - {"outside"}
+    assert all(COMPOSE["networks"][name]["internal"] is True for name in internal)
+    members = {
+        network: {name for name, s in SERVICES.items() if network in s.get("networks", ())}
+        for network in COMPOSE["networks"]
+    }
+    proxies = {"proxy-api", "proxy-redis", "proxy-embedder"}
+    observers = {"prometheus"}
+    assert members["edge"] == {"fleet", "loadtest", "dashboard", "proxy-api"}
+    assert members["api"] == {"proxy-api", "cloud"}
+    assert members["core"] - observers == {"cloud", "proxy-redis", "proxy-embedder"}
+    assert members["store"] == {"redis", "proxy-redis"}
+    assert members["embedding"] - observers == {"vllm", "vllm-gpu", "prepare", "proxy-embedder"}
+    assert members["control"] == proxies | {"loadtest"}
+    assert not members["outside"] & {"redis", "vllm", "vllm-gpu", "cloud", "fleet", "loadtest"}
+
+
+def test_control_apis_listen_on_their_own_network_alone() -> None:
+    for hop in ("api", "redis", "embedder"):
+        service = SERVICES[f"proxy-{hop}"]
+        options = dict(zip(*[iter(service["command"].split()[3:])] * 2, strict=True))
+        host = options["--host"]
+        assert options["--token-file"] == "/run/secrets/proxy/token"
+        assert service["volumes"] == ["secret-proxy:/run/secrets/proxy:ro"]
+        named_in = {
+            network
+            for network, joined in service["networks"].items()
+            if host in (joined or {}).get("aliases", ())
+        }
+        assert named_in == {"control"}, hop
+        assert not any(port.endswith(":8474") for port in service.get("ports", ()))
+
+
+def test_no_file_of_the_checkout_is_mounted_but_given_bundles() -> None:
+    """What images hold has modes of its own; a mount has the checkout's, and SELinux's label."""
+    bound = [
+        (name, mount)
+        for name, service in SERVICES.items()
+        for mount in service.get("volumes", ())
+        if not re.match(r"[a-z-]+:", mount)
+    ]
+    assert [name for name, _ in bound] == ["prepare"]
+    assert bound[0][1].endswith(":ro${SCALREC_SELINUX:+,z}")
+
+
+def test_images_copy_files_with_modes_of_their_own_and_name_their_user_by_number() -> None:
+    """A checkout may be its owner's alone (umask 077); Kubernetes asks for a number."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    for stage in (s for s in stages if re.search(r" AS (runtime|prepare|vllm|playground)\n", s)):
+        assert re.findall(r"^USER (.+)$", stage, re.MULTILINE)[-1] == "10001", stage[:60]
+    used_by_others = re.findall(r"^COPY (.*deploy/.*)$", text, re.MULTILINE)
+    assert len(used_by_others) >= 8
+    assert all(copied.startswith("--chmod=0755 ") for copied in used_by_others)
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:
@@ -96,15 +151,35 @@ def test_vllm_is_started_as_the_product_starts_it() -> None:
 
 
 def test_the_proxies_are_those_that_scenarios_poison() -> None:
-    specs = [
-        ProxySpec.model_validate(p) for p in json.loads((DEPLOY / "proxy/proxies.json").read_text())
-    ]
-    wanted = {name for names in PROXIES.values() for name in names}
+    """Each in the configuration of its hop, leading to what its callers do not see."""
+    specs = {
+        path.stem: [ProxySpec.model_validate(p) for p in json.loads(path.read_text())]
+        for path in (DEPLOY / "proxy").glob("*.json")
+    }
+    assert {f"proxy-{hop}" for hop in specs} == {n for n in SERVICES if n.startswith("proxy-")}
+    wanted = sorted(name for names in PROXIES.values() for name in names)
+    assert sorted(spec.name for hop in specs.values() for spec in hop) == wanted
+    for hop, [spec] in specs.items():
+        networks: dict[str, Any] = SERVICES[f"proxy-{hop}"]["networks"]
+        host = spec.upstream.split(":")[0]
+        behind = {n for s in _called(host) for n in s["networks"]} & networks.keys()
+        assert len(behind) == 1, hop
+        listens = spec.listen.split(":")[0]
+        before = {n for n, o in networks.items() if listens in (o or {}).get("aliases", ())}
+        assert listens == "0.0.0.0" if hop == "api" else before == {"core"}
 
-    assert {spec.name for spec in specs} >= wanted
-    aliases = {a for s in SERVICES.values() if isinstance(s.get("networks"), dict)
-               for a in (s["networks"].get("core") or {}).get("aliases", ())}  # fmt: skip
-    assert {spec.upstream.split(":")[0] for spec in specs} <= SERVICES.keys() | aliases
+
+def _called(host: str) -> list[dict[str, Any]]:
+    """Services that are found by a name."""
+    return [
+        service
+        for name, service in SERVICES.items()
+        if name == host
+        or (
+            isinstance(networks := service.get("networks"), dict)
+            and any(host in (o or {}).get("aliases", ()) for o in networks.values())
+        )
+    ]
 
 
 def test_dashboards_and_alerts_ask_for_documented_metrics() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
+
+import pytest
 
 from scalrec.settings import Settings, load_settings
 from tests.support.bundles import make_bundle
@@ -45,3 +48,13 @@ def test_a_generative_cloud_takes_only_a_bundle_that_can_generate(tmp_path: Path
     pod = settings_for(**GENERATIVE, generative={"model": "pod"})
     assert "no generator of the kind pod" in refusal(told.path, pod)
     assert refusal(told.path, settings_for()) == ""  # what it has beside does no harm
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PREPARE["_closed"](tmp_path) == ""
+    assert PREPARE["_closed"](tmp_path / "nothing") == ""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert f"may not read {tmp_path}" in PREPARE["_closed"](tmp_path)
+    assert "chmod -R a+rX" in PREPARE["_closed"](tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud_service.embedding.base import model_content
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.settings import EmbedderSettings
 from experiments.lazy_embedder import LazyEmbedder, identity_of
@@ -59,7 +60,11 @@ def test_identity_without_loading_the_model(tmp_path: Path) -> None:
         identity_of(settings, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 384}))
     assert identity_of(settings, tmp_path) == EmbedderIdentity(
-        backend="transformers", model="minilm", pooling="LAST", dim=384
+        backend="transformers",
+        model="minilm",
+        pooling="LAST",
+        dim=384,
+        content=model_content(tmp_path),
     )
 
 

@@ -1,12 +1,12 @@
 """Several runs side by side: figures are those of their summaries, unlike runs are named."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from loadtest.replay.controls import INTERVENTIONS
+from loadtest.replay.run_info import read_run_info, write_run_info
 from reports import text
 from reports.page.build import build_report
 from reports.page.comparison import build_comparison
@@ -57,8 +57,8 @@ def test_charts_show_every_run(folders: list[Path], html: str) -> None:
 
 def test_what_is_not_alike_is_said(folders: list[Path], tmp_path: Path) -> None:
     other = invent_run(tmp_path / "other", seed=2, users=41)
-    info = json.loads((other / "run.json").read_text())
-    (other / "run.json").write_text(json.dumps(info | {"bundle_id": "fedcba9876543210"}))
+    info = read_run_info(other)
+    write_run_info(other, info.model_copy(update={"bundle_id": "fedcba9876543210"}))
     (other / INTERVENTIONS).write_text('{"replay_s":31.0,"what":"cloud","value":"down"}\n')
     page = build_comparison([folders[0], other], tmp_path / "c.html").read_text("utf-8")
     for words in ("The model bundle differs", "The number of requests differs", "by hand"):

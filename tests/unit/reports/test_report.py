@@ -250,3 +250,20 @@ def test_console_summary_prints_the_figures_of_the_summary(summary: Summary) -> 
     answered = summary.system.scores[0].metrics["ndcg@10"]
     assert f"{text.score(answered.value)}   {text.interval(answered)}" in printed
     assert f"{summary.system.cloud.calls:,} cloud calls" in printed
+
+
+def test_the_split_is_told_with_what_training_knew_of_later_events(tmp_path: Path) -> None:
+    run = invent_run(tmp_path)
+    info = read_run_info(run).model_copy(update={"trained_after": 0.4151})
+    write_run_info(run, info)
+    build_report(run)
+    said = "by user: each user's last events are held out"
+    html = (run / "report.html").read_text(encoding="utf-8").replace("&#39;", "'")
+    console = Console(file=io.StringIO(), width=400, record=True)
+    print_summary(read_summary(run), console)
+    for told in (html, console.export_text()):
+        assert said in told
+        assert f"41.5{text.NBSP}% of training events lie after the request" in told
+    assert json.loads((run / "summary.json").read_text())["run"]["trained_after"] == 0.4151
+    assert "lie after" not in text.split_told(None)
+    assert said in text.split_told(None)

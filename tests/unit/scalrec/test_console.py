@@ -9,7 +9,7 @@ from scalrec.settings import load_settings
 
 
 def test_settings_with_brackets_are_printed_as_they_are() -> None:
-    settings = load_settings(log={"columns": "user=u[/],item=[bold]i,time=t"})
+    settings = load_settings(log={"path": "x.csv", "columns": "user=u[/],item=[bold]i,time=t"})
     console = Console(record=True, width=400)
     print_settings(console, settings)
     assert "columns=user=u[/],item=[bold]i,time=t" in console.export_text()

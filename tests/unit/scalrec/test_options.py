@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from scalrec.options import Given, options, settings_environment, settings_from
 from scalrec.settings import load_settings
 from shared.errors import ConfigError
+from training.data.columns import parse_columns
+from training.data.registry import load_log
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +37,37 @@ def test_sections_and_options_combine() -> None:
 def test_a_path_is_a_log_of_your_own(tmp_path: Path) -> None:
     path = tmp_path / "plays.tsv.gz"
     path.write_bytes(b"")
-    settings = settings_from(log=str(path), columns="user=u,item=i,time=t")
+    settings = settings_from(log=str(path), columns=["user=u,item=i,time=t"])
     assert (settings.log.name, settings.log.path) == ("plays", path)
+
+
+def test_columns_given_one_by_one_keep_their_names_whole(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(
+        'who,"artist, band","a+b=c",at\n'
+        + "".join(f"u,Band {i},Song {i},{1_700_000_000 + i}\n" for i in range(5))
+    )
+    given = ["user=who", "item=artist, band", "item=a+b=c", "time=at"]
+    settings = settings_from(log=str(path), columns=given)
+    log = load_log(settings.log, cache=tmp_path)
+    assert len(log.catalogue) == 5
+    assert log.catalogue.ids[0] == "Band 0\x1fSong 0"
+    again = [given[0], *given]
+    with pytest.raises(ConfigError, match="cannot read 'user=who'"):
+        load_log(settings_from(log=str(path), columns=again).log, cache=tmp_path)
+    with pytest.raises(ConfigError, match="once for each column if names hold commas"):
+        parse_columns("user=who,item=artist, band,time=at")
+
+
+def test_a_folder_and_a_pattern_are_logs_of_your_own(tmp_path: Path) -> None:
+    parts = tmp_path / "plays.2024"
+    parts.mkdir()
+    for number in range(2):
+        (parts / f"part-{number}.csv").write_text("user,item\n")
+    assert settings_from(log=str(parts)).log.name == "plays"
+    log = settings_from(log=str(parts / "*.csv")).log
+    assert (log.name, log.path) == ("plays-2024".replace("-", "."), parts / "*.csv")
+    assert settings_from(log=str(parts / "part-*.csv")).log.name == "part"
 
 
 def test_a_missing_path_is_named() -> None:

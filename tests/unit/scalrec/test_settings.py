@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from scalrec.options import settings_environment
 from scalrec.settings import GONE, Settings, load_settings
 from shared.errors import ConfigError
 from shared.paths import default_cache_dir
@@ -240,3 +241,16 @@ def test_what_ships_needs_no_reader_of_settings(package: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_hashing_embedder_brings_its_model(tmp_path, monkeypatch):
+    assert load_settings(embedder={"backend": "hashing"}).embedder.model == "hashing"
+    given = load_settings(embedder={"backend": "hashing", "model": "hashing-64"})
+    assert given.embedder.model == "hashing-64"
+    assert load_settings().embedder.model == "minilm"
+    monkeypatch.setenv("SCALREC_EMBEDDER__BACKEND", "hashing")
+    assert load_settings().embedder.model == "hashing"
+    # What a child process is given says the same.
+    for name, value in settings_environment(load_settings()).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().embedder.model == "hashing"

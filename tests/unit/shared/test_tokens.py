@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
+import math
 from pathlib import Path
 
 import jwt
@@ -164,3 +166,51 @@ def test_keys_come_from_the_setting_or_a_file_not_both(tmp_path: Path) -> None:
         load_keys(CloudSettings(auth_keys=SecretStr(OLD), auth_keys_file=path))
     with pytest.raises(ConfigError, match="cannot be read"):
         load_keys(CloudSettings(auth_keys_file=tmp_path / "gone"))
+
+
+def signed(**claims: object) -> str:
+    """A token that the ring's key has signed, whatever it says; JSON as Python writes it."""
+    good = {"sub": "ada", "dev": "phone", "aud": AUDIENCE, "iat": int(NOW), "exp": int(NOW) + 60}
+    head = {"alg": "HS256", "kid": "old"}
+    text = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in (head, good | claims)
+    )
+    signature = hmac.digest(ring(OLD).signing[1], text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+NO_MOMENTS = [
+    math.nan, math.inf, -math.inf, 10**400, 2**63, -1, True, False, NOW + 50.5, NOW + 60, 1e300,
+    str(int(NOW) + 60), "", None, [], {}, [int(NOW) + 60],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("value", NO_MOMENTS, ids=lambda value: str(value)[:12])
+def test_a_moment_is_a_whole_second(claim: str, value: object) -> None:
+    with pytest.raises(TokenRefused, match=f"claim {claim} ") as refusal:
+        verify_token(signed(**{claim: value}), ring(OLD), now=NOW)
+    assert refusal.value.reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    "value", [42, None, True, 1.5, [], ["ada"], {}, "", "a b", "a/b", "a" * 129]
+)
+@pytest.mark.parametrize("claim", ["sub", "dev"])
+def test_a_name_is_a_text_of_its_form(claim: str, value: object) -> None:
+    with pytest.raises(TokenRefused) as refusal:
+        verify_token(signed(**{claim: value}), ring(OLD), now=NOW)
+    assert refusal.value.reason == "malformed"
+    assert f"claim {claim} " in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [5, {}, None, [], [5], "scalrec", ["scalrec"], True])
+def test_an_audience_of_no_or_another_form_opens_nothing(value: object) -> None:
+    assert reason(signed(aud=value)) in ("audience", "malformed")
+
+
+def test_a_token_is_not_good_before_its_time() -> None:
+    assert reason(signed(nbf=int(NOW) + 10)) == "not-yet"
+    verify_token(signed(nbf=int(NOW) + 4), ring(OLD), now=NOW, leeway_s=5.0)
+    verify_token(signed(nbf=int(NOW)), ring(OLD), now=NOW)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cloud_service.embedding.base import TextsRefused, all_usable
 from cloud_service.embedding.batcher import Batcher
 from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder
-from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.errors import EmbedderMismatch
 
 
 class Doubling:
@@ -110,18 +111,7 @@ async def test_what_nobody_wants_any_more_is_not_run_or_stopped() -> None:
     assert await batcher.value(5) == 10  # the next one is served
 
 
-async def test_an_item_that_cannot_be_served_fails_for_its_own_caller_only() -> None:
-    run = Doubling(2)
-    run.go.set()
-    batcher = Batcher(run, most=10, alone_on=(EmbedderMismatch,))
-    one, two, three = await asyncio.gather(*_ask(batcher, 1, 2, 3), return_exceptions=True)
-    assert (one, three) == (2, 6)
-    assert isinstance(two, EmbedderMismatch)
-    assert str(two) == "cannot take [2]"
-    assert run.batches == [[1, 2, 3], [1], [2], [3]]
-
-
-async def test_other_errors_reach_everybody_at_once() -> None:
+async def test_an_error_reaches_everybody_at_once() -> None:
     run = Doubling(2)
     run.go.set()
     batcher = Batcher(run, most=10)
@@ -140,9 +130,10 @@ class Counting(HashingEmbedder):
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.calls.append(len(texts))
         await asyncio.sleep(0)
-        if "poison" in texts:
-            raise EmbedderUnavailable("status 500")
-        return await super().embed(texts)
+        vectors = await super().embed(texts)
+        refused = {place: "status 500" for place, text in enumerate(texts) if text == "poison"}
+        vectors[list(refused)] = 0
+        return all_usable(vectors, refused)
 
 
 async def test_texts_of_several_callers_travel_together_and_come_back_as_alone() -> None:
@@ -163,5 +154,6 @@ async def test_nobody_suffers_from_the_text_of_another() -> None:
     good, bad = await asyncio.gather(
         embedder.embed(["fine"]), embedder.embed(["poison"]), return_exceptions=True
     )
-    assert isinstance(bad, EmbedderUnavailable)
+    assert isinstance(bad, TextsRefused)
+    assert str(bad) == "the text model gives no usable vector for the text: status 500"
     np.testing.assert_array_equal(good, await HashingEmbedder(16).embed(["fine"]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cloud_service.embedding.base import model_content
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.transformers import TransformersEmbedder, pool
 from cloud_service.settings import EmbedderSettings
@@ -45,6 +46,7 @@ async def test_real_model_mean_pooling(embedder: TransformersEmbedder, model_dir
         "model": "minilm",
         "pooling": "MEAN",
         "dim": 384,
+        "content": model_content(model_dir),
     }
     # One text at a time, in float32, without padding: what batching must not change.
     tokenizer = AutoTokenizer.from_pretrained(model_dir)

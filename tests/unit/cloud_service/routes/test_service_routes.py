@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.support.cloud import client_of, cloud_settings, quiet
 from tests.unit.cloud_service.conftest import Cloud
 from tests.unit.cloud_service.routes.test_snapshots import assert_problem
 
-GATE, SIZES = {401, 403, 429}, {413, 431}
+GATE, SIZES = {401, 403, 429}, {404, 405, 408, 413, 431}
 DOCUMENTED = {
     ("POST", "/v1/users/{user}/snapshot"): GATE | SIZES | {200, 409, 415, 422, 500, 503},
     ("GET", "/v1/users/{user}/snapshot"): GATE | SIZES | {200, 304, 404, 422, 500, 503},
@@ -43,17 +44,20 @@ async def test_health_says_which_part_is_down(cloud: Cloud) -> None:
     }
     cloud.store.down = True
     body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    assert body["checks"] == {"store": "not ready", "embedder": "ok", "bundle": "ok"}
+    assert body["detail"] == "store: not ready"
+    body = (await cloud.admin.get("/readyz")).json()
     assert body["checks"] == {
         "store": "Redis does not answer",
         "embedder": "ok",
         "bundle": "ok",
     }
     cloud.store.down, cloud.embedder.down = False, True
-    body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    body = (await cloud.admin.get("/readyz")).json()
     assert "embedder: down" in str(body["detail"])
     cloud.embedder.down = False
     (cloud.bundle.path / "item_bias.npy").write_bytes(b"altered")
-    body = assert_problem(await cloud.client.get("/readyz"), 503, ProblemType.NOT_READY)
+    body = (await cloud.admin.get("/readyz")).json()
     assert "item_bias.npy" in str(body["detail"])
     alive = await cloud.client.get("/healthz")
     assert (alive.status_code, alive.json()["status"]) == (200, "ok")
@@ -81,7 +85,7 @@ async def test_another_embedder_than_the_bundles_is_not_ready(tmp_path: Path) ->
     app = create_app(settings, bundle=make_bundle(tmp_path / "b"), telemetry=telemetry)
     async with client_of(app) as client:
         body = assert_problem(await client.get("/readyz"), 503, ProblemType.NOT_READY)
-        assert "hashing-16" in str(body["detail"])
+        assert "embedder: not ready" in str(body["detail"])
         answer = await client.post("/v1/users/a/snapshot", json={"abstract": "x", "step": 1})
         assert_problem(answer, 503, ProblemType.EMBEDDER_MISMATCH)
         assert answer.headers["retry-after"] == "1"  # somebody may have mended it by then
@@ -125,7 +129,14 @@ async def test_the_public_port_serves_the_api_alone(cloud: Cloud, path: str) -> 
 
 
 async def test_the_admin_port_describes_the_public_api_and_serves_none_of_it(cloud: Cloud) -> None:
-    assert (await cloud.admin.get("/docs")).status_code == 200
+    page = await cloud.admin.get("/docs")
+    assert page.status_code == 200
+    for path in ("/v1/users/{user}/snapshot", "/v1/bundle", "/healthz", "/readyz"):
+        assert path in page.text
+    assert "SnapshotRequest" in page.text
+    # It loads nothing, from here or elsewhere.
+    assert re.findall(r"<script|<link|<img|src=|@import|url\(|https?://", page.text) == []
+    assert "default-src 'none'" in page.headers["content-security-policy"]
     assert (await cloud.admin.get("/v1/bundle")).status_code == 404
     assert (await cloud.admin.get("/v1/users/ada/snapshot")).status_code == 404
 
@@ -135,6 +146,20 @@ async def test_unknown_paths_and_methods(cloud: Cloud) -> None:
     answer = await cloud.client.delete("/v1/bundle")
     assert_problem(answer, 405, ProblemType.METHOD_NOT_ALLOWED)
     assert answer.headers["allow"] == "GET"
+    for method in ("PUT", "DELETE", "OPTIONS", "HEAD"):
+        answer = await cloud.client.request(method, "/v1/users/ada/snapshot")
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    "path", ["/readyz/", "/v1/bundle/", "/v1/users/ada/snapshot/", "/metrics/"]
+)
+async def test_nothing_is_redirected(cloud: Cloud, path: str) -> None:
+    for client in (cloud.client, cloud.admin):
+        answer = await client.get(path, headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.json()["type"]) == (404, ProblemType.NOT_FOUND)
+        assert "evil.example" not in str(answer.headers)
 
 
 async def test_an_unforeseen_error_is_logged_and_answered_without_its_words(cloud: Cloud) -> None:

@@ -2,7 +2,7 @@ import asyncio
 import base64
 import json
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 

@@ -86,7 +86,7 @@ def test_lower_levels_name_no_item_and_the_lowest_no_decade_or_area():
     assert write([0, 2, 0], context, AbstractForm(level="categories")) == (
         "Mostly crime and drama, some film noir. Often returns to crime drama. "
         "Recently: crime drama, crime film noir, crime drama. "
-        "Asks: like crime drama, crime film noir or sci fi drama? I like crime"
+        "Asks: crime, drama, film noir, sci fi"
     )
 
 

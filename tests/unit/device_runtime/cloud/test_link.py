@@ -1,4 +1,5 @@
 import asyncio
+import json
 from random import Random
 
 import pytest
@@ -94,6 +95,32 @@ def test_what_will_not_pass_is_not_retried(status):
     assert (result.outcome, result.attempts) == ("rejected", 1)
     assert str(status) in result.detail
     assert "why" in result.detail
+
+
+def problem(status: int, name: str) -> TransportResponse:
+    return TransportResponse(status, {}, json.dumps({"type": f"urn:scalrec:{name}"}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "reason"),
+    [
+        (OK, "fresh", ""),
+        (TransportResponse(200, {"scalrec-stored": "false"}, b"blob"), "fresh", "unstored"),
+        (STALE, "stale", ""),
+        (problem(409, "bundle-mismatch"), "rejected", "bundle-mismatch"),
+        (problem(403, "forbidden"), "rejected", "forbidden"),
+        (problem(429, "rate-limited"), "refused", "rate-limited"),
+        (problem(503, "embedder-mismatch"), "server", "embedder-mismatch"),
+        (problem(418, "not-one-of-ours"), "rejected", "status 418"),
+        (TransportResponse(502, {}, b"<html>a proxy's own page"), "server", "status 502"),
+        (TransportResponse(404, {}, b"[" * 100_000), "rejected", "status 404"),
+        (TransportResponse(404, {}, b'"text"'), "rejected", "status 404"),
+        (LOST, "network", ""),
+    ],
+)
+def test_the_reason_behind_an_outcome_is_a_stable_word(answer, outcome, reason):
+    ((result, _, _),) = run(ScriptedTransport([answer]))
+    assert (result.outcome, result.reason) == (outcome, reason)
 
 
 def test_an_abstract_that_the_contract_forbids_is_not_sent():

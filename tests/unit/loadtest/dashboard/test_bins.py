@@ -2,17 +2,18 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from loadtest.dashboard.bins import Bin, age_label, bin_width_s, ndcg_of
-from shared.metrics import ndcg
+from shared.metrics import Rank, as_ranks, ndcg
 from tests.support.live_records import refresh, request
 
+RANKS = [(1.0, 1), (1.5, 2), (9.0, 1), (10.0, 1), (10.5, 4), (6.0, 11), (400.0, 799), (math.inf, 1)]
 
-@pytest.mark.parametrize("rank", [1.0, 1.5, 9.0, 10.0, 10.5, 400.0, math.inf])
-def test_ndcg_is_that_of_the_metrics(rank: float) -> None:
-    assert ndcg_of(rank) == pytest.approx(float(ndcg(np.array([rank]), 10)[0]))
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_ndcg_is_that_of_the_metrics(rank: tuple[float, int]) -> None:
+    assert ndcg_of(Rank(*rank)) == pytest.approx(float(ndcg(as_ranks(*rank), 10)))
 
 
 def test_a_request_is_counted_once_everywhere() -> None:

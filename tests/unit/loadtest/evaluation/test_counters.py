@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.evaluation.counters import CounterRanks, Counters
-from shared.metrics import expected_rank
+from shared.metrics import NOT_RANKED, Rank, rank_of
 
 N_ITEMS = 12
 items = st.integers(0, N_ITEMS - 1)
@@ -20,10 +20,10 @@ def brute_force(
         frequency[item] += 1
         decayed[item] += 0.5 ** ((len(history) - 1 - place) / half_life)
     if exclude and target in history:
-        return CounterRanks(np.inf, np.inf, np.inf)
+        return CounterRanks(NOT_RANKED, NOT_RANKED, NOT_RANKED)
     keep = [i for i in range(N_ITEMS) if not exclude or i not in history]
     ranks = [
-        expected_rank(np.asarray(scores, dtype=float)[keep], keep.index(target))
+        rank_of(np.asarray(scores, dtype=float)[keep], keep.index(target))
         for scores in (popularity, frequency, decayed)
     ]
     return CounterRanks(*ranks)
@@ -47,14 +47,14 @@ def test_ranks_equal_the_brute_force_over_all_items(
 def test_decay_prefers_the_recent_item_where_frequency_ties() -> None:
     counters = Counters(np.zeros(3), half_life=2.0)
     ranks = counters.ranks(np.array([0, 1], dtype=np.int32), 1, exclude_seen=False)
-    assert ranks.frequency == 1.5
-    assert ranks.decayed == 1.0
+    assert ranks.frequency == Rank(1.5, 2)
+    assert ranks.decayed == Rank(1.0)
 
 
 def test_personal_counters_do_not_back_off_to_popularity() -> None:
     counters = Counters(np.array([0.0, 9.0, 5.0]), half_life=20.0)
     ranks = counters.ranks(np.array([0], dtype=np.int32), 1, exclude_seen=False)
-    assert ranks == CounterRanks(popularity=1.0, frequency=2.5, decayed=2.5)
+    assert ranks == CounterRanks(Rank(1.0), Rank(2.5, 2), Rank(2.5, 2))
 
 
 def test_half_life_must_be_positive() -> None:

@@ -14,8 +14,9 @@ from loadtest.evaluation.paper import run_paper
 from loadtest.evaluation.snapshot_source import snapshot_step, snapshots_needed
 from loadtest.evaluation.target_rank import target_rank
 from loadtest.records.evidence_records import PaperRecord, write_records
+from loadtest.records.rank_columns import tied_column
 from shared.errors import ConfigError
-from shared.metrics import expected_rank
+from shared.metrics import rank_of
 from shared.snapshot import Snapshot
 from shared.split import MIN_HISTORY, Steps, split_log
 from tests.support.bundles import make_bundle
@@ -83,7 +84,7 @@ def test_settings_differ_by_their_candidates_alone(
         if row["target"] in items:
             ranked += 1
             at = items.tolist().index(row["target"])
-            expected = expected_rank(models.table.of(items)[0] @ stale, at)
+            expected = rank_of(models.table.of(items)[0] @ stale, at).expected
         assert row["rank_semantic"] == expected
         assert np.isinf([row[name] for name in RANKS]).all() == np.isinf(expected)
     assert ranked > 0
@@ -129,7 +130,8 @@ async def test_ranks_are_those_of_a_device_that_holds_the_snapshot(tmp_path: Pat
             ("rank_uncalibrated", response.uncalibrated),
             ("rank_structure", response.structural),
         ):
-            assert row[column] == target_rank(response.candidates, scores, row["target"])
+            rank = target_rank(response.candidates, scores, row["target"])
+            assert (row[column], row[tied_column(column)]) == rank
         ranked += np.isfinite(row["rank_calibrated"])
     assert ranked > 0
 
@@ -152,12 +154,8 @@ def test_by_user_keeps_each_users_steps_together() -> None:
 def test_target_rank_of_a_missing_item_is_infinite() -> None:
     items, scores = np.array([2, 5, 9], np.int32), np.array([1.0, 3.0, 1.0], np.float32)
     assert [target_rank(items, scores, i) for i in (2, 5, 9, 7, 10)] == [
-        2.5,
-        1,
-        2.5,
-        np.inf,
-        np.inf,
-    ]
+        (2.5, 2), (1, 1), (2.5, 2), (np.inf, 1), (np.inf, 1),
+    ]  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -183,6 +183,10 @@ def overwritten(h: RunHistory) -> RunHistory:
     return replace(h, writes=edit(h.writes, int(own["_n"][1]), blob_version=1, created_ms=1))
 
 
+def kept_for_ever(h: RunHistory) -> RunHistory:
+    return replace(h, lasting_keys=("scalrec:{run.3}:snapshot:9f2c1a7be04d5533",))
+
+
 def history_sent(h: RunHistory) -> RunHistory:
     return replace(h, attempts=edit(h.attempts, 5, fields="abstract,bundle_id,items,step"))
 
@@ -241,6 +245,7 @@ MUTATIONS: dict[Callable[[RunHistory], RunHistory], str] = {
     mixed_write: "store is never torn or mixed",
     torn_write: "store is never torn or mixed",
     overwritten: "store is never torn or mixed",
+    kept_for_ever: "what is stored expires",
     history_sent: "only abstracts leave a device",
     header_sent: "only abstracts leave a device",
     telling_abstract: "only abstracts leave a device",

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadtest.records import record_table as module
+from loadtest.records.checksums import SUMS
 from loadtest.records.recorder import (
     REFRESHES,
     REQUESTS,
@@ -23,12 +24,14 @@ REQUEST_COLUMNS = (
     "rank:double rank_uncalibrated:double rank_structure:double rank_popularity:double "
     "rank_frequency:double rank_decayed:double n_candidates:int32 delta:int32 omega:double "
     "drift:double r:double alpha:double de_norm:double trust:double snapshot_version:uint64 "
-    "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool"
+    "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool "
+    "tied:int32 tied_uncalibrated:int32 tied_structure:int32 tied_popularity:int32 "
+    "tied_frequency:int32 tied_decayed:int32"
 )
 REFRESH_COLUMNS = (
     "user:int32 step:int32 started_s:double finished_s:double outcome:string attempts:int32 "
     "request_bytes:int64 response_bytes:int64 latency_ms:double tau:int32 version:uint64 "
-    "cloud_up:bool"
+    "cloud_up:bool reason:string"
 )
 
 
@@ -71,7 +74,7 @@ def test_rows_come_back_in_order_across_parts_and_groups(
     metadata = pq.ParquetFile(tmp_path / REQUESTS).metadata
     assert metadata.num_row_groups == 3
     assert metadata.row_group(0).column(0).compression == "ZSTD"
-    assert sorted(p.name for p in tmp_path.iterdir()) == [REFRESHES, REQUESTS]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [SUMS, REFRESHES, REQUESTS]
 
 
 def test_same_rows_same_bytes(tmp_path: Path) -> None:

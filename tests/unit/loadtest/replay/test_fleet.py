@@ -24,6 +24,7 @@ from loadtest.timing.schedule import Schedule, build_schedule
 from loadtest.timing.virtual_loop import run_virtual
 from scalrec.settings import Settings
 from shared.bundle import Bundle
+from shared.metrics import Rank
 from shared.progress import NullTask
 from shared.schemas import SnapshotRequest
 from shared.split import split_log
@@ -32,7 +33,7 @@ from tests.support.replays import replay_settings
 from tests.support.staleness import make_log
 from tests.support.transports import ScriptedTransport
 
-RANKS = CounterRanks(7.0, 8.0, 9.0)
+RANKS = CounterRanks(Rank(7.0), Rank(8.0, 3), Rank(9.0))
 LOG = make_log(users=6, events=20)
 
 
@@ -111,9 +112,8 @@ def test_every_scheduled_request_is_answered_with_true_context(
     assert set(frame["source"]) == {"local"}
     assert set(frame["delta"]) == {-1}
     assert frame["omega"].is_nan().all()
-    assert frame.select("rank_popularity", "rank_frequency", "rank_decayed").unique().row(0) == (
-        7.0, 8.0, 9.0,
-    )  # fmt: skip
+    counted = frame.select(r"^(rank|tied)_(popularity|frequency|decayed)$").unique().row(0)
+    assert counted == (7.0, 8.0, 9.0, 1, 3, 1)
     assert not frame["cloud_up"].any()
 
 
@@ -235,4 +235,4 @@ def test_target_rank_is_expected_and_infinite_for_what_was_not_ranked() -> None:
         diagnostics=Diagnostics(),
     )
     ranks = [target_rank(response.candidates, scores, item) for item in (20, 30, 40, 99)]
-    assert ranks == [1.0, 3.0, float("inf"), float("inf")]
+    assert [rank.expected for rank in ranks] == [1.0, 3.0, float("inf"), float("inf")]

@@ -13,10 +13,12 @@ from scalrec.commands.doctor import (
     check_bundles,
     check_deadlines,
     check_port,
+    check_redis,
     check_writable,
 )
 from scalrec.settings import Settings
 from tests.support.bundles import make_bundle
+from tests.support.redis_conditions import CONDITIONS
 
 
 def test_a_taken_port_is_found_and_named() -> None:
@@ -45,6 +47,19 @@ def test_a_device_that_gives_up_before_the_cloud_is_found() -> None:
     assert check_deadlines(Settings()).ok
     impatient = Settings(device={"link": {"deadline_s": 1.0}})
     assert not check_deadlines(impatient).ok
+
+
+@pytest.mark.parametrize(
+    ("condition", "advice"),
+    [("unreachable", "check that it runs"), ("permission:no scripts", "ACL SETUSER NAME")],
+)
+async def test_a_redis_that_cannot_keep_snapshots_is_found(
+    tmp_path: Path, condition: str, advice: str
+) -> None:
+    async with CONDITIONS[condition](tmp_path) as url:
+        check = await check_redis(Settings(cloud={"redis_url": url}))
+    assert not check.ok
+    assert advice in check.advice
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

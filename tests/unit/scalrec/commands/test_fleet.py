@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.replay.soundness import replay_notes
 from scalrec.commands import fleet as command
-from scalrec.jobs.replaying import replay_notes
 from scalrec.settings import load_settings
 from shared.errors import ConfigError
 from tests.support.bundles import make_bundle

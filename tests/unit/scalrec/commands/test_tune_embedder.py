@@ -29,7 +29,7 @@ def settings_over_a_file(folder: Path, *assignments: str) -> Settings:
     model = tiny_model(folder / "tiny", sorted(words | {",", ".", "Mostly", "Recently"}))
     return settings_from(
         log=str(log),
-        columns="user=who,item=what,time=when",
+        columns=["user=who,item=what,time=when"],
         items=items,
         embedder="transformers",
         model=str(model),

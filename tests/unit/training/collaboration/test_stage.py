@@ -139,10 +139,10 @@ def test_a_device_re_trains_where_that_is_told_apart_from_not(
     assert clear.spec.adaptation_rate in settings.lsc4rec.adaptive_rates
     figures = clear.figures
     assert figures["collaboration_validation_ndcg10"] == pytest.approx(
-        float(np.isfinite(held.ranks(held.initial(PLACE), PLACE)).mean())
+        float(np.isfinite(held.ranks(held.initial(PLACE), PLACE)["expected"]).mean())
     )  # every target on its list comes first
     # One request in the list's favour is no more than chance.
-    ranks = held.ranks(held.plain("independent", PLACE), PLACE)
+    ranks = held.ranks(held.plain("independent", PLACE), PLACE)["expected"]
     (some, *_) = np.flatnonzero(np.isfinite(ranks) & (ranks > 1))
     one = choose_spec(adapted(held, 1000.0, slice(some, some + 1)), PLACE, settings.lsc4rec)
     assert one.spec.adaptation_rate == 0.0

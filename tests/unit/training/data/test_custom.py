@@ -11,7 +11,8 @@ from training.data.text import UNKNOWN_ITEM
 from training.settings import LogSettings
 
 COLUMNS = "user=who,item=what,time=when"
-ROWS = "".join(f"u{u},item {'abcde'[i]},{1000 + i}\n" for u in (1, 2) for i in range(5))
+T = 1_500_000_000
+ROWS = "".join(f"u{u},item {'abcde'[i]},{T + i}\n" for u in (1, 2) for i in range(5))
 
 
 def load(tmp_path, path, columns=COLUMNS, **fields):
@@ -25,7 +26,7 @@ def test_csv(tmp_path, write, name):
     assert (log.name, log.n_users, len(log), len(log.catalogue)) == ("plays", 2, 10, 5)
     assert log.user.tolist() == [0] * 5 + [1] * 5
     assert log.item.tolist() == [0, 1, 2, 3, 4] * 2
-    assert log.time.tolist() == [1000.0, 1001.0, 1002.0, 1003.0, 1004.0] * 2
+    assert log.time.tolist() == [1.5e9 + i for i in range(5)] * 2
     assert log.catalogue.titles[0] == "item a"
 
 
@@ -42,7 +43,7 @@ def test_tsv_and_parquet_say_the_same(tmp_path, write):
 
 def test_a_session_column_tells_visits_apart(tmp_path, write):
     visits = ["x", "x", "y", "y", "x"]
-    rows = "".join(f"u,{i},{i},{visit}\n" for i, visit in enumerate(visits))
+    rows = "".join(f"u,{i},{T + i},{visit}\n" for i, visit in enumerate(visits))
     path = write("visits.csv", "who,what,when,visit\n" + rows)
     log = load(tmp_path, path, COLUMNS + ",session=visit")
     assert log.session.tolist() == [0, 0, 1, 1, 2]
@@ -50,7 +51,7 @@ def test_a_session_column_tells_visits_apart(tmp_path, write):
 
 
 def test_two_columns_name_the_item(tmp_path, write):
-    rows = "".join(f"1,Artist {i % 2},Song {i % 3},{i}\n" for i in range(6))
+    rows = "".join(f"1,Artist {i % 2},Song {i % 3},{T + i}\n" for i in range(6))
     path = write("plays.csv", "u,artist,track,t\n" + rows)
     log = load(tmp_path, path, "user=u,item=artist+track,time=t")
     assert len(log.catalogue) == 6
@@ -58,13 +59,14 @@ def test_two_columns_name_the_item(tmp_path, write):
 
 
 def test_parts_that_look_joined_stay_apart(tmp_path, write):
-    rows = "1,a - b,c,1\n1,a,b - c,2\n1,a,b,3\n1,a,b,4\n1,a,b,5\n"
+    pairs = ("a - b,c", "a,b - c", "a,b", "a,b", "a,b")
+    rows = "".join(f"1,{pair},{T + place}\n" for place, pair in enumerate(pairs))
     log = load(tmp_path, write("p.csv", "u,x,y,t\n" + rows), "user=u,item=x+y,time=t")
     assert len(log.catalogue) == 3
 
 
 def test_text_column_describes_the_item(tmp_path, write):
-    rows = "".join(f"1,{i},{i},Film number {i}\n" for i in range(5))
+    rows = "".join(f"1,{i},{T + i},Film number {i}\n" for i in range(5))
     log = load(tmp_path, write("p.csv", "u,i,t,title\n" + rows), "user=u,item=i,time=t,text=title")
     assert log.catalogue.texts[3] == "Film number 3"
 
@@ -90,7 +92,7 @@ def test_items_file(tmp_path, write):
     log = load(tmp_path, write("log.csv", "who,what,when\n" + ROWS), items=items)
     assert log.catalogue.titles[:2] == ("Alpha", "item b")
     assert log.notes == (
-        "4 items of the log are unknown to its item text; kept",
+        "1 of the log's 5 items (20.0%) have item text",
         "1 items without an interaction left out",
     )
 
@@ -134,3 +136,59 @@ def test_missing_column_names_the_columns(tmp_path, write):
 def test_header_without_rows(tmp_path, write):
     with pytest.raises(DataError, match=r"log\.csv: no interactions in the file"):
         load(tmp_path, write("log.csv", "who,what,when\n"))
+
+
+PLACES = [
+    ("40.59", "-73.93", "Gym"),
+    ("40.6", "-73.9", "Home (private)"),
+    ("40", "-74", "Café"),
+    ("40.712776", "-74.005974", "Surf Spot"),
+    ("40,59", "-73,93", "Bridge"),
+    ("40.59N", "73.93W", "Bus Station"),
+    ("−40·5", "−73·9", "Ramen / Noodle House"),
+]
+
+
+def test_a_joined_item_is_called_by_its_words_and_never_by_its_coordinates(tmp_path, write):
+    rows = "".join(f'1,"{a}","{b}",{c},{i}\n' for i, (a, b, c) in enumerate(PLACES))
+    path = write("spots.csv", "u,lat,lon,category,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=lat+lon+category,time=t")
+    assert len(log.catalogue) == len(PLACES)
+    assert sorted(log.catalogue.titles) == sorted(category for _, _, category in PLACES)
+    assert not any(c.isdigit() for text in log.catalogue.texts for c in text)
+
+
+def test_parts_that_are_numbers_or_keys_are_no_words_and_short_names_are(tmp_path, write):
+    songs = [
+        ("U2", "One", "dr5regw3"),
+        ("Blink-182", "What's My Age Again?", "dr5regw4"),
+        ("The Smashing Pumpkins", "1979", "dr5regx1"),
+        ("周杰伦", "青花瓷", "9q8yyk8y"),
+        ("Radiohead", "Creep (live)", "9q8yyk8z"),
+        ("49bbd6c0f964a520f4531fe3", "Untitled", "9q8yyk8z"),
+    ]
+    rows = "".join(f"1,{a},{b},{c},{i}\n" for i, (a, b, c) in enumerate(songs))
+    path = write("plays.csv", "u,artist,track,cell,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=artist+track+cell,time=t")
+    assert set(log.catalogue.titles) == {
+        "U2 - One",
+        "Blink-182 - What's My Age Again?",
+        "The Smashing Pumpkins",
+        "周杰伦 - 青花瓷",
+        "Radiohead - Creep (live)",
+        "Untitled",
+    }
+
+
+def test_an_item_of_numbers_alone_is_unknown(tmp_path, write):
+    rows = "".join(f"1,40.5{i},-73.9{i},{i}\n" for i in range(5))
+    path = write("spots.csv", "u,lat,lon,t\n" + rows)
+    log = load(tmp_path, path, "user=u,item=lat+lon,time=t")
+    assert set(log.catalogue.titles) == set(log.catalogue.texts) == {UNKNOWN_ITEM}
+
+
+def test_a_column_of_numbers_is_no_text(tmp_path, write):
+    rows = "".join(f"1,{i},{i},40.5{i},Spot {c}\n" for i, c in enumerate("abcde"))
+    path = write("spots.csv", "u,i,t,lat,name\n" + rows)
+    log = load(tmp_path, path, "user=u,item=i,time=t,text=lat+name")
+    assert log.catalogue.titles[3] == log.catalogue.texts[3] == "Spot d"

@@ -6,7 +6,7 @@ import hashlib
 import io
 import zipfile
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from shared.errors import DataError

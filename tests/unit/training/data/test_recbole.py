@@ -29,7 +29,7 @@ def test_log_with_the_item_file_beside_it(tmp_path, write):
     assert log.catalogue.titles[0] == "Toy Story"
     assert log.catalogue.categories[0] == ("Animation", "Comedy")
     assert log.catalogue.texts[0] == "Toy Story. Animation, Comedy. 1995"
-    assert "2 items of the log are unknown to its item text; kept" in log.notes
+    assert "3 of the log's 5 items (60.0%) have item text" in log.notes
 
 
 def test_columns_name_fields_without_types(tmp_path, write):

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from shared.errors import DataError
-from training.data.tables import TSV, Dialect, read_parquet, read_table, read_text
+from training.data.reading.dialects import TSV, Dialect
+from training.data.tables import read_parquet, read_table, read_text
 
 CSV = Dialect(",", quoted=True)
 

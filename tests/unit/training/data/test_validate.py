@@ -24,7 +24,7 @@ def test_duplicate_rows_are_dropped_and_counted():
         [("u", "a b c", 1.0), ("u", "a b c", 1.0), ("u", "a b c", 2.0), ("u", "d e f", 3.0)]
     )
     assert len(log) == 3
-    assert log.notes[0] == "1 duplicate rows (same user, item and time) dropped"
+    assert log.notes[0] == "1 duplicate rows (25.0%; same user, item and time) dropped"
 
 
 def test_repeats_without_times_are_events():
@@ -75,7 +75,7 @@ def test_unknown_items_are_kept_and_counted():
     log = build(rows, items={"a": describe("Alpha"), "z": describe("Omega")})
     assert log.catalogue.titles == ("Alpha", "unknown item", "unknown item")
     assert log.notes == (
-        "2 items of the log are unknown to its item text; kept",
+        "1 of the log's 3 items (33.3%) have item text",
         "1 items without an interaction left out",
         "2 items have no words, only an id: they count as 'unknown item' "
         "and the text model cannot tell them apart",

@@ -18,7 +18,7 @@ from loadtest.evaluation.log_requests import LogRequests
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
-from shared.metrics import ndcg
+from shared.metrics import as_ranks, ndcg
 from shared.profile import PRESETS
 from shared.split import split_log
 from tests.support.devices import with_profile
@@ -99,7 +99,9 @@ def test_packed_vectors_cost_next_to_nothing(
         found[table] = pl.read_parquet(run / "full.parquet")["rank_fused"].to_numpy()
         tops[table] = _top10(models, log)
     assert np.array_equal(found["int8"], found["none"]), "packed is packed, wherever it lies"
-    exact, packed = (float(ndcg(found[table], 10).mean()) for table in ("float32", "int8"))
+    exact, packed = (
+        float(ndcg(as_ranks(found[table]), 10).mean()) for table in ("float32", "int8")
+    )
     assert abs(exact - packed) < 0.01
     overlap = [
         len(set(one) & set(other)) / 10

@@ -204,4 +204,4 @@ def test_nothing_to_learn_from_is_said(tokens: ItemTokens, tmp_path: Path) -> No
 
 def test_ranks_within_lists() -> None:
     found = list_ranks(np.array([[4, 2], [7, 8], [9, 1]]), np.array([2, 7, 3]))
-    np.testing.assert_array_equal(found, [2.0, 1.0, np.inf])
+    assert found.tolist() == [(2.0, 1), (1.0, 1), (np.inf, 1)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,11 +11,13 @@ from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, split_log, stale_tau
 from tests.support.logs import drifting_log
 from training.semantic.anchors import (
+    BETWEEN_YIELDS,
     Anchors,
     merge,
     stale_anchors,
     training_anchors,
     write_abstracts,
+    write_abstracts_yielding,
 )
 
 LOG = drifting_log(users=12, events=60)
@@ -128,3 +132,21 @@ def test_find_says_where_and_where_not() -> None:
     np.testing.assert_array_equal(found, [2, 1, -1, -1])
     empty = Anchors(np.empty(0, np.int64), np.empty(0, np.int64))
     np.testing.assert_array_equal(empty.find(np.array([0]), np.array([3])), [-1])
+
+
+async def test_writing_ends_soon_after_it_is_cancelled_and_lets_others_run() -> None:
+    spy, anchors = Spy(), training_anchors(SPLIT, 12)
+    assert len(anchors) > 3 * BETWEEN_YIELDS
+    writing = asyncio.create_task(write_abstracts_yielding(LOG, anchors, spy, DeviceProfile()))
+    await asyncio.sleep(0)
+    assert len(spy.seen) == BETWEEN_YIELDS
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert len(spy.seen) == BETWEEN_YIELDS
+
+
+async def test_writing_that_yields_writes_the_same() -> None:
+    spies, anchors = (Spy(), Spy()), training_anchors(SPLIT, 12)
+    texts = await write_abstracts_yielding(LOG, anchors, spies[0], DeviceProfile())
+    assert texts == write_abstracts(LOG, anchors, spies[1], DeviceProfile())

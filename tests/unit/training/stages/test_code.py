@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import grimp
@@ -142,3 +144,72 @@ def test_a_stage_names_all_code_that_it_computes_with(stages: dict[str, Stage]) 
         if reached - own:
             missing[name] = sorted(reached - own)
     assert missing == {}
+
+
+# A line of a function that decides results, another in its place, and stages it must reach.
+MUTATIONS = [
+    ("shared/bundle.py", "def rule_at(", "def rule_at_(", {"calibration", "gate", "refresh"}),
+    ("shared/metrics.py", "np.log2(1.0 + ", "np.log2(2.0 + ", {"backbone", "projector", "din"}),
+    (
+        "shared/split.py",
+        "np.minimum(test_steps",
+        "np.maximum(test_steps",
+        {"abstracts", "backbone"},
+    ),
+    ("cloud_service/embedding/vllm.py", "import", "import sys, ", {"items", "abstracts", "din"}),
+    ("cloud_service/embedding/batcher.py", "class ", "class A", {"items", "abstracts"}),
+    ("training/semantic/texts.py", "def embed_texts", "def embed_text", {"items", "projector"}),
+    ("device_runtime/state/cues.py", "def ", "def a", {"calibration", "gate", "refresh"}),
+    ("training/calibration/age_rules.py", "SCALES", "SCALED", {"calibration", "gate"}),
+    ("training/pools.py", "WANTED = 10", "WANTED = 11", {"refresh"}),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of every room that stages are computed by, to be changed at will."""
+    folder = tmp_path_factory.mktemp("code")
+    for room in ROOTS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def hashes(stages: dict[str, Stage], root: Path) -> dict[str, str]:
+    """Of each stage the code that its key is made of, that of the stages it reads included."""
+
+    def whole(stage: Stage) -> str:
+        before = "".join(whole(each) for each in stage.upstream)
+        return before + code_of(("shared", *stage.code), root)
+
+    return {name: whole(stage) for name, stage in stages.items()}
+
+
+@pytest.mark.parametrize(("file", "line", "changed", "reached"), MUTATIONS)
+def test_a_changed_function_gives_its_stages_other_keys(
+    stages: dict[str, Stage], copied: Path, file: str, line: str, changed: str, reached: set[str]
+) -> None:
+    known = {name.partition("-")[0] for name in stages}
+    assert reached <= known
+    before, path = hashes(stages, copied), copied / file
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, changed, 1))
+    try:
+        after = hashes(stages, copied)
+    finally:
+        path.write_text(text)
+    moved = {name.partition("-")[0] for name in stages if after[name] != before[name]}
+    assert reached <= moved
+
+
+def test_a_key_is_made_of_that_code(
+    stages: dict[str, Stage], copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: replace(stage).key for name, stage in stages.items()}
+    monkeypatch.setattr("training.stages.code.ROOT", copied)
+    assert {name: replace(stage).key for name, stage in stages.items()} == keys
+    path = copied / "shared/bundle.py"
+    text = path.read_text()
+    path.write_text(text.replace("def rule_at(", "def rule_at_(", 1))
+    assert not keys.items() & {name: replace(s).key for name, s in stages.items()}.items()
+    path.write_text(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cloud_service.embedding.base import model_content
 from cloud_service.embedding.hashing import HashingEmbedder
 from scalrec.settings import Settings, load_settings
 from shared.interactions import InteractionLog
@@ -54,11 +55,16 @@ def settings_for(folder: Path, **sections: object) -> Settings:
     )
 
 
-def keys_of(settings: Settings, log: InteractionLog = LOG, dim: int = 32) -> dict[str, str]:
-    """Key of every stage of a run."""
+def keys_of(
+    settings: Settings, log: InteractionLog = LOG, dim: int = 32, model: Path | None = None
+) -> dict[str, str]:
+    """Key of every stage of a run; the embedder says that its model lies in ``model``."""
     folder = settings.work_dir
     with EmbeddingCache(folder / "embeddings.sqlite") as cache:
         embedder = HashingEmbedder(dim)
+        if model is not None:
+            content = {"content": model_content(model)}
+            embedder.identity = embedder.identity.model_copy(update=content)
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
     stages: list[Stage] = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator]
     stages += [run.opponent, run.generator, collaboration_stage(run)]
@@ -159,7 +165,7 @@ def test_models_of_one_name_are_told_apart_by_their_files(tmp_path: Path) -> Non
         folder = tmp_path / place / "my-model"
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(weights)
-        keys.append(keys_of(settings_for(tmp_path, embedder={"model": str(folder)})))
+        keys.append(keys_of(settings_for(tmp_path), model=folder))
     assert changed(keys[0], keys[1]) == ALL
     assert keys[0] == keys[2]
 

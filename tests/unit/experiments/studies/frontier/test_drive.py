@@ -20,6 +20,7 @@ from experiments.studies.frontier.evidence import Evidence
 from experiments.studies.frontier.interleaving import interleaved
 from experiments.studies.frontier.reach import on_and_off
 from experiments.studies.frontier.windows import LastSteps
+from shared.metrics import as_ranks
 
 USERS, LENGTH = 6, 12
 
@@ -27,14 +28,13 @@ USERS, LENGTH = 6, 12
 def evidence(seed: int = 0, users: int = USERS) -> Evidence:
     rng = np.random.default_rng(seed)
     square = (users, LENGTH, LENGTH)
-    parts = {
-        name: rng.random(square).astype(np.float32)
-        for name in ("stale", "calibrated", "r", "inconsistency")
-    }
+    parts = {name: rng.random(square).astype(np.float32) for name in ("r", "inconsistency")}
     return Evidence(
         **parts,
+        stale=as_ranks(rng.random(square)),
+        calibrated=as_ranks(rng.random(square)),
         cues=rng.random((*square, 8)).astype(np.float32),
-        alone=np.ones((users, LENGTH), np.float32),
+        alone=as_ranks(np.ones((users, LENGTH))),
     )
 
 

@@ -10,12 +10,12 @@ import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.state.cues import inconsistency
-from experiments.studies.frontier.evidence import collect
+from experiments.studies.frontier.evidence import FORM, collect
 from experiments.studies.frontier.pair_evidence import pair_evidence
 from experiments.studies.frontier.study import twin_of_windows
 from experiments.studies.frontier.windows import LastSteps, draw_windows
 from shared.bundle import rule_at
-from shared.metrics import expected_rank
+from shared.metrics import rank_of
 from shared.progress import NullProgress
 from tests.support.frontier import STEPS, settings_for
 from tests.support.logs import drifting_log
@@ -75,7 +75,7 @@ def by_hand(twin: Twin, fresh: int, stale: int, *, calibrated: bool) -> tuple[fl
     if target not in items:
         return float("inf"), filled
     ordered = sorted(items)
-    return expected_rank(scores[ordered], ordered.index(target)), filled
+    return rank_of(scores[ordered], ordered.index(target)).expected, filled
 
 
 @pytest.mark.parametrize("returns", first_quick([True, False]))
@@ -93,13 +93,13 @@ async def test_ranks_are_those_of_the_definitions(
     found = pair_evidence(twin, pairs)
     for place, (now, then) in enumerate(zip(pairs.fresh, pairs.stale, strict=True)):
         for calibrated in (False, True):
-            ranks = found.calibrated if calibrated else found.stale
+            ranks = (found.calibrated if calibrated else found.stale)["expected"]
             expected, filled = by_hand(twin, int(now), int(then), calibrated=calibrated)
             if filled and min(ranks[place], expected) > WANTED:
                 continue  # the list is the device's for so many places
             # Sums in another order may part or join what is tied.
             assert ranks[place] == pytest.approx(expected, abs=0.51), (now, then)
-    assert np.isfinite(found.stale).sum() >= 5
+    assert np.isfinite(found.stale["expected"]).sum() >= 5
 
 
 async def test_inconsistency_is_the_devices(tmp_path: Path) -> None:
@@ -123,10 +123,20 @@ async def test_matrices_hold_no_later_snapshot(tmp_path: Path) -> None:
     twin, windows = await twin_for(tmp_path, returns=True, profile={})
     evidence = collect(twin, windows, NullProgress())
     later = np.triu(np.ones((STEPS, STEPS), np.bool_), 1)
-    assert np.isnan(evidence.stale[:, later]).all()
-    assert not np.isnan(evidence.stale[:, ~later]).any()
+    assert np.isnan(evidence.stale["expected"][:, later]).all()
+    assert not np.isnan(evidence.stale["expected"][:, ~later]).any()
     # Row j, column i of user u is the pair of their rows.
     one = pair_evidence(twin, Pairs(np.array([STEPS + 7]), np.array([STEPS + 2])))
     assert evidence.stale[1, 7, 2] == one.stale[0]
     assert np.array_equal(evidence.cues[1, 7, 2], one.cues[0])
     assert (evidence.cues[..., 0][:, ~later] >= 0).all()
+
+
+async def test_evidence_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
+    twin, windows = await twin_for(tmp_path, returns=True, profile={})
+    evidence = collect(twin, windows, NullProgress())
+    evidence.alone["tied"][0, 0] = 7
+    FORM.save(evidence, tmp_path)
+    for name, kept in vars(FORM.load(tmp_path)).items():
+        assert kept.dtype == getattr(evidence, name).dtype
+        assert kept.tobytes() == getattr(evidence, name).tobytes(), name

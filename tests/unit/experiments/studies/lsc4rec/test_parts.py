@@ -13,7 +13,7 @@ from experiments.studies.lsc4rec.counters import (
     full_popularity_ranks,
 )
 from shared.item_tokens import ItemTokens
-from shared.metrics import expected_rank
+from shared.metrics import as_ranks, rank_of
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
@@ -68,16 +68,16 @@ def test_ranks_within_a_list() -> None:
     allowed = np.ones((4, 4), bool)
     allowed[2, 0] = False
     ranks = list_ranks(scores, items, np.array([6, 9, 6, 5]), allowed)
-    np.testing.assert_array_equal(ranks, [2.5, np.inf, 1.5, 1.0])
-    assert ranks[0] == expected_rank(scores[0], 1)
+    assert ranks.tolist() == [(2.5, 2), (np.inf, 1), (1.5, 2), (1.0, 1)]
+    assert ranks[0].item() == rank_of(scores[0], 1)
     barred = list_ranks(scores[:1], items[:1], np.array([5]), allowed[2:3])
-    assert np.isinf(barred).all()
+    assert np.isinf(barred["expected"]).all()
 
 
 def test_sums_per_user_follow_the_form_of_a_study() -> None:
     test = asking.requests_of_test(EVENTS, split_log(LOG, test_steps=2), 2)
     sums = Sums(test)
-    sums.add("list5", 2, "llm", metrics_of(np.array([1.0, np.inf] * 6)))
+    sums.add("list5", 2, "llm", metrics_of(as_ranks([1.0, np.inf] * 6)))
     frame = sums.frame()
     assert frame["n"].to_list() == [2] * 6
     assert frame["ndcg10"].to_list() == frame["hr5"].to_list() == [1.0] * 6
@@ -134,11 +134,11 @@ def test_counters_by_hand() -> None:
     scores = decayed_scores(test, items, half_life=2.0)[0]
     np.testing.assert_allclose(scores, [1.0, 2.0**-3, 0.0])
     ranks = decayed_ranks(test, 40, 2.0)
-    assert ranks[0] == pytest.approx(7 + (33 + 1) / 2)  # behind the seven, level with the rest
+    assert ranks[0].item() == (7 + (33 + 1) / 2, 33)  # behind the seven, level with the rest
     popularity = np.arange(40, dtype=np.float32)
     seen = full_popularity_ranks(test, popularity, exclude_seen=True)
     better = set(range(int(test.target[0]) + 1, 40)) - set(history.tolist())
-    assert seen[0] == 1 + len(better)
+    assert seen[0].item() == (1 + len(better), 1)
 
 
 def test_settings_are_checked() -> None:

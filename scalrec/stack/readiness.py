@@ -1,0 +1,92 @@
+"""Readiness: how the cloud says it is, part by part, and whether it is the one that was meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
+from shared.addresses import masked_address
+
+CLOUD, BUNDLE = "cloud", "bundle"
+LOOK_TIMEOUT_S = 3.0
+
+
+class Readiness:
+    """Looks at a cloud over HTTP; an async context manager.
+
+    Args:
+        url: of the cloud.
+        bundle_id: of the bundle that the devices hold.
+    """
+
+    def __init__(self, url: str, bundle_id: str) -> None:
+        self._url = masked_address(url)  # as it is shown
+        self._bundle_id = bundle_id
+        self._transport = HttpTransport(url)  # the way that devices take
+
+    async def alive(self) -> str | None:
+        """None if the process answers, else why not."""
+        try:
+            answer = await self._get("/healthz")
+        except TransportError as error:
+            return f"the cloud at {self._url} does not answer ({_words(error)})"
+        return None if answer.status < 500 else _status(self._url, "/healthz", answer)
+
+    async def problems(self) -> dict[str, str]:
+        """What is wrong, by part (cloud, bundle, and what /readyz names); empty if nothing is."""
+        try:
+            ready = await self._get("/readyz")
+            served = await self._get("/v1/bundle")
+        except TransportError as error:
+            return {CLOUD: f"the cloud at {self._url} does not answer ({_words(error)})"}
+        found: dict[str, str] = {}
+        if ready.status != 200:
+            checks = _member(ready, "checks")
+            parts = checks if isinstance(checks, Mapping) else {}
+            found = {
+                str(part): f"the cloud says that its {part} is not ready: {state}"
+                for part, state in parts.items()
+                if state != "ok"
+            } or {CLOUD: _status(self._url, "/readyz", ready)}
+        bundle = _member(served, "bundle_id")
+        if isinstance(bundle, str) and bundle != self._bundle_id:
+            found[BUNDLE] = (
+                f"the cloud at {self._url} serves bundle {bundle}, the devices hold "
+                f"{self._bundle_id}"
+            )
+        return found
+
+    async def _get(self, path: str) -> TransportResponse:
+        return await self._transport.request(
+            "GET", path, headers={}, content=b"", timeout_s=LOOK_TIMEOUT_S
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._transport.aclose()
+
+
+def _member(answer: TransportResponse, name: str) -> Any:
+    try:
+        body = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return None
+    return body.get(name) if isinstance(body, dict) else None
+
+
+def _status(url: str, path: str, answer: TransportResponse) -> str:
+    return f"the cloud at {url} answers {answer.status} at {path}"
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Strings that must not leave a device, and innocent ones that should: see ``corpus``."""

@@ -1,0 +1,94 @@
+"""What a catalogue may say of people: no names of users, and which categories are common enough."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.abstract.folding import plain, shadow
+from device_runtime.abstract.sanitise import identifiers, without_identifiers
+from device_runtime.abstract.vocabulary import speakable
+from shared.interactions import Catalogue
+
+_WORD = re.compile(r"\w+")
+MIN_ITEMS, MIN_USERS = 3, 3  # of a category that may be said where nothing else is
+
+
+def without_users(catalogue: Catalogue, user_ids: Iterable[str]) -> tuple[Catalogue, int]:
+    """The catalogue without ids of users in its words, and how many items had one.
+
+    Short numbers are no ids here, see ``identifiers``: "12 Monkeys" is not about user 12.
+    """
+    forbidden = identifiers(user_ids)
+    begins = {word[0] for phrase in forbidden if (word := _WORD.search(phrase))}
+
+    def cut(text: str) -> str:
+        # Most texts hold not even the first word of an id.
+        if begins.isdisjoint(_WORD.findall(shadow(plain(text)).text.casefold())):
+            return text
+        return without_identifiers(text, forbidden)
+
+    touched = 0
+    titles, categories, areas, texts = [], [], [], []
+    rows = zip(
+        catalogue.titles, catalogue.categories, catalogue.areas, catalogue.texts, strict=True
+    )
+    for row in rows:
+        title, kinds, area, text = row
+        kept = (
+            cut(title),
+            tuple(k for kind in kinds if (k := cut(kind))),
+            cut(area),
+            cut(text),
+        )
+        touched += kept != row
+        titles.append(kept[0])
+        categories.append(kept[1])
+        areas.append(kept[2])
+        texts.append(kept[3])
+    if not touched:
+        return catalogue, 0
+    said = replace(
+        catalogue,
+        titles=tuple(titles),
+        categories=tuple(categories),
+        areas=tuple(areas),
+        texts=tuple(texts),
+    )
+    return said, touched
+
+
+def common_categories(
+    catalogue: Catalogue, user: NDArray[np.integer], item: NDArray[np.integer]
+) -> tuple[str, ...]:
+    """The phrases of categories that MIN_ITEMS items have and MIN_USERS users met, sorted.
+
+    A rarer one may name a single item or tell of a single user.
+
+    Args:
+        catalogue: of I items.
+        user: [n] whose event each is.
+        item: [n] item index of each event.
+    """
+    names = sorted({name for kinds in catalogue.categories for name in kinds})
+    place = {name: number for number, name in enumerate(names)}
+    pairs = np.unique(np.stack([item, user], axis=1), axis=0)
+    first = np.searchsorted(pairs[:, 0], np.arange(len(catalogue) + 1))
+    items: list[int] = [0] * len(names)
+    users: list[set[int]] = [set() for _ in names]
+    for number, kinds in enumerate(catalogue.categories):
+        met = pairs[first[number] : first[number + 1], 1].tolist()
+        for name in set(kinds):
+            items[place[name]] += 1
+            if len(users[place[name]]) < MIN_USERS:
+                users[place[name]].update(met)
+    common = (
+        name
+        for name, n_items, people in zip(names, items, users, strict=True)
+        if n_items >= MIN_ITEMS and len(people) >= MIN_USERS
+    )
+    return speakable(common, identifiers(catalogue.ids))

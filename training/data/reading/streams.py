@@ -1,0 +1,84 @@
+"""Bytes and lines of a text file: plain, gzip or zstandard, in UTF-8, UTF-16 or as told."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+
+from shared.errors import DataError
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+_HEAD_BYTES = 1 << 16
+
+
+def read_content(path: Path) -> bytes:
+    """The text's bytes, unpacked; raises DataError when the file cannot be read."""
+    with _reading(path), _opened(path) as stream:
+        return stream.read()
+
+
+def first_line(path: Path, encoding: str = "latin-1") -> str:
+    """The first line, at most 64 KiB of it, without mark and end; "" for an empty file."""
+    with _reading(path), _opened(path) as stream:
+        raw = stream.readline(_HEAD_BYTES).removeprefix(_BOM)
+        return raw.decode(encoding, "replace").rstrip("\r\n")
+
+
+def numbered_lines(
+    path: Path, encoding: str = "utf-8", bad: dict[int, str] | None = None
+) -> Iterator[tuple[int, str]]:
+    """(1-based number, text) of every line.
+
+    Args:
+        bad: lines that are not text are left out and told here; None: they are refused.
+
+    Raises:
+        DataError: a line is not text, named; or the file cannot be read.
+    """
+    with _reading(path), _opened(path) as stream:
+        for line, raw in enumerate(stream, 1):
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError as error:
+                message = f"not {encoding} text: {error.reason}"
+                if bad is None:
+                    raise DataError(message, path, line) from error
+                bad[line] = message
+                continue
+            yield line, text.removeprefix("\ufeff") if line == 1 else text
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what the file system or a decompressor says of ``path`` into DataError."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"damaged or truncated gzip file: {error}", path) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"not utf-16 text: {error.reason}", path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as head:
+        magic = head.read(4)
+    if magic.startswith(_UTF16):
+        return io.BytesIO(path.read_bytes().decode("utf-16").encode())
+    if magic.startswith(_GZIP):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if magic == _ZSTD:
+        packed = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+        return cast(IO[bytes], io.BufferedReader(packed))
+    return path.open("rb")

@@ -1,0 +1,42 @@
+"""Rows of the same user, item and time: one event written twice, or several at coarse times."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+
+Duplicates = Literal["auto", "keep", "drop"]
+# What times are whole numbers of; the largest first.
+_GRAINS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"))
+
+
+def without_repeats(
+    events: pl.DataFrame, duplicates: Duplicates
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Events with or without repeated rows, and what was done with how many of them.
+
+    Args:
+        events: columns user, item and time.
+        duplicates: auto keeps them where times are too coarse to tell one event from another.
+    """
+    whole = events.unique(subset=["user", "item", "time"], keep="first", maintain_order=True)
+    repeated = len(events) - len(whole)
+    if not repeated:
+        return events, ()
+    share = f"{repeated:,} duplicate rows ({repeated / len(events):.1%}; same user, item and time)"
+    grain = _grain(events["time"])
+    if duplicates == "drop" or (duplicates == "auto" and not grain):
+        return whole, (f"{share} dropped",)
+    if duplicates == "keep":
+        return events, (f"{share} kept",)
+    return events, (
+        f"{share} kept: times are whole {grain}, which events may share; log.duplicates=drop "
+        "drops them",
+    )
+
+
+def _grain(times: pl.Series) -> str:
+    """What all times are whole numbers of, in the zone of the first; "" for seconds or less."""
+    since = times - times[0]
+    return next((words for size, words in _GRAINS if (since % size == 0).all()), "")
