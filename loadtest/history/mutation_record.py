@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from shared.errors import DataError
@@ -33,6 +35,12 @@ class MutationRecord(Strict):
     revision: str | None
     checks: dict[str, str]
     outcomes: tuple[MutationOutcome, ...]
+
+    def over(self, older: MutationRecord, names: Sequence[str]) -> MutationRecord:
+        """This record, with the outcomes it lacks from an older one; in the order of ``names``."""
+        known = {one.name: one for one in (*older.outcomes, *self.outcomes)}
+        kept = tuple(known[name] for name in names if name in known)
+        return self.model_copy(update={"outcomes": kept})
 
 
 def read_mutation_record(text: str) -> MutationRecord:

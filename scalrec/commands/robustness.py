@@ -84,7 +84,10 @@ class Batch:
                 yield number, load_scenario(name).changed(seed=self.seed + number)
 
 
-@options("count sockets jobs resume docs part seed log bundle embedder model work_dir assignments")
+@options(
+    "count sockets jobs resume docs part seed log columns items bundle embedder model work_dir "
+    "assignments"
+)
 def robustness(
     given: Given,
     count: Annotated[int, typer.Option(min=0, help="Runs on the virtual clock.")] = 100,

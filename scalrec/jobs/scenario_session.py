@@ -139,7 +139,12 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
         )
         bundle = load_bundle(choice.bundle or await bundle_for_devices(settings, url))
         token = None if choice.proxy_token is None else read_token(choice.proxy_token)
-        yield Rig(log, split, bundle, lambda run: run.at(url, choice.fault_proxy, token))
+        yield Rig(
+            log=log,
+            split=split,
+            bundle=bundle,
+            run=lambda run: run.at(url, choice.fault_proxy, token),
+        )
         return
     async with prepared(
         settings,
@@ -162,7 +167,13 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
             return await run.on_local_processes(made.embedder)
 
         run = virtually if choice.virtual else locally
-        yield Rig(made.log, made.split, made.bundle, run, made.embedder.settings)
+        yield Rig(
+            log=made.log,
+            split=made.split,
+            bundle=made.bundle,
+            run=run,
+            embedder=made.embedder.settings,
+        )
 
 
 async def _run_one(

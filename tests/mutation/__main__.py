@@ -10,7 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from loadtest.history.mutation_record import MutationOutcome, MutationRecord
+from loadtest.history.mutation_record import (
+    MutationOutcome,
+    MutationRecord,
+    read_mutation_record,
+)
 from loadtest.replay.run_info import git_revision
 from reports.documents import RECORDS, regenerate
 from shared.files import write_whole
@@ -44,8 +48,12 @@ def main() -> None:
         outcomes=tuple(outcomes),
     )
     missed = [outcome.name for outcome in record.outcomes if not outcome.caught_by]
-    if options.docs is not None and chosen == list(MUTATIONS):
+    if options.docs is not None:
         path = options.docs / RECORDS / RECORD
+        if path.exists():
+            record = record.over(
+                read_mutation_record(path.read_text()), [mutation.name for mutation in MUTATIONS]
+            )
         write_whole(path, record.model_dump_json(indent=1) + "\n")
         for changed in (path, *regenerate(options.docs)):
             print(changed)
