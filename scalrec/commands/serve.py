@@ -109,10 +109,8 @@ async def _serve(settings: Settings, path: Path) -> None:
             open_listeners(cloud.host, port, name="cloud.port"),
             reserve=cloud.max_in_flight + EMBEDDER_CONNECTIONS + FILES,
             drain_s=cloud.drain_s,
-            # Whatever is under way ends by then, one way or another.
-            timeout_graceful_shutdown=max(
-                GRACEFUL_SHUTDOWN_S, ceil(settings.embedder.deadline_s) + 1
-            ),
+            # Whatever is under way is answered by then, one way or another.
+            timeout_graceful_shutdown=max(GRACEFUL_SHUTDOWN_S, 1 + ceil(answered_within_s)),
             on_drain=draining.begin,
         )
         await server.serve()

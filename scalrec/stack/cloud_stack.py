@@ -94,9 +94,9 @@ def cloud_process(
     name: str,
     log: Path,
 ) -> ChildProcess:
-    """`scalrec serve` as a child, not started yet."""
+    """`scalrec serve` as a child, not started yet; nobody balances over it, so it drains nothing."""
     cloud = settings.cloud.model_copy(
-        update={"port": port, "admin_port": admin_port, "redis_url": redis_url}
+        update={"port": port, "admin_port": admin_port, "redis_url": redis_url, "drain_s": 0.0}
     )
     served = settings.model_copy(update={"cloud": cloud, "embedder": embedder.settings})
     return ChildProcess(
