@@ -94,7 +94,7 @@ def cloud_process(
     name: str,
     log: Path,
 ) -> ChildProcess:
-    """`scalrec serve` as a child, not started yet; it drains nothing, as nobody balances over it."""
+    """`scalrec serve` as a child, not started yet; it drains nothing: nobody balances over it."""
     cloud = settings.cloud.model_copy(
         update={"port": port, "admin_port": admin_port, "redis_url": redis_url, "drain_s": 0.0}
     )
