@@ -23,12 +23,17 @@ _KINDS = {
 }
 
 
+def _told(value: Attribute) -> Attribute:
+    """Spans leave this machine: they must not quote the secrets of an address."""
+    return masked(value) if isinstance(value, str) else value
+
+
 class _OtelSpan(Span):
     def __init__(self, span: trace.Span):
         self._span = span
 
     def set(self, name: str, value: Attribute) -> None:
-        self._span.set_attribute(name, masked(value) if isinstance(value, str) else value)
+        self._span.set_attribute(name, _told(value))
 
 
 class OtelTracing(Tracing):
@@ -64,8 +69,8 @@ class OtelTracing(Tracing):
             name,
             context=context,
             kind=_KINDS[kind],
-            attributes=dict(attributes or {}),
-            # Its words leave this machine: they must not quote the secrets of an address.
+            attributes={name: _told(value) for name, value in (attributes or {}).items()},
+            # Below, without the secrets of addresses that its words may quote.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:

@@ -92,7 +92,7 @@ class GuardedServer(uvicorn.Server):
             # As many as are taken in one turn of the loop; the kernel's queue is made longer below.
             "backlog": ACCEPTED_AT_ONCE,
         }
-        super().__init__(uvicorn.Config(_Calm(app), **(options | config)))
+        super().__init__(uvicorn.Config(_Calm(app, lambda: self.should_exit), **(options | config)))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, serve, and return once told to stop and done."""
@@ -169,14 +169,25 @@ class GuardedServer(uvicorn.Server):
 
 
 class _Calm:
-    """An app as it is, except that a peer's going away is no failure of the app."""
+    """An app as it is, except that neither a peer's going away nor a stop that did not wait for
+    it is a failure of the app, to be logged with a traceback.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        stopping: whether the server stops.
+    """
+
+    def __init__(self, app: ASGIApp, stopping: Callable[[], bool]) -> None:
         self._app = app
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(ClientDisconnect):
+        try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            return
+        except asyncio.CancelledError:
+            if not self._stopping():
+                raise
 
 
 def open_listeners(host: str, port: int, *, name: str) -> list[socket.socket]:

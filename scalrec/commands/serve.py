@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from cloud_service.http.draining import Draining
 from cloud_service.http.security import required_keys
 from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import Telemetry
-from launch.listening.server import GuardedServer, open_listeners
+from launch.listening.server import GRACEFUL_SHUTDOWN_S, GuardedServer, open_listeners
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
 from scalrec.console import ConsoleProgress, make_console, print_settings
@@ -102,11 +103,14 @@ async def _serve(settings: Settings, path: Path) -> None:
             f"http://{cloud.admin_host}:{admin_port}",
             soft_wrap=True,
         )
+        answered_within_s = settings.embedder.deadline_s
         server = GuardedServer(
             app,
             open_listeners(cloud.host, port, name="cloud.port"),
             reserve=cloud.max_in_flight + EMBEDDER_CONNECTIONS + FILES,
             drain_s=cloud.drain_s,
+            # Whatever is under way is answered by then, one way or another.
+            timeout_graceful_shutdown=max(GRACEFUL_SHUTDOWN_S, 1 + ceil(answered_within_s)),
             on_drain=draining.begin,
         )
         await server.serve()

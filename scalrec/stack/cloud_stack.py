@@ -100,9 +100,9 @@ def cloud_process(
     name: str,
     log: Path,
 ) -> ChildProcess:
-    """`scalrec serve` as a child, not started yet."""
+    """`scalrec serve` as a child, not started yet; it drains nothing: nobody balances over it."""
     cloud = settings.cloud.model_copy(
-        update={"port": port, "admin_port": admin_port, "redis_url": redis_url}
+        update={"port": port, "admin_port": admin_port, "redis_url": redis_url, "drain_s": 0.0}
     )
     served = settings.model_copy(update={"cloud": cloud, "embedder": embedder.settings})
     return ChildProcess(

@@ -112,6 +112,28 @@ async def test_slow_bytes_on_a_kept_connection_count_as_a_head() -> None:
         dripping.cancel()
 
 
+async def test_a_stop_that_does_not_wait_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at_work = asyncio.Event()
+
+    async def busy(_: Request) -> Response:
+        at_work.set()
+        await asyncio.Event().wait()
+        return PlainTextResponse("never")
+
+    app = Starlette(routes=[Route("/", busy)])
+    async with (
+        guarded(app, timeout_graceful_shutdown=1) as (server, port),
+        RawClient(port) as client,
+    ):
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await at_work.wait()
+        server.stop()
+        assert b"never" not in await client.rest()
+    assert all(record.exc_info is None for record in caplog.records)
+
+
 async def test_who_goes_in_the_middle_of_a_body_leaves_no_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,17 @@ async def test_a_failed_refresh_is_a_failed_span() -> None:
 
 def parent_of(span: ReadableSpan) -> int | None:
     return None if span.parent is None else span.parent.span_id
+
+
+def test_spans_tell_no_secret_of_an_address() -> None:
+    tracing, spans = recorded("cloud")
+    address = "redis://ann:canary7d1f@host/0?key=canary7d1f"
+    with suppress(ValueError), tracing.span("store", attributes={"from": address}) as span:
+        span.set("scalrec.where", address)
+        raise ValueError(f"no answer from {address}")
+    [ended] = spans.get_finished_spans()
+    told = str(ended.to_json())
+    assert "no answer from redis://" in told
+    assert "ValueError" in told
+    assert "canary7d1f" not in told
+    assert not ended.status.is_ok
