@@ -184,10 +184,7 @@ class InteractionLog:
         }
 
     def _ties_told(self) -> str:
-        return (
-            f"{self.tied_share():.1%} of events share their time with another of the same user; "
-            "they stand in the file's order"
-        )
+        return f"{self.tied_share():.1%} of events share their time with another of the same user"
 
     def _n_sessions(self) -> int:
         first = self.session_events()

@@ -16,7 +16,7 @@ from training.data import amazon
 from training.data.items import read_items
 from training.data.reading.dialects import Dialect
 from training.data.reading.streams import first_line
-from training.data.tables import records
+from training.data.tables import MISSING, records
 from training.data.validate import build_log
 
 _SPACED = Dialect(" ", quoted=False)
@@ -37,6 +37,8 @@ def load(path: Path, *, name: str, items: Path | None, min_events: int) -> Inter
         user, *sequence = (field for field in fields if field)
         if not sequence:
             raise DataError(f"user {user!r} has no items; write: user item item ...", path, line)
+        if missing := [field for field in (user, *sequence) if field.lower() in MISSING]:
+            raise DataError(f"{missing[0]!r} means missing and is no id", path, line)
         if user in lines:
             raise DataError(f"user {user!r} already has line {lines[user]}", path, line)
         lines[user] = line

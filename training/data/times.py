@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import polars as pl
 
 EARLIEST = 631_152_000.0  # 1990-01-01, UTC: what numbers mean an earlier time are no Unix times
@@ -36,7 +38,7 @@ def parse_times(column: pl.Series) -> tuple[pl.Series, pl.Series | None]:
         very first moment of 1970 stands for a missing one, and so does any number before 1990.
 
     Raises:
-        NoTimes: the numbers are none, whatever their unit.
+        NoTimes: the numbers are none, whatever their unit, or all times are before 1990.
     """
     offset = None
     if column.dtype.is_temporal():
@@ -53,6 +55,12 @@ def parse_times(column: pl.Series) -> tuple[pl.Series, pl.Series | None]:
             seconds, offset = _from_iso(text)
     usable = seconds.is_finite() & seconds.is_between(0.0, LATEST)
     seconds = seconds.set(~usable.fill_null(False), None)
+    latest = seconds.max()
+    if isinstance(latest, float) and latest < EARLIEST:
+        raise NoTimes(
+            f"ends on {datetime.fromtimestamp(latest, UTC):%Y-%m-%d}, and no log of use is that "
+            "old: were seconds or milliseconds converted in another unit?"
+        )
     return _without(seconds, seconds == 0.0), offset
 
 

@@ -66,6 +66,19 @@ def test_numbers_that_would_end_in_1970_are_refused_by_column(
         own(tmp_path, path)
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["1970-01-01T00:28:20", "1970-01-01T00:28:21"],
+        [datetime(1970, 1, 20, 17), datetime(1970, 1, 20, 18)],
+        [19700120, 19700121],
+    ],
+)
+def test_times_that_were_converted_in_the_wrong_unit_are_refused(column: list[object]) -> None:
+    with pytest.raises(NoTimes, match=r"ends on 1970-01-\d\d, .* converted in another unit"):
+        parse_times(pl.Series(column))
+
+
 def test_one_impossible_day_among_days_is_a_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     days = ["20240131"] * 20 + ["20240230"]

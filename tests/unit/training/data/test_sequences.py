@@ -124,3 +124,8 @@ def test_amazon_logs_have_the_published_counts(tmp_path, real_data, name, counts
     assert "unknown item" not in log.catalogue.titles
     assert not any("&amp;" in text or "&#" in text for text in log.catalogue.texts)
     assert log.terms.startswith("Amazon reviews")
+
+
+def test_what_means_missing_is_no_id(tmp_path, write):
+    with pytest.raises(DataError, match=r"log\.txt, line 2: 'NULL' means missing and is no id"):
+        load(tmp_path, write("log.txt", "1 10 11 12\n2 10 NULL 12\n"))
