@@ -11,7 +11,7 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
-from training.data.private import common_categories, without_users
+from training.data.private import common_categories, queries_without_users, without_users
 from training.data.text import UNKNOWN_ITEM, Item, from_id
 
 
@@ -60,6 +60,8 @@ def build_log(
         )
     if n_users < n_before:
         said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
+    if "query" in events.columns:
+        events = events.with_columns(query=queries_without_users(events["query"], everybody))
     user_ids = _natural_order(events["user"])
     item_ids = _natural_order(events["item"])
     events = events.with_columns(_index(events["user"], user_ids), _index(events["item"], item_ids))
