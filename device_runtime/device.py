@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.abstract.sanitise import identifiers, without_identifiers
 from device_runtime.abstract.writer import AbstractWriter
 from device_runtime.cloud.clock import Clock, MonotonicClock, UnixClock
 from device_runtime.cloud.link import CloudLink, RefreshFailed, RefreshResult
@@ -57,7 +58,7 @@ class Device:
     """One user's device.
 
     Args:
-        user: the user's id; only names the snapshot, never part of an abstract.
+        user: the user's id; names the snapshot. No abstract is made of it; it is cut from queries.
         models: shared by all devices of the process.
         writer: of abstracts; shared too.
         cache: where snapshots are kept; memory by default.
@@ -89,6 +90,7 @@ class Device:
     ) -> None:
         self.user = user
         self.unknown_items = 0
+        self._own_name = identifiers([user])
         self._models = models
         self._writer = writer
         self._cache = cache if cache is not None else MemorySnapshotCache()
@@ -261,7 +263,9 @@ class Device:
         self._requests_since_attempt = 0
         self._attempted_s = self._steady.time()
         try:
-            abstract = self._writer.write(self._history.events, context)
+            query = without_identifiers(context.query, self._own_name)
+            told = replace(context, query=query)
+            abstract = self._writer.write(self._history.events, told)
             self._remember_attempt(context)
             try:
                 result = await link.refresh(

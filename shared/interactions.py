@@ -16,7 +16,7 @@ class Catalogue:
     """What is known of each item; all tuples have length I and share one item index.
 
     Attributes:
-        ids: the source's item ids; never leave the device in an abstract.
+        ids: the source's item ids; no abstract is made of them, and they are cut from its words.
         titles: short names for abstracts ("Heat (1995)", "Fat Cat").
         categories: zero or more category words per item, most specific last.
         areas: neighbourhood or region in words, "" when the source has none.

@@ -68,8 +68,9 @@ class AbstractSettings(Section):
     level: PrivacyLevel = Field(
         default="items",
         description="what leaves the device: items: names of items, areas and categories; coarse: "
-        "areas, categories and decades, no item; categories: categories alone. Below items, names "
-        "inside a query are said by their categories too",
+        "areas, categories and decades, no item; categories: members of a closed vocabulary of "
+        "common categories alone, also of a query. Names of items inside a query are said by their "
+        "categories at coarse",
     )
     context: bool = Field(
         default=True,

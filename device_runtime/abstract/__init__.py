@@ -1,1 +1,1 @@
-"""What a device writes about its user, and what may never be in it."""
+"""What a device writes about its user, and what is kept out of it."""

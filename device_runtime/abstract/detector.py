@@ -61,9 +61,9 @@ def detector(
     """
     flags = (0 if cased else re.IGNORECASE) | (0 if letters else re.ASCII)
     return Detector(
-        kind,
-        re.compile(pattern, flags),
-        counts,
-        needs,
-        (0 if needs else 2) if digits is None else digits,
+        kind=kind,
+        pattern=re.compile(pattern, flags),
+        counts=counts,
+        needs=needs,
+        digits=(0 if needs else 2) if digits is None else digits,
     )

@@ -81,7 +81,7 @@ def remove_phrase(text: str, phrase: str) -> str:
 
 
 def identifiers(ids: Iterable[str]) -> frozenset[str]:
-    """Case-folded words and phrases that are item ids and therefore never leave the device.
+    """Case-folded words and phrases that are ids, to be cut wherever they stand alone.
 
     Numbers of up to four digits and words of up to two letters are left out: in a title they are
     far more often a year or an article than a reference to another item (``remove_phrase`` handles
@@ -93,8 +93,9 @@ def identifiers(ids: Iterable[str]) -> frozenset[str]:
 
 def without_identifiers(text: str, forbidden: Collection[str]) -> str:
     """``text`` without the words and phrases of ``identifiers``; as it was if it has none."""
-    shorter = _without_ids(text, forbidden)
-    return text if shorter == text else _tidy(_EMPTY.sub(" ", shorter))
+    line = " ".join(plain(text).split())
+    shorter = _without_ids(line, forbidden)
+    return text if shorter == line else _tidy(_EMPTY.sub(" ", shorter))
 
 
 def _clean_once(text: str, forbidden: Collection[str]) -> str:

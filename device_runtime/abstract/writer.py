@@ -115,9 +115,11 @@ class TemplateAbstract:
             return []
         at: defaultdict[str, Counter[str]] = defaultdict(Counter)
         hours = (past.hour % HOURS_PER_WEEK).astype(int).tolist()
-        slots = {hour: slot_in_words(hour) for hour in set(hours)}
+        slot_of = {hour: slot_in_words(hour) for hour in set(hours)}
         names = {item: self._name(item) for item in set(items)}
-        told = Counter((slots[hour], names[item]) for item, hour in zip(items, hours, strict=True))
+        told = Counter(
+            (slot_of[hour], names[item]) for item, hour in zip(items, hours, strict=True)
+        )
         for (slot, name), count in told.items():
             if name:
                 at[slot][name] += count

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from device_runtime.abstract.folding import plain, shadow
@@ -23,15 +24,7 @@ def without_users(catalogue: Catalogue, user_ids: Iterable[str]) -> tuple[Catalo
 
     Short numbers are no ids here, see ``identifiers``: "12 Monkeys" is not about user 12.
     """
-    forbidden = identifiers(user_ids)
-    begins = {word[0] for phrase in forbidden if (word := _WORD.search(phrase))}
-
-    def cut(text: str) -> str:
-        # Most texts hold not even the first word of an id.
-        if begins.isdisjoint(_WORD.findall(shadow(plain(text)).text.casefold())):
-            return text
-        return without_identifiers(text, forbidden)
-
+    cut = _cutter(user_ids)
     touched = 0
     titles, categories, areas, texts = [], [], [], []
     rows = zip(
@@ -60,6 +53,13 @@ def without_users(catalogue: Catalogue, user_ids: Iterable[str]) -> tuple[Catalo
         texts=tuple(texts),
     )
     return said, touched
+
+
+def queries_without_users(queries: pl.Series, user_ids: Iterable[str]) -> pl.Series:
+    """[n] queries without ids of users, as a device cuts its own user's from them."""
+    cut, texts = _cutter(user_ids), queries.to_list()
+    shorter = {text: cut(text) for text in set(texts)}
+    return pl.Series(queries.name, [shorter[text] for text in texts], dtype=pl.String)
 
 
 def common_categories(
@@ -92,3 +92,16 @@ def common_categories(
         if n_items >= MIN_ITEMS and len(people) >= MIN_USERS
     )
     return speakable(common, identifiers(catalogue.ids))
+
+
+def _cutter(ids: Iterable[str]) -> Callable[[str], str]:
+    forbidden = identifiers(ids)
+    begins = {word[0] for phrase in forbidden if (word := _WORD.search(phrase))}
+
+    def cut(text: str) -> str:
+        # Most texts hold not even the first word of an id.
+        if begins.isdisjoint(_WORD.findall(shadow(plain(text)).text.casefold())):
+            return text
+        return without_identifiers(text, forbidden)
+
+    return cut

@@ -12,7 +12,7 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
 from training.data.overlap import check_overlap
-from training.data.private import common_categories, without_users
+from training.data.private import common_categories, queries_without_users, without_users
 from training.data.repeats import Duplicates, without_repeats
 from training.data.text import UNKNOWN_ITEM, Item, from_id
 from training.data.tied_times import without_item_order
@@ -65,6 +65,8 @@ def build_log(
         )
     if n_users < n_before:
         said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
+    if "query" in events.columns:
+        events = events.with_columns(query=queries_without_users(events["query"], everybody))
     user_ids = _natural_order(events["user"])
     item_ids = _natural_order(events["item"])
     events = events.with_columns(

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.abstract.name_hiding import NameHider
-from device_runtime.abstract.sanitise import clean_text
-from device_runtime.abstract.words import ItemWords
-from device_runtime.abstract.writer import TemplateAbstract, moment_in_words
+import device_runtime.abstract
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import Window
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue, InteractionLog
@@ -23,17 +21,7 @@ from training.stages.forms import MATRIX
 from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
-WRITING = (
-    *(
-        write_abstracts_yielding,
-        TemplateAbstract,
-        Window,
-        ItemWords,
-        moment_in_words,
-        NameHider,
-        clean_text,
-    ),
-)
+WRITING = (write_abstracts_yielding, device_runtime.abstract, Window)
 
 
 def items_stage(

@@ -2,7 +2,12 @@ import time
 
 import pytest
 
-from device_runtime.abstract.sanitise import clean_text, identifiers, remove_phrase
+from device_runtime.abstract.sanitise import (
+    clean_text,
+    identifiers,
+    remove_phrase,
+    without_identifiers,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,19 @@ def test_ids_of_several_words_or_with_punctuation_inside_are_dropped_wherever_th
     text = "from Green cafe, sku-77x,sku-77x and (SKU-77X)/other; A/B:9's red (2) green"
     assert clean_text(text, forbidden=ids) == "from , , and /other; 's ) green"
     assert clean_text("green tea cafe, sku-77xx", forbidden=ids) == "green tea cafe, sku-77xx"
+
+
+def test_ids_that_begin_with_a_slash_or_hold_typographic_dashes_are_dropped():
+    ids = identifiers(["/en/the green mile", "/m/02x", "sku\u201377x", "// ::"])
+    assert ids == {"en/the green mile", "m/02x", "sku-77x"}
+    assert clean_text("see /en/The Green Mile or m/02x now", forbidden=ids) == "see / or now"
+    assert clean_text("a sku-77x or sku\u221277x", forbidden=ids) == "a or"
+
+
+def test_names_are_cut_and_texts_without_them_are_left_as_they_are():
+    ids = identifiers(["ann_lee", "Bob Fox", "12"])
+    assert without_identifiers("by Ann_Lee (and bob  fox)", ids) == "by (and )"
+    assert without_identifiers("  12  Monkeys ( )", ids) == "  12  Monkeys ( )"
 
 
 def test_a_phrase_is_removed_only_where_it_stands_alone():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.private import MIN_ITEMS, MIN_USERS
+from training.data.private import MIN_ITEMS, MIN_USERS, queries_without_users
 from training.data.text import Item, describe
 from training.data.validate import build_log
 
@@ -29,6 +29,12 @@ def test_names_of_the_logs_users_are_cut_from_the_words_of_items():
     assert log.catalogue.areas[0] == "Road"
     assert "ann_lee" not in log.catalogue.texts[2]
     assert "2 items named a user of the log in their words; cut out" in log.notes
+
+
+def test_names_of_the_logs_users_are_cut_from_queries():
+    queries = pl.Series("query", ["I am ann_lee, a film please", "12 monkeys", ""])
+    told = queries_without_users(queries, ["ann_lee", "12"]).to_list()
+    assert told == ["I am , a film please", "12 monkeys", ""]
 
 
 def test_ordinary_items_are_left_as_they_are():
