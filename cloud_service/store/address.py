@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -64,6 +66,7 @@ class RedisAddress:
                 raise ConfigError(
                     f"{_SETTING} sets {taken[0]}, which the service sets; leave it out"
                 )
+            _require_files(given)
             self._options |= given
             # Connects nowhere, but looks at every option.
             self.pool().make_connection()  # type: ignore[no-untyped-call]
@@ -85,6 +88,10 @@ class RedisAddress:
     def _parsed(self, url: str, deadline_s: float) -> dict[str, Any]:
         scheme, is_sentinel, rest = url.partition("+sentinel://")
         if not is_sentinel:
+            parts = urlsplit(url)
+            # redis-py would take a name for database 0.
+            if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal():
+                raise ValueError("path")
             direct: dict[str, Any] = dict(parse_url(url))
             direct["connection_class"] = DIRECT[direct.get("connection_class", Connection)]
             return direct
@@ -145,6 +152,13 @@ class _PrimaryOf:
 
 def _tls_options(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name.startswith("ssl_")}
+
+
+def _require_files(given: Mapping[str, Any]) -> None:
+    """What TLS reads must be there; at a connection it would seem that nobody answers."""
+    for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if option in given and not os.access(given[option], os.R_OK):
+            raise ConfigError(f"{_SETTING}: the file of {option} is not there or cannot be read")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +27,7 @@ from cloud_service.store.conditions import (
 )
 from cloud_service.store.snapshot_store import PROBE_KEYS, RedisSnapshotStore, key
 from launch.redis_server import RedisServer
-from shared.errors import StoreUnavailable
+from shared.errors import SnapshotCorrupt, StoreUnavailable
 from shared.schemas import ProblemType
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
@@ -225,4 +227,38 @@ async def test_a_condition_passes_without_a_restart(tmp_path: Path) -> None:
         assert caught.value.condition == "memory_full"
         await node.do("CONFIG", "SET", "maxmemory", 0)
         assert await store.put_if_newer("ada", BUNDLE, blob_of("ada", 1))
+        await store.aclose()
+
+
+WEIRD = [
+    b":5\r\n", b"+OK\r\n", b"$-1\r\n", b"*-1\r\n", b"*2\r\n:1\r\n$1\r\nx\r\n", b"*0\r\n",
+    b"-\r\n", b"-MOVED\r\n", b"-MOVED x y\r\n", b"-ASK 1 2\r\n", b"-NOSCRIPT\r\n",
+    b"-ERR \xff\xfe\r\n", b"-LOADING\r\n", b"-WRONGTYPE\r\n", b"-OOM\r\n", b"$99999999999\r\nx",
+    b"$5\r\nab", b":99999999999999999999999\r\n", b"%1\r\n+a\r\n+b\r\n",
+    b">2\r\n+a\r\n+b\r\n", b"_\r\n", b"#t\r\n", b",nan\r\n", b"=5\r\ntxt:x\r\n", b"\x00" * 64, b"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", WEIRD, ids=repr)
+async def test_whatever_a_server_answers_is_told_as_an_error_of_ours(reply: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(reply)
+            if not reply or reply.startswith((b"$9", b"$5")):
+                break  # it would be waited for
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        store = RedisSnapshotStore(url, ttl_s=60, deadline_s=0.5)
+        calls = (
+            store.ping(),
+            store.get("ada", BUNDLE),
+            asyncio.gather(store.get("ada", BUNDLE), store.get("bob", BUNDLE)),
+            store.put_if_newer("ada", BUNDLE, blob_of("ada", 1)),
+            store.discard("ada", BUNDLE, b""),
+        )
+        for call in calls:
+            with suppress(StoreUnavailable, SnapshotCorrupt):
+                await call
         await store.aclose()

@@ -251,6 +251,11 @@ async def test_a_silent_sentinel_does_not_keep_the_store_from_the_next(tmp_path:
         "unix+sentinel://127.0.0.1/snapshots",
         "http://127.0.0.1/secret",
         "redis://:pa/ss@127.0.0.1/secret",
+        "redis://127.0.0.1/secret",
+        "redis://127.0.0.1:99999/0",
+        "rediss://127.0.0.1/0?ssl_ca_certs=/none/of/these",
+        "rediss://127.0.0.1/0?ssl_cert_reqs=whatever",
+        "rediss+sentinel://127.0.0.1/snapshots?ssl_ca_certs=/none/of/these",
         "redis://127.0.0.1/0?colour=secret",
         "redis://127.0.0.1/0?protocol=3",
         "redis://127.0.0.1/0?decode_responses=yes",
@@ -262,3 +267,34 @@ def test_an_address_that_cannot_be_is_refused_without_its_words(url: str) -> Non
         store_at(url)
     assert "secret" not in str(caught.value)
     assert "pa/ss" not in str(caught.value)
+
+
+async def test_a_socket_of_this_machine_and_passwords_everywhere(tmp_path: Path) -> None:
+    refuses = "Authentication required"
+    socket = tmp_path / "s"
+    async with RedisNode(
+        tmp_path / "node", f"unixsocket {socket}", "requirepass p%ss", answers=refuses
+    ) as node:
+        sentinel_rules = (*sentinel_of(node), "sentinel auth-pass snapshots p%ss",
+                          "requirepass of-sentinels")  # fmt: skip
+        async with RedisNode(
+            tmp_path / "sentinel", *sentinel_rules, sentinel=True, answers=refuses
+        ) as sentinel:
+            at = f"{LOOPBACK}:{sentinel.port}/snapshots/1"
+            urls = {
+                f"unix://:p%25ss@{socket}": None,
+                f"redis://:p%25ss@{LOOPBACK}:{node.port}/1": None,
+                f"redis+sentinel://:p%25ss@{at}?sentinel_password=of-sentinels": None,
+                f"redis+sentinel://:p%25ss@{at}?sentinel_password=wrong": "no_primary",
+                f"redis+sentinel://:p%25ss@{at}": "no_primary",
+                f"redis+sentinel://:wrong@{at}?sentinel_password=of-sentinels": "password",
+            }
+            for url, condition in urls.items():
+                store = store_at(url)
+                if condition is None:
+                    await store.ping()
+                else:
+                    with pytest.raises(StoreUnavailable) as caught:
+                        await store.ping()
+                    assert caught.value.condition == condition, url
+                await store.aclose()
