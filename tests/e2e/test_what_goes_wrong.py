@@ -6,7 +6,10 @@ not look like one that is right.
 
 from __future__ import annotations
 
+import asyncio
+import html
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from launch.ports import free_port
+from launch.redis_server import RedisServer
 from reports.summary.build import read_summary
 from shared.tokens import new_key
 from tests.support.bundles import make_bundle
@@ -110,7 +114,7 @@ def ends_wrong(run: CliRun, harm: Callable[[], None], *words: str) -> None:
     assert "Traceback" not in told
     assert WRONG.search(run.text())
     latest = run.work_dir / "latest"
-    report = (latest / "report.html").read_text()
+    report = html.unescape((latest / "report.html").read_text())
     assert "This run did not go as planned" in report
     summary = read_summary(latest)
     assert summary.system is not None
@@ -232,6 +236,38 @@ def test_an_embedder_behind_the_cloud_of_a_fleet(harm: str, served: Served, tmp_
             stack.enter_context(embedder_process(served.port, dim=16))
 
         ends_wrong(run, do, SAID["embedder"])
+
+
+@pytest.mark.slow
+def test_another_redis_at_the_same_address(trained: SmallRun, tmp_path: Path) -> None:
+    port, place = free_port(), free_port()
+    first, second = (RedisServer(tmp_path / name, port=place) for name in ("one", "two"))
+    url = asyncio.run(first.start()).get_secret_value()
+
+    def swap() -> None:
+        asyncio.run(first.stop())
+        asyncio.run(second.start())
+
+    try:
+        given = ["--set", f"cloud.redis_url={url}"]
+        with serve(tmp_path / "cloud", trained.bundle, port, *given):
+            ends_wrong(fleet(tmp_path, trained, port), swap, SAID["store"])
+    finally:
+        for server in (first, second):
+            asyncio.run(server.stop())
+
+
+@pytest.mark.slow
+def test_a_bundle_replaced_under_a_simulation(trained: SmallRun, tmp_path: Path) -> None:
+    other = make_bundle(tmp_path / "other", text_dim=64).path
+    run = simulation(trained, tmp_path, *QUICK)
+
+    def swap() -> None:
+        [manifest] = (run.work_dir / "bundles").glob("*/manifest.json")
+        shutil.rmtree(manifest.parent)
+        shutil.copytree(other, manifest.parent)
+
+    ends_wrong(run, swap, "its bundle is not ready")
 
 
 @pytest.mark.slow

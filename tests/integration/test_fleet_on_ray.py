@@ -176,10 +176,10 @@ async def test_a_shard_that_dies_is_told_and_the_others_go_on(
     assert (alive.answered, alive.unanswered) == (30, 0)
     assert (dead.due, dead.unanswered) == (30, 30)
     assert pl.read_parquet(run_dir / "requests.parquet").height == 30
-    [note] = read_run_info(run_dir).run_notes
+    [note] = read_run_info(run_dir).run_failures
     assert "30 of 30 requests of its 6 users were not answered" in note
     assert note in " ".join(fleet.text().split())
-    assert "Run notes" in (run_dir / "report.html").read_text()
+    assert "This run did not go as planned" in (run_dir / "report.html").read_text()
     assert fleet.left_over(grace_s=15.0) == []
 
 

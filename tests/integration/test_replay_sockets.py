@@ -13,6 +13,7 @@ from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore, RedisSnapshotStore
 from device_runtime.cloud.transport import HttpTransport
 from launch.redis_server import RedisServer
+from loadtest.records.checksums import SUMS
 from loadtest.records.record_table import numbers
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import ReplayResult, replay
@@ -176,6 +177,7 @@ def test_ctrl_c_writes_the_records_and_ends(tmp_path: Path, moment: str) -> None
     requests, _ = records(tmp_path / "run")
     assert len(requests) < 120
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        SUMS,
         "refreshes.parquet",
         "requests.parquet",
     ]

@@ -32,7 +32,8 @@ def keep_records(run_dir: Path, number: int, files: dict[str, bytes]) -> None:
         for name in _ORDERS:
             if name in files:
                 write_whole(folder / name, files[name])
-        seal(folder, *files)
+        if files:
+            seal(folder, *files)
     except OSError as error:
         raise ConfigError(f"cannot write records of shard {number}: {error}") from error
 

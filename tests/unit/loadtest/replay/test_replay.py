@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from device_runtime.cloud.transport import HttpTransport
+from loadtest.records.checksums import SUMS
 from loadtest.records.record_table import numbers
 from loadtest.records.recorder import Recorder
 from loadtest.replay.replay import Connect, replay
@@ -135,6 +136,7 @@ def test_cancelling_keeps_the_records_and_leaves_no_task(tmp_path: Path, bundle:
     assert 30 < len(requests) < 90
     assert numbers(requests, "scheduled_s").max() < 41.0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        SUMS,
         "refreshes.parquet",
         "requests.parquet",
     ]

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loadtest.records.checksums import seal
 from loadtest.records.record_table import schema_of
 from loadtest.records.recorder import REFRESHES, REQUESTS, RequestRecord
 from reports.summary.build import read_summary
 from scalrec.commands.report import report
+from shared.errors import DataError
 from tests.support.runs import invent_run
 
 
@@ -34,6 +36,23 @@ def test_a_killed_run_is_reported_from_its_parts(
     assert system.scope.requests == half + 10
     assert f"{half + 10:,} rows of {REQUESTS} recovered" in capsys.readouterr().out
     assert (run_dir / "report.html").exists()
+
+
+def test_changed_records_are_refused_and_those_without_checksums_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = invent_run(tmp_path / "run")
+    report([run_dir])
+    assert "keeps no checksums of attempts.parquet" in capsys.readouterr().out
+    seal(run_dir, *(path.name for path in run_dir.glob("*.parquet")))
+    report([run_dir])
+    assert "checksums" not in capsys.readouterr().out
+    data = bytearray((run_dir / REQUESTS).read_bytes())
+    data[len(data) // 2] ^= 1
+    (run_dir / REQUESTS).write_bytes(data)
+    for runs in ([run_dir], [run_dir, invent_run(tmp_path / "other")]):
+        with pytest.raises(DataError, match=f"{REQUESTS}: was changed or damaged"):
+            report(runs, work_dir=tmp_path)
 
 
 def _as_recorded(rows: pl.DataFrame, path: Path) -> None:
