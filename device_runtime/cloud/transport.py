@@ -74,6 +74,7 @@ def cloud_url(address: str) -> httpx.URL:
     try:
         url = httpx.URL(address)
         told = url.scheme in ("http", "https") and bool(url.host)
+        told = told and (url.port is None or 0 < url.port <= 65535)
     except httpx.InvalidURL:  # not its words: they can quote a part of the password
         told = False
     if not told:

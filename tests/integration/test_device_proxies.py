@@ -94,3 +94,21 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", f"{os.sep}no-such-file")
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
         HttpTransport("https://cloud.invalid")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ann:canary7d1f two@host:99999999",
+        "http://ann:canary7d1f/x@host:port",
+        "ftp://ann:canary7d1f@host",
+        "ann:canary7d1f@host:80",
+        "http://?key=canary7d1f",
+        "http://host:0",
+        "",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_its_secret(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"device\.link\.url") as refusal:
+        HttpTransport(url)
+    assert "canary7d1f" not in str(refusal.value)
