@@ -22,8 +22,8 @@ A device sends, to an address that holds its user's id, its *abstract* (sentence
 `device_runtime/abstract/writer.py`), the number of events it has seen, the id of its bundle and a
 token of its own; where a bundle is made with `abstract.item_tokens`, also the tokens of its latest
 items, which name them exactly. Item ids of the catalogue, user ids of the log, times and
-coordinates are no part of an abstract's template. Words that come from outside (titles, categories, areas, queries) could hold
-them all the same, so they are dealt with by level:
+coordinates are no part of an abstract's template. Words that come from outside (titles,
+categories, areas, queries) could hold them all the same, so they are dealt with by level:
 
 | level | of items | of a query | what keeps private things out |
 |---|---|---|---|
