@@ -65,7 +65,9 @@ def _is_mail(match: re.Match[str]) -> bool:
 
 
 def _is_told_mail(match: re.Match[str]) -> bool:
-    return match["last"].lower() in _TOLD
+    """Whether it ends in a host: "at this point it" does not."""
+    last = match["last"].lower()
+    return last in _TOLD and (last != "it" or "punto" in match[0].lower())
 
 
 def _is_ip6(match: re.Match[str]) -> bool:

@@ -15,7 +15,7 @@ _ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"
 # Without accents, as a shadow has them. Only after a day: "mars" and "mai" are words as well.
 _ELSEWHERE_SAID = (
     # French, German, Spanish, Italian, Portuguese
-    "janvier fevrier mars avril avr mai juin juillet juill juil aout septembre octobre novembre "
+    "janvier fevrier avril avr mai juin juillet juill juil aout septembre octobre novembre "
     "decembre "
     "januar janner februar feber marz maerz juni juli august oktober okt dezember dez "
     "enero febrero marzo abril mayo junio julio agosto septiembre setiembre octubre noviembre "
@@ -88,6 +88,9 @@ MOMENTS = (
         digits=1,
         letters=True,
     ),
+    # March in French and Swedish is a planet elsewhere: "Mission 2 Mars".
+    detector("date", r"\b(?:le|du|den|der)\s\d\d?(?:er|:e|\.)?\s?mars\b(?:\s\d{2,4}\b)?"
+             r"|\b\d\d?(?:er|:e|\.)?\s?mars\s(?:19|20)\d\d\b", needs=("mars",), digits=1),
     detector("date", rf"\b{_YEAR}[\s._/*-]{{1,3}}{_ANY_MONTH}[\s._/,*-]{{1,3}}\d\d?\b", digits=5),
     detector("date", rf"\b{_MONTH}[._/*-]{{1,3}}\s?{_DAY}\b"
              r"(?:[\s._/,*-]{0,3}'?(?:\d{4}|\d\d)\b)?", needs=_ENGLISH, digits=1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from device_runtime.abstract.writer import REMEMBERED
 from tests.support.red_team.corpus import (
     LEVELS,
     Secret,
@@ -17,12 +18,12 @@ from tests.support.red_team.corpus import (
 TEMPLATE = """\
 # What leaves a device
 
-A device sends its *abstract* (sentences about its user, `device_runtime/abstract/writer.py`), the
-number of events it has seen, the id of its bundle and a token of its own; where a bundle is made
-with `abstract.item_tokens`, also the tokens of its latest items, which name them exactly. Nothing
-else. Item ids of the catalogue, user ids of the log, times and coordinates are no part of an
-abstract's template. Words that come from outside (titles, categories, areas, queries) could hold
-them all the same, so they are dealt with by level:
+A device sends, to an address that holds its user's id, its *abstract* (sentences about the user,
+`device_runtime/abstract/writer.py`), the number of events it has seen, the id of its bundle and a
+token of its own; where a bundle is made with `abstract.item_tokens`, also the tokens of its latest
+items, which name them exactly. Item ids of the catalogue, user ids of the log, times and
+coordinates are no part of an abstract's template. Words that come from outside (titles,
+categories, areas, queries) could hold them all the same, so they are dealt with by level:
 
 | level | of items | of a query | what keeps private things out |
 |---|---|---|---|
@@ -33,7 +34,8 @@ construction: no other word is ever put into an abstract |
 
 **The vocabulary** is chosen when a log is read and ships in the bundle's catalogue: categories of
 letters alone that at least {min_items} items have and at least {min_users} users met, of which no
-detector finds anything. A property test reads abstracts back as sentences of the template with
+detector finds anything. A bundle without such a list has the categories of its catalogue that pass
+the same check of their form. A property test reads abstracts back as sentences of the template with
 members of the vocabulary in them, whatever catalogue and query it draws. What the level cannot
 hide is what its words mean: a kind of place such as "home (private)", which Foursquare has, is a
 kind like any other, shared by many users; it names nobody and no place, and is said.
@@ -45,9 +47,11 @@ hosts, addresses of machines, paths, days, times of day, coordinates, codes of p
 tokens. They do not look for names of people, street addresses, or numbers of up to six digits
 without a form of their own. Where that is not enough, use `abstract.level=categories`.
 
+An abstract sums up the latest {remembered:,} events, whatever a device keeps.
+
 Parts of an item that is joined from several columns are said only if they are words: of
 `item=lat+lon+category` the category. Ids of the log's users are cut from the words of its items
-when the log is read.
+when the log is read, and of its own user from a query by the device.
 
 ## What the detectors recognise
 
@@ -83,6 +87,7 @@ def page() -> str:
     rows = [_row(kind, [s for s in corpus if s.kind == kind]) for kind in kinds]
     changed = [text for text in plain_texts if not stays(text)]
     return TEMPLATE.format(
+        remembered=REMEMBERED,
         min_items=MIN_ITEMS,
         min_users=MIN_USERS,
         n_secrets=len(corpus),

@@ -63,6 +63,14 @@ async def test_without_snapshot_own_history_and_the_table_are_ranked_by_structur
     assert response.step == 4
 
 
+async def test_the_users_own_id_is_cut_from_a_query(bundle):
+    cloud = FakeCloud(bundle)
+    device = new_device(bundle, user="ann")
+    context = RequestContext(None, 0.0, "This is Ann, annoyed: a comedy please")
+    await device.refresh(link_to(cloud), context)
+    assert cloud.asked[0].abstract.endswith("Asks: This is , annoyed: a comedy please")
+
+
 async def test_a_refresh_brings_a_snapshot_that_the_next_request_uses(bundle):
     cloud = FakeCloud(bundle)
     clock = ManualClock(100.0)

@@ -125,7 +125,25 @@ def test_length_is_cut_at_a_words_end():
 
 
 @pytest.mark.parametrize(
-    "piece", ["a.", "1 ", "ab1", "(", "1-", "may 1 ", "a" * 100 + "@", "\xb0 "]
+    "piece",
+    [
+        *("a.", "1 ", "ab1", "(", "1-", "may 1 ", "a" * 100 + "@", "\xb0 ", "a_at_a_dot_", "o1l"),
+        *(
+            "a@",
+            "a at ",
+            " dot a",
+            "::",
+            "0:",
+            "(at)",
+            "[.]",
+            "five ",
+            "1.1 a ",
+            "N1 ",
+            "/a",
+            "1, ",
+        ),
+        *("\u2460", "1\u20e3", "-1 ", "AB12 ", "(1-(", "12 mai ", "\\a\\", "gps 1 ", "2+2+"),
+    ],
 )
 def test_hostile_text_is_cleaned_in_bounded_time(piece):
     started = time.perf_counter()
