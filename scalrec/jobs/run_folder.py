@@ -38,7 +38,7 @@ def run_folder(work_dir: Path, name: str, now: datetime) -> Iterator[Path]:
 def _settle(run_dir: Path, reason: str) -> None:
     if (run_dir / RUN_FILE).exists():
         info = read_run_info(run_dir)
-        told = (*info.run_failures, f"the run was cut short, and its records with it: {reason}")
+        told = (*info.run_failures, f"the run did not come to its end: {reason}")
         write_run_info(run_dir, info.model_copy(update={"run_failures": told}))
     elif any(path.is_file() for path in run_dir.rglob("*")):
         (run_dir / CUT_SHORT).write_text(f"cut short before it recorded anything: {reason}\n")

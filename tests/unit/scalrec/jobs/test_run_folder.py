@@ -49,9 +49,7 @@ def test_logs_stay_and_a_line_says_what_happened(tmp_path: Path) -> None:
 def test_a_run_with_records_is_marked(tmp_path: Path) -> None:
     cut_short(tmp_path, KeyboardInterrupt(), run=True)
     [folder] = tmp_path.iterdir()
-    assert read_run_info(folder).run_failures == (
-        "the run was cut short, and its records with it: interrupted",
-    )
+    assert read_run_info(folder).run_failures == ("the run did not come to its end: interrupted",)
 
 
 def test_a_run_that_ends_well_is_left_as_it_is(tmp_path: Path) -> None:
