@@ -32,9 +32,9 @@ def rows_of(answer: Any, count: int) -> list[Any] | None:
         return rows
     places = [entry.get("index") if isinstance(entry, dict) else None for entry in entries]
     by_place = {
-        int(place): row
-        for place, row in zip(places, rows, strict=True)
-        if not isinstance(place, bool) and (isinstance(place, int) or _is_number(place))
+        place: row
+        for place, row in zip(map(_number, places), rows, strict=True)
+        if place is not None
     }
     if by_place.keys() != set(range(count)):
         return None
@@ -90,8 +90,10 @@ def matrix_of(rows: list[Any], pooling: str, dim: int | None) -> tuple[Float32, 
     return matrix, refused
 
 
-def _is_number(place: Any) -> bool:
-    return isinstance(place, str) and place.isascii() and place.isdecimal() and len(place) < 10
+def _number(place: Any) -> int | None:
+    if isinstance(place, str) and place.isascii() and place.isdecimal() and len(place) < 10:
+        return int(place)
+    return place if isinstance(place, int) and not isinstance(place, bool) else None
 
 
 def _entries(answer: Any) -> list[Any]:

@@ -11,7 +11,9 @@ from cloud_service.settings import EmbedderSettings
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmServer
-from shared.bundle import EmbedderIdentity, load_bundle, write_bundle
+from shared.bundle import FIXED_TEXTS_FILE, EmbedderIdentity, load_bundle, write_bundle
+from shared.fixed_texts import TEXTS as FIXED
+from shared.fixed_texts import FixedTexts, difference, encode_fixed_texts
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
 
@@ -31,13 +33,11 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
 ) -> None:
     server, key = minilm_server, minilm_server.options.api_key
     shared = {"model": "minilm", "max_tokens": 100, "batch_size": 2}
+    folder = resolve_model("minilm", cache=tmp_path)
     vllm = create_embedder(
-        EmbedderSettings(backend="vllm", api_key=key, **shared), model_dir=None, url=server.url
+        EmbedderSettings(backend="vllm", api_key=key, **shared), model_dir=folder, url=server.url
     )
-    local = create_embedder(
-        EmbedderSettings(backend="transformers", **shared),
-        model_dir=resolve_model("minilm", cache=tmp_path),
-    )
+    local = create_embedder(EmbedderSettings(backend="transformers", **shared), model_dir=folder)
     theirs, ours = await vllm.embed(TEXTS), await local.embed(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-5)
     # Includes the text that both must cut at the same token.
@@ -45,6 +45,9 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
     assert vllm.identity.model_dump(exclude={"backend"}) == local.identity.model_dump(
         exclude={"backend"}
     )
+    # The measured check takes one back end for the other, by vectors alone.
+    fixed = FixedTexts(FIXED, await local.embed(FIXED))
+    assert difference(FIXED, fixed.cosines(await vllm.embed(FIXED))) is None
     await vllm.aclose()
     await local.aclose()
 
@@ -54,7 +57,8 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
     bundle = write_bundle(
         tmp_path / "bundle",
         template.manifest.model_copy(update={"embedder": identity}),
-        {name: template.file(name).read_bytes() for name in names},
+        {name: template.file(name).read_bytes() for name in names}
+        | {FIXED_TEXTS_FILE: encode_fixed_texts(fixed)},
     )
     app = create_app(
         cloud_settings(

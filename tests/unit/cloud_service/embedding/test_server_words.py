@@ -56,6 +56,7 @@ ECHOES: tuple[Callable[[str], str], ...] = (
 @given(st.data())
 def test_no_word_of_an_input_comes_back(data: st.DataObject) -> None:
     words = st.text(alphabet="abcdefghijklmnopqrstuvwxyzäßжш東", min_size=5, max_size=12)
+    words = words.map("qz{}".format)  # none that is common in errors
     sent = data.draw(st.lists(words, min_size=1, max_size=12))
     text = " ".join(sent)
     echo = data.draw(st.sampled_from(ECHOES))

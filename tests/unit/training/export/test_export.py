@@ -15,6 +15,7 @@ from device_runtime.state.cues import CUES
 from scalrec.settings import Settings, load_settings
 from shared.bundle import ONNX_FILES, Bundle, load_bundle
 from shared.errors import BundleError
+from shared.fixed_texts import TEXTS, read_fixed_texts
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
 from training.calibration.networks import CONTEXT_INPUTS, PAPER_INPUTS, Calibrator
@@ -93,6 +94,14 @@ def test_bundle_loads_and_says_what_it_is(bundle: Bundle, trained: TrainedModel)
     )
     np.testing.assert_array_equal(loaded.array("item_popularity.npy"), trained.popularity)
     assert loaded.catalogue() == trained.log.catalogue
+
+
+async def test_bundle_keeps_what_the_text_model_makes_of_fixed_texts(bundle: Bundle) -> None:
+    fixed = read_fixed_texts(bundle)
+    assert fixed is not None
+    embedder = HashingEmbedder(bundle.manifest.embedder.dim)
+    assert fixed.texts == TEXTS
+    np.testing.assert_array_equal(fixed.vectors, await embedder.embed(TEXTS))
 
 
 def test_same_network_same_bytes(trained: TrainedModel) -> None:
