@@ -94,7 +94,13 @@ def read_history(run_dir: Path) -> RunHistory:
             raise DataError("no history here: was the run made with one?", run_dir / name)
         frames.append(frame)
     requests, refreshes, attempts, writes = frames
-    return RunHistory(requests, refreshes, attempts, writes, _lasting_keys(run_dir))
+    return RunHistory(
+        requests=requests,
+        refreshes=refreshes,
+        attempts=attempts,
+        writes=writes,
+        lasting_keys=_lasting_keys(run_dir),
+    )
 
 
 def write_lasting_keys(run_dir: Path, keys: Iterable[str]) -> None:

@@ -83,7 +83,7 @@ class RobustnessRecord(Strict):
         runs: by place.
         faults: injected, by ``target kind``.
         findings: ``scenario, seed: rules`` of each run with a history that does not hold.
-        replayed_h, spent_h: hours of replay, and of computing it on one core.
+        replayed_h, spent_h: hours of replay, and of making the runs, added up over processes.
     """
 
     head: RobustnessHead
@@ -162,7 +162,7 @@ def robustness_rows(record: RobustnessRecord) -> Table:
         ("faults injected", f"{sum(record.faults.values()):,}"),
         ("runs whose history does not hold", f"{len(record.findings):,}"),
         ("hours replayed", f"{record.replayed_h:.1f}"),
-        ("hours of computing, one core", f"{record.spent_h:.2f}"),
+        ("hours the runs took, added up", f"{record.spent_h:.2f}"),
     ]
     rows += [("finding", words) for words in record.findings]
     head = record.head

@@ -161,7 +161,8 @@ async def _run_all(settings: Settings, console: Console, batch: Batch, folder: P
             continue
         async with open_stage(settings, batch.setup(virtual=virtual), console) as stage:
             head = _head(stage, batch)
-            claim_folder(folder, head)
+            if batch.part is None:  # whoever started a part has claimed it for all
+                claim_folder(folder, head)
             if virtual and batch.jobs > 1:
                 shared = settings
                 if stage.embedder is not None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from loadtest.history.mutation_record import (
@@ -30,47 +31,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--docs", type=Path, help="put the result into docs/ of this checkout")
     parser.add_argument("--only", default="", help="defects whose name holds this text")
+    parser.add_argument(
+        "--missing", action="store_true", help="those that the record lacks, or nothing noticed"
+    )
     options = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    path = None if options.docs is None else options.docs / RECORDS / RECORD
+    chosen = [m for m in MUTATIONS if options.only in m.name]
+    if options.missing:
+        chosen = [m for m in chosen if m.name not in _noticed(path)]
+    found: list[MutationOutcome] = []
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
-        if failed := _failing(None, Path(folder)):
+        needed = {CHECKER, *(check for mutation in chosen for check in mutation.checks)}
+        if failed := _failing(None, sorted(needed), Path(folder)):
             sys.exit(f"without any defect these checks fail already: {', '.join(failed)}")
-        outcomes = []
         for mutation in chosen:
-            caught = _failing(mutation, Path(folder))
-            outcomes.append(
-                MutationOutcome(name=mutation.name, file=mutation.file, caught_by=caught)
-            )
+            caught = _failing(mutation, (CHECKER, *mutation.checks), Path(folder))
+            found.append(MutationOutcome(name=mutation.name, file=mutation.file, caught_by=caught))
             print(f"{mutation.name}: {', '.join(caught) or 'NOBODY NOTICED'}", flush=True)
+            if path is not None:
+                _record(path, found)  # at once: an interruption costs one defect
+    if options.docs is not None:
+        for changed in regenerate(options.docs):
+            print(changed)
+    missed = [outcome.name for outcome in found if not outcome.caught_by]
+    if missed:
+        sys.exit(f"{len(missed)} of {len(found)} defects were not noticed")
+    print(f"{len(found)} defects, each noticed")
+
+
+def _noticed(path: Path | None) -> set[str]:
+    if path is None or not path.exists():
+        return set()
+    outcomes = read_mutation_record(path.read_text()).outcomes
+    return {outcome.name for outcome in outcomes if outcome.caught_by}
+
+
+def _record(path: Path, found: list[MutationOutcome]) -> None:
+    """Put these outcomes into the record, beside those of other defects."""
     record = MutationRecord(
         revision=git_revision(),
         checks={name: what for name, (what, _) in CHECKS.items()},
-        outcomes=tuple(outcomes),
+        outcomes=tuple(found),
     )
-    missed = [outcome.name for outcome in record.outcomes if not outcome.caught_by]
-    if options.docs is not None:
-        path = options.docs / RECORDS / RECORD
-        if path.exists():
-            record = record.over(
-                read_mutation_record(path.read_text()), [mutation.name for mutation in MUTATIONS]
-            )
-        write_whole(path, record.model_dump_json(indent=1) + "\n")
-        for changed in (path, *regenerate(options.docs)):
-            print(changed)
-    if missed:
-        sys.exit(f"{len(missed)} of {len(outcomes)} defects were not noticed")
-    print(f"{len(outcomes)} defects, each noticed")
+    if path.exists():
+        older = read_mutation_record(path.read_text())
+        record = record.over(older, [mutation.name for mutation in MUTATIONS])
+    write_whole(path, record.model_dump_json(indent=1) + "\n")
 
 
-def _failing(mutation: Mutation | None, folder: Path) -> tuple[str, ...]:
-    """Names of the checks that fail on a copy of the code with this defect."""
+def _failing(mutation: Mutation | None, checks: Iterable[str], folder: Path) -> tuple[str, ...]:
+    """Which checks fail on a copy of the code with this defect."""
     copy = folder / "copy"
     _copy(copy)
     if mutation is not None:
         apply(mutation, copy)
     failed = []
-    chosen = CHECKS if mutation is None else (CHECKER, *mutation.checks)
-    for name in chosen:
+    for name in checks:
         tests = CHECKS[name][1]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         command += ["-m", "not slow", "--hypothesis-profile=quick", *tests]
@@ -83,7 +99,7 @@ def _failing(mutation: Mutation | None, folder: Path) -> tuple[str, ...]:
             failed.append(name)
             continue
         if done.returncode not in _IN_ORDER:
-            sys.exit(f"{name} could not be run (exit code {done.returncode}):\n{done.stdout}")
+            sys.exit(f"{name} could not be run: {done.stdout}{done.stderr}")
         if done.returncode:
             failed.append(name)
     return tuple(failed)

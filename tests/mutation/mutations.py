@@ -62,7 +62,7 @@ MUTATIONS = (
     ),
     Mutation(
         "Redis' keys never expire",
-        "cloud_service/store/snapshot_store.py",
+        "cloud_service/store/scripts.py",
         "ARGV[1], 'PX', ARGV[2])",
         "ARGV[1])",
         ("cloud",),
