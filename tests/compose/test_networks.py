@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
 import pytest
@@ -11,7 +12,6 @@ from tests.support.compose import Stack
 pytestmark = pytest.mark.compose
 
 PORTS = (3000, 6379, 8000, 8080, 8081, 8090, 8474, 9090)
-ALL_PORTS_OF = ("proxy-api", "dashboard")  # what stands on the devices' network
 CONTROLS = ("control-api", "control-redis", "control-embedder")
 # For each (name, host, ports): which of the ports take a connection. A host that is a name is
 # looked up first; all at once, since an unknown one is waited for.
@@ -32,7 +32,6 @@ async def look(name, host, ports):
         known = await asyncio.wait_for(loop.getaddrinfo(host, None), 120)
     except socket.gaierror:  # a lookup that hangs is no answer and fails
         return name, host, None
-    ports = range(1, 65536) if ports == "all" else ports
     await asyncio.gather(*(one(known[0][4][0], port, found) for port in ports))
     return name, host, sorted(found)
 async def main():
@@ -73,9 +72,34 @@ def test_a_device_reaches_the_api_and_the_live_view_alone(hashing_stack: Stack) 
     every = [(name, host, list(PORTS)) for name, host in addresses(hashing_stack)]
     every += [(name, name, list(PORTS)) for name in ("vllm", "embedder", "prometheus", *CONTROLS)]
     assert {name for name, _, _ in every} >= {"redis", "cloud", "proxy-redis", "proxy-embedder"}
-    every += [(name, name, "all") for name in ALL_PORTS_OF]
 
     assert reached(hashing_stack, "fleet", every) == {"proxy-api:8080", "dashboard:8090"}
+
+
+def listening(stack: Stack, service: str) -> set[tuple[str, int]]:
+    """Addresses and ports on which a container takes connections of others."""
+    table = stack("exec", "-T", service, "cat", "/proc/net/tcp", "/proc/net/tcp6")
+    found = set()
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == "0A":  # LISTEN
+            address, _, port = fields[1].partition(":")
+            words = [bytes.fromhex(address[i : i + 8])[::-1] for i in range(0, len(address), 8)]
+            found.add((str(ipaddress.ip_address(b"".join(words))), int(port, 16)))
+    return {(host, port) for host, port in found if not ipaddress.ip_address(host).is_loopback}
+
+
+def test_proxies_listen_to_their_callers_and_their_controls_on_their_own_network(
+    hashing_stack: Stack,
+) -> None:
+    assert listening(hashing_stack, "dashboard") == {("0.0.0.0", 8090)}
+    ways = {"api": ("", 8080), "redis": ("core", 6379), "embedder": ("core", 8000)}
+    for hop, (network, port) in ways.items():
+        [container] = hashing_stack.containers(f"proxy-{hop}")
+        networks = container["NetworkSettings"]["Networks"]
+        at = {name.rpartition("_")[2]: joined["IPAddress"] for name, joined in networks.items()}
+        way = (at[network] if network else "0.0.0.0", port)
+        assert listening(hashing_stack, f"proxy-{hop}") == {way, (at["control"], 8474)}
 
 
 def test_the_cloud_reaches_redis_and_the_embedder_through_their_proxies(

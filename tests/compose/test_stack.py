@@ -167,7 +167,7 @@ def test_a_scenario_is_answered_in_full_and_seen_on_the_page(
 
 def test_more_replicas_share_the_work(hashing_stack: Stack) -> None:
     scale = ("--scale", "vllm=0", "--scale", "fleet=4", "--scale", "cloud=2")
-    hashing_stack("up", "--wait", *scale, timeout_s=300)
+    hashing_stack("up", "--wait", *scale, timeout_s=600)
     hashing_stack("run", "--rm", "-T", "loadtest", *SCENARIO, timeout_s=SCENARIO_S)
 
     assert_answered(hashing_stack)

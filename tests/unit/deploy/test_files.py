@@ -116,6 +116,12 @@ def test_no_secret_stands_in_the_compose_file() -> None:
             assert not re.search("KEY|TOKEN|PASSWORD|SECRET|REDIS_URL", variable), (name, variable)
 
 
+def test_secrets_are_rotated_by_an_option_alone() -> None:
+    """`docker compose run --rm secrets --rotate`: what is given there takes a command's place."""
+    assert SERVICES["secrets"]["entrypoint"][-1].endswith("/make_secrets.py")
+    assert "command" not in SERVICES["secrets"]
+
+
 def test_the_fleet_takes_policy_budget_and_ranking_from_the_environment() -> None:
     """Each variable is a device setting, and stands at its default unless somebody sets it."""
     given = {
