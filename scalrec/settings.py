@@ -126,7 +126,7 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = _File(settings_cls, settings_file())
+        file = _SettingsFile(settings_cls, settings_file())
         return (init_settings, _Environment(settings_cls), file)
 
 
@@ -142,7 +142,7 @@ class _Environment(EnvSettingsSource):
         return profile_table(found, self.explode_env_vars(field_name, field, self.env_vars))
 
 
-class _File(TomlConfigSettingsSource):
+class _SettingsFile(TomlConfigSettingsSource):
     """The settings file; a name of a profile in it can be changed by stronger sources."""
 
     def __call__(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ NOT_SETTINGS = {
     "SCALREC_DASHBOARD_PORT": "containers: port on the host",
     "SCALREC_PROMETHEUS_PORT": "containers: port on the host",
     "SCALREC_GRAFANA_PORT": "containers: port on the host",
+    "SCALREC_SELINUX": "containers: z where SELinux guards what is mounted",
     "SCALREC_CLOUD_CPUS": "containers: a limit",
     "SCALREC_FLEET_CPUS": "containers: a limit",
     "SCALREC_DATA": "tests: the folder with real logs",

@@ -238,7 +238,9 @@ def _check_devices(requests: pl.DataFrame, refreshes: pl.DataFrame, bundle: Bund
         deadline_s=3.0,
         breaker_open_s=1.0,
     )
-    history = RunHistory(requests, refreshes, pl.DataFrame(), pl.DataFrame())
+    history = RunHistory(
+        requests=requests, refreshes=refreshes, attempts=pl.DataFrame(), writes=pl.DataFrame()
+    )
     for rule in (
         invariants.every_request_answered,
         invariants.gap_is_true,

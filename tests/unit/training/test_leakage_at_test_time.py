@@ -157,7 +157,7 @@ def test_the_replayed_device_sees_the_past_alone(case: str, policy: str, tmp_pat
         ours = pl.read_parquet(run(tmp_path / "ours", log))
         theirs = pl.read_parquet(run(tmp_path / "theirs", changed))
         differ |= {name for name in ours.columns if not ours[name].equals(theirs[name])}
-    of_target = {name for name in differ if name in OUTCOMES or name.startswith("rank_")}
+    of_target = {name for name in differ if name in OUTCOMES or name.startswith(("rank_", "tied_"))}
     if case == "later alone":
         assert differ == set()
     elif case == "target and later":

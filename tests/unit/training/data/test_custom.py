@@ -150,7 +150,7 @@ PLACES = [
 
 
 def test_a_joined_item_is_called_by_its_words_and_never_by_its_coordinates(tmp_path, write):
-    rows = "".join(f'1,"{a}","{b}",{c},{i}\n' for i, (a, b, c) in enumerate(PLACES))
+    rows = "".join(f'1,"{a}","{b}",{c},{T + i}\n' for i, (a, b, c) in enumerate(PLACES))
     path = write("spots.csv", "u,lat,lon,category,t\n" + rows)
     log = load(tmp_path, path, "user=u,item=lat+lon+category,time=t")
     assert len(log.catalogue) == len(PLACES)
@@ -167,7 +167,7 @@ def test_parts_that_are_numbers_or_keys_are_no_words_and_short_names_are(tmp_pat
         ("Radiohead", "Creep (live)", "9q8yyk8z"),
         ("49bbd6c0f964a520f4531fe3", "Untitled", "9q8yyk8z"),
     ]
-    rows = "".join(f"1,{a},{b},{c},{i}\n" for i, (a, b, c) in enumerate(songs))
+    rows = "".join(f"1,{a},{b},{c},{T + i}\n" for i, (a, b, c) in enumerate(songs))
     path = write("plays.csv", "u,artist,track,cell,t\n" + rows)
     log = load(tmp_path, path, "user=u,item=artist+track+cell,time=t")
     assert set(log.catalogue.titles) == {
@@ -181,14 +181,14 @@ def test_parts_that_are_numbers_or_keys_are_no_words_and_short_names_are(tmp_pat
 
 
 def test_an_item_of_numbers_alone_is_unknown(tmp_path, write):
-    rows = "".join(f"1,40.5{i},-73.9{i},{i}\n" for i in range(5))
+    rows = "".join(f"1,40.5{i},-73.9{i},{T + i}\n" for i in range(5))
     path = write("spots.csv", "u,lat,lon,t\n" + rows)
     log = load(tmp_path, path, "user=u,item=lat+lon,time=t")
     assert set(log.catalogue.titles) == set(log.catalogue.texts) == {UNKNOWN_ITEM}
 
 
 def test_a_column_of_numbers_is_no_text(tmp_path, write):
-    rows = "".join(f"1,{i},{i},40.5{i},Spot {c}\n" for i, c in enumerate("abcde"))
+    rows = "".join(f"1,{i},{T + i},40.5{i},Spot {c}\n" for i, c in enumerate("abcde"))
     path = write("spots.csv", "u,i,t,lat,name\n" + rows)
     log = load(tmp_path, path, "user=u,item=i,time=t,text=lat+name")
     assert log.catalogue.titles[3] == log.catalogue.texts[3] == "Spot d"

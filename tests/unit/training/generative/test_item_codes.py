@@ -35,8 +35,10 @@ def embeddings() -> NDArray[np.float32]:
 
 
 def permuted(catalogue: Catalogue, order: NDArray[np.int64]) -> Catalogue:
-    columns = {k: tuple(v[i] for i in order) for k, v in vars(catalogue).items()}
-    return Catalogue(**columns)
+    columns = {
+        k: tuple(v[i] for i in order) for k, v in vars(catalogue).items() if k != "vocabulary"
+    }
+    return Catalogue(**columns, vocabulary=catalogue.vocabulary)
 
 
 def reordered(log: InteractionLog, seed: int) -> InteractionLog:
