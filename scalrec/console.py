@@ -22,8 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from shared.addresses import masked_values
+from shared.addresses import masked
 from shared.interactions import InteractionLog
 from shared.progress import Task
 from shared.section import printable
@@ -40,7 +41,9 @@ class _Discreet(Console):
 
 
 def _discreet(value: Any) -> Any:
-    return masked_values(value) if isinstance(value, str | BaseException) else value
+    if isinstance(value, BaseException):
+        return Text(masked(str(value)))  # brackets in its words are no markup
+    return masked(value) if isinstance(value, str) else value
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -42,7 +42,9 @@ def masked_address(address: str) -> str:
 
 def unaddressed(text: str) -> str:
     """``text`` without any address, not even a host and port, for readers outside the network."""
-    return _HOST_AND_PORT.sub("(address)", _IN_TEXT.sub("(address)", text))
+    # A scheme alone is a word of advice, no address.
+    bare = _IN_TEXT.sub(lambda found: "(address)" if found[2] else found[0], text)
+    return _HOST_AND_PORT.sub("(address)", bare)
 
 
 def masked_values(value: Any) -> Any:

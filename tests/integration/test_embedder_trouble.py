@@ -20,7 +20,7 @@ from shared.fixed_texts import TEXTS, FixedTexts
 from shared.schemas import ProblemType
 from tests.support import server_shapes
 from tests.support.bundles import make_bundle
-from tests.support.cloud import cloud_settings, quiet
+from tests.support.cloud import admin_client, cloud_settings, quiet
 from tests.support.server_shapes import DIM, MODEL, ShapedServer
 from tests.support.servers import serving
 
@@ -30,6 +30,7 @@ PRIVATE = "Visits the Marigold clinic on Tuesdays."
 @dataclass
 class Cloud:
     client: httpx.AsyncClient
+    admin: httpx.AsyncClient
     server: ShapedServer
     log: io.StringIO
 
@@ -38,8 +39,8 @@ class Cloud:
         return await self.client.post(f"/v1/users/{user}/snapshot", json=body)
 
     async def embedder(self) -> str:
-        """What /readyz says of it."""
-        state: str = (await self.client.get("/readyz")).json()["checks"]["embedder"]
+        """What the admin port's /readyz says of it."""
+        state: str = (await self.admin.get("/readyz")).json()["checks"]["embedder"]
         return state
 
 
@@ -68,7 +69,7 @@ async def cloud_over(
         )  # fmt: skip
         app = create_app(settings, bundle=bundle, store=MemorySnapshotStore(), telemetry=telemetry)
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
-            yield Cloud(client, server, log)
+            yield Cloud(client, admin_client(app, telemetry), server, log)
 
 
 async def test_a_dead_engine_behind_a_live_server_is_noticed(

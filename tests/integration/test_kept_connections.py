@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cloud_service.embedding import vllm
+from cloud_service.embedding import server_link
 from device_runtime.cloud import transport as device
 from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
 from launch.listening.connections import KEEP_ALIVE_S
@@ -61,7 +61,7 @@ async def takes_connections(port: int) -> bool:
 
 def test_the_client_lets_go_first() -> None:
     assert device.KEPT_S <= KEEP_ALIVE_S / 2
-    assert vllm.KEPT_S <= 5 / 2  # what uvicorn-based embedding servers keep
+    assert server_link.KEPT_S <= 5 / 2  # what uvicorn-based embedding servers keep
 
 
 async def test_a_request_that_meets_the_servers_closing_is_sent_again() -> None:

@@ -30,7 +30,7 @@ from launch.redis_server import RedisServer
 from shared.errors import SnapshotCorrupt, StoreUnavailable
 from shared.schemas import ProblemType
 from tests.support.bundles import make_bundle
-from tests.support.cloud import client_of, cloud_settings, quiet
+from tests.support.cloud import admin_client, client_of, cloud_settings, quiet
 from tests.support.redis_conditions import CONDITIONS, with_rules
 from tests.support.redis_nodes import RedisNode, keys_without_ttl
 from tests.support.snapshots import BUNDLE, blob_of
@@ -55,8 +55,8 @@ async def test_a_condition_is_told_by_name_and_with_what_to_do(tmp_path: Path, n
             telemetry=telemetry,
         )
         async with client_of(app) as client:
-            ready = await client.get("/readyz")
-            assert ready.status_code == 503
+            assert (await client.get("/readyz")).status_code == 503
+            ready = await admin_client(app, telemetry).get("/readyz")
             told = ready.json()["checks"]["store"]
             body = {"abstract": "Likes drama.", "step": 3}
             fresh = await client.post("/v1/users/some-user/snapshot", json=body)
@@ -141,7 +141,8 @@ async def test_a_probe_asks_both_ends_of_a_cluster_and_leaves_nothing(tmp_path: 
         await store.aclose()
 
 
-NOW_MS = time.time_ns() // 1_000_000  # so that time alone does not make them give way
+# Ahead of every request of the run, so that time alone does not make them give way.
+LATER_MS = time.time_ns() // 1_000_000 + 3_600_000
 FOREIGN = {
     "a list": ("RPUSH", b"1"),
     "a hash": ("HSET", b"field", b"1"),
@@ -152,9 +153,9 @@ FOREIGN = {
     "a short string": ("SET", b"hello"),
     "a long string": ("SET", b"\xff" * 4000),
     "a number": ("SET", b"42"),
-    "a blob cut short": ("SET", blob_of("ada", 99, NOW_MS)[:20]),
-    "a blob with a flipped bit": ("SET", blob_of("ada", 99, NOW_MS)[:-1] + b"\x00"),
-    "another user's blob": ("SET", blob_of("bob", 99, NOW_MS)),
+    "a blob cut short": ("SET", blob_of("ada", 99, LATER_MS)[:20]),
+    "a blob with a flipped bit": ("SET", blob_of("ada", 99, LATER_MS)[:-1] + b"\x00"),
+    "another user's blob": ("SET", blob_of("bob", 99, LATER_MS)),
 }
 
 
@@ -199,7 +200,8 @@ async def test_foreign_values_are_never_served_and_make_way(
                 assert (await client.get(path)).json()["tau"] == 3, what
         assert await keys_without_ttl(raw) == []
         assert (await client.get("/readyz")).json()["checks"]["store"] == "ok"
-    assert log.getvalue().count("stored snapshot rejected") == 2 * len(FOREIGN)
+        # The log is told as much as it may take of one kind.
+        assert 0 < log.getvalue().count("stored snapshot rejected") <= 2 * len(FOREIGN)
 
 
 async def test_one_foreign_value_fails_nobody_elses_read(server: RedisServer) -> None:

@@ -11,6 +11,7 @@ import httpx2 as httpx
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
+from cloud_service.admin import create_admin_app
 from cloud_service.settings import CloudSettings
 from cloud_service.telemetry.telemetry import Telemetry
 from scalrec.settings import Settings
@@ -41,6 +42,12 @@ def quiet() -> tuple[Telemetry, io.StringIO]:
     """Telemetry whose log lines go into the buffer."""
     log = io.StringIO()
     return Telemetry.create(level="debug", stream=log), log
+
+
+def admin_client(app: FastAPI, telemetry: Telemetry) -> httpx.AsyncClient:
+    """In-process client of the admin port of an app whose lifespan runs already."""
+    admin = create_admin_app(app, telemetry.metrics.registry)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(admin), base_url="http://admin.test")
 
 
 @asynccontextmanager
