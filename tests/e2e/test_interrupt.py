@@ -40,7 +40,8 @@ def test_interrupted_once_trained(moment: str, tmp_path: Path, trained: SmallRun
 def _interrupted(run: CliRun, moment: str) -> None:
     with run.started() as process:
         run.wait_for(moment, process, timeout_s=120)
-        assert run.interrupt(process, timeout_s=30) == 130
+        # A thread that exports cannot be cut short: the limit is for a busy machine.
+        assert run.interrupt(process, timeout_s=90) == 130
     assert "Interrupted" in run.text()
     assert run.left_over() == []
     _only_whole_files(run.work_dir)
