@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import structlog
 import typer
-from rich.markup import escape
 
+from reports.marked import marked
 from scalrec.commands import (
     advise,
     dashboard,
@@ -80,7 +80,7 @@ def run() -> NoReturn:
     try:
         build_app()()
     except ScalrecError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/]", error, highlight=False)
+        errors.print(marked("[bold red]{}[/]", type(error).__name__), error, highlight=False)
         sys.exit(2)
     except OSError as error:
         # A full disk, a folder that is gone or not ours: nothing of ours to mend, and no mystery.
@@ -89,9 +89,11 @@ def run() -> NoReturn:
         where = "" if error.filename is None else f"{error.filename}: "
         advice = _ADVICE.get(error.errno, "")
         words = f"{where}{error.strerror}{advice}"
-        errors.print(f"[bold red]{type(error).__name__}[/]", escape(words), highlight=False)
+        errors.print(marked("[bold red]{}[/]", type(error).__name__), words, highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("[yellow]Interrupted; everything that was started has been stopped.[/]")
+        errors.print(
+            marked("[yellow]Interrupted; everything that was started has been stopped.[/]")
+        )
         sys.exit(INTERRUPTED)
     sys.exit(0)
