@@ -176,7 +176,7 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {assignment}: {section} is a setting, not a section")
-    target[name] = _parse(assignment, value.strip())
+    target[name] = _parse(value.strip())
 
 
 def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) -> None:
@@ -189,14 +189,18 @@ def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) ->
         overrides["profile"] = profile_table(given, {limit: value})
 
 
-def _parse(assignment: str, value: str) -> Any:
-    """Lists are JSON; everything else is text that the setting's own type converts."""
+def _parse(value: str) -> Any:
+    """Lists are JSON; everything else is text that the setting's own type converts.
+
+    Names and paths may begin with a bracket, too, and are no JSON then.
+    """
     if not value.startswith("["):
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
-        raise ConfigError(f"--set {assignment}: not a JSON list ({error})") from error
+    except ValueError:
+        # A setting that is a list says what it wants, with an example.
+        return value
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
