@@ -26,7 +26,7 @@ from training.data.times import EXPECTED, NoTimes, parse_times
 T = TypeVar("T")
 MAX_OFFSET_MIN = 14 * 60  # UTC+14 is the largest offset in use
 # Whole numbers from here on a float cannot tell apart, by its type.
-EXACT = {pl.Float64(): 2**53, pl.Float32(): 2**24}
+EXACT: dict[object, int] = {pl.Float64(): 2**53, pl.Float32(): 2**24}
 _PARQUET_MAGIC = "PAR1"
 _UNUSED = b"\x1f"  # stands for a separator of several characters
 _SHOWN_CHARS = 60
