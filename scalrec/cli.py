@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import signal
 import sys
@@ -76,6 +77,10 @@ def run() -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding than UTF-8 has no check mark, and no such title.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     errors = make_console(stderr=True)
     try:
         build_app()()

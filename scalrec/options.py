@@ -153,6 +153,8 @@ def one_spec(columns: list[str] | None) -> str | None:
 def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> dict[str, Any]:
     if log is None:
         return _given({"columns": columns, "items": items})
+    if not log.strip():
+        raise ConfigError("--log is empty; write a name or a file (a variable may not be set)")
     path = Path(log)
     if path.exists() or path.suffix or os.sep in log or is_pattern(path):
         if not (path.exists() or is_pattern(path)):

@@ -70,6 +70,12 @@ def test_a_folder_and_a_pattern_are_logs_of_your_own(tmp_path: Path) -> None:
     assert settings_from(log=str(parts / "part-*.csv")).log.name == "part"
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_log_is_not_the_folder_one_stands_in(empty: str) -> None:
+    with pytest.raises(ConfigError, match="--log is empty"):
+        settings_from(log=empty)
+
+
 def test_a_missing_path_is_named() -> None:
     with pytest.raises(ConfigError, match=r"gone\.tsv: no such file"):
         settings_from(log="gone.tsv")
