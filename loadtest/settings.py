@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from device_runtime.settings import DeviceSettings
 from shared.profile import DeviceProfile
-from shared.section import Section
+from shared.section import MAX_SEED, Section
 
 
 class AvailabilitySettings(Section):
@@ -59,7 +59,7 @@ class ReplaySettings(Section):
 class FleetSettings(Section):
     """What a replay is made from."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     profile: DeviceProfile = DeviceProfile()
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()

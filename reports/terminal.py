@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loadtest.records.outcomes import in_words
 from reports import text
@@ -137,14 +138,8 @@ def _figures(table: Table, *names: str) -> None:
 
 
 def _score(estimate: Estimate) -> tuple[str, str]:
-    return text.score(estimate.value), _escaped(text.interval(estimate))
+    return text.score(estimate.value), text.interval(estimate)
 
 
-def _difference(estimate: Estimate) -> str:
-    shown = text.difference(estimate)
-    color = {1: "green", -1: "red"}.get(estimate.sign)
-    return f"[{color}]{_escaped(shown)}[/]" if color else _escaped(shown)
-
-
-def _escaped(words: str) -> str:
-    return words.replace("[", r"\[")
+def _difference(estimate: Estimate) -> Text:
+    return Text(text.difference(estimate), style={1: "green", -1: "red"}.get(estimate.sign, ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import signal
 import sys
@@ -10,8 +11,8 @@ from typing import NoReturn
 
 import structlog
 import typer
-from rich.markup import escape
 
+from reports.marked import marked
 from scalrec.commands import (
     advise,
     dashboard,
@@ -76,11 +77,15 @@ def run() -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding than UTF-8 has no check mark, and no such title.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     errors = make_console(stderr=True)
     try:
         build_app()()
     except ScalrecError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/]", error, highlight=False)
+        errors.print(marked("[bold red]{}[/]", type(error).__name__), error, highlight=False)
         sys.exit(2)
     except OSError as error:
         # A full disk, a folder that is gone or not ours: nothing of ours to mend, and no mystery.
@@ -89,9 +94,11 @@ def run() -> NoReturn:
         where = "" if error.filename is None else f"{error.filename}: "
         advice = _ADVICE.get(error.errno, "")
         words = f"{where}{error.strerror}{advice}"
-        errors.print(f"[bold red]{type(error).__name__}[/]", escape(words), highlight=False)
+        errors.print(marked("[bold red]{}[/]", type(error).__name__), words, highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("[yellow]Interrupted; everything that was started has been stopped.[/]")
+        errors.print(
+            marked("[yellow]Interrupted; everything that was started has been stopped.[/]")
+        )
         sys.exit(INTERRUPTED)
     sys.exit(0)

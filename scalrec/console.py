@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,9 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
-from rich.text import Text
 
-from shared.addresses import masked
+from reports.marked import as_shown, marked
 from shared.interactions import InteractionLog
 from shared.progress import Task
 from shared.section import printable
@@ -34,16 +32,20 @@ PLAIN_WIDTH = 140  # where there is no terminal to ask, wide enough for every ta
 
 
 class _Discreet(Console):
-    """Prints texts and errors with the secrets of addresses as stars."""
+    """Prints what it is given as it is, with the secrets of addresses as stars.
+
+    Only ``marked`` has markup: words of logs, paths and errors are never taken for it.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(_discreet(each) for each in objects), **options)
 
 
 def _discreet(value: Any) -> Any:
-    if isinstance(value, BaseException):
-        return Text(masked(str(value)))  # brackets in its words are no markup
-    return masked(value) if isinstance(value, str) else value
+    return as_shown(value) if isinstance(value, str | BaseException) else value
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -105,19 +107,20 @@ class ConsoleProgress:
                 self._close()
         elapsed = time.monotonic() - started
         if elapsed >= 0.5:
-            amount = f" [dim]({total:,})[/]" if total else ""
-            self._console.print(f"[green]✓[/] {label}{amount} [dim]{elapsed:.1f} s[/]")
+            amount = f"({total:,}) " if total else ""
+            took = f"{amount}{elapsed:.1f} s"
+            self._console.print(marked("[green]✓[/] {} [dim]{}[/]", label, took))
 
     def _open(self) -> Progress:
         if self._bars is None:
             self._bars = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=28),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", style="dim", markup=False),
                 console=self._console,
                 transient=True,
             )
@@ -157,7 +160,7 @@ class StageTimes:
         table.add_column("share", justify="right")
         for name, seconds in self.seconds.items():
             table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.0%}" if total else "")
-        table.add_row("[bold]total[/]", f"[bold]{total:.1f}[/]", "")
+        table.add_row("total", f"{total:.1f}", "", style="bold")
         console.print(table)
 
 
@@ -168,22 +171,22 @@ def print_settings(console: Console, settings: BaseModel) -> None:
             text = "  ".join(f"{k}={v}" for k, v in values.items() if v is not None)
         else:
             text = str(values)
-        console.print(f"[dim]{section:>10}[/]  {escape(text)}", highlight=False)
+        console.print(marked("[dim]{}[/]  {}", f"{section:>10}", text), highlight=False)
 
 
 def print_verdict(console: Console, notes: Iterable[str], failures: Iterable[str]) -> None:
     """What a run says of itself, besides its figures."""
     for note in notes:
-        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+        console.print(marked("[yellow]note[/] {}", note), highlight=False, soft_wrap=True)
     for failure in failures:
-        console.print(f"[bold red]wrong[/] {escape(failure)}", highlight=False, soft_wrap=True)
+        console.print(marked("[bold red]wrong[/] {}", failure), highlight=False, soft_wrap=True)
 
 
 def print_log(console: Console, log: InteractionLog) -> None:
     """The description every command prints when it uses a log."""
     for label, value in log.describe().items():
-        console.print(f"[dim]{label:>40}[/]  {value}", highlight=False)
+        console.print(marked("[dim]{}[/]  {}", f"{label:>40}", value), highlight=False)
     for note in log.notes:
-        console.print(f"[yellow]note[/] {note}", highlight=False)
+        console.print(marked("[yellow]note[/] {}", note), highlight=False)
     if log.terms:
-        console.print(f"[dim]Terms:[/] {log.terms}", highlight=False)
+        console.print(marked("[dim]Terms:[/] {}", log.terms), highlight=False)

@@ -153,6 +153,8 @@ def one_spec(columns: list[str] | None) -> str | None:
 def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> dict[str, Any]:
     if log is None:
         return _given({"columns": columns, "items": items})
+    if not log.strip():
+        raise ConfigError("--log is empty; write a name or a file (a variable may not be set)")
     path = Path(log)
     if path.exists() or path.suffix or os.sep in log or is_pattern(path):
         if not (path.exists() or is_pattern(path)):
@@ -176,7 +178,7 @@ def _assign(overrides: dict[str, Any], assignment: str) -> None:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {assignment}: {section} is a setting, not a section")
-    target[name] = _parse(assignment, value.strip())
+    target[name] = _parse(value.strip())
 
 
 def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) -> None:
@@ -189,14 +191,18 @@ def _assign_profile(overrides: dict[str, Any], limit: str | None, value: str) ->
         overrides["profile"] = profile_table(given, {limit: value})
 
 
-def _parse(assignment: str, value: str) -> Any:
-    """Lists are JSON; everything else is text that the setting's own type converts."""
+def _parse(value: str) -> Any:
+    """Lists are JSON; everything else is text that the setting's own type converts.
+
+    Names and paths may begin with a bracket, too, and are no JSON then.
+    """
     if not value.startswith("["):
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
-        raise ConfigError(f"--set {assignment}: not a JSON list ({error})") from error
+    except ValueError:
+        # A setting that is a list says what it wants, with an example.
+        return value
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

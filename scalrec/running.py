@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from reports.marked import marked
 from scalrec.console import make_console
 
 INTERRUPTED = 130
@@ -23,6 +24,6 @@ def run_command(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except KeyboardInterrupt:
         make_console(stderr=True).print(
-            "[yellow]Interrupted; everything that was started has been stopped.[/]"
+            marked("[yellow]Interrupted; everything that was started has been stopped.[/]")
         )
         raise typer.Exit(INTERRUPTED) from None

@@ -102,6 +102,7 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
         env_ignore_empty=True,
         extra="forbid",
         validate_default=True,
+        allow_inf_nan=False,
     )
 
     profile: Annotated[DeviceProfile, NoDecode] = Field(

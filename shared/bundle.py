@@ -208,7 +208,7 @@ class Bundle:
         path = self.file(CATALOGUE_FILE)
         try:
             return msgspec.msgpack.decode(path.read_bytes(), type=Catalogue)
-        except (OSError, msgspec.MsgspecError, DataError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError, DataError) as error:
             raise BundleError(f"{path} is not a catalogue: {error}") from error
 
 
@@ -314,7 +314,7 @@ def _refuse_other_formats(path: Path, text: str) -> None:
     """A manifest that says of itself to be older or newer gets better words than its fields do."""
     try:
         found = msgspec.json.decode(text).get("format", FORMAT)
-    except (msgspec.MsgspecError, AttributeError):
+    except (msgspec.MsgspecError, AttributeError, RecursionError):
         return  # not a manifest at all
     if isinstance(found, int) and found != FORMAT:
         raise BundleError(

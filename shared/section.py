@@ -12,11 +12,13 @@ from shared.addresses import masked_address, masked_values
 # ``json_schema_extra`` of a field that may differ between machines and leaves results as they are.
 MACHINERY: JsonDict = {"decides": False}
 
+MAX_SEED = 2**31 - 1  # generators take no negative one, and derive others from it in 64 bits
+
 
 class Section(BaseModel):
     """Unknown names are refused, and defaults are held to the same rules as what is given."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def deciding(section: BaseModel, plain: dict[str, Any]) -> dict[str, Any]:

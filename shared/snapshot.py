@@ -151,7 +151,7 @@ def decode(blob: bytes) -> Snapshot:
             vectors=None if raw.vectors is None else _vectors(raw.vectors, len(items), len(e_sem)),
         )
         consistent = snapshot.version == version and len(snapshot.items) == len(snapshot.scores)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SnapshotCorrupt(f"snapshot blob has a malformed body: {error}") from error
     if not consistent:
         raise SnapshotCorrupt("snapshot blob contradicts its own header")

@@ -14,7 +14,7 @@ from shared.generator_config import Generative
 from shared.paper_settings import PaperSettings
 from shared.paths import default_cache_dir
 from shared.profile import DeviceProfile
-from shared.section import MACHINERY, Section
+from shared.section import MACHINERY, MAX_SEED, Section
 from training.calibration_method import CalibrationMethod
 from training.encoders.size import EncoderSize
 
@@ -259,7 +259,7 @@ class Recipe(ServiceSettings):
 
     work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
     cache: Path = Field(default_factory=default_cache_dir)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     log: LogSettings = LogSettings()
     profile: DeviceProfile = DeviceProfile()
     abstract: AbstractSettings = AbstractSettings()

@@ -135,6 +135,13 @@ OTHER_ADDRESSES = (
         needs=(":", "=", " is ", " ist ", " es ", " est "),
         letters=True,
     ),
+    # A handle behind the name of its service, by the digit, dot or underscore in it.
+    detector(
+        "name of a user",
+        r"\b(?:insta(?:gram)?|ig|snap(?:chat)?|telegram|tiktok|discord|skype|kik|twitter)\s"
+        r"(?P<cut>(?=[a-z][\w.]*[\d_.]\w)[a-z][\w.]{3,40})",
+        needs=("ig ", "gram ", "insta ", "snap", "tiktok", "discord", "skype", "kik ", "twitter"),
+    ),
     detector(
         "name of a user",
         rf"\b{_USER_NAME}\s{{0,2}}[:=]\s{{0,2}}[\w.#-]{{2,40}}",
@@ -167,6 +174,7 @@ OTHER_ADDRESSES = (
         needs=("dot", "punkt", "punto", "point", "[.", "(.", "{.", "<."),
     ),
     detector(_NET, r"(?<![\w,])[\w-]{2,63},(?:com|net|org)(?![\w,])", needs=(",",)),
+    detector(_NET, r"(?<![\w.])[\w-]{2,63}(?:\s\.\s?|\.\s)(?:com|net|org)(?!\w)", needs=(".",)),
     detector(_NET, r"\blocalhost\b(?::\d{1,5})?\S*", needs=("localhost",)),
     # Machines.
     detector(

@@ -23,6 +23,7 @@ _NUMBER_WORDS = (
     "drei vier funf fuenf sechs sieben acht neun un deux trois quatre cinq sept huit neuf cero uno "
     "dos tres cuatro cinco seis siete ocho nueve due tre quattro cinque sei sette otto nove"
 )
+_COUNTED = re.findall("[a-z]+", "one two three four five six seven eight nine ten")  # a rhyme
 _NUMBER_WORD = rf"(?:{'|'.join(_NUMBER_WORDS.split())})"
 _PAPERS = (
     r"(?:ssn|social\ssecurity|passport|passeport|reisepass|pasaporte|personalausweis|dni|nie|nif"
@@ -30,6 +31,10 @@ _PAPERS = (
     r"|codice\sfiscale|driv(?:er'?s|ing)\slicen[cs]e|licen[cs]e\splate|bank\saccount|kontonummer"
     r"|account\s(?:no|nr|number)|card\s(?:no|nr|number)|cvv|cvc|pin\s?code|member\s(?:no|nr|id)"
     r"|customer\s(?:no|nr|id)|imei|kreditkarte|carte\sbancaire)"
+)
+_TELLS_A_KEY = (
+    r"(?:pass(?:word|wort|wd|code|phrase)|pwd|mot\sde\spasse|kennwort|contrasena"
+    r"|(?:api|secret|access|wifi|wi-fi|licen[cs]e|private)[\s-]?(?:key|token))"
 )
 _OF_A_PERSON: Final = "number of a person"
 
@@ -54,7 +59,9 @@ def _belongs_to_a_person(match: re.Match[str]) -> bool:
 
 def _is_spelt_phone(match: re.Match[str]) -> bool:
     """Enough digits, of which some are words: a run of digits alone is another detector's."""
-    said = _WORD_OR_DIGIT.findall(match[0])
+    said = [digit.lower() for digit in _WORD_OR_DIGIT.findall(match[0])]
+    if any(said == _COUNTED[first : first + len(said)] for first in range(len(_COUNTED))):
+        return False
     return len(said) >= _PHONE and any(digit.isalpha() for digit in said)
 
 
@@ -91,7 +98,7 @@ NUMBERS = (
     ),
     detector(
         _OF_A_PERSON,
-        rf"(?<!\w)(?:(?:{_NUMBER_WORD}|\d)(?:[\s,.-]{{1,3}}|(?=\d))){{6,40}}"
+        rf"(?<!\w)(?:(?:{_NUMBER_WORD}|\d)(?:[\s,.()-]{{1,3}}|(?=\d))){{6,40}}"
         rf"(?:{_NUMBER_WORD}|\d)(?!\w)",
         _is_spelt_phone,
         needs=("one", "two", "three", "four", "five", "six", "eight", "nine", "drei", "vier",
@@ -125,6 +132,26 @@ NUMBERS = (
     ),
     detector(
         "opaque token", r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", needs=("-",), digits=1
+    ),
+    # Passwords and codes of doors, told as such; "Password: Swordfish" is a film's.
+    detector(
+        "opaque token",
+        rf"\b{_TELLS_A_KEY}(?:\s(?:is|ist|es|est)\s|\s?[:=]\s?|\s)(?P<cut>(?=\S*\d)\S{{4,}})",
+        needs=("pass", "pwd", "kennwort", "contrasena", "key", "token"),
+        digits=1,
+    ),
+    detector(
+        "opaque token",
+        r"\b(?:pin|(?:gate|door|access|entry|alarm|safe|lock|key|tur|pin)[\s-]?code)"
+        r"(?:\s(?:is|ist|es|est)\b)?[\s:=#]{1,3}(?P<cut>\d[\d-]{3,9}#?)",
+        needs=("pin", "code"),
+        digits=4,
+    ),
+    # Keys of services and machines: no word of a language is as long with a digit in it.
+    detector(
+        "opaque token",
+        r"(?<!\w)(?:\w{1,24}-){0,3}(?=\w*\d)(?=\w*[a-z])\w{16,}(?:-\w{1,40}){0,6}",
+        digits=1,
     ),
     detector("opaque token", r"\w*\d{5,}\w*", digits=5),  # epoch stamp, postal code, numeric id
     # Letters and digits alternating at least twice, as in 4b5c6d7e or B0000C2XYZ.

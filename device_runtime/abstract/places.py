@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from device_runtime.abstract.detector import detector
 
@@ -18,6 +19,7 @@ _NUMBER = re.compile(
     rf"(?:{_POINT}(?P<part>\d+))?",
     re.IGNORECASE,
 )
+_WHOLE = re.compile(r"\d+")
 _NAMED = re.compile(rf"\b{_QUARTER_WORDS}\b", re.IGNORECASE)
 _NORTH = re.compile(r"[\d\u00b0'\"]\s?[NS]\b|\b[NS]\s?[-+]?\d")
 _EAST = re.compile(r"[\d\u00b0'\"]\s?[EWO]\b|\b[EWO]\s?[-+]?\d")
@@ -42,6 +44,9 @@ def _is_pair(match: re.Match[str]) -> bool:
     one, two = _NUMBER.search(match["one"]), _NUMBER.search(match["two"])
     if one is None or two is None or _MONEY.search(match[0]):
         return False
+    listed = [int(number) for number in _WHOLE.findall(match[0])]
+    if len(listed) > 2 and all(after - one == 1 for one, after in pairwise(listed)):
+        return False  # "Volumes 1, 2, 3, 4"
     less, more = sorted((int(one["whole"]), int(two["whole"])))
     if less > 90 or more > 180 or _MEASURE.match(match.string, match.end()):
         return False

@@ -166,7 +166,7 @@ class LiveView:
             if len(asked) != 1:
                 raise HTTPException(400, "ask for one of: cloud, k, calibrate")
             self._hub.ask(**asked)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise HTTPException(400, f"not a change: {error}") from error
         except ConfigError as error:
             raise HTTPException(409, str(error)) from error

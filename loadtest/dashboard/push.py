@@ -80,7 +80,7 @@ class HttpSink:
         except httpx.HTTPStatusError as error:
             self._complain(f"{error.response.status_code} {error.response.text[:200]}")
             return False
-        except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, RecursionError) as error:
             self._complain(str(error))
             return False
         self._complaint = ""

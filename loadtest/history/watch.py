@@ -154,7 +154,7 @@ def _snapshot(blob: bytes) -> Snapshot | None:
 def _members(content: bytes) -> dict[str, object] | None:
     try:
         body = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

@@ -110,6 +110,6 @@ def read_interventions(run_dir: Path) -> tuple[Intervention, ...]:
     for number, line in enumerate(lines, start=1):
         try:
             found.append(msgspec.json.decode(line, type=Intervention))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise DataError(f"line {number} is no intervention: {error}", path) from error
     return tuple(found)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from reports import text
+from reports.marked import marked
 from scalrec.advice.model import Advice, IntervalFigures
 from shared.statistics import Estimate
 
@@ -22,10 +24,10 @@ def print_advice(console: Console, advice: Advice) -> None:
     baselines = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
     console.print(f"Without any cloud: {alone}; baselines: {', '.join(baselines) or text.NONE}")
     colour = "yellow" if advice.verdict.interval is None else "green"
-    console.print(f"\n[bold {colour}]{advice.verdict.sentence}[/]", highlight=False)
+    console.print(marked("\n[bold {}]{}[/]", colour, advice.verdict.sentence), highlight=False)
     for remark in advice.verdict.remarks:
         console.print(f"· {remark}", highlight=False, markup=False)
-    console.print("\n[bold]What this does not know[/]")
+    console.print(marked("\n[bold]What this does not know[/]"))
     for sentence in advice.unknown:
         console.print(f"· {sentence}", highlight=False, markup=False, style="dim")
 
@@ -44,7 +46,9 @@ def _table(advice: Advice) -> Table:
         table.add_column(heading, justify="right")
     for row in figures.intervals:
         table.add_row(
-            ("[bold]→[/] " if row.interval == advice.verdict.interval else "") + _every(row),
+            marked(
+                "[bold]→[/] {}" if row.interval == advice.verdict.interval else "{}", _every(row)
+            ),
             f"{row.calls_per_1000:,.0f}",
             text.score(row.calibrated.value),
             text.score(row.uncalibrated.value),
@@ -63,7 +67,9 @@ def _parts(advice: Advice) -> Table:
         table.add_column(PARTS[part], justify="right")
     for row in rows:
         found = [row.gain_by_part.get(part) for part in parts]
-        cells = [text.NONE if e is None else f"{_difference(e)}, n = {e.count:,}" for e in found]
+        cells = [
+            text.NONE if e is None else _difference(e).append(f", n = {e.count:,}") for e in found
+        ]
         table.add_row(_every(row), *cells)
     return table
 
@@ -75,6 +81,5 @@ def _every(row: IntervalFigures) -> str:
     return "request" if row.interval == 1 else f"{row.interval} requests"
 
 
-def _difference(estimate: Estimate) -> str:
-    shown = text.difference(estimate).replace("[", "\\[")
-    return f"[{_COLOURS[estimate.sign]}]{shown}[/]"
+def _difference(estimate: Estimate) -> Text:
+    return Text(text.difference(estimate), style=_COLOURS[estimate.sign])

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from experiments.study import STUDY
+from reports.marked import marked
 from scalrec.advice.setup import QUICK
 from scalrec.advice.table import print_advice
 from scalrec.console import make_console
@@ -47,4 +48,4 @@ async def _advise(settings: Settings, *, quick: bool, study: str) -> None:
     advice = await compute(settings, console, quick=quick, study=study)
     print_advice(console, advice)
     for path in write_advice(advice, settings.work_dir, advice.log["log"]):
-        console.print(f"[green]✓[/] {path}", highlight=False, soft_wrap=True)
+        console.print(marked("[green]✓[/] {}", path), highlight=False, soft_wrap=True)

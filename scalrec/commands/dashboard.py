@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from reports.marked import marked
 from scalrec.console import make_console
 from scalrec.options import SetOption, WorkDirOption, settings_from
 from scalrec.stack.live_view import serve_dashboard
@@ -40,7 +41,7 @@ def dashboard(
     token = given or secrets.token_urlsafe(24)
     listen = DEFAULT_PORT if options.port is None else options.port
     with serve_dashboard(settings, token, listen) as server:
-        console.print(f"[green]✓[/] live view at [bold]{server.url}[/]", highlight=False)
+        console.print(marked("[green]✓[/] live view at [bold]{}[/]", server.url), highlight=False)
         if given is None:
             console.print(
                 f"  fleets: SCALREC_DASHBOARD__PUSH_URL={server.url} "

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from reports.marked import marked
 from reports.text import split_told
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
@@ -45,10 +46,10 @@ def fetch_log(
     path = fetch(
         name, settings.cache, ConsoleProgress(console), source_url=source_url, sha256=sha256
     )
-    console.print(f"[green]✓[/] {name} is at {path}", soft_wrap=True)
+    console.print(marked("[green]✓[/] {} is at {}", name, path), soft_wrap=True)
     for source in known_logs():
         if source.name == name:
-            console.print(f"[dim]Terms:[/] {source.terms}", highlight=False)
+            console.print(marked("[dim]Terms:[/] {}", source.terms), highlight=False)
 
 
 @app.command("show")
@@ -68,8 +69,10 @@ def show(
         loaded, test_steps=options.test_steps, validation_steps=options.validation_steps
     )
     told = split_told(trained_after(loaded, split))
-    console.print(f"[dim]{'split':>40}[/]  {told}", highlight=False)
+    console.print(marked("[dim]{}[/]  {}", f"{'split':>40}", told), highlight=False)
     try:
         refuse_degenerate(loaded, split)
     except DataError as error:
-        console.print(f"[yellow]warning[/] it cannot be trained on: {error}", highlight=False)
+        console.print(
+            marked("[yellow]warning[/] it cannot be trained on: {}", error), highlight=False
+        )

@@ -15,15 +15,17 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.store.snapshot_store import STORE_DEADLINE_S, RedisSnapshotStore
 from launch.environments import find_vllm_python
 from launch.redis_server import find_redis_server
+from reports.marked import as_shown, marked
 from scalrec.console import make_console
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from scalrec.settings import Settings
-from shared.addresses import masked, masked_address
+from shared.addresses import masked_address
 from shared.bundle import load_bundle
 from shared.errors import ScalrecError
 
@@ -63,9 +65,9 @@ def doctor(
     ]
     table = Table(box=None, show_header=False)
     for check in checks:
-        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
-        advice = "" if check.ok else f"\n[yellow]→ {check.advice}[/]"
-        table.add_row(mark, check.name, masked(check.found) + advice)
+        mark = marked("[green]✓[/]" if check.ok else "[red]✗[/]")
+        advice = () if check.ok else (marked("\n[yellow]→ {}[/]", check.advice),)
+        table.add_row(mark, check.name, Text.assemble(as_shown(check.found), *advice))
     make_console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)

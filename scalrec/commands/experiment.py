@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments import expected, spec
 from experiments.cell_store import CellStore
@@ -19,6 +20,7 @@ from experiments.spec import Experiment
 from reports.documents import regenerate as regenerate_documents
 from reports.experiments import publish
 from reports.experiments.tables import gate_numbers
+from reports.marked import marked
 from scalrec.console import make_console
 from scalrec.jobs.experimenting import Outcome, Request, resolver, run_experiment
 from scalrec.options import (
@@ -141,9 +143,9 @@ def table(
         changed += regenerate_documents(Path())
     console = make_console()
     for path in changed:
-        console.print(f"[green]✓[/] {path}", highlight=False, soft_wrap=True)
+        console.print(marked("[green]✓[/] {}", path), highlight=False, soft_wrap=True)
     if not changed:
-        console.print("[green]✓[/] nothing to change")
+        console.print(marked("[green]✓[/] nothing to change"))
 
 
 @app.command("expect")
@@ -153,7 +155,9 @@ def expect(name: NameArgument, results: ResultsOption = RESULTS) -> None:
     path = expected.path_of(experiment)
     for record in publish.records_of(results, experiment):
         count = expected.update(experiment, record, path)
-        make_console().print(f"[green]✓[/] {path}: {count} values of {record.log}", soft_wrap=True)
+        make_console().print(
+            marked("[green]✓[/] {}: {} values of {}", path, count, record.log), soft_wrap=True
+        )
 
 
 async def _run(experiment: Experiment, request: Request, resolve: Resolve) -> None:
@@ -162,7 +166,9 @@ async def _run(experiment: Experiment, request: Request, resolve: Resolve) -> No
     _print_outcome(console, experiment, outcome)
     if outcome.failed:
         console.print(
-            f"[red]{len(outcome.failed)} cells failed[/]; the same command tries them again"
+            marked(
+                "[red]{} cells failed[/]; the same command tries them again", len(outcome.failed)
+            )
         )
         raise typer.Exit(1)
 
@@ -172,7 +178,7 @@ def _print_outcome(console: Console, experiment: Experiment, outcome: Outcome) -
     if outcome.compared:
         print_expected(console, outcome.compared)
     for path in (outcome.path, *outcome.changed):
-        console.print(f"[green]✓[/] {path}", highlight=False, soft_wrap=True)
+        console.print(marked("[green]✓[/] {}", path), highlight=False, soft_wrap=True)
 
 
 def print_gates(console: Console, experiment: Experiment, record: Record) -> None:
@@ -185,7 +191,7 @@ def print_gates(console: Console, experiment: Experiment, record: Record) -> Non
     colours = {"holds": "green", "fails": "red", "not applicable": "dim"}
     for profile in record.profiles:
         for name, verdict in judge(experiment.gates, record, profile).items():
-            status = f"[{colours[verdict.status]}]{verdict.status}[/]"
+            status = Text(verdict.status, style=colours[verdict.status])
             title = f"{name}: {experiment.gates[name].title}"
             table.add_row(profile, title, status, gate_numbers(experiment, verdict))
     console.print(table)
@@ -198,7 +204,7 @@ def print_expected(console: Console, compared: list[expected.ExpectedValue]) -> 
     for comparison in off:
         found = "not computed" if comparison.found is None else f"{comparison.found:.4f}"
         wanted = f"{comparison.expected:.4f} ± {comparison.tolerance:g}"
-        console.print(f"  [yellow]off[/] {comparison.key}: {found}, expected {wanted}")
+        console.print(marked("  [yellow]off[/] {}: {}, expected {}", comparison.key, found, wanted))
 
 
 def _done(experiment: Experiment, cells: int, results: Path, local: dict[str, int]) -> str:

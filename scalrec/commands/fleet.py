@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from loadtest.replay.run_info import describe_run, write_run_info
 from loadtest.replay.shards.outcome import failure_notes
 from loadtest.replay.soundness import replay_failures, replay_notes
+from reports.marked import marked
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
@@ -106,7 +106,7 @@ async def _on_ray(
     console = make_console()
     print_settings(console, settings)
     with open_cluster(address, shards) as cluster:
-        console.print(f"[green]✓[/] Ray cluster joined, {cluster.shards} shards at most")
+        console.print(marked("[green]✓[/] Ray cluster joined, {} shards at most", cluster.shards))
         await _fleet(settings, url, path, console, None, cluster)
 
 
@@ -202,7 +202,7 @@ async def _replay(
     point_latest(settings.work_dir, run_dir)
     print_summary(summary, console)
     print_verdict(console, notes, failures)
-    console.print(f"[bold green]Report[/]  {report.absolute()}", soft_wrap=True)
+    console.print(marked("[bold green]Report[/]  {}", report.absolute()), soft_wrap=True)
     return failures
 
 
@@ -215,7 +215,7 @@ async def _greet(settings: Settings, console: Console, url: str, bundle_id: str)
     try:
         await greet(settings, url, bundle_id)
     except CloudSilent as silent:
-        console.print(f"[yellow]note[/] {escape(str(silent))}; devices start without one")
+        console.print(marked("[yellow]note[/] {}; devices start without one", silent))
 
 
 def _as_served(settings: Settings, manifest: Manifest) -> Settings:

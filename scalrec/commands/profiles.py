@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.replay.profile_figures import ProfileFigures, measure_profile
+from reports.marked import marked
 from reports.text import kib
 from scalrec.console import make_console
 from scalrec.options import SetOption, WorkDirOption, settings_from
@@ -39,12 +40,14 @@ def profiles(
         path.parent for path in sorted((settings.work_dir / "bundles").glob(f"*/{MANIFEST}"))
     ]
     if not paths:
-        console.print("[dim]No bundle to measure; `scalrec export --profile NAME` makes one.[/]")
+        console.print(
+            marked("[dim]No bundle to measure; `scalrec export --profile NAME` makes one.[/]")
+        )
         return
     rows = []
     for path in paths:
         bundle = load_bundle(path)
-        with console.status(f"measuring {bundle.path.name}"):
+        with console.status(marked("measuring {}", bundle.path.name)):
             rows.append((path.name, measure_profile(bundle)))
     _print_figures(console, rows)
 
@@ -56,7 +59,7 @@ def _print_profiles(console: Console, chosen: DeviceProfile) -> None:
     listed = [*PRESETS.values(), *([] if chosen in PRESETS.values() else [chosen])]
     for profile in listed:
         table.add_row(
-            "[green]→[/]" if profile == chosen else "",
+            marked("[green]→[/]" if profile == chosen else ""),
             profile.name,
             str(profile.window),
             _TABLES[profile.table],

@@ -10,6 +10,7 @@ import typer
 from loadtest.records.checksums import unsealed
 from loadtest.records.recorder import recover
 from reports.documents import update_documents
+from reports.marked import marked
 from reports.page.comparison import COMPARISON_FILE, build_comparison
 from reports.run_report import report_run
 from reports.summary.build import read_summary
@@ -42,12 +43,21 @@ def report(
     for run_dir in run_dirs:
         for name, rows in recover(run_dir).items():
             console.print(
-                f"[yellow]note[/] {run_dir.name} did not end; {rows:,} rows of {name} recovered"
+                marked(
+                    "[yellow]note[/] {} did not end; {} rows of {} recovered",
+                    run_dir.name,
+                    f"{rows:,}",
+                    name,
+                )
             )
         if old := unsealed(run_dir):
             console.print(
-                f"[yellow]note[/] {run_dir.name} keeps no checksums of {', '.join(old)}: whether "
-                "they are as the run wrote them cannot be told",
+                marked(
+                    "[yellow]note[/] {} keeps no checksums of {}: whether they are as the run "
+                    "wrote them cannot be told",
+                    run_dir.name,
+                    ", ".join(old),
+                ),
                 soft_wrap=True,
             )
     if len(run_dirs) > 1:
@@ -55,13 +65,13 @@ def report(
             raise ConfigError("--docs takes the tables of one run, not of a comparison")
         folder.mkdir(parents=True, exist_ok=True)
         path = build_comparison(run_dirs, folder / COMPARISON_FILE)
-        console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
+        console.print(marked("[green]✓[/] {}", path.absolute()), soft_wrap=True)
         return
     [run_dir] = run_dirs
     path = report_run(run_dir)
     summary = read_summary(run_dir)
     print_summary(summary, console)
-    console.print(f"[green]✓[/] {path.absolute()}", soft_wrap=True)
+    console.print(marked("[green]✓[/] {}", path.absolute()), soft_wrap=True)
     if docs is not None:
         for changed in update_documents(docs, summary):
-            console.print(f"[green]✓[/] {changed}")
+            console.print(marked("[green]✓[/] {}", changed))

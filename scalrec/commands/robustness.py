@@ -25,6 +25,7 @@ from loadtest.scenarios.robustness_record import (
 )
 from loadtest.scenarios.verdict import ScenarioVerdict
 from reports.documents import RECORDS, regenerate
+from reports.marked import marked
 from scalrec.console import ConsoleProgress, make_console, print_settings, print_verdict
 from scalrec.jobs.robustness import claim_folder, run_parts, run_varied, variations
 from scalrec.jobs.run_folder import run_folder
@@ -188,7 +189,7 @@ async def _run_all(settings: Settings, console: Console, batch: Batch, folder: P
         path = batch.docs / RECORDS / RECORD
         write_whole(path, record.model_dump_json(indent=1) + "\n")
         for changed in (path, *regenerate(batch.docs)):
-            console.print(f"[green]✓[/] {changed}")
+            console.print(marked("[green]✓[/] {}", changed))
     return len(record.findings)
 
 
@@ -230,7 +231,9 @@ def _head(stage: Rig, batch: Batch) -> RobustnessHead:
 
 
 def _complain(console: Console, verdict: ScenarioVerdict, folder: Path) -> None:
-    console.print(f"[red]✗[/] {verdict.scenario}, seed {verdict.seed}: {folder / PAGE}")
+    console.print(
+        marked("[red]✗[/] {}, seed {}: {}", verdict.scenario, verdict.seed, folder / PAGE)
+    )
     for violation in verdict.violations[:3]:
         console.print(f"    {violation.rule}: user {violation.user}, {violation.what}")
     print_verdict(console, (), verdict.failures)

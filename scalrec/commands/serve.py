@@ -21,6 +21,7 @@ from cloud_service.telemetry.telemetry import Telemetry
 from launch.listening.server import GRACEFUL_SHUTDOWN_S, GuardedServer, open_listeners
 from launch.ports import claim_port
 from launch.redis_server import RedisServer
+from reports.marked import marked
 from scalrec.console import ConsoleProgress, make_console, print_settings
 from scalrec.folders import find_bundle
 from scalrec.options import (
@@ -98,9 +99,15 @@ async def _serve(settings: Settings, path: Path) -> None:
         await stack.enter_async_context(_served_beside(admin, cloud.admin_host, admin_port))
         stack.enter_context(shared_on_this_machine(settings, port))
         console.print(
-            f"[green]✓[/] bundle {bundle.id} ({bundle.manifest.log}) at "
-            f"http://{cloud.host}:{port}; metrics and API at /docs of "
-            f"http://{cloud.admin_host}:{admin_port}",
+            marked(
+                "[green]✓[/] bundle {} ({}) at http://{}:{}; metrics and API at /docs of http://{}:{}",
+                bundle.id,
+                bundle.manifest.log,
+                cloud.host,
+                port,
+                cloud.admin_host,
+                admin_port,
+            ),
             soft_wrap=True,
         )
         answered_within_s = settings.embedder.deadline_s
@@ -114,7 +121,7 @@ async def _serve(settings: Settings, path: Path) -> None:
             on_drain=draining.begin,
         )
         await server.serve()
-    console.print("[green]✓[/] stopped")
+    console.print(marked("[green]✓[/] stopped"))
 
 
 def _admin_port(cloud: CloudSettings) -> int:

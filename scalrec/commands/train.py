@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from reports.marked import marked
 from scalrec.console import ConsoleProgress, StageTimes, make_console, print_log, print_settings
 from scalrec.jobs.enough import require_enough
 from scalrec.jobs.prepared import read_log
@@ -46,7 +47,7 @@ async def train_and_export(
     loaded = await read_log(settings, progress)
     print_log(console, loaded)
     for note in require_enough(loaded, settings):
-        console.print(f"[yellow]note[/] {note}", highlight=False)
+        console.print(marked("[yellow]note[/] {}", note), highlight=False)
     settings = await with_tuned_model(settings, loaded, progress)
     async with served_embedder(
         settings,
@@ -61,12 +62,14 @@ async def train_and_export(
     for name, seconds in trained.stage_seconds.items():
         times.add(f"{name} (reused)" if name in trained.reused else name, seconds)
     for name, value in trained.figures.items():
-        console.print(f"[dim]{name:>40}[/]  {value:.4f}", highlight=False)
+        console.print(marked("[dim]{}[/]  {}", f"{name:>40}", f"{value:.4f}"), highlight=False)
     for note in trained.notes:
-        console.print(f"[yellow]note[/] {note}")
+        console.print(marked("[yellow]note[/] {}", note))
     if export:
         with times.stage("export"):
             bundle, unchanged = await exported(trained, settings, progress)
         state = "unchanged" if unchanged else "written"
-        console.print(f"[green]✓[/] bundle {bundle.id} {state}: {bundle.path}", soft_wrap=True)
+        console.print(
+            marked("[green]✓[/] bundle {} {}: {}", bundle.id, state, bundle.path), soft_wrap=True
+        )
     times.print(console)

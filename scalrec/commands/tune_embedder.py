@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from reports.marked import marked
 from scalrec.console import ConsoleProgress, make_console, print_log, print_settings
 from scalrec.jobs.prepared import read_log
 from scalrec.options import (
@@ -64,7 +65,7 @@ async def _tune(settings: Settings, console: Console, out: Path, *, force: bool)
             "written; try a lower embedder.lora.learning_rate or more embedder.lora.abstracts"
         )
     target = copied(tuned.folder, out)
-    console.print(f"[green]✓[/] {target}", highlight=False, soft_wrap=True)
+    console.print(marked("[green]✓[/] {}", target), highlight=False, soft_wrap=True)
     console.print(f"  use it with --model {target}", highlight=False, soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from experiments.cells import Cell
 from experiments.jobs import StageProgress
+from reports.marked import marked
 
 PLAIN_INTERVAL_S = 60.0
 
@@ -44,9 +45,9 @@ class CellOverview:
         console.print(f"· {total} {cells} to compute{note}; {processes} at a time")
         if console.is_terminal:
             self._bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=28),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=console,
                 transient=True,
             )
@@ -85,12 +86,15 @@ class CellOverview:
         self._took.append(seconds)
         self._end(cell)
         self._console.print(
-            f"[green]✓[/] {cell} [dim]{seconds:.0f} s; {self.outlook()}[/]", highlight=False
+            marked("[green]✓[/] {} [dim]{} s; {}[/]", cell, f"{seconds:.0f}", self.outlook()),
+            highlight=False,
         )
 
     def failed(self, cell: Cell, reason: str) -> None:
         self._end(cell)
-        self._console.print(f"[red]✗[/] {cell} failed; {self.outlook()}", highlight=False)
+        self._console.print(
+            marked("[red]✗[/] {} failed; {}", cell, self.outlook()), highlight=False
+        )
         self._console.print(reason, markup=False, highlight=False, soft_wrap=True)
 
     def outlook(self) -> str:

@@ -20,6 +20,7 @@ from experiments.settings import CellSettings
 from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from reports.experiments import publish
+from reports.marked import marked
 from scalrec.console import ConsoleProgress, print_log
 from scalrec.jobs.cell_overview import CellOverview
 from scalrec.jobs.prepared import read_log
@@ -118,8 +119,12 @@ async def run_experiment(
     if outdated:
         fate = "they are kept" if request.keep_outdated else "those asked for are computed again"
         console.print(
-            f"[yellow]note[/] computed by other code (now {code}): {len(outdated)} finished "
-            f"before; {fate}"
+            marked(
+                "[yellow]note[/] computed by other code (now {}): {} finished before; {}",
+                code,
+                len(outdated),
+                fate,
+            )
         )
     valid = finished if request.keep_outdated else {
         cell: found for cell, found in finished.items() if cell not in outdated

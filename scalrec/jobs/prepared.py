@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud_service.embedding.base import Embedder
+from reports.marked import marked
 from scalrec.console import ConsoleProgress
 from scalrec.folders import find_bundle
 from scalrec.jobs.enough import require_enough
@@ -74,7 +75,7 @@ async def prepared(
     progress = ConsoleProgress(console)
     log = await read_log(settings, progress)
     for note in require_enough(log, settings):
-        console.print(f"[yellow]note[/] {note}", highlight=False)
+        console.print(marked("[yellow]note[/] {}", note), highlight=False)
     if settings.embedder.lora is not None:
         # Here, not above: torch is loaded for training only.
         from training.tuning.stage import with_tuned_model

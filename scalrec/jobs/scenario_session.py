@@ -21,6 +21,7 @@ from loadtest.scenarios.table import ScenarioRecord, read_scenario_record, scena
 from loadtest.scenarios.verdict import ScenarioVerdict
 from loadtest.settings import DashboardSettings
 from reports.documents import RECORDS, regenerate
+from reports.marked import marked
 from reports.run_report import report_run
 from scalrec.console import ConsoleProgress, print_verdict
 from scalrec.folders import point_latest
@@ -121,7 +122,7 @@ async def run_scenarios(
     _print(record, console)
     if choice.docs is not None:
         for changed in _update_docs(choice.docs, record):
-            console.print(f"[green]✓[/] {changed}")
+            console.print(marked("[green]✓[/] {}", changed))
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -180,7 +181,7 @@ async def _run_one(
     scenario: Scenario, settings: Settings, stage: Rig, choice: Setup, console: Console
 ) -> ScenarioVerdict:
     started = datetime.now(UTC)
-    console.rule(f"[bold]{scenario.name}[/]: {scenario.description}", align="left")
+    console.rule(marked("[bold]{}[/]: {}", scenario.name, scenario.description), align="left")
     name = f"{stage.log.name}-{scenario.name}"
     with run_folder(settings.work_dir, name, started) as run_dir:
         return await _run_in(run_dir, started, scenario, settings, stage, choice, console)
@@ -221,11 +222,13 @@ async def _run_in(
             live.end()
     point_latest(settings.work_dir, run_dir)
     for violation in verdict.violations[:5]:
-        console.print(f"[red]✗ {violation.rule}[/]: user {violation.user}, {violation.what}")
+        console.print(
+            marked("[red]✗ {}[/]: user {}, {}", violation.rule, violation.user, violation.what)
+        )
     if verdict.violations:
-        console.print(f"[red]History[/] {(run_dir / PAGE).absolute()}", soft_wrap=True)
+        console.print(marked("[red]History[/] {}", (run_dir / PAGE).absolute()), soft_wrap=True)
     print_verdict(console, (), verdict.failures)
-    console.print(f"[green]Report[/]  {report.absolute()}", soft_wrap=True)
+    console.print(marked("[green]Report[/]  {}", report.absolute()), soft_wrap=True)
     return verdict
 
 

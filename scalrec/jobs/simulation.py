@@ -17,6 +17,7 @@ from loadtest.replay.profile_figures import ProfileFigures, measure_profile
 from loadtest.replay.replay import ReplayResult
 from loadtest.replay.run_info import StageRecord, describe_run, write_run_info
 from loadtest.replay.soundness import replay_failures, replay_notes
+from reports.marked import marked
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
@@ -230,8 +231,11 @@ class Simulation:
         print_verdict(self.console, self.notes, self.failures)
         self.times.print(self.console)
         self.console.print(
-            f"\n[bold green]Report[/]  {path.absolute()}\n[dim]        {latest}/summary.json "
-            "holds every figure[/]",
+            marked(
+                "\n[bold green]Report[/]  {}\n[dim]        {}/summary.json holds every figure[/]",
+                path.absolute(),
+                latest,
+            ),
             soft_wrap=True,
             highlight=False,
         )

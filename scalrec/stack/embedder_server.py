@@ -18,6 +18,7 @@ from launch.environments import EnvironmentMissing, find_vllm_python
 from launch.model_files import resolve_model
 from launch.process import ChildProcess
 from launch.vllm_server import VllmOptions, VllmServer
+from reports.marked import marked
 from scalrec.settings import Settings
 from shared.errors import ConfigError
 from shared.progress import Progress
@@ -89,7 +90,9 @@ async def served_embedder(
             if not allow_fallback:
                 raise
             reason = str(missing)
-            console.print(f"[yellow]vLLM is not available, using transformers instead:[/] {reason}")
+            console.print(
+                marked("[yellow]vLLM is not available, using transformers instead:[/] {}", reason)
+            )
         else:
             async with _vllm(wanted, model_dir, python, logs, progress) as served:
                 yield served

@@ -30,7 +30,7 @@ async def served_bundle(url: str) -> str:
         if answer.status != 200:
             raise ValueError(f"status {answer.status}")
         return str(json.loads(answer.content)["bundle_id"])
-    except (TransportError, ValueError, LookupError, TypeError) as error:
+    except (TransportError, ValueError, LookupError, TypeError, RecursionError) as error:
         said = str(error) or type(error).__name__
         raise CloudSilent(f"no cloud answers at {masked_address(url)} ({said})") from error
 

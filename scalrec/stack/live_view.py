@@ -24,6 +24,7 @@ from loadtest.dashboard.messages import Facts
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
 from loadtest.timing.schedule import build_schedule
+from reports.marked import marked
 from scalrec.settings import Settings
 from shared.bundle import Manifest
 from shared.errors import ConfigError
@@ -74,7 +75,7 @@ class Live:
         """Keep a page that only this process serves, until Ctrl-C, where somebody may look."""
         if not self._served_here or not console.is_terminal:
             return
-        console.print(f"[green]✓[/] still to be seen at {self.url}; Ctrl-C ends it")
+        console.print(marked("[green]✓[/] still to be seen at {}; Ctrl-C ends it", self.url))
         # Ctrl-C cancels the wait, and everything there was to do is done.
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -110,7 +111,9 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
         hub = Hub()
         page = LiveView(hub, settings.work_dir, hosts=_hosts(settings))
         with LiveServer(page, options.host, options.port) as server:
-            console.print(f"[green]✓[/] live view at [bold]{server.url}[/]", highlight=False)
+            console.print(
+                marked("[green]✓[/] live view at [bold]{}[/]", server.url), highlight=False
+            )
             live = Live(settings, hub, server.url, served_here=True)
             try:
                 yield live

@@ -176,7 +176,7 @@ def _validator_file(part: Path) -> Path:
 def _validator(part: Path) -> str | None:
     try:
         found = json.loads(_validator_file(part).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, str) and found.isprintable() else None
 

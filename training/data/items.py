@@ -20,6 +20,11 @@ _ROLES = {
 }
 _IDS = ("item_id", "item", "id", "itemid")
 _CATEGORY_SEPARATOR = re.compile(r"\s*[|;>]\s*")
+# A list that a program wrote as text: ['Drama', "Children's"].
+_LIST = re.compile(r"\[\s*(?:(?:'[^']*'|\"[^\"]*\")(?:\s*,\s*(?:'[^']*'|\"[^\"]*\"))*)?\s*\]")
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+# As programs write a missing text; "Null" may be a title, these spellings are none.
+_NO_WORDS = ("nan", "NaN", "null", "NULL", "None", "<NA>", "N/A", "n/a", "#N/A", "\\N")
 _IGNORED = {"id", "url", "image", "price", "latitude", "longitude", "lat", "lon", "asin", "date"}
 _WORD_OR_YEAR = r"[^\W\d_]|^\d{4}$"
 JOINED_ID = "\x1f"
@@ -63,7 +68,7 @@ def parse_items(
             )
             items[item_id] = describe(
                 title[0] if title else "",
-                categories=tuple(c for text in category for c in _CATEGORY_SEPARATOR.split(text)),
+                categories=tuple(c for text in category for c in _several(text)),
                 area=", ".join(area),
                 more=". ".join([*title[1:], *more]),
             )
@@ -88,6 +93,12 @@ def _id_columns(table: FileColumns, wanted: tuple[str, ...]) -> tuple[str, ...]:
     return (next((lowered[name] for name in _IDS if name in lowered), table.columns[0]),)
 
 
+def _several(text: str) -> list[str]:
+    if _LIST.fullmatch(text):
+        return [one or other for one, other in _QUOTED.findall(text)]
+    return _CATEGORY_SEPARATOR.split(text)
+
+
 def _role(name: str) -> str:
     last = re.split(r"[\s_.]+", name.lower())[-1]
     if last in _IGNORED:
@@ -101,4 +112,5 @@ def _words(table: FileColumns, name: str) -> list[str | None]:
     if column.dtype == pl.List(pl.String):
         return column.list.join("|", ignore_nulls=True).to_list()
     texts = table.texts(name)
-    return texts.set(~texts.str.contains(_WORD_OR_YEAR).fill_null(True), None).to_list()
+    wordless = ~texts.str.contains(_WORD_OR_YEAR) | texts.is_in(_NO_WORDS)
+    return texts.set(wordless.fill_null(True), None).to_list()

@@ -10,6 +10,8 @@ Duplicates = Literal["auto", "keep", "drop"]
 # What times are whole numbers of; the largest first.
 _GRAINS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"))
 
+_NEARLY = 0.99  # share of times; one exact time among days does not make its neighbours copies
+
 
 def without_repeats(
     events: pl.DataFrame, duplicates: Duplicates
@@ -37,6 +39,9 @@ def without_repeats(
 
 
 def _grain(times: pl.Series) -> str:
-    """What all times are whole numbers of, in the zone of the first; "" for seconds or less."""
-    since = times - times[0]
-    return next((words for size, words in _GRAINS if (since % size == 0).all()), "")
+    """What nearly all times are whole numbers of, in some zone; "" for seconds or less."""
+    for size, words in _GRAINS:
+        rests = (times % size).value_counts(sort=True)
+        if rests["count"][0] >= _NEARLY * len(times):
+            return words
+    return ""

@@ -25,17 +25,20 @@ from training.data.times import EXPECTED, NoTimes, parse_times
 
 T = TypeVar("T")
 MAX_OFFSET_MIN = 14 * 60  # UTC+14 is the largest offset in use
-EXACT = 2**53  # whole numbers from here on a float cannot tell apart
+# Whole numbers from here on a float cannot tell apart, by its type.
+EXACT: dict[object, int] = {pl.Float64(): 2**53, pl.Float32(): 2**24}
 _PARQUET_MAGIC = "PAR1"
 _UNUSED = b"\x1f"  # stands for a separator of several characters
 _SHOWN_CHARS = 60
 # What programs write where there is no id; in any case.
 MISSING = (
     *("nan", "-nan", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "nat", "(null)"),
-    *("undefined", "\\n"),
+    *("undefined", "\\n", "(not set)", "[null]", "(none)", "(empty)", "n.a.", "''"),
+    "00000000-0000-0000-0000-000000000000",
 )
 _WHOLE = r"^(-?\d+)\.0+$"  # an integer that passed through a float
 _FRACTION = r"^-?\d+\.\d*[1-9]\d*$"
+_INVISIBLE = "\ufeff\u200b\u2060"  # left at the ends of ids by programs that join files
 _SHORTENED = re.compile(r"-?\d(\.\d+)?[eE]\+?\d{2,}")
 
 
@@ -94,11 +97,13 @@ class FileColumns:
 
     def ids(self, name: str) -> pl.Series:
         """The column as strings, ``7.0`` as ``7``; an empty id, or one that means so, is bad."""
-        ids = self.texts(name)
+        ids = self.texts(name).str.strip_chars(_INVISIBLE).str.normalize("NFC")
         self.refuse(ids.is_null(), lambda row: f"column {name!r} is empty")
         missing = ids.str.to_lowercase().is_in(MISSING)
         self.refuse(missing, lambda row: f"column {name!r} is {ids[row]!r}, which means missing")
         shortened = ids.str.contains(f"^{_SHORTENED.pattern}$")
+        if _mostly(ids.str.contains("[A-DF-Za-df-z]")):  # "5E10" among "5A10" is no number
+            shortened &= ids.str.contains(r"[.+-]")
         self.refuse(
             shortened, lambda row: f"column {name!r} is {ids[row]!r}, an id that a program rounded"
         )
@@ -111,7 +116,7 @@ class FileColumns:
         values = column.drop_nulls()
         if not (values.is_finite() & (values % 1 == 0)).all():
             return column
-        if (values.abs() >= EXACT).any():
+        if (values.abs() >= EXACT.get(column.dtype, 2**11)).any():
             raise DataError(
                 f"column {name!r} holds numbers that a float cannot tell apart; write it as "
                 "integers or text",
@@ -357,6 +362,10 @@ def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:
     if len(set(header)) != len(header):
         raise DataError(f"a column name occurs twice: {', '.join(header)}", path, line)
     return header
+
+
+def _mostly(which: pl.Series) -> bool:
+    return 2 * int(which.sum()) > which.count()
 
 
 def _kind(dialect: Dialect) -> str:

@@ -16,6 +16,11 @@ _ISO = (
 )
 # Upper bound of the median, and units per second: a column has one unit.
 _UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
+# .NET counts a ten-millionth of a second from the year 1; as nanoseconds these end in 1990.
+_TICKS = (6.3e17, 6.63e17)  # of the years 1997 to 2100
+_TICKS_PER_S, _TICKS_TO_1970 = 1e7, 62_135_596_800.0
+_EXPONENT = r"^-?\d(?:\.(\d+))?[eE]\+?(\d{1,2})$"
+_COARSEST_S = 1000.0  # between two numbers that a column can hold; beyond it, a program rounded it
 _YEARS = (1900, 2100)
 # Digits of a date, and what completes them to a second: years, months, days, hours, minutes.
 _COMPLETED = {4: "0101000000", 6: "01000000", 8: "000000", 10: "0000", 12: "00", 14: "", 17: ""}
@@ -44,11 +49,15 @@ def parse_times(column: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     if column.dtype.is_temporal():
         seconds = _from_temporal(column)
     elif column.dtype.is_numeric():
+        if column.dtype == pl.Float32 and (column.abs() >= 2**24).any():
+            raise NoTimes("holds 32-bit floats, which round Unix times to minutes or hours; write "
+                          "it as integers or 64-bit floats")  # fmt: skip
         seconds = _from_numbers(column.cast(pl.Float64), column.cast(pl.Int64, strict=False))
     else:
         text = column.cast(pl.String, strict=False).str.strip_chars()
         numbers = text.cast(pl.Float64, strict=False)
         if numbers.count() * 2 >= text.count():
+            _refuse_rounded(text, numbers)
             whole = text.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
             seconds = _from_numbers(numbers, whole)
         else:
@@ -83,6 +92,8 @@ def _from_numbers(numbers: pl.Series, whole: pl.Series) -> pl.Series:
     finite = numbers.filter(numbers.is_finite().fill_null(False))
     median = abs(float(finite.median() or 0.0)) if len(finite) else 0.0  # type: ignore[arg-type]
     seconds = numbers / next(per_second for bound, per_second in _UNITS if median < bound)
+    if _TICKS[0] <= median < _TICKS[1]:
+        seconds = numbers / _TICKS_PER_S - _TICKS_TO_1970
     most = float(finite.max() or 0.0)  # type: ignore[arg-type]
     if len(finite) and most >= 0.0 and seconds.filter(numbers == most)[0] < EARLIEST:
         raise NoTimes(
@@ -91,6 +102,26 @@ def _from_numbers(numbers: pl.Series, whole: pl.Series) -> pl.Series:
             "as digits (20240131) or in ISO 8601"
         )
     return _without(seconds, seconds < EARLIEST)
+
+
+def _refuse_rounded(text: pl.Series, numbers: pl.Series) -> None:
+    """Nothing, unless even the most exact number of a column was rounded, as spreadsheets do.
+
+    Raises:
+        NoTimes: 1.6E+12 stands for every time of months.
+    """
+    exponent = text.str.extract(_EXPONENT, 2).cast(pl.Int64)
+    if exponent.null_count() or not len(exponent):
+        return
+    decimals = text.str.extract(_EXPONENT, 1).str.len_chars().fill_null(0).cast(pl.Int64)
+    median = abs(float(numbers.median() or 0.0))  # type: ignore[arg-type]
+    per_second = next(per_second for bound, per_second in _UNITS if median < bound)
+    finest = min(10.0**places for places in (exponent - decimals).to_list()) / per_second
+    if finest > _COARSEST_S:
+        raise NoTimes(
+            f"holds numbers like {text[0]}: a program, often a spreadsheet, rounded the times; "
+            "take them from the file as it was before"
+        )
 
 
 def _from_digits(whole: pl.Series) -> pl.Series:

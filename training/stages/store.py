@@ -88,7 +88,9 @@ class StageStore:
             if any(_sha256(folder / name) != digest for name, digest in files.items()):
                 return None
             return form.load(folder)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
+        except (
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError,
+        ):  # fmt: skip
             return None  # absent, cut short or damaged: computed again and replaced
 
     def _write(self, folder: Path, result: T, form: Saved[T]) -> None:

@@ -43,9 +43,10 @@ kind like any other, shared by many users; it names nobody and no place, and is 
 **Detectors** recognise a thing by its form, whatever dashes, dots, digits or letters it is written
 with (`device_runtime/abstract/folding.py`); what they do not recognise they let pass. They look
 for phone, card, account and paper numbers, mail addresses (also told in words), names of users,
-hosts, addresses of machines, paths, days, times of day, coordinates, codes of places and opaque
-tokens. They do not look for names of people, street addresses, or numbers of up to six digits
-without a form of their own. Where that is not enough, use `abstract.level=categories`.
+hosts, addresses of machines, paths, days, times of day, coordinates, codes of places, passwords
+and codes of doors that are told as such, and opaque tokens. They do not look for names of people,
+street addresses, or numbers of up to six digits without a form of their own. Where that is not
+enough, use `abstract.level=categories`.
 
 An abstract sums up the latest {remembered:,} events, whatever a device keeps.
 

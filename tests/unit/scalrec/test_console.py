@@ -1,11 +1,30 @@
-"""What a person sees is what is in force."""
+"""What a person sees is what is in force, whatever brackets it holds."""
 
 from __future__ import annotations
 
-from rich.console import Console
+import ast
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
 
-from scalrec.console import print_settings
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+import reports
+import scalrec
+from reports.marked import marked
+from scalrec.console import make_console, print_log, print_settings, print_verdict
 from scalrec.settings import load_settings
+from tests.support.logs import drifting_log
+
+# Markup, pictures, and brackets and backslashes that pair with those of a template around them.
+HOSTILE_WORDS = (
+    *("[/red]", "[bold", "[bold]x", "[/]", "\\[/red]", "a\\", "a\\\\", "a\\\\\\", "[@click=x]y"),
+    *(":100:", "{}", "{0}", "[link=http://h]"),
+)
+_MARKUP = re.compile(r"\[(/|/?(bold|dim|red|green|yellow)\b[^\]]*)\]")
 
 
 def test_settings_with_brackets_are_printed_as_they_are() -> None:
@@ -13,3 +32,68 @@ def test_settings_with_brackets_are_printed_as_they_are() -> None:
     console = Console(record=True, width=400)
     print_settings(console, settings)
     assert "columns=user=u[/],item=[bold]i,time=t" in console.export_text()
+
+
+@pytest.mark.parametrize("words", HOSTILE_WORDS)
+def test_words_from_outside_are_shown_as_they_are(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = make_console()
+    log = replace(drifting_log(users=3), name=words, notes=(words,), terms=words)
+    print_log(console, log)
+    print_verdict(console, [words], [words])
+    console.print(f"plain {words}", ValueError(words))
+    console.print(marked("[green]✓[/] {}[bold]{}[/]]", words, words))
+    shown = capsys.readouterr().out
+    assert shown.count(words) == 9
+    assert f"✓ {words}{words}]" in shown
+
+
+def test_what_could_steer_a_terminal_is_told_and_not_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_console().print("a\x1b[2Jb\u202ec", marked("{}", "d\x1b]0;e\x07"))
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\u202ec d\\x1b]0;e\\x07\n"
+
+
+def test_values_stand_in_the_style_of_their_place_and_secrets_are_stars() -> None:
+    sink = io.StringIO()
+    told = marked("[red]{}[/] {}", "a", "redis://u:secret@h/0")
+    Console(file=sink, force_terminal=True, color_system="standard", width=80).print(told)
+    assert "\x1b[31ma\x1b[0m" in sink.getvalue()
+    assert "secret" not in told.plain
+
+
+def test_only_templates_of_the_program_are_markup() -> None:
+    """Elsewhere it would be printed as it stands, and beside a value from outside be broken by it.
+
+    ``Text.from_markup`` and ``escape`` are ``marked``'s alone: brackets and backslashes of a value
+    can pair with those around it in spite of them.
+    """
+    wrong = []
+    for package in (scalrec, reports):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            templates = {
+                constant
+                for call in ast.walk(tree)
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "marked"
+                for constant in ast.walk(call.args[0])
+            }
+            wrong += [
+                f"{path}:{node.lineno}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and node not in templates
+                and _MARKUP.search(node.value)
+                and not (node.value.count("\n") > 1 or path.name == "marked.py")
+            ]
+            wrong += [
+                f"{path}:{call.lineno}: an f-string"
+                for call in ast.walk(tree)
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "marked"
+                if isinstance(call.args[0], ast.JoinedStr)
+            ]
+    assert not wrong
+    assert isinstance(marked("x"), Text)

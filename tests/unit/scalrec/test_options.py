@@ -70,6 +70,12 @@ def test_a_folder_and_a_pattern_are_logs_of_your_own(tmp_path: Path) -> None:
     assert settings_from(log=str(parts / "part-*.csv")).log.name == "part"
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_log_is_not_the_folder_one_stands_in(empty: str) -> None:
+    with pytest.raises(ConfigError, match="--log is empty"):
+        settings_from(log=empty)
+
+
 def test_a_missing_path_is_named() -> None:
     with pytest.raises(ConfigError, match=r"gone\.tsv: no such file"):
         settings_from(log="gone.tsv")
@@ -83,8 +89,22 @@ def test_malformed_assignment_says_what_is_expected(assignment: str) -> None:
 
 def test_lists_are_json() -> None:
     assert settings_from(assignments=["paper.gaps=[0, 3]"]).paper.gaps == (0, 3)
-    with pytest.raises(ConfigError, match="not a JSON list"):
+    with pytest.raises(ConfigError, match=r"paper\.gaps.*\["):
         settings_from(assignments=["paper.gaps=[0,"])
+
+
+@pytest.mark.parametrize("name", ["[x].csv", "[/red]", "[bold"])
+def test_a_text_may_begin_with_a_bracket(name: str) -> None:
+    assert settings_from(assignments=[f"log.name={name}"]).log.name == name
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["seed=-1", "seed=99999999999", "embedder.deadline_s=inf", "device.ttl_s=nan"],
+)
+def test_numbers_that_nothing_can_be_done_with_are_refused_before_a_run(assignment: str) -> None:
+    with pytest.raises(ConfigError, match=assignment.partition("=")[0].rpartition(".")[2]):
+        settings_from(assignments=[assignment])
 
 
 def test_unknown_setting_is_refused() -> None:

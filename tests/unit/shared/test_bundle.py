@@ -168,7 +168,7 @@ def test_a_bundle_of_another_format_says_what_to_do(path, other):
         load_bundle(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"[" * 100_000])
 def test_unreadable_manifest_is_named(path, content):
     (path / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=f"{path / MANIFEST} is not a bundle manifest"):

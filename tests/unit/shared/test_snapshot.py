@@ -98,6 +98,15 @@ def sealed(body, version=GOOD.version, magic=b"SCLR", fmt=2):
     return header.pack(magic, fmt, version, crc) + body
 
 
+DEEP_BODY = (
+    b"\x99"
+    + b"".join(
+        msgspec.msgpack.encode(part)
+        for part in ("u1", 7, 1000, "b1", b"\0\0\x80?", b"\0\0\0\0", b"\0\0\0\0", None)
+    )
+    + b"\x91" * 50_000
+    + b"\xc0"
+)
 GOOD_BODY = ["u1", 7, 1000, "b1", b"\0\0\x80?", b"\0\0\0\0", b"\0\0\0\0", None]
 ONE_VECTOR = (b"\x05", b"\0\0\x80?", b"\0\0")  # of one item in one dimension
 
@@ -119,6 +128,8 @@ def with_vectors(*vectors):
         (sealed(msgspec.msgpack.encode(["u1", -1, *GOOD_BODY[2:]])), "malformed body"),
         (sealed(msgspec.msgpack.encode([1, *GOOD_BODY[1:]])), "malformed body"),
         (sealed(b"\xc1"), "malformed body"),
+        # More levels than a reader has, in a member that no snapshot has.
+        (sealed(DEEP_BODY), "malformed body"),
         (sealed(msgspec.msgpack.encode(["u1", 8, *GOOD_BODY[2:]])), "contradicts its own header"),
         (sealed(msgspec.msgpack.encode([*GOOD_BODY[:6], b"", None])), "contradicts its own header"),
         (with_vectors(b"", *ONE_VECTOR[1:]), "vectors are not those of 1 items in 1 dimensions"),

@@ -18,6 +18,17 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
+# Packings and files that are no text, by how they begin.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zX": "an xz file",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"SQLi": "an SQLite database",
+    b"%PDF": "a PDF",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+}
 _HEAD_BYTES = 1 << 16
 
 
@@ -74,6 +85,14 @@ def _reading(path: Path) -> Iterator[None]:
 def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as head:
         magic = head.read(4)
+    for begin, kind in _OTHERS.items():
+        if magic.startswith(begin):
+            raise DataError(
+                f"is {kind}; bring text, JSON lines or parquet, plain or packed as gzip or zstd",
+                path,
+            )
+    if len(magic) == 4 and (magic[1::2] == b"\0\0" or magic[::2] == b"\0\0"):
+        raise DataError("looks like UTF-16 without a mark; write it as UTF-8", path)
     if magic.startswith(_UTF16):
         return io.BytesIO(path.read_bytes().decode("utf-16").encode())
     if magic.startswith(_GZIP):

@@ -58,7 +58,7 @@ def test_a_copied_run_is_read_and_damaged_checksums_are_named(
 ) -> None:
     copy = shutil.copytree(run_dir, tmp_path_factory.mktemp("copy") / "run")
     assert read_records(copy / REQUESTS, ()) is not None
-    for damage in (b"{", b"[]", b"\xff"):
+    for damage in (b"{", b"[]", b"\xff", b"[" * 100_000):
         (copy / SUMS).write_bytes(damage)
         with pytest.raises(DataError, match=SUMS):
             read_records(copy / REQUESTS, ())

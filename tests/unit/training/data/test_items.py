@@ -50,3 +50,25 @@ def test_empty_id_is_named_by_line(write):
     path = write("items.csv", "item_id,title\n1,a\n,b\n")
     with pytest.raises(DataError, match=f"{path}, line 3: column 'item_id' is empty"):
         read_items(path)
+
+
+def test_lists_that_a_program_wrote_as_text_are_several_categories(write):
+    told = """id\ttitle\tgenres
+1\tHeat\t['Crime', "Children's"]
+2\tBabe\t["Drama"]
+3\tPi\t[]
+4\tRope\t[untitled]
+"""
+    items = read_items(write("items.tsv", told))
+    assert [item.categories for item in items.values()] == [
+        ("Crime", "Children's"), ("Drama",), (), ("[untitled]",)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["nan", "None", "NULL", "<NA>", "N/A", "\\N"])
+def test_what_stands_for_no_text_is_no_word_of_an_item(write, missing):
+    told = f"id\ttitle\tgenre\tcity\n1\tHeat\t{missing}\t{missing}\n2\t{missing}\tDrama\tParis\n"
+    items = read_items(write("items.tsv", told))
+    assert items["1"].text == "Heat"
+    assert (items["1"].categories, items["1"].area) == ((), "")
+    assert missing not in items["2"].text

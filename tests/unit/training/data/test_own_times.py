@@ -114,6 +114,15 @@ def test_whole_days_do_not_make_events_of_one_day_duplicates(tmp_path: Path) -> 
     assert any("36 duplicate rows (66.7%; same user" in n for n in dropped.notes)
 
 
+def test_one_exact_time_among_whole_days_leaves_them_coarse(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"u{n % 4},i{n % 9},2020-01-{1 + n // 100:02}\n" for n in range(300))
+    path.write_text("user,item,time\nu0,i0,2020-01-01 07:31:12\n" + rows)
+    log = own(tmp_path, path)
+    assert len(log) == 301
+    assert any("times are whole days" in note for note in log.notes)
+
+
 def test_at_times_of_seconds_duplicates_are_dropped_unless_kept(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     rows = "".join(f"u,i{i},{int(DAY) + 7 * i}\n" for i in range(9))
