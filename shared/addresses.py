@@ -11,6 +11,7 @@ import re
 import socket
 from collections.abc import Mapping, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 STARS = "**********"
 _IN_TEXT = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>`]*)""")
@@ -38,6 +39,15 @@ def masked_address(address: str) -> str:
     """One address, well formed or not, as it may be shown; ``scheme://`` may be missing."""
     scheme, rest = _WHOLE.fullmatch(address).groups()  # type: ignore[union-attr]
     return (scheme or "") + _shown(rest)
+
+
+def has_http_form(address: str) -> bool:
+    """Whether ``address`` may be one of an HTTP server: scheme, host, and a port that exists."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def unaddressed(text: str) -> str:

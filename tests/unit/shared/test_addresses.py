@@ -6,6 +6,7 @@ import pytest
 
 from shared.addresses import (
     STARS,
+    has_http_form,
     is_loopback,
     masked,
     masked_address,
@@ -97,3 +98,25 @@ def test_who_stands_outside_learns_no_address() -> None:
         "embedding server (address) does not answer; Error 111 connecting to "
         "(address), (address) or (address): vectors of 12 dimensions, the bundle needs 16"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("HTTPS://u:p@host/v1", True),
+        ("http://[::1]:80", True),
+        ("http://host:65535", True),
+        ("http://host:0", False),
+        ("http://host:65536", False),
+        ("http://host:-1", False),
+        ("http://host:a", False),
+        ("http://[::1", False),
+        ("http://", False),
+        ("host:80", False),
+        ("redis://host", False),
+        ("", False),
+    ],
+)
+def test_what_may_be_an_http_server(address: str, told: bool) -> None:
+    assert has_http_form(address) is told
