@@ -21,6 +21,7 @@ from shared.errors import ConfigError
 from shared.proxies import proxy_for
 from shared.snapshot import MAX_BLOB_BYTES
 from shared.whole_answers import UNPACKED, UnreadableAnswer, whole_answer
+from shared.words import as_said
 
 MAX_CONNECTIONS = 64
 # An idle connection is let go after this long: well before the cloud (75 s) and the balancers that
@@ -165,7 +166,9 @@ class HttpTransport:
             return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
-            raise TransportError(f"{type(error).__name__}: {masked(str(error))}") from error
+            # Libraries quote what was sent, which may be long and no text.
+            said = as_said(masked(str(error)))
+            raise TransportError(f"{type(error).__name__}: {said}") from error
         finally:
             self._places.release()
 
