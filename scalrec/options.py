@@ -195,7 +195,7 @@ def _parse(assignment: str, value: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--set {assignment}: not a JSON list ({error})") from error
 
 

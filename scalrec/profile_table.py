@@ -26,7 +26,7 @@ def profile_table(given: Any, changed: Mapping[str, Any] | None = None) -> Any:
         text = given.strip()
         try:
             table = json.loads(text) if text.startswith("{") else preset(text).model_dump()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(
                 f'profile: {error}; write a name, or a table: {{"name": "full", "window": 30}}'
             ) from error

@@ -64,7 +64,7 @@ def _read(run_dir: Path) -> dict[str, str]:
         sums = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot be read: {error}", path) from error
     if not isinstance(sums, dict):
         raise DataError("holds no checksums", path)
