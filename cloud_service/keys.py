@@ -6,6 +6,8 @@ from cloud_service.settings import CloudSettings
 from shared.errors import ConfigError
 from shared.tokens import KeyRing
 
+_MOST_CHARS = 1 << 20  # thousands of keys; a wrong path may lead to what has no end
+
 
 def load_keys(cloud: CloudSettings) -> KeyRing | None:
     """The ring of ``cloud.auth_keys`` or ``cloud.auth_keys_file``; None when neither is set.
@@ -20,7 +22,10 @@ def load_keys(cloud: CloudSettings) -> KeyRing | None:
     if path is None:
         return None
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MOST_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cloud.auth_keys_file {path} cannot be read: {error}") from error
+    if len(text) > _MOST_CHARS:
+        raise ConfigError(f"cloud.auth_keys_file {path} is larger than any file of keys")
     return KeyRing.parse(text, source=str(path))

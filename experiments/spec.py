@@ -285,7 +285,7 @@ def _read(path: Path, folder: Path) -> dict[str, Any]:
         raise ConfigError(
             f"no experiment is called {path.stem!r}: one of {', '.join(names(folder))}"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping, found {type(content).__name__}")

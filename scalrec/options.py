@@ -200,7 +200,7 @@ def _parse(value: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         # A setting that is a list says what it wants, with an example.
         return value
 

@@ -62,7 +62,7 @@ def check_variables(
         elif (names.is_list(name) or names.is_section(name)) and name != "profile":
             try:
                 json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 problems.append(f"{given} ({name}) is not JSON: {names.written(name)}")
     if problems:
         raise ConfigError("; ".join(problems))

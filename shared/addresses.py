@@ -11,16 +11,18 @@ import re
 import socket
 from collections.abc import Mapping, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 STARS = "**********"
-_IN_TEXT = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>`]*)""")
+# Strangers choose some of the texts: every pattern here takes time in proportion to their length.
+_IN_TEXT = re.compile(r"""((?:[A-Za-z][A-Za-z0-9+.-]{0,30})?://)([^\s"'<>`]*)""")
 _HOST_AND_PORT = re.compile(
-    r"(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?|[\w.-]+:\d{2,5})(?!\w)"
+    r"(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?|[\w.-]{1,255}:\d{2,5})(?!\w)"
 )
 _WHOLE = re.compile(r"^\s*([A-Za-z0-9+.-]*://)?(.*)$", re.DOTALL)
 _HOST = re.compile(r"^(\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(:\d+)?$")
-# Closing marks that belong to the sentence around an address, or to rich's markup.
-_AFTER = re.compile(r"(\[/[^\]]*\]|[).,;:\]}])*$")
+# Closing marks that belong to the sentence around an address, and how long rich's markup may be.
+_AFTER, _TAG_CHARS = ").,;:]}", 40
 
 
 def masked(text: str) -> str:
@@ -38,6 +40,15 @@ def masked_address(address: str) -> str:
     """One address, well formed or not, as it may be shown; ``scheme://`` may be missing."""
     scheme, rest = _WHOLE.fullmatch(address).groups()  # type: ignore[union-attr]
     return (scheme or "") + _shown(rest)
+
+
+def has_http_form(address: str) -> bool:
+    """Whether ``address`` may be one of an HTTP server: scheme, host, and a port that exists."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def unaddressed(text: str) -> str:
@@ -86,9 +97,17 @@ def is_loopback(host: str) -> bool:
 
 def _shown_in_text(match: re.Match[str]) -> str:
     scheme, rest = match.groups()
-    after = _AFTER.search(rest)
-    cut = len(rest) if after is None else after.start()
+    cut = _end(rest)
     return scheme + _shown(rest[:cut]) + rest[cut:]
+
+
+def _end(rest: str) -> int:
+    """Where an address ends before closing marks and closing tags."""
+    cut = len(rest)
+    while cut and rest[cut - 1] in _AFTER:
+        tag = rest.rfind("[/", max(0, cut - _TAG_CHARS), cut - 1) if rest[cut - 1] == "]" else -1
+        cut = cut - 1 if tag < 0 or "]" in rest[tag : cut - 1] else tag
+    return cut
 
 
 def _shown(rest: str) -> str:

@@ -108,12 +108,17 @@ class TokenIssuer:
         self._now = now
 
     def issue(self, user: str, device: str = DEFAULT_DEVICE) -> str:
-        """A token for ``device`` of ``user``. Raises ConfigError for names the API cannot take."""
+        """A token for ``device`` of ``user``.
+
+        Raises ConfigError for a name or a life that ``verify_token`` would not take.
+        """
         if not _USER.fullmatch(user):
             raise ConfigError(f"{user!r} is no user id: it must match {USER_PATTERN}")
         if not _DEVICE.fullmatch(device):
             raise ConfigError("a device is 1 to 64 letters, digits, dots, dashes and underscores")
         issued = self._now()
+        if not 0 <= issued + self._ttl_s <= LAST_MOMENT_S:
+            raise ConfigError("a token expires in the year 9999 at the latest: shorten its life")
         claims = {
             "sub": user,
             "dev": device,

@@ -54,7 +54,7 @@ def vector_of(row: Any, pooling: str) -> Float32 | None:
         else:
             with np.errstate(over="ignore"):
                 values = np.asarray(row, dtype=np.float32)
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         return None
     while values.ndim > 1 and len(values) == 1:
         values = values[0]

@@ -112,7 +112,7 @@ def _plain_config(data: bytes) -> bytes:
     try:
         config = json.loads(data)
         said = {name: value for name, value in config.items() if name not in _UNSAID}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return data
     return json.dumps(said, sort_keys=True).encode()
 

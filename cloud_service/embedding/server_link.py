@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +13,7 @@ import httpx2 as httpx
 from pydantic import SecretStr
 
 from cloud_service.embedding.server_words import server_words
-from shared.addresses import masked_address
+from shared.addresses import has_http_form, masked_address
 from shared.errors import (
     ConfigError,
     EmbedderError,
@@ -19,9 +21,12 @@ from shared.errors import (
     EmbedderUnavailable,
     ScalrecError,
 )
+from shared.whole_answers import UNPACKED, UnreadableAnswer, whole_answer
 
 KEPT_S = 2.0  # such servers let go of idle connections after 5 s: the client must be first
 LOST = 0
+# Bytes of an answer: a list of models, and for each text a vector per token at the most.
+_ANSWER_BYTES, _TEXT_BYTES, _MOST_BYTES = 8 << 20, 32 << 20, 256 << 20
 _REMEMBERED = 256  # texts; a server may repeat an earlier one
 _GONE = frozenset({408, 502, 503, 504})  # the server's own state, whatever was asked
 _KEY = frozenset({401, 403})
@@ -90,7 +95,8 @@ class ServerLink:
 
     Args:
         url: base URL of the server, with or without ``/v1``.
-        timeout_s: for one HTTP request. A deadline of the caller comes on top.
+        timeout_s: for one HTTP request, the last byte of its answer included. A deadline of the
+            caller comes on top.
         api_key: sent as a bearer token.
         trace_headers: what each request carries besides, asked for at every one.
 
@@ -107,11 +113,13 @@ class ServerLink:
         trace_headers: Callable[[], Mapping[str, str]] | None,
     ):
         self._trace_headers = trace_headers or dict
+        self._timeout_s = timeout_s
         try:
             base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
-        except httpx.InvalidURL as error:
-            # Not its words: they can quote a part of a password.
-            raise ConfigError(f"embedder.url is not a URL: {masked_address(url)!r}") from error
+        except httpx.InvalidURL:  # not its words: they can quote a part of a password
+            base = None
+        if base is None or not has_http_form(url):
+            raise ConfigError(f"embedder.url is not a URL: {masked_address(url)!r}")
         # In messages, which reach logs and devices.
         self.shown = masked_address(str(base))
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
@@ -152,22 +160,25 @@ class ServerLink:
         self._recent.extend(texts)
         for attempt in (1, 2):
             try:
-                response = await self._client.request(
-                    method, path, json=body, headers=self._trace_headers()
-                )
+                async with asyncio.timeout(self._timeout_s):  # httpx's are for each byte
+                    response, content = await self._exchange(method, path, body, len(texts))
                 break
+            except TimeoutError:
+                raise self._unavailable(f"no whole answer in {self._timeout_s:g} s") from None
+            except UnreadableAnswer as error:
+                raise EmbedderMismatch(f"{self.shown}{path}: {error}") from error
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 if attempt == 2:
                     # Servers may fall over one text.
                     lost = f"connection lost: {type(error).__name__}"
                     raise RequestRefused(f"{self.shown}{path}", LOST, lost) from error
             except httpx.HTTPError as error:
-                raise self._unavailable(error) from error
+                raise self._unavailable(self.said(str(error)) or type(error).__name__) from error
         where, status = f"{self.shown}{path}", response.status_code
+        # Not in the charset that it names: some of Python's give no text, or an error.
+        words = content.decode(errors="replace")
         if status != 200:
-            refusal = RequestRefused(
-                where, status, self.said(response.text, texts), _wait_s(response)
-            )
+            refusal = RequestRefused(where, status, self.said(words, texts), _wait_s(response))
             if status in _GONE:
                 raise refusal.as_error()
             if status in _KEY:
@@ -179,15 +190,28 @@ class ServerLink:
                 )
             raise refusal
         try:
-            answer = response.json()
+            answer = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise EmbedderMismatch(f"{where} did not answer JSON") from error
         if isinstance(answer, dict) and answer.get("error") and "data" not in answer:
-            raise RequestRefused(where, status, self.said(response.text, texts))
+            raise RequestRefused(where, status, self.said(words, texts))
         return answer
 
-    def _unavailable(self, error: httpx.HTTPError) -> EmbedderUnavailable:
-        reason = self.said(str(error)) or type(error).__name__
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, texts: int
+    ) -> tuple[httpx.Response, bytes]:
+        """Head and body of the answer, which must fit so many texts."""
+        headers = {**self._trace_headers(), **UNPACKED}
+        content = None
+        if body is not None:
+            # In ASCII: a text or a model's name may hold what is no character, such as \ud800.
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        most = min(_ANSWER_BYTES + texts * _TEXT_BYTES, _MOST_BYTES)
+        async with self._client.stream(method, path, content=content, headers=headers) as response:
+            return response, await whole_answer(response.aiter_raw(), response.headers, most)
+
+    def _unavailable(self, reason: str) -> EmbedderUnavailable:
         return EmbedderUnavailable(
             f"embedding server {self.shown} does not answer ({reason}); check that it runs"
         )

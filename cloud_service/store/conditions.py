@@ -23,6 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import StoreUnavailable
+from shared.words import as_said
 
 Condition = Literal[
     "timeout",
@@ -227,7 +228,7 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     if condition == "permission" and (found := _COMMAND.search(str(error))):
         what += f" (it refuses {(found[1] or found[2]).upper()})"
     if condition == "other":
-        what += f": {str(error)[:_MOST_WORDS]}"
+        what += f": {as_said(error, _MOST_WORDS)}"
     return store_unavailable(condition, what)
 
 

@@ -20,6 +20,8 @@ from shared.addresses import masked, masked_address
 from shared.errors import ConfigError
 from shared.proxies import proxy_for
 from shared.snapshot import MAX_BLOB_BYTES
+from shared.whole_answers import UNPACKED, UnreadableAnswer, whole_answer
+from shared.words import as_said
 
 MAX_CONNECTIONS = 64
 # An idle connection is let go after this long: well before the cloud (75 s) and the balancers that
@@ -164,7 +166,9 @@ class HttpTransport:
             return await self._sent(method, path, headers, content, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
             # RuntimeError: the client was closed by a rebuild while this request was under way.
-            raise TransportError(f"{type(error).__name__}: {masked(str(error))}") from error
+            # Libraries quote what was sent, which may be long and no text.
+            said = as_said(masked(str(error)))
+            raise TransportError(f"{type(error).__name__}: {said}") from error
         finally:
             self._places.release()
 
@@ -241,15 +245,14 @@ async def _exchange(
     async with client.stream(
         method,
         path,
-        headers=headers,
+        headers={**headers, **UNPACKED},
         content=content,
         timeout=timeout_s,
         extensions={} if traced is None else {"trace": traced},
     ) as response:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_BLOB_BYTES:
-                raise TransportError(f"answer is larger than {MAX_BLOB_BYTES} bytes")
+        try:
+            body = await whole_answer(response.aiter_raw(), response.headers, MAX_BLOB_BYTES)
+        except UnreadableAnswer as error:
+            raise TransportError(str(error)) from error
     lowered = {name.lower(): value for name, value in response.headers.items()}
-    return TransportResponse(response.status_code, lowered, bytes(body))
+    return TransportResponse(response.status_code, lowered, body)

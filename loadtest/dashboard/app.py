@@ -213,15 +213,14 @@ class LiveView:
         return self._drawn[1]
 
     def _own_host(self, request: Request) -> None:
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
-        if name not in self._hosts:
+        if _host_of(f"//{request.headers.get('host', '')}") not in self._hosts:
             raise HTTPException(
                 421, "reached by a name that is not this view's; see dashboard.allow_hosts"
             )
 
     def _own_origin(self, request: Request) -> None:
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        if origin is not None and not _leads_to(origin, request.headers.get("host", "")):
             raise HTTPException(403, "asked by a page of another origin")
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             raise HTTPException(403, "asked by a page of another site")
@@ -231,6 +230,19 @@ class LiveView:
         shown = request.headers.get(TOKEN_HEADER, "")
         if not secrets.compare_digest(shown.encode(), expected.encode()):
             raise HTTPException(403, f"{TOKEN_HEADER} is missing or wrong; reload the page")
+
+
+def _host_of(address: str) -> str | None:
+    """The name in an address; None where it is none."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # brackets around what is no IPv6 address
+        return None
+
+
+def _leads_to(origin: str, host: str) -> bool:
+    """Whether the origin's host and port are those of a Host header that has been checked."""
+    return _host_of(origin) is not None and urlsplit(origin).netloc == host
 
 
 def _text(name: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Self
 
 import httpx2 as httpx
+from pydantic import ValidationError
 
 from loadtest.proxy.toxics import ProxySpec, Toxic
-from shared.addresses import masked_address
+from shared.addresses import has_http_form, masked_address
 from shared.errors import ConfigError
 
 TIMEOUT_S = 5.0
@@ -28,6 +29,8 @@ class FaultProxy:
         self.url = url
         shown = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
+            if not has_http_form(url):
+                raise httpx.InvalidURL(url)
             self._client = httpx.AsyncClient(
                 base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=shown
             )
@@ -36,17 +39,17 @@ class FaultProxy:
 
     async def version(self) -> str:
         """Version of the API; also tells whether it is there."""
-        return str((await self._call("GET", "/version"))["version"])
+        return str(self._object(await self._call("GET", "/version"), "version")["version"])
 
     async def proxies(self) -> dict[str, ProxySpec]:
         """All proxies by name."""
-        found = await self._call("GET", "/proxies")
-        return {name: ProxySpec.model_validate(spec) for name, spec in found.items()}
+        found = self._object(await self._call("GET", "/proxies"))
+        return {name: self._spec(spec) for name, spec in found.items()}
 
     async def create(self, name: str, *, upstream: str, listen: str) -> ProxySpec:
         """Open a proxy; port 0 of ``listen`` picks a free one, which the answer names."""
         body = {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
-        return ProxySpec.model_validate(await self._call("POST", "/proxies", body))
+        return self._spec(await self._call("POST", "/proxies", body))
 
     async def lead(self, name: str, upstream: str) -> None:
         """Cut a proxy's connections and lead new ones to another address."""
@@ -92,6 +95,26 @@ class FaultProxy:
                 )
             raise ConfigError(
                 f"the fault proxy at {masked_address(self.url)} refused {method} {path}: "
-                f"{answer.status_code} {answer.text[:200]}"
+                f"{answer.status_code} {answer.content[:200].decode(errors='replace')}"
             )
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except (ValueError, RecursionError):
+            raise self._another() from None
+
+    def _object(self, answer: Any, *members: str) -> dict[str, Any]:
+        if not isinstance(answer, dict) or not answer.keys() >= set(members):
+            raise self._another()
+        return answer
+
+    def _spec(self, answer: Any) -> ProxySpec:
+        try:
+            return ProxySpec.model_validate(answer)
+        except ValidationError:
+            raise self._another() from None
+
+    def _another(self) -> ConfigError:
+        return ConfigError(
+            f"what answers at {masked_address(self.url)} is no fault proxy; correct the address "
+            "of its control API (`scalrec loadtest run --fault-proxy`)"
+        )

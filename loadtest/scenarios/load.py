@@ -43,7 +43,7 @@ def read_scenario(path: Path) -> Scenario:
         if len(text) > _MAX_BYTES:
             raise DataError(f"a scenario has {_MAX_BYTES} bytes at most", path)
         fields: Any = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"not a readable scenario: {error}", path) from error
     if not isinstance(fields, dict):
         raise DataError("expected fields such as name, seed and duration_s", path)

@@ -88,7 +88,7 @@ def _kept(destination: Path, note: Path, recipe: str) -> Bundle | None:
         bundle = load_bundle(destination)
         told = json.loads(note.read_text())
         right = (told["recipe"], told["bundle_id"]) == (recipe, bundle.id)
-    except (BundleError, OSError, ValueError, LookupError, TypeError):
+    except (BundleError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None  # none yet, damaged, or of unknown origin
     return bundle if right else None
 

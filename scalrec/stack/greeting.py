@@ -13,8 +13,10 @@ from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source
 from shared.addresses import masked_address
 from shared.errors import ConfigError
+from shared.words import as_said
 
 GREETING_TIMEOUT_S = 5.0
+_ID_CHARS = 64
 _NOBODY = "scalrec-greeting"  # no user of any log
 
 
@@ -29,9 +31,9 @@ async def served_bundle(url: str) -> str:
         answer = await _get(url, "/v1/bundle", {})
         if answer.status != 200:
             raise ValueError(f"status {answer.status}")
-        return str(json.loads(answer.content)["bundle_id"])
+        return as_said(json.loads(answer.content)["bundle_id"], _ID_CHARS)
     except (TransportError, ValueError, LookupError, TypeError, RecursionError) as error:
-        said = str(error) or type(error).__name__
+        said = as_said(error) or type(error).__name__
         raise CloudSilent(f"no cloud answers at {masked_address(url)} ({said})") from error
 
 

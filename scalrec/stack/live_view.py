@@ -26,6 +26,7 @@ from loadtest.dashboard.server import LiveServer
 from loadtest.timing.schedule import build_schedule
 from reports.marked import marked
 from scalrec.settings import Settings
+from shared.addresses import has_http_form, masked_address
 from shared.bundle import Manifest
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
@@ -95,9 +96,12 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
     """
     options = settings.dashboard
     if options.push_url is not None:
+        shown = masked_address(options.push_url)
+        if not has_http_form(options.push_url):
+            raise ConfigError(f"dashboard.push_url is no address of a live view: {shown!r}")
         if options.token is None:
             raise ConfigError(
-                f"the live view at {options.push_url} takes news only with its token; set "
+                f"the live view at {shown} takes news only with its token; set "
                 "dashboard.token (SCALREC_DASHBOARD__TOKEN) on both sides"
             )
         sink = HttpSink(options.push_url, options.token.get_secret_value())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
 from shared.addresses import masked_address
+from shared.words import as_said
 
 CLOUD, BUNDLE = "cloud", "bundle"
 LOOK_TIMEOUT_S = 3.0
+_PART_CHARS, _MOST_PARTS = 40, 16
 
 
 class Readiness:
@@ -47,15 +50,24 @@ class Readiness:
             checks = _member(ready, "checks")
             parts = checks if isinstance(checks, Mapping) else {}
             found = {
-                str(part): f"the cloud says that its {part} is not ready: {state}"
-                for part, state in parts.items()
+                as_said(part, _PART_CHARS): (
+                    f"the cloud says that its {as_said(part, _PART_CHARS)} is not ready: "
+                    f"{as_said(state)}"
+                )
+                for part, state in islice(parts.items(), _MOST_PARTS)
                 if state != "ok"
             } or {CLOUD: _status(self._url, "/readyz", ready)}
         bundle = _member(served, "bundle_id")
         if isinstance(bundle, str) and bundle != self._bundle_id:
             found[BUNDLE] = (
-                f"the cloud at {self._url} serves bundle {bundle}, the devices hold "
+                f"the cloud at {self._url} serves bundle {as_said(bundle, _PART_CHARS)}, the "
+                "devices hold "
                 f"{self._bundle_id}"
+            )
+        elif not isinstance(bundle, str) and not found:
+            found[CLOUD] = (
+                f"what answers at {self._url} does not say which bundle it serves (status "
+                f"{served.status} at /v1/bundle)"
             )
         return found
 
@@ -89,4 +101,4 @@ def _status(url: str, path: str, answer: TransportResponse) -> str:
 
 
 def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return as_said(error) or type(error).__name__

@@ -1,6 +1,7 @@
 """HttpTransport and CloudLink over real sockets: refusals, cuts, blocked name look-ups, outages."""
 
 import asyncio
+import gzip
 import socket
 import ssl
 import threading
@@ -116,6 +117,27 @@ async def test_an_answer_without_bound_is_cut_off():
             await post(transport, "/endless")
         assert (await post(transport)).status == 201, "the pool is still usable"
         await transport.aclose()
+
+
+async def test_a_packed_answer_is_never_unpacked():
+    """Some hundred bytes, packed twice, would be gigabytes before anybody could count them."""
+    asked = b""
+    bomb = gzip.compress(gzip.compress(bytes(64 << 20)))
+
+    async def handle(reader, writer):
+        nonlocal asked
+        asked = await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\nContent-Length: {len(bomb)}"
+        writer.write(f"{head}\r\n\r\n".encode() + bomb)
+        await writer.drain()
+        await reader.read()
+
+    async with raw_server(handle) as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}")
+        with pytest.raises(TransportError, match="is packed"):
+            await post(transport, content=b"")
+        await transport.aclose()
+    assert b"accept-encoding: identity" in asked.lower()
 
 
 async def test_nobody_listening_is_a_network_failure():

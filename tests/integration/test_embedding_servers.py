@@ -1,16 +1,19 @@
 """One client for embedding servers of many makes, and for texts that they stumble over."""
 
 import asyncio
-from collections.abc import Callable
+import gzip
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
+from cloud_service.embedding import server_link
 from cloud_service.embedding.base import TextsRefused
 from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
-from shared.errors import EmbedderMismatch, EmbedderUnavailable
+from shared.errors import ConfigError, EmbedderMismatch, EmbedderUnavailable
 from tests.support import server_shapes
 from tests.support.server_shapes import DIM, MAKES, MODEL, Shape, ShapedServer
 
@@ -245,3 +248,129 @@ async def test_a_refused_key_and_another_address_name_their_setting(
         with pytest.raises(EmbedderMismatch, match=words):
             await embedder.ready()
         await embedder.aclose()
+
+
+MODELS = b'{"data": [{"id": "%s"}]}' % MODEL.encode()
+
+
+def row(vector: bytes) -> bytes:
+    return b'{"data": [{"index": 0, "embedding": %s}]}' % vector
+
+
+def head(status: int = 200, **headers: str) -> bytes:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} Said\r\n{lines}\r\n".encode()
+
+
+def whole(body: bytes, status: int = 200, **headers: str) -> bytes:
+    return head(status, Content_Length=str(len(body)), **headers) + body
+
+
+@asynccontextmanager
+async def raw_server(
+    embeddings: bytes, models: bytes = MODELS, *, then: bytes = b"", every_s: float = 0.0
+) -> AsyncIterator[str]:
+    """Answers in bytes; after ``embeddings`` it says ``then`` again and again, without an end."""
+    running: set[asyncio.Task[None] | None] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.current_task())
+        try:
+            while said := await reader.readuntil(b"\r\n\r\n"):
+                length = said.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+                await reader.readexactly(int(length or 0))
+                asked = b"/embeddings" in said
+                writer.write(embeddings if asked else whole(models))
+                await writer.drain()
+                while asked and then:
+                    writer.write(then)
+                    await writer.drain()
+                    await asyncio.sleep(every_s)
+        except (asyncio.IncompleteReadError, OSError):
+            return
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in running:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in running if task), return_exceptions=True)
+
+
+def plain(url: str) -> VllmEmbedder:
+    return VllmEmbedder(url, model=MODEL, pooling="MEAN", timeout_s=1.0)
+
+
+# Packed once, 64 MB of blanks are 62 KB; packed twice, some hundred bytes.
+_BOMB = gzip.compress(gzip.compress(bytes(64 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (whole(row(b"[1%s, 2]" % (b"0" * 400))), "unknown form"),
+        (whole(_BOMB, Content_Encoding="gzip, gzip"), "is packed"),
+        (whole(b"xx", Content_Encoding="gzip"), "is packed"),
+        (whole(_BOMB, 400, Content_Encoding="gzip, gzip"), "is packed"),
+    ],
+    ids=["a number that no float holds", "a bomb", "not even packed", "a bomb of an error"],
+)
+async def test_bytes_without_a_meaning_are_one_clear_error(answer: bytes, words: str) -> None:
+    async with raw_server(answer) as url:
+        embedder = plain(url)
+        with pytest.raises(EmbedderMismatch, match=words):
+            await embedder.ready()
+        await embedder.aclose()
+
+
+@pytest.mark.parametrize("charset", ["hex", "rot13", "undefined", "idna", "punycode", "utf-16"])
+async def test_a_refusal_is_read_whatever_charset_it_names(charset: str) -> None:
+    refusal = whole(
+        b'{"error": "out of memory \xff"}', 400, Content_Type=f"text/a; charset={charset}"
+    )
+    async with raw_server(refusal) as url:
+        embedder = plain(url)
+        with pytest.raises(EmbedderMismatch, match="out of memory"):
+            await embedder.ready()
+        await embedder.aclose()
+
+
+async def test_a_name_that_no_encoding_holds_is_sent_back_as_it_came() -> None:
+    models = b'{"data": [{"id": "\\ud800/%s"}]}' % MODEL.encode()
+    async with raw_server(whole(row(b"[3, 4]")), models) as url:
+        embedder = plain(url)
+        assert np.allclose(await embedder.embed(["drama"]), [[0.6, 0.8]])
+        await embedder.aclose()
+
+
+async def test_an_answer_that_never_ends_is_waited_for_no_longer_than_said() -> None:
+    """Each byte comes in time, the last one never."""
+    begun = head(Transfer_Encoding="chunked")
+    async with raw_server(begun, then=b"1\r\n \r\n", every_s=0.2) as url:
+        embedder = plain(url)
+        async with asyncio.timeout(5.0):
+            with pytest.raises(EmbedderUnavailable, match="no whole answer in 1 s"):
+                await embedder.ready()
+        await embedder.aclose()
+
+
+async def test_an_answer_without_bound_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_link, "_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(server_link, "_TEXT_BYTES", 1 << 20)
+    begun, chunk = head(Transfer_Encoding="chunked"), b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    async with raw_server(begun, then=chunk) as url:
+        embedder = plain(url)
+        with pytest.raises(EmbedderMismatch, match="larger than 2097152 bytes"):
+            await embedder.ready()
+        await embedder.aclose()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://host:-1", "host:1", "ftp://x"])
+def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"embedder\.url is not a URL"):
+        plain(url)

@@ -13,6 +13,10 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from loadtest.proxy.__main__ import main
 from loadtest.proxy.client import FaultProxy
@@ -327,6 +331,40 @@ def test_a_token_file_without_a_token_is_refused(tmp_path: Path, text: str) -> N
 async def test_no_proxy_there_is_said_with_what_to_do() -> None:
     async with FaultProxy(f"http://127.0.0.1:{free_port()}") as client:
         with pytest.raises(ConfigError, match=r"python -m loadtest\.proxy"):
+            await client.version()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[1]", b'{"a": {"name": 2}}', b'"text"', b"", b"[" * 60_000],
+)
+async def test_another_service_at_its_address_is_said(body: bytes) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(body, media_type="text/html; charset=hex")
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    async with serving(app) as url, FaultProxy(url) as client:
+        with pytest.raises(ConfigError, match="is no fault proxy"):
+            await client.create("echo", upstream="127.0.0.1:1", listen="127.0.0.1:0")
+        with pytest.raises(ConfigError, match="is no fault proxy"):
+            await client.proxies()
+        with pytest.raises(ConfigError, match="is no fault proxy"):
+            await client.version()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:-1", "host:1", ""])
+def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no address of a fault proxy"):
+        FaultProxy(url)
+
+
+async def test_the_words_of_a_refusal_are_read_whatever_charset_it_names() -> None:
+    async def answer(_: Request) -> Response:
+        return Response(b"no \xff", 500, media_type="text/plain; charset=hex")
+
+    app = Starlette(routes=[Route("/{path:path}", answer)])
+    async with serving(app) as url, FaultProxy(url) as client:
+        with pytest.raises(ConfigError, match="500 no"):
             await client.version()
 
 

@@ -64,6 +64,7 @@ def test_a_change_needs_the_pages_token_and_origin(hub: Hub, client: httpx.Clien
         {TOKEN_HEADER: SECRET},
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
     ):
         refused = ask(client, {"cloud": "down"}, **headers)
@@ -78,6 +79,8 @@ def test_a_foreign_name_for_this_machine_is_refused(hub: Hub, client: httpx.Clie
     for path in ("/", "/state", "/events", "/runs/run/report"):
         assert client.get(path, headers={"host": "evil.example"}).status_code == 421
     assert ask(client, {"k": 3}, host="evil.example:80").status_code == 421
+    for no_name in ("[", "[::1", "[x]"):
+        assert client.get("/", headers={"host": no_name}).status_code == 421
     assert client.get("/", headers={"host": "localhost:1"}).status_code == 200
 
 

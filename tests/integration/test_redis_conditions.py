@@ -95,6 +95,9 @@ def test_what_no_condition_fits_keeps_the_words_of_the_server() -> None:
     error = unavailable(ResponseError("the moon is full"))
     assert error.condition == "other"
     assert "the moon is full" in str(error)
+    odd = unavailable(ResponseError("the \x1b[31mmoon\ud800" + "x" * 100_000))
+    assert str(odd).isprintable()
+    assert len(str(odd)) < 300
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,9 @@ def test_malformed_assignment_says_what_is_expected(assignment: str) -> None:
 
 def test_lists_are_json() -> None:
     assert settings_from(assignments=["paper.gaps=[0, 3]"]).paper.gaps == (0, 3)
-    with pytest.raises(ConfigError, match=r"paper\.gaps.*\["):
-        settings_from(assignments=["paper.gaps=[0,"])
+    for no_list in ("[0,", "[" * 100_000):
+        with pytest.raises(ConfigError, match=r"paper\.gaps.*\["):
+            settings_from(assignments=[f"paper.gaps={no_list}"])
 
 
 @pytest.mark.parametrize("name", ["[x].csv", "[/red]", "[bold"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from shared.addresses import (
     STARS,
+    has_http_form,
     is_loopback,
     masked,
     masked_address,
@@ -97,3 +100,52 @@ def test_who_stands_outside_learns_no_address() -> None:
         "embedding server (address) does not answer; Error 111 connecting to "
         "(address), (address) or (address): vectors of 12 dimensions, the bundle needs 16"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("HTTPS://u:p@host/v1", True),
+        ("http://[::1]:80", True),
+        ("http://host:65535", True),
+        ("http://host:0", False),
+        ("http://host:65536", False),
+        ("http://host:-1", False),
+        ("http://host:a", False),
+        ("http://[::1", False),
+        ("http://", False),
+        ("host:80", False),
+        ("redis://host", False),
+        ("", False),
+    ],
+)
+def test_what_may_be_an_http_server(address: str, told: bool) -> None:
+    assert has_http_form(address) is told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 60_000 + "://x",
+        "://" + "a." * 30_000,
+        "http://x" + ")" * 60_000 + "x",
+        "http://x" + "[/" * 30_000 + "]" * 60_000,
+        "http://x " + "-" * 60_000,
+    ],
+    ids=["letters", "names", "closing marks", "tags", "dashes"],
+)
+def test_a_text_that_a_stranger_made_long_takes_no_time(text: str) -> None:
+    """The path of a request is one, and whoever sends it needs no token."""
+    began = time.process_time()
+    masked(text)
+    unaddressed(text)
+    assert time.process_time() - began < 2.0
+
+
+def test_marks_and_tags_after_an_address_stay() -> None:
+    told = (
+        f"see ([bold]http://u:{SECRET}@host/x[/bold]). [link]http://h?{SECRET}[/]; ://a:{SECRET}@b"
+    )
+    stars = f"see ([bold]http://{STARS}@host/x[/bold]). [link]http://h?{STARS}[/]; ://{STARS}@b"
+    assert masked(told) == stars

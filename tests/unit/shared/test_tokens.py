@@ -43,6 +43,18 @@ def test_a_token_names_user_device_and_expiry() -> None:
     assert (claims.user, claims.device, claims.expires_s) == ("ada@home", "phone", NOW + 60)
 
 
+@pytest.mark.parametrize("ttl_s", [math.inf, math.nan, 1e300, 3e11, -1e300])
+def test_no_token_is_issued_that_would_be_refused(ttl_s: float) -> None:
+    with pytest.raises(ConfigError, match="shorten its life"):
+        issue(ttl_s=ttl_s)
+    assert verify_token(issue(ttl_s=2.5e11), ring(OLD), now=NOW).expires_s == NOW + 2.5e11
+
+
+def test_a_file_without_an_end_is_no_file_of_keys() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero is larger than any file of keys"):
+        load_keys(CloudSettings(auth_keys_file=Path("/dev/zero")))
+
+
 def test_it_is_an_ordinary_jwt() -> None:
     header = jwt.get_unverified_header(issue())
     assert (header["alg"], header["kid"]) == ("HS256", "old")

@@ -85,3 +85,10 @@ def test_a_run_without_any_checksum_is_read(tmp_path: Path) -> None:
     (folder / SUMS).unlink()
     assert read_run_info(folder).backbone
     check(folder / RUN_FILE)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "[1]", "5", "", "\x00"])
+def test_checksums_that_are_none_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / SUMS).write_text(text)
+    with pytest.raises(DataError, match=SUMS):
+        unsealed(tmp_path)

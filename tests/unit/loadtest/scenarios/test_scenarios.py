@@ -98,6 +98,14 @@ def test_unknown_scenarios_are_answered_with_the_known_ones() -> None:
         load_scenario("earthquake")
 
 
+@pytest.mark.parametrize("text", ["[" * 3_000 + "]" * 3_000, "{a: " * 3_000])
+def test_a_file_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match="not a readable scenario"):
+        read_scenario(path)
+
+
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("a: [")

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from cloud_service.app import create_app
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from scalrec.settings import Settings
-from scalrec.stack.greeting import CloudSilent, greet
+from scalrec.stack.greeting import CloudSilent, greet, served_bundle
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.tokens import new_key
@@ -73,3 +77,24 @@ async def test_another_bundle_is_refused_and_silence_told_apart(bundle: Bundle) 
             await greet(keyed(KEY), url, "another")
     with pytest.raises(CloudSilent):
         await greet(keyed(KEY), f"http://127.0.0.1:{free_port()}", bundle.id)
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b"[]", b"{}", b"null", b"", b"\xff"])
+async def test_who_names_no_bundle_is_no_cloud(body: bytes) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(body)
+
+    async with serving(Starlette(routes=[Route("/v1/bundle", answer)])) as url:
+        with pytest.raises(CloudSilent, match="no cloud answers at"):
+            await served_bundle(url)
+
+
+async def test_an_endless_name_of_a_bundle_is_not_told_whole() -> None:
+    async def answer(_: Request) -> Response:
+        return Response(b'{"bundle_id": "\\ud800\\u001b%s"}' % (b"x" * 900_000))
+
+    async with serving(Starlette(routes=[Route("/v1/bundle", answer)])) as url:
+        with pytest.raises(ConfigError, match="serves bundle") as refusal:
+            await greet(keyed(auth="off"), url, "another")
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 300

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from loadtest.dashboard.messages import Update
+from scalrec.console import make_console
 from scalrec.settings import load_settings
-from scalrec.stack.live_view import Live, facts_of
+from scalrec.stack.live_view import Live, facts_of, live_view
 from shared.bundle import load_bundle
+from shared.errors import ConfigError
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.live_records import tick
@@ -68,3 +70,14 @@ def test_how_devices_rank_is_named(
     started = datetime(2026, 1, 1, tzinfo=UTC)
     facts = facts_of(load_settings(device=device), log, split_log(log), manifest, "run", started)
     assert (facts.ranking, facts.calibrate) == (ranking, calibrate)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "127.0.0.1:8090", "http://[", "ftp://x"])
+def test_an_address_that_cannot_be_one_is_refused_before_the_run(url: str) -> None:
+    """The thread that sends the news would end, and nobody would be told."""
+    settings = load_settings(dashboard={"push_url": url, "token": "secret"})
+    with (
+        pytest.raises(ConfigError, match=r"dashboard\.push_url is no address"),
+        live_view(settings, make_console()),
+    ):
+        pass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -108,10 +110,10 @@ class Cloud:
 
         async def ready(_: Request) -> Response:
             status = 200 if set(self.checks.values()) == {"ok"} else 503
-            return JSONResponse({"checks": self.checks}, status_code=status)
+            return Response(json.dumps({"checks": self.checks}), status_code=status)
 
         async def bundle(_: Request) -> Response:
-            return JSONResponse({"bundle_id": self.bundle})
+            return Response(json.dumps({"bundle_id": self.bundle}))
 
         routes = {"/healthz": alive, "/readyz": ready, "/v1/bundle": bundle}
         return Starlette(routes=[Route(path, answer) for path, answer in routes.items()])
@@ -155,6 +157,29 @@ async def test_another_bundle_is_told_at_once() -> None:
     ):
         cloud.bundle = "b2"
         assert "serves bundle b2, the devices hold b1" in await told(watch)
+
+
+async def test_what_an_odd_cloud_says_can_be_shown_and_written() -> None:
+    """Endless, steering a terminal, or no text at all: run.json and the report take it."""
+    cloud = Cloud()
+    async with serving(cloud.app, lifespan="off") as url, Readiness(url, "b1") as readiness:
+        cloud.bundle = "\ud800\x1b[31m" + "x" * 300_000
+        cloud.checks = {f"part {n}\ud801" + "y" * 300: "\udfff" + "z" * 3_000 for n in range(99)}
+        problems = await readiness.problems()
+    assert "bundle" in problems
+    for words in (*problems, *problems.values()):
+        assert words.isprintable()
+        assert len(words) < 800
+        words.encode()
+    assert len(problems) < 20
+
+
+@pytest.mark.parametrize("bundle", [None, 5, {"a": 1}])
+async def test_a_cloud_that_names_no_bundle_is_not_taken_for_the_one(bundle: Any) -> None:
+    cloud = Cloud()
+    cloud.bundle = bundle
+    async with serving(cloud.app, lifespan="off") as url, Readiness(url, "b1") as readiness:
+        assert "does not say which bundle it serves" in (await readiness.problems())["cloud"]
 
 
 async def test_a_cloud_that_answers_nobody_is_not_there() -> None:
