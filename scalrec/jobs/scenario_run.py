@@ -45,7 +45,7 @@ from scalrec.stack.readiness import Readiness
 from scalrec.stack.scripted_cloud import scripted_cloud, scripted_ways
 from scalrec.stack.watch import Children, Watch, nothing_started
 from shared.bundle import Bundle
-from shared.errors import ConfigError
+from shared.errors import ConfigError, LaunchError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
@@ -277,10 +277,14 @@ class ScenarioRun:
                 staging=staging,
                 cloud_there=watch.cloud_there,
             )
+        troubles = list(watch.troubles)
         if lasting_keys is not None:
-            write_lasting_keys(self.run_dir, await lasting_keys())
+            try:
+                write_lasting_keys(self.run_dir, await lasting_keys())
+            except LaunchError as error:  # a store that is gone has lost its keys, not the run
+                troubles.append(f"whether all that is stored expires is not known: {error}")
         happened = replace(self, script=drivers[-1].happened(self.script))
-        return happened._judged(result, place, watch.troubles)
+        return happened._judged(result, place, troubles)
 
     def _untroubled(self, t: float) -> bool:
         link = self.settings.device.link
