@@ -20,6 +20,11 @@ ENGINE_SCRIPTS = ("host-setup.sh", "start-docker.sh", "make-base-images.sh")
 BUILD_S = 1800
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the shared stack come last: its fleets keep the machine busy until the end."""
+    items.sort(key=lambda item: "hashing_stack" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def engine() -> None:
     """A Docker engine with Compose, started if tools for that are named; in CI there must be one.
