@@ -49,8 +49,11 @@ class _Local(_Worded, UnixDomainSocketConnection):
     """Over a socket of this machine."""
 
 
-class _ToPrimary(_Plain):
-    """Over TCP to whoever is the primary when it connects."""
+class _FollowsPrimary(AbstractConnection):
+    """To whoever is the primary when it connects."""
+
+    host: str
+    port: int
 
     def __init__(self, *, primary: Primary, **options: Any):
         super().__init__(**options)
@@ -58,19 +61,15 @@ class _ToPrimary(_Plain):
 
     async def _connect(self) -> None:
         self.host, self.port = await self._primary()
-        await super()._connect()  # type: ignore[no-untyped-call]
+        await super()._connect()  # type: ignore[no-untyped-call,safe-super]
 
 
-class _TlsToPrimary(_Tls):
-    """The same over TLS."""
+class _ToPrimary(_FollowsPrimary, _Plain):
+    """Over TCP to the primary."""
 
-    def __init__(self, *, primary: Primary, **options: Any):
-        super().__init__(**options)
-        self._primary = primary
 
-    async def _connect(self) -> None:
-        self.host, self.port = await self._primary()
-        await super()._connect()  # type: ignore[no-untyped-call]
+class _TlsToPrimary(_FollowsPrimary, _Tls):
+    """Over TLS to the primary."""
 
 
 # By what redis-py makes of a URL.
