@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from scalrec.settings import load_settings
 from shared.errors import DataError
 from shared.progress import NullProgress
 from shared.split import split_log
+from tests.support.bundles import make_catalogue
+from tests.support.staleness import make_log
 from training.data import degenerate
 from training.data.degenerate import refuse_degenerate
 from training.data.registry import load_log
@@ -48,6 +51,20 @@ async def test_it_is_refused_by_every_way_to_training(tmp_path: Path, words: str
 
     with EmbeddingCache(tmp_path / "e.sqlite") as cache, pytest.raises(DataError, match=words):
         TrainingRun(settings, log, HashingEmbedder(32), cache, StageStore(tmp_path), NullProgress())
+
+
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_only_users_too_short_to_test_on(events: int) -> None:
+    log = make_log(users=12, events=events)
+    with pytest.raises(DataError, match=f"takes 4 events .* the longest history has {events}"):
+        refuse_degenerate(log, split_log(log))
+
+
+def test_one_item_leaves_nothing_to_rank() -> None:
+    log = make_log(users=12, events=30)
+    alone = replace(log, item=np.zeros_like(log.item), catalogue=make_catalogue(1))
+    with pytest.raises(DataError, match="single item"):
+        refuse_degenerate(alone, split_log(alone))
 
 
 def test_looking_at_it_says_so_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
