@@ -21,7 +21,6 @@ from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Admission, required_keys
 from cloud_service.limits import DeviceRates, Limiter
-from cloud_service.line_rates import LineRates
 from cloud_service.retrieval import ExactIndex
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
@@ -39,6 +38,7 @@ from cloud_service.telemetry.traced import TracedEmbedder, TracedStore
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import ConfigError, ScalrecError
+from shared.line_rates import LineRates
 from shared.schemas import MAX_BODY_BYTES, MAX_HEADER_BYTES, Problem
 from shared.snapshot import most_candidates
 from shared.tracing import Tracing

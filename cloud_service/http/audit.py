@@ -10,7 +10,7 @@ import secrets
 from starlette.types import Scope
 from structlog.typing import FilteringBoundLogger
 
-from cloud_service.line_rates import LineRates
+from shared.line_rates import LineRates
 from shared.schemas import ProblemType
 from shared.tokens import KeyRing
 

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from cloud_service.line_rates import LineRates
 from cloud_service.telemetry.metrics import Metrics
 from shared.addresses import masked_line
+from shared.line_rates import LineRates
 
 # What every log line made for a request says besides; whoever learns more of it adds to the dict.
 request_fields: ContextVar[dict[str, str]] = ContextVar("request_fields")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from shared.line_rates import LineRates
+
 LINES, PER_S = 10, 60.0
 
 
@@ -20,12 +22,7 @@ class LineBudget:
     def __init__(
         self, clock: Callable[[], float], *, lines: int = LINES, per_s: float = PER_S
     ) -> None:
-        self._clock = clock
-        self._most = lines
-        self._per_s = per_s
-        self._began = float("-inf")
-        self._written = 0
-        self._left_out = 0
+        self._rates = LineRates(clock, per_caller=lines, all_together=lines, per_s=per_s)
         # A child of uvicorn's own, so that its level and handlers are kept, but not its volume.
         self.logger = logging.Logger("uvicorn.error.bounded")
         self.logger.setLevel(logging.INFO)
@@ -34,15 +31,7 @@ class LineBudget:
 
     def take(self) -> int | None:
         """Lines left out since the last one that was written; None: leave this one out, too."""
-        now = self._clock()
-        if now - self._began >= self._per_s:
-            self._began, self._written = now, 0
-        if self._written >= self._most:
-            self._left_out += 1
-            return None
-        self._written += 1
-        left_out, self._left_out = self._left_out, 0
-        return left_out
+        return self._rates.take(None)
 
     def _filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.getLogger("uvicorn.error").getEffectiveLevel():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cloud_service.line_rates import LineRates
+from shared.line_rates import LineRates
 from tests.unit.cloud_service.conftest import Cloud
 
 

@@ -24,7 +24,7 @@ class LineRates:
 
     Args:
         clock: seconds that never go back.
-        per_caller, all_together: lines a minute.
+        per_caller, all_together: lines in ``per_s`` seconds.
         most_callers: remembered at once; one that is forgotten starts anew.
     """
 
@@ -35,6 +35,7 @@ class LineRates:
         per_caller: int = PER_CALLER,
         all_together: int = ALL_TOGETHER,
         most_callers: int = MOST_CALLERS,
+        per_s: float = MINUTE_S,
     ) -> None:
         self._clock = clock
         self._per_caller = per_caller
@@ -42,6 +43,7 @@ class LineRates:
         self._most_callers = most_callers
         self._callers: OrderedDict[Hashable, _Minute] = OrderedDict()
         self._all = _Minute(float("-inf"))
+        self._per_s = per_s
         self._left_out = 0
 
     def __len__(self) -> int:
@@ -50,10 +52,10 @@ class LineRates:
     def take(self, caller: Hashable) -> int | None:
         """Lines left out since the last one that was written; None: leave this one out, too."""
         now = self._clock()
-        if now - self._all.began_s >= MINUTE_S:
+        if now - self._all.began_s >= self._per_s:
             self._all = _Minute(now)
         minute = self._callers.get(caller)
-        if minute is None or now - minute.began_s >= MINUTE_S:
+        if minute is None or now - minute.began_s >= self._per_s:
             self._callers.pop(caller, None)
             minute = self._callers[caller] = _Minute(now)
             if len(self._callers) > self._most_callers:
