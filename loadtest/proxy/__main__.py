@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from launch.listening.server import GuardedServer, open_listeners
 from loadtest.proxy.control import Switchboard, control_app
-from loadtest.proxy.gate import is_loopback, read_token
+from loadtest.proxy.gate import is_plain_loopback, read_token
 from loadtest.proxy.proxy import ProxyError
 from loadtest.proxy.toxics import ProxySpec
 from shared.errors import ConfigError
@@ -66,7 +66,7 @@ def _token(options: argparse.Namespace) -> str | None:
     """The token to ask for; raises ConfigError where none is named and strangers could call."""
     if options.token_file is not None:
         return read_token(options.token_file)
-    if not options.no_token or not is_loopback(options.host):
+    if not options.no_token or not is_plain_loopback(options.host):
         raise ConfigError(
             "the control API can cut and delay everything that passes: name a file with a token "
             "by --token-file PATH, or on a loopback address say --no-token"

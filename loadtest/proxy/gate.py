@@ -84,11 +84,15 @@ class ControlGate:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        return name in self._names or is_loopback(name)
+        return name in self._names or is_plain_loopback(name)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host by this name is the machine itself."""
+def is_plain_loopback(host: str) -> bool:
+    """Whether a host written like this is the machine itself.
+
+    A Host header must be written plainly: ``shared.addresses.is_loopback`` also reads forms that
+    only resolvers know (127.1, x.localhost).
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
