@@ -10,6 +10,7 @@ from pathlib import Path
 from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
 from scalrec.folders import find_bundle
 from scalrec.settings import Settings
+from scalrec.stack.asking import NO_HEADERS, ask, words_of
 from scalrec.stack.cloud_keys import token_source
 from shared.addresses import masked_address
 from shared.errors import ConfigError
@@ -28,22 +29,20 @@ async def served_bundle(url: str) -> str:
         ConfigError: the address is none.
     """
     try:
-        answer = await _get(url, "/v1/bundle", {})
+        answer = await _get(url, "/v1/bundle")
         if answer.status != 200:
             raise ValueError(f"status {answer.status}")
         return as_said(json.loads(answer.content)["bundle_id"], _ID_CHARS)
     except (TransportError, ValueError, LookupError, TypeError, RecursionError) as error:
-        said = as_said(error) or type(error).__name__
-        raise CloudSilent(f"no cloud answers at {masked_address(url)} ({said})") from error
+        raise CloudSilent(
+            f"no cloud answers at {masked_address(url)} ({words_of(error)})"
+        ) from error
 
 
-async def _get(url: str, path: str, headers: Mapping[str, str]) -> TransportResponse:
-    """One GET on the way that devices take, through a proxy where the environment names one."""
+async def _get(url: str, path: str, headers: Mapping[str, str] = NO_HEADERS) -> TransportResponse:
     transport = HttpTransport(url)
     try:
-        return await transport.request(
-            "GET", path, headers=headers, content=b"", timeout_s=GREETING_TIMEOUT_S
-        )
+        return await ask(transport, path, GREETING_TIMEOUT_S, headers)
     finally:
         await transport.aclose()
 

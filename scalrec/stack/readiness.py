@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from device_runtime.cloud.transport import HttpTransport, TransportError, TransportResponse
+from scalrec.stack.asking import ask, member, words_of
 from shared.addresses import masked_address
 from shared.words import as_said
 
@@ -35,7 +35,7 @@ class Readiness:
         try:
             answer = await self._get("/healthz")
         except TransportError as error:
-            return f"the cloud at {self._url} does not answer ({_words(error)})"
+            return f"the cloud at {self._url} does not answer ({words_of(error)})"
         return None if answer.status < 500 else _status(self._url, "/healthz", answer)
 
     async def problems(self) -> dict[str, str]:
@@ -44,10 +44,10 @@ class Readiness:
             ready = await self._get("/readyz")
             served = await self._get("/v1/bundle")
         except TransportError as error:
-            return {CLOUD: f"the cloud at {self._url} does not answer ({_words(error)})"}
+            return {CLOUD: f"the cloud at {self._url} does not answer ({words_of(error)})"}
         found: dict[str, str] = {}
         if ready.status != 200:
-            checks = _member(ready, "checks")
+            checks = member(ready, "checks")
             parts = checks if isinstance(checks, Mapping) else {}
             found = {
                 as_said(part, _PART_CHARS): (
@@ -57,7 +57,7 @@ class Readiness:
                 for part, state in islice(parts.items(), _MOST_PARTS)
                 if state != "ok"
             } or {CLOUD: _status(self._url, "/readyz", ready)}
-        bundle = _member(served, "bundle_id")
+        bundle = member(served, "bundle_id")
         if isinstance(bundle, str) and bundle != self._bundle_id:
             found[BUNDLE] = (
                 f"the cloud at {self._url} serves bundle {as_said(bundle, _PART_CHARS)}, the "
@@ -72,9 +72,7 @@ class Readiness:
         return found
 
     async def _get(self, path: str) -> TransportResponse:
-        return await self._transport.request(
-            "GET", path, headers={}, content=b"", timeout_s=LOOK_TIMEOUT_S
-        )
+        return await ask(self._transport, path, LOOK_TIMEOUT_S)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,17 +86,5 @@ class Readiness:
         await self._transport.aclose()
 
 
-def _member(answer: TransportResponse, name: str) -> Any:
-    try:
-        body = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        return None
-    return body.get(name) if isinstance(body, dict) else None
-
-
 def _status(url: str, path: str, answer: TransportResponse) -> str:
     return f"the cloud at {url} answers {answer.status} at {path}"
-
-
-def _words(error: Exception) -> str:
-    return as_said(error) or type(error).__name__
