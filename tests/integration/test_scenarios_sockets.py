@@ -12,20 +12,25 @@ from loadtest.scenarios.load import load_scenario
 from scalrec.stack.embedder_server import ServedEmbedder
 from tests.support.scenarios import tiny_run
 
+# Two replicas under devices that give up early, so that faults of seconds show.
+TWO_REPLICAS = {
+    "steps": 20,
+    "replicas": 2,
+    "replay": {"devices_per_link": 15},
+    "device": {
+        "policy": "every-k",
+        "k": 2,
+        "link": {"deadline_s": 2.0, "breaker_open_s": 1.0, "breaker_failures": 3},
+    },
+}
+
 
 @pytest.mark.slow
 async def test_everything_that_can_happen_to_real_processes(tmp_path: Path) -> None:
     scenario = load_scenario("steady").changed(
         users=60,
         duration_s=52.0,
-        steps=20,
-        replicas=2,
-        replay={"devices_per_link": 15},
-        device={
-            "policy": "every-k",
-            "k": 2,
-            "link": {"deadline_s": 2.0, "breaker_open_s": 1.0, "breaker_failures": 3},
-        },
+        **TWO_REPLICAS,
         faults=[
             {"target": "cloud-link", "kind": "cut", "at_s": 2, "for_s": 3},
             {"target": "cloud-link", "kind": "cut", "at_s": 8, "for_s": 3, "failure": "hang"},
@@ -99,14 +104,7 @@ async def test_what_happens_to_processes_in_the_field(tmp_path: Path) -> None:
     scenario = load_scenario("steady").changed(
         users=60,
         duration_s=56.0,
-        steps=20,
-        replicas=2,
-        replay={"devices_per_link": 15},
-        device={
-            "policy": "every-k",
-            "k": 2,
-            "link": {"deadline_s": 2.0, "breaker_open_s": 1.0, "breaker_failures": 3},
-        },
+        **TWO_REPLICAS,
         faults=[
             {"target": "redis", "kind": "failover", "at_s": 3, "for_s": 5},
             {"target": "cloud", "kind": "rolling", "at_s": 12, "for_s": 16},

@@ -5,41 +5,21 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from tests.support.forwarder import Forwarder, Work
 
-class FarAway:
+
+class FarAway(Forwarder):
     """Forwards to ``port`` with ``one_way_s`` seconds in each direction, without reordering."""
 
     def __init__(self, port: int, *, one_way_s: float) -> None:
-        self._target = port
+        super().__init__(port)
         self._one_way_s = one_way_s
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.connections = 0
-        self.port = 0
 
-    async def __aenter__(self) -> FarAway:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        for source, sink in ((reader, to_upstream), (upstream, writer)):
-            chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-            for work in (self._read(source, chunks), self._write(chunks, sink)):
-                task = asyncio.create_task(work)
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+    def carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answer: bool
+    ) -> Work:
+        chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        return self._read(source, chunks), self._write(chunks, sink)
 
     async def _read(
         self, source: asyncio.StreamReader, chunks: asyncio.Queue[tuple[float, bytes]]

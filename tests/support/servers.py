@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp
 
+from tests.support.forwarder import Forwarder, Work
+
 
 class _QuietServer(uvicorn.Server):
     @contextmanager
@@ -55,35 +57,18 @@ def free_port() -> int:
         return port
 
 
-class DelayProxy:
+class DelayProxy(Forwarder):
     """Forwards TCP to ``port``, holding back every chunk of an answer for a random while."""
 
     def __init__(self, port: int, *, max_delay_s: float, seed: int = 0):
-        self._target = port
+        super().__init__(port)
         self._max_delay_s = max_delay_s
         self._rng = random.Random(seed)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.connections = 0
-        self.port = 0
 
-    async def __aenter__(self) -> DelayProxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._target)
-        for source, sink, delay in ((reader, to_upstream, 0.0), (upstream, writer, 1.0)):
-            task = asyncio.create_task(self._pump(source, sink, delay))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answer: bool
+    ) -> Work:
+        return (self._pump(source, sink, 1.0 if answer else 0.0),)
 
     async def _pump(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float
