@@ -23,9 +23,13 @@ def print_advice(console: Console, advice: Advice) -> None:
     alone = text.measured(figures.alone)
     baselines = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
     console.print(f"Without any cloud: {alone}; baselines: {', '.join(baselines) or text.NONE}")
-    colour = "yellow" if advice.verdict.interval is None else "green"
-    console.print(marked("\n[bold {}]{}[/]", colour, advice.verdict.sentence), highlight=False)
-    for remark in advice.verdict.remarks:
+    verdict = advice.verdict
+    told = marked(
+        "\n[bold yellow]{}[/]" if verdict.interval is None else "\n[bold green]{}[/]",
+        verdict.sentence,
+    )
+    console.print(told, highlight=False)
+    for remark in verdict.remarks:
         console.print(f"· {remark}", highlight=False, markup=False)
     console.print(marked("\n[bold]What this does not know[/]"))
     for sentence in advice.unknown:

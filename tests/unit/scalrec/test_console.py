@@ -97,3 +97,22 @@ def test_only_templates_of_the_program_are_markup() -> None:
             ]
     assert not wrong
     assert isinstance(marked("x"), Text)
+
+
+def test_every_value_of_a_template_has_a_place_outside_its_tags() -> None:
+    """``marked`` fails where one has none, which would be in the middle of a command."""
+    wrong, seen = [], 0
+    for package in (scalrec, reports):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(call, ast.Call) or ast.unparse(call.func) != "marked":
+                    continue
+                first = call.args[0]
+                templates = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+                for template in templates:
+                    seen += 1
+                    plain = Text.from_markup(ast.literal_eval(template), emoji=False).plain
+                    if plain.count("{}") != len(call.args) - 1:
+                        wrong.append(f"{path}:{call.lineno}")
+    assert seen > 40
+    assert not wrong
