@@ -15,7 +15,6 @@ from shared.abstract_form import AbstractForm
 from shared.fixed_texts import TEXTS, FixedTexts
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
-from shared.split import split_log
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import CalibrationOptions, FittedCalibration
 from training.data.degenerate import refuse_degenerate
@@ -35,6 +34,7 @@ from training.semantic.recognition import recognise
 from training.semantic.requests import Requests, make_requests
 from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
+from training.splitting import split_of
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
@@ -88,12 +88,7 @@ class TrainingRun:
         self.cache, self.store, self.progress = cache, store, progress
         options = settings.training
         self.policy = repeat_policy(settings.log, log)
-        self.split = split_log(
-            log,
-            test_steps=options.test_steps,
-            validation_steps=options.validation_steps,
-            calibration_steps=options.calibration_steps,
-        )
+        self.split = split_of(log, options, calibration=True)
         refuse_degenerate(log, self.split)
         self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)

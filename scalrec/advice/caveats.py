@@ -8,7 +8,8 @@ from reports import text
 from scalrec.advice.model import Figures
 from scalrec.settings import Settings
 from shared.interactions import InteractionLog
-from shared.split import MIN_HISTORY, Split, split_log, trained_after
+from shared.split import MIN_HISTORY, Split, trained_after
+from training.splitting import split_of
 
 _RANKING = {
     "S2": "the cloud's cached candidates",
@@ -81,8 +82,7 @@ def _of_short_histories(figures: Figures, settings: Settings, log: InteractionLo
 
 
 def _split(settings: Settings, log: InteractionLog) -> Split:
-    options = settings.training
-    return split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
+    return split_of(log, settings.training)
 
 
 def _of_rankings(settings: Settings, figures: Figures) -> str:

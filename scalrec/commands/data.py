@@ -12,9 +12,10 @@ from reports.text import split_told
 from scalrec.console import ConsoleProgress, make_console, print_log
 from scalrec.options import ColumnsOption, ItemsOption, LogOption, SetOption, settings_from
 from shared.errors import DataError
-from shared.split import split_log, trained_after
+from shared.split import trained_after
 from training.data.degenerate import refuse_degenerate
 from training.data.registry import fetch, known_logs, load_log
+from training.splitting import split_of
 
 app = typer.Typer(help="Fetch, list and show datasets (interaction logs).", no_args_is_help=True)
 
@@ -64,10 +65,7 @@ def show(
     settings = settings_from(log=log, columns=columns, items=items, assignments=assignments)
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)
-    options = settings.training
-    split = split_log(
-        loaded, test_steps=options.test_steps, validation_steps=options.validation_steps
-    )
+    split = split_of(loaded, settings.training)
     told = split_told(trained_after(loaded, split))
     console.print(marked("[dim]{}[/]  {}", f"{'split':>40}", told), highlight=False)
     try:

@@ -39,8 +39,9 @@ from scalrec.stack.watch import Watch, always, never, nothing_started
 from shared.bundle import Bundle, Manifest, load_bundle
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.split import Split, split_log
+from shared.split import Split
 from training.background import in_thread
+from training.splitting import split_of
 
 
 @options(
@@ -134,8 +135,7 @@ async def _fleet(
     bundle = load_bundle(path or await bundle_for_devices(settings, url))
     await _greet(settings, console, url, bundle.id)
     log = await read_log(settings, progress)
-    options = settings.training
-    split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
+    split = split_of(log, settings.training)
     with run_folder(settings.work_dir, f"{settings.log.name}-fleet", started) as run_dir:
         failures = await _replay(
             settings, url, bundle, log, split, run_dir, started, console, live, cluster

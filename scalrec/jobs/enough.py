@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared.errors import DataError
 from shared.interactions import InteractionLog
-from shared.split import MIN_HISTORY, split_log
+from shared.split import MIN_HISTORY
 from training.settings import Recipe
+from training.splitting import split_of
 
 
 def require_enough(log: InteractionLog, settings: Recipe) -> list[str]:
@@ -15,7 +16,7 @@ def require_enough(log: InteractionLog, settings: Recipe) -> list[str]:
         DataError: no event is left to train on; names the setting to change.
     """
     options, users = settings.training, log.n_users
-    split = split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps)
+    split = split_of(log, options)
     longest = int(log.counts().max(initial=0))
     if int(split.validation_start.max(initial=0)) <= MIN_HISTORY:
         raise DataError(

@@ -19,11 +19,12 @@ from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.split import Split, split_log
+from shared.split import Split
 from training.background import in_thread
 from training.data.degenerate import refuse_degenerate
 from training.data.registry import load_log
 from training.settings import Recipe
+from training.splitting import split_of
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,9 @@ async def read_log(settings: Recipe, progress: Progress) -> InteractionLog:
     log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
-    options = settings.training
     refuse_degenerate(
         log,
-        split_log(log, test_steps=options.test_steps, validation_steps=options.validation_steps),
+        split_of(log, settings.training),
     )
     return log
 
@@ -88,10 +88,7 @@ async def prepared(
         aclosing(served.connect(settings.training.threads)) as client,
     ):
         made = await _train(settings, log, client, progress) if bundle is None else None
-        options = settings.training
-        split = split_log(
-            log, test_steps=options.test_steps, validation_steps=options.validation_steps
-        )
+        split = split_of(log, settings.training)
         served_bundle = made or load_bundle(bundle or find_bundle(settings))
         yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 

@@ -37,8 +37,9 @@ from shared.bundle import Bundle, load_bundle
 from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.split import Split, split_log
+from shared.split import Split
 from training.background import in_thread
+from training.splitting import split_of
 
 RECORD = "scenarios.json"
 
@@ -134,10 +135,7 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
     url = choice.cloud
     if url is not None:
         log = await read_log(settings, progress)
-        options = settings.training
-        split = split_log(
-            log, test_steps=options.test_steps, validation_steps=options.validation_steps
-        )
+        split = split_of(log, settings.training)
         bundle = load_bundle(choice.bundle or await bundle_for_devices(settings, url))
         token = None if choice.proxy_token is None else read_token(choice.proxy_token)
         yield Rig(

@@ -27,8 +27,8 @@ from shared.bundle import load_bundle
 from shared.errors import BundleError, DataError, ScalrecError
 from shared.otel import open_tracing
 from shared.progress import NullTask, Task
-from shared.split import split_log
 from training.data.registry import load_log
+from training.splitting import split_of
 
 STOPPED = "stopped"
 
@@ -152,10 +152,7 @@ class Shard:
         log = load_log(settings.log, cache=settings.cache, progress=self)
         if log_digest(log) != order.log:
             raise DataError(f"the log on {platform.node()} is not the run's", settings.log.path)
-        options = settings.training
-        split = split_log(
-            log, test_steps=options.test_steps, validation_steps=options.validation_steps
-        )
+        split = split_of(log, settings.training)
         schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
         feed = self._feed()
         tracing = open_tracing(settings.telemetry.traces, "scalrec-device")

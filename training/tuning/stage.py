@@ -20,10 +20,10 @@ from launch.model_files import resolve_model
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
-from shared.split import split_log
 from training.learning import Checkpoint, Epoch, best_of, reproducible
 from training.semantic.anchors import Anchors, write_abstracts
 from training.settings import LoraSettings, Recipe
+from training.splitting import split_of
 from training.stages.content import fingerprint
 from training.stages.forms import Saved
 from training.stages.stage import Stage, threaded
@@ -157,12 +157,7 @@ def _fit(
     progress: Progress,
 ) -> _Fitted:
     options, wanted = settings.training, settings.embedder
-    split = split_log(
-        log,
-        test_steps=options.test_steps,
-        validation_steps=options.validation_steps,
-        calibration_steps=options.calibration_steps,
-    )
+    split = split_of(log, options, calibration=True)
     writer = TemplateAbstract(log.catalogue, settings.abstract.form)
 
     def write(anchors: Anchors) -> list[str]:
