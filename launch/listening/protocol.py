@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from launch.listening.connections import Connections, Phase
@@ -112,10 +111,8 @@ class GuardedProtocol(H11Protocol):
         self._open.move(self, phase, self.loop.time())
 
     def _end_after_answer(self) -> None:
-        """Close after the answer under way, and say so in its head if that is not out yet."""
+        """Close after the answer under way; its head says so, if that is not out yet."""
         self.cycle.keep_alive = False
-        if not self.cycle.response_started and CLOSE_HEADER not in self.cycle.default_headers:
-            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
 
     def _tell(self, type_: ProblemType, detail: str) -> None:
         """Answer in the application's place, and close."""

@@ -16,7 +16,8 @@ from typing import Any
 
 import uvicorn
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from launch.listening.connections import KEEP_ALIVE_S, Connections, Patience
 from launch.listening.descriptors import (
@@ -92,7 +93,8 @@ class GuardedServer(uvicorn.Server):
             # As many as are taken in one turn of the loop; the kernel's queue is made longer below.
             "backlog": ACCEPTED_AT_ONCE,
         }
-        super().__init__(uvicorn.Config(_Calm(app, lambda: self.should_exit), **(options | config)))
+        calm = _Calm(app, self._goes, lambda: self.should_exit)
+        super().__init__(uvicorn.Config(calm, **(options | config)))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, serve, and return once told to stop and done."""
@@ -132,13 +134,9 @@ class GuardedServer(uvicorn.Server):
             self._on_drain()
         if self._drain_s <= 0.0:
             self.should_exit = True
-            return
-        # Whoever is answered from now on asks elsewhere next.
-        self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
-        self.server_state.default_headers = [
-            *self.server_state.default_headers,
-            (b"connection", b"close"),
-        ]
+
+    def _goes(self) -> bool:
+        return self._stop_at is not None or self.should_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.stop()
@@ -169,24 +167,33 @@ class GuardedServer(uvicorn.Server):
 
 
 class _Calm:
-    """An app as it is, except that neither a peer's going away nor a stop that did not wait for
-    it is a failure of the app, to be logged with a traceback.
+    """An app as it is, with two differences once the server stops. Whoever is answered is told to
+    ask elsewhere next; a stop that did not wait is no failure of the app, to be logged with a
+    traceback. Nor is a peer's going away, at any time.
 
     Args:
-        stopping: whether the server stops.
+        goes: whether the server has begun to stop.
+        ends: whether it waits for nothing more.
     """
 
-    def __init__(self, app: ASGIApp, stopping: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, goes: Callable[[], bool], ends: Callable[[], bool]) -> None:
         self._app = app
-        self._stopping = stopping
+        self._goes = goes
+        self._ends = ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            # Asked when the answer begins: the request may have come before the stop.
+            if message["type"] == "http.response.start" and self._goes():
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, tell)
         except ClientDisconnect:
             return
         except asyncio.CancelledError:
-            if not self._stopping():
+            if not self._ends():
                 raise
 
 

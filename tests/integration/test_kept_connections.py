@@ -181,3 +181,26 @@ async def test_what_is_under_way_is_answered_when_a_server_stops() -> None:
         answer = await asking
         assert (answer.content, answer.headers["connection"]) == (b"abc", "close")
         await transport.aclose()
+
+
+async def test_a_request_from_before_the_stop_is_told_to_ask_elsewhere() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        asked.set()
+        await answer.wait()
+        return Response(b"served")
+
+    app = Starlette(routes=[Route("/", slow, methods=["POST"])])
+    async with guarded(app, drain_s=0.2) as (server, port):
+        transport = HttpTransport(f"http://127.0.0.1:{port}")
+        asking = asyncio.create_task(ask(transport))
+        await asked.wait()
+        # Longer than uvicorn keeps the headers it adds, so that the request holds old ones.
+        await asyncio.sleep(1.2)
+        server.stop()
+        answer.set()
+        told = await asking
+        await transport.aclose()
+    assert (told.status, told.content) == (200, b"served")
+    assert told.headers["connection"] == "close"

@@ -273,7 +273,7 @@ async def test_every_fault_of_a_link_begins_and_ends_without_a_trace(fault: Faul
 def test_a_kind_is_done_on_sockets_by_somebody() -> None:
     links = LinkFaults(FaultProxy("http://127.0.0.1:1"))
     redis = RedisServer(Path("unused"))
-    processes = ProcessFaults(redis, {}, FaultProxy("x"), Path("unused"))
+    processes = ProcessFaults(redis, {}, FaultProxy("http://127.0.0.1:2"), Path("unused"))
     fields = {"slow": {"latency_s": 1}, "step": {"step_s": 1}}
     for target, kinds in POSSIBLE.items():
         for kind in kinds:
