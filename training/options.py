@@ -9,6 +9,7 @@ from training.calibration_method import CalibrationMethod
 from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS
 from training.encoders.size import EncoderSize
+from training.fusion.fit import FusionOptions, kept_by
 from training.semantic.projector import ProjectorOptions
 from training.settings import Recipe
 
@@ -50,6 +51,15 @@ def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOption
         epochs=options.semantic_epochs,
         dropout=options.dropout,
         horizon=options.horizon,
+        own_vectors=options.semantic_vectors == "own",
+        exclude_seen=policy == "exclude",
+    )
+
+
+def fusion_options(settings: Recipe, policy: RepeatPolicy) -> FusionOptions:
+    return FusionOptions(
+        own_counts=settings.training.own_counts,
+        kept=kept_by(settings.profile),
         exclude_seen=policy == "exclude",
     )
 

@@ -9,7 +9,9 @@ for it here; metrics look at fewer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from shared.metrics import Ranks, ranks_of
 from shared.profile import DeviceProfile
 from training.semantic.requests import Requests
 
+Setting = Literal["device", "list", "catalogue"]
 WANTED = 10  # items an answer should hold: a pool with fewer is filled up
 
 
@@ -34,8 +37,8 @@ class Pools:
 
     Attributes:
         profile: of the devices.
-        vectors: [I, d].
-        structural: [B, I] scores of all items by the device's own channel.
+        vectors: [I, d] v'_i, what semantic embeddings are multiplied with.
+        structural: [B, I] own scores of all items: structure and what goes beside it.
         target: [B] item that the user took.
         barred: [B, I] items that may not be recommended again; None where repeats are allowed.
         own: [B, I] retained own items whose vectors the device has; None where repeats are barred.
@@ -89,7 +92,7 @@ class Pools:
         return pool if self.own is None else pool | self.own
 
     def fused(self, weighted: Tensor) -> Tensor:
-        """[B, I] s_str + <w e_sem, v_i> for weighted embeddings [B, d] (eqs. 4 and 14)."""
+        """[B, I] own score + <w e_sem, v'_i> for weighted embeddings [B, d] (eqs. 4 and 14)."""
         return torch.addmm(self.structural, weighted, self.vectors.T)
 
     def ranks(self, scores: Tensor, among: Tensor | None = None) -> Ranks:
@@ -115,6 +118,54 @@ class Pools:
         return pool
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """What devices rank of which snapshots, for requests that are ranked many times.
+
+    Attributes:
+        setting: device: what the profile really ranks; list: a snapshot's candidates and nothing
+            else (the paper's S2; S1 with the fresh ones); catalogue: all items.
+        candidates: [A, N] of the snapshot of each request's moment, best first.
+        popularity: [I] training counts.
+    """
+
+    setting: Setting
+    profile: DeviceProfile
+    candidates: Tensor
+    popularity: NDArray[np.floating]
+    exclude_seen: bool
+
+    def pool(
+        self, requests: Requests, fresh: NDArray[np.int64], listed: NDArray[np.int64]
+    ) -> Callable[[NDArray[np.int64], Tensor], Tensor] | None:
+        """As ``HeldOut`` wants it; None for the whole catalogue.
+
+        Args:
+            fresh: [P] rows of ``requests``. listed: [P] those whose candidates each has.
+        """
+        whole = self.setting == "device" and self.profile.local_candidates
+        if self.setting == "catalogue" or whole:
+            return None
+        list_of = np.zeros(len(requests), dtype=np.int64)
+        list_of[fresh] = listed
+
+        def among(rows: NDArray[np.int64], own: Tensor) -> Tensor:
+            items = self.candidates[torch.from_numpy(list_of[rows])]
+            if self.setting == "list":
+                return torch.zeros(own.shape, dtype=torch.bool).scatter_(1, items, True)
+            pools = make_pools(
+                requests,
+                rows,
+                self.profile,
+                self.popularity,
+                exclude_seen=self.exclude_seen,
+                structural=own,
+            )
+            return pools.united(items)
+
+        return among
+
+
 def make_pools(
     requests: Requests,
     rows: NDArray[np.integer],
@@ -122,15 +173,18 @@ def make_pools(
     popularity: NDArray[np.floating],
     *,
     exclude_seen: bool,
+    structural: Tensor | None = None,
 ) -> Pools:
     """Pools of the requests at ``rows`` [B].
 
     Args:
         popularity: [I] training counts.
         exclude_seen: items that a user had may not be recommended again.
+        structural: [B, I] own scores where they are at hand.
     """
     index = torch.from_numpy(rows)
-    structural = requests.structural(index)
+    if structural is None:
+        structural = requests.structural(index)
     starter = by_popularity(popularity)[: profile.starter_items if profile.table == "none" else 0]
     place, item = _retained(requests, index, profile)
     had = torch.zeros(structural.shape, dtype=torch.bool)
@@ -143,7 +197,7 @@ def make_pools(
         own[_last_used(place, item, profile.met_items)] = True
     return Pools(
         profile=profile,
-        vectors=requests.table.vectors.detach(),
+        vectors=requests.semantics,
         structural=structural,
         target=requests.target[index],
         barred=had if exclude_seen else None,

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cloud_service.embedding.base import Embedder, notes_of
 from shared.abstract_form import AbstractForm
@@ -19,15 +20,18 @@ from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import CalibrationOptions, FittedCalibration
 from training.data.degenerate import refuse_degenerate
 from training.data.registry import repeat_policy
+from training.fusion.fit import FittedFusion
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
 from training.options import (
     backbone_options,
     calibration_options,
     encoder_config,
+    fusion_options,
     gate_options,
     projector_options,
 )
+from training.semantic.anchors import Anchors
 from training.semantic.embedding_cache import EmbeddingCache
 from training.semantic.projector import FittedProjector
 from training.semantic.recognition import recognise
@@ -38,6 +42,7 @@ from training.splitting import split_of
 from training.stages.backbone import backbone_stage
 from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
+from training.stages.fusion import fusion_stage
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
@@ -136,6 +141,25 @@ class TrainingRun:
         )
 
     @cached_property
+    def words(self) -> Stage[NDArray[np.float32]] | None:
+        return None
+
+    @cached_property
+    def fusion(self) -> Stage[FittedFusion]:
+        return fusion_stage(
+            self.steps,
+            self.requests,
+            fusion_options(self.settings, self.policy),
+            self.settings.profile,
+            self.popularity(),
+            candidates=self.settings.cloud.candidates,
+            backbone=self.structure,
+            projector=self.semantics,
+            abstracts=self.abstracts,
+            words=self.words,
+        )
+
+    @cached_property
     def calibrator(self) -> Stage[FittedCalibration]:
         return self._calibration(calibration_options(self.settings, self.policy), "calibration")
 
@@ -165,6 +189,10 @@ class TrainingRun:
             backbone=self.structure,
             projector=self.semantics,
             abstracts=self.abstracts,
+            fusion=self.fusion,
+            words=self.words,
+            profile=self.settings.profile,
+            popularity=self.popularity(),
             seed=self.settings.seed,
             threads=self.settings.training.threads,
             name=name,
@@ -185,6 +213,7 @@ class TrainingRun:
         """Every stage that a bundle needs."""
         backbone, abstracts = await self.backbone(), await self.text()
         projector = await self.result(self.semantics)
+        fusion = await self.result(self.fusion)
         calibration = await self.result(self.calibrator)
         generates = self.settings.cloud.candidates_from == "generative"
         generator = await self.generative_model() if generates else None
@@ -195,9 +224,10 @@ class TrainingRun:
             embedder=self.embedder.identity,
             backbone=backbone,
             projector=projector,
+            fusion=fusion,
             calibration=calibration,
             popularity=self.popularity(),
-            figures=validation_figures(backbone, projector, calibration),
+            figures=validation_figures(backbone, projector, fusion, calibration),
             stage_seconds=dict(self.store.seconds),
             reused=tuple(self.store.reused),
             keys=dict(self.store.keys),
@@ -230,6 +260,17 @@ class TrainingRun:
     async def text(self) -> NDArray[np.float32]:
         """[A, m] embedding of every anchor's abstract."""
         return await self.result(self.abstracts)
+
+    async def said(self) -> NDArray[np.float32] | None:
+        """[A, d] of the text student at every anchor; None without one."""
+        words = self.words
+        if words is None:
+            return None
+        return await self.result(words)
+
+    def words_at(self, trained: TrainedModel, anchors: Anchors) -> Tensor | None:
+        """[A, d] of the text student at any anchors of the log; None without one."""
+        return None
 
     async def gate(self) -> FittedCalibration:
         """The opponent of calibration that only learns how far to trust the semantic channel."""

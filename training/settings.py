@@ -155,6 +155,19 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
     )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=20, ge=1)
+    semantic_vectors: Literal["own", "shared"] = Field(
+        default="own",
+        description="item vectors of the semantic channel; own: trained with it; shared: those of "
+        "structure, as in the paper",
+    )
+    own_counts: bool = Field(
+        default=True,
+        description="a device may add decayed counts of all its own events to structure",
+    )
+    text_student: bool = Field(
+        default=True,
+        description="a device may read its own abstract by a bag of words, without the cloud",
+    )
     horizon: int = Field(
         default=1,
         ge=1,

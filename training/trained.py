@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from shared.refresh_file import RefreshKnowledge
 from shared.split import Split
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import FittedCalibration
+from training.fusion.fit import FittedFusion
 from training.generative.trained import TrainedGenerator
 from training.semantic.projector import FittedProjector
 
@@ -43,6 +44,7 @@ class TrainedModel:
     embedder: EmbedderIdentity
     backbone: TrainedBackbone
     projector: FittedProjector
+    fusion: FittedFusion
     calibration: FittedCalibration
     popularity: NDArray[np.float32]
     figures: Mapping[str, float]
@@ -57,23 +59,29 @@ class TrainedModel:
 
 
 def validation_figures(
-    backbone: TrainedBackbone, projector: FittedProjector, calibration: FittedCalibration
+    backbone: TrainedBackbone,
+    projector: FittedProjector,
+    fusion: FittedFusion,
+    calibration: FittedCalibration,
 ) -> dict[str, float]:
-    """Figures of TrainedModel; validation NDCG@10 is over all items."""
+    """Figures of TrainedModel: NDCG@10 on the steps that everything was chosen on.
+
+    ``validation_full_*`` is over all items, ``chosen_on_*`` under what devices of the profile rank.
+    """
     figures = {
         "backbone_best_epoch": float(backbone.best.epoch),
         "projector_best_epoch": float(projector.best_epoch),
         "calibration_best_epoch": float(calibration.best_epoch),
         "calibration_helped": float(calibration.helped),
-        "fusion_weight": projector.fusion_weight,
+        "fusion_weight": fusion.fusion_weight,
+        "text_weight": fusion.text_weight,
+        "count_weight": 0.0 if fusion.counts is None else fusion.counts.weight,
         "validation_full_structure": projector.validation_structure,
         "validation_full_semantic": projector.validation_semantic,
         "validation_full_fused": projector.validation_fused,
         "mean_reliability_target": calibration.mean_reliability_target,
     }
+    figures |= {f"chosen_on_{name}": value for name, value in fusion.chosen_on.items()}
     for gap, at in calibration.gaps.items():
-        figures[f"validation_full_structure_gap{gap}"] = at.structure
-        figures[f"validation_full_fresh_gap{gap}"] = at.fresh
-        figures[f"validation_full_stale_gap{gap}"] = at.stale
-        figures[f"validation_full_calibrated_gap{gap}"] = at.calibrated
+        figures |= {f"chosen_on_{name}_gap{gap}": value for name, value in asdict(at).items()}
     return {name: value for name, value in figures.items() if np.isfinite(value)}

@@ -8,7 +8,7 @@ and fuses: the cues, the bounded correction and the rules by age.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shared.bundle import AgeRule
 from shared.metrics import RANK, Ranks
 from shared.profile import DeviceProfile
 from shared.progress import Task
@@ -24,7 +25,8 @@ from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs, make_inputs
 from training.calibration.pairs import Pairs, top_candidates
-from training.pools import Pools, make_pools
+from training.fusion.fit import kept_by
+from training.pools import Pools, Ranked, Setting, make_pools
 from training.semantic.requests import Requests
 from training.settings import Recipe
 
@@ -65,6 +67,16 @@ class Twin:
             self.requests, rows, self.profile, self.popularity, exclude_seen=self.exclude_seen
         )
 
+    def ranked(self, setting: Setting) -> Ranked:
+        """What these devices rank; in the settings of the paper, what those rank."""
+        return Ranked(
+            setting=setting,
+            profile=self.profile,
+            candidates=self.candidates,
+            popularity=self.popularity,
+            exclude_seen=self.exclude_seen,
+        )
+
     def inputs(
         self,
         pairs: Pairs,
@@ -91,10 +103,16 @@ class Twin:
             listed=listed,
         )
 
-    def trusted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """[P, d] what is fused, corrected and under the rules by age; and r [P]."""
+    def trusted(
+        self, inputs: Inputs, rules: Sequence[AgeRule] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[P, d] what is fused, corrected and under the rules by age; and r [P].
+
+        Args:
+            rules: the calibration's own when None.
+        """
         corrected, r = self.calibration.correct(inputs)
-        rules = self.calibration.rules
+        rules = self.calibration.rules if rules is None else rules
         return trusted(rules, inputs.ages, inputs.moved, corrected, inputs.stale), r
 
     @torch.no_grad()
@@ -151,20 +169,30 @@ class Twin:
                 task.advance(len(at))
 
 
-def make_twin(settings: Recipe, trained: TrainedModel, requests: Requests, e_sem: Tensor) -> Twin:
+def make_twin(
+    settings: Recipe,
+    trained: TrainedModel,
+    requests: Requests,
+    e_sem: Tensor,
+    words: Tensor | None,
+) -> Twin:
     """The twin of the devices that a trained model is for.
 
     Args:
+        requests: with structure alone.
         e_sem: [A, d] the snapshot of each anchor of ``requests``; the cloud retrieves by it.
+        words: [A, d] of the text student at each of them; None without one.
     """
+    own = trained.fusion.terms(words, kept_by(settings.profile))
+    equipped = requests.equipped(trained.projector.vectors, own)
     return Twin(
-        requests=requests,
+        requests=equipped,
         e_sem=e_sem,
-        candidates=top_candidates(e_sem, requests.table.vectors, settings.cloud.candidates),
+        candidates=top_candidates(e_sem, equipped.semantics, settings.cloud.candidates),
         calibration=trained.calibration,
         profile=settings.profile,
         popularity=trained.popularity,
-        fusion_weight=trained.projector.fusion_weight,
+        fusion_weight=trained.fusion.fusion_weight,
         top_l=settings.training.top_l,
         exclude_seen=trained.repeat_policy == "exclude",
     )

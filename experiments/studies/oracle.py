@@ -61,7 +61,7 @@ class _Bounds:
     ) -> None:
         self.settings, self.trained, self.steps = settings, trained, scored.steps
         self.requests, self.n_events = scored.requests, n_events
-        self.twin = make_twin(settings, trained, scored.requests, scored.e_sem)
+        self.twin = make_twin(settings, trained, scored.requests, scored.e_sem, scored.words)
         self.options = calibration_options(settings, trained.repeat_policy).model_copy(
             update={"label_weight": 0.0, "age_rules": False, "dropout": 0.0}
         )
@@ -125,7 +125,7 @@ class _Bounds:
         """Corrections of the ``applied`` pairs by a calibrator fitted on the ``learned`` ones."""
         with torch.enable_grad():
             fitted = fit_calibration(
-                self.requests,
+                self.twin.requests,
                 self.twin.e_sem,
                 learned,
                 {gap: learned},

@@ -25,12 +25,14 @@ class ScoredRequests:
         steps: the last ``paper.steps`` test steps of every user.
         texts: the abstract at every anchor.
         e_sem: [A, d] its embedding.
+        words: [A, d] what the text student makes of it; None without one.
     """
 
     steps: Steps
     requests: Requests
     texts: Sequence[str]
     e_sem: Tensor
+    words: Tensor | None
 
 
 async def encode_scored(run: TrainingRun, trained: TrainedModel) -> ScoredRequests:
@@ -55,4 +57,10 @@ async def encode_scored(run: TrainingRun, trained: TrainedModel) -> ScoredReques
     )
     with torch.no_grad():
         e_sem = trained.projector.projector(text)
-    return ScoredRequests(steps, requests, texts, e_sem)
+    return ScoredRequests(
+        steps=steps,
+        requests=requests,
+        texts=texts,
+        e_sem=e_sem,
+        words=run.words_at(trained, anchors),
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.bundle import AgeRule
+from training.choosing import ahead
 
-SCALES = (1.0, 0.75, 0.5, 0.25, 0.0, 1.5)
+SCALES = (1.0, 0.75, 0.5, 0.25, 0.125, 0.0, 1.5)
+AGES = (1, 4, 8)  # first ages, in events, of the groups that have a rule each
 MIN_REQUESTS = 200  # fewer validation requests of a kind do not get a rule of their own
 
 
@@ -36,31 +37,27 @@ class JudgesRules(Protocol):
 def choose_rules(
     judge: JudgesRules, corrected: Mapping[int, Tensor], *, margin: float = 0.0
 ) -> tuple[AgeRule, ...]:
-    """The best of corrected or not, at each weight of SCALES, for every validation gap.
+    """The best of corrected or not, at each weight of SCALES, for each group of ages.
 
     Requests in the snapshot's own session and later ones choose apart. Leaving the method alone
-    (corrected, weight 1) wins ties. Structure alone, the uncalibrated fusion and a discount by age
-    are all among the choices, so that on validation nothing here loses to any of them. A fresh
-    snapshot is taken as it is.
+    (corrected, weight 1) wins ties. The device's own score alone, the uncalibrated fusion and a
+    discount by age are all among the choices, so that on the steps that they are chosen on nothing
+    here loses to any of them. A fresh snapshot is taken as it is.
 
     Args:
         corrected: gap -> [P, d] corrected embeddings of the gap's validation pairs.
         margin: what the best must be ahead by, in standard errors of the paired difference, users
             being the clusters. Below it the plainest choice is taken: the one of both kinds of
-            request together, then structure alone, then fusion as it is, then the correction. At 0
-            the best is taken, however little it is ahead by.
+            request together, then the own score alone, then fusion as it is, then the correction.
+            At 0 the best is taken, however little it is ahead by.
     """
     choices = [(scale, True) for scale in SCALES] + [(scale, False) for scale in SCALES if scale]
     plain = sorted(range(len(choices)), key=lambda c: _plainness(*choices[c]))
-    gaps = sorted(corrected)
-    rules = []
-    for gap in gaps:
-        if gap == 0:  # nothing is stale, so nothing is repaired
-            rules.append(FRESH)
-            continue
-        embedding = {True: corrected[gap], False: judge.stale_embedding(gap)}
-        found = np.stack([judge.scores(gap, embedding[c], scale) for scale, c in choices])
-        moved, users = judge.moved(gap), judge.users(gap)
+    rules = [FRESH] if 0 in corrected else []
+    for start, gaps in age_groups(corrected):
+        found = np.stack([_scores(judge, gaps, corrected, *choice) for choice in choices])
+        moved = np.concatenate([judge.moved(gap) for gap in gaps])
+        users = np.concatenate([judge.users(gap) for gap in gaps])
         overall = _pick(found, users, plain, margin)
         picks = []
         for kind in (~moved, moved):
@@ -70,7 +67,7 @@ def choose_rules(
         (weight, correct), (moved_weight, moved_correct) = picks
         rules.append(
             AgeRule(
-                from_delta=_starts(gap, gaps),
+                from_delta=start,
                 weight=weight,
                 correct=correct,
                 moved_weight=moved_weight,
@@ -80,8 +77,39 @@ def choose_rules(
     return tuple(rules)
 
 
+def age_groups(gaps: Iterable[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """(first age, gaps that stand for it) of the groups of AGES, ages above 0.
+
+    Few groups, as each chooses among many rules: with a rule for every measured gap the choice
+    follows the noise of its requests.
+    """
+    stale = np.array(sorted(gap for gap in gaps if gap > 0), dtype=np.int64)
+    group = np.searchsorted(AGES, stale, side="right") - 1
+    found: list[tuple[int, tuple[int, ...]]] = []
+    for place in np.unique(group).tolist():
+        start = AGES[place] if found else AGES[0]
+        found.append((start, tuple(stale[group == place].tolist())))
+    return found
+
+
+def _scores(
+    judge: JudgesRules,
+    gaps: Sequence[int],
+    corrected: Mapping[int, Tensor],
+    scale: float,
+    correct: bool,
+) -> NDArray[np.float64]:
+    """Of all requests at each of ``gaps``, one gap after the other."""
+    return np.concatenate(
+        [
+            judge.scores(gap, corrected[gap] if correct else judge.stale_embedding(gap), scale)
+            for gap in gaps
+        ]
+    )
+
+
 def _plainness(scale: float, correct: bool) -> tuple[bool, float]:
-    """Sorts structure alone first, fusion as it is next, the correction last."""
+    """Sorts the own score alone first, fusion as it is next, the correction last."""
     return correct and scale > 0, scale
 
 
@@ -92,27 +120,19 @@ def _pick(
     best = int(found.mean(1).argmax()) if found.shape[1] else plain[0]
     if not margin or not found.shape[1]:
         return best
-    return next(c for c in plain if _level(found[best] - found[c], users, margin))
+    return next(c for c in plain if not ahead(found[best] - found[c], users, margin=margin))
 
 
-def _level(behind: NDArray[np.float64], users: NDArray[np.int64], margin: float) -> bool:
-    """Whether the mean of ``behind`` [P] is within ``margin`` standard errors of zero."""
-    mean = behind.mean()
-    spread = np.bincount(np.unique(users, return_inverse=True)[1], weights=behind - mean)
-    return bool(mean <= margin * np.sqrt((spread**2).sum()) / len(behind))
-
-
-def choose_discount(judge: JudgesRules, gaps: Sequence[int]) -> tuple[AgeRule, ...]:
-    """The opponent: the best weight of SCALES for every gap, nothing corrected."""
-    order = sorted(gaps)
-    rules = []
-    for gap in order:
-        embedding = judge.stale_embedding(gap)
-        found = [float(judge.scores(gap, embedding, scale).mean()) for scale in SCALES]
-        best = SCALES[int(np.argmax(found))]
+def choose_discount(judge: JudgesRules, gaps: Iterable[int]) -> tuple[AgeRule, ...]:
+    """The opponent: the best weight of SCALES for every group of ages, nothing corrected."""
+    gaps = sorted(gaps)
+    rules = [FRESH] if 0 in gaps else []
+    for start, some in age_groups(gaps):
+        means = [float(_scores(judge, some, {}, scale, False).mean()) for scale in SCALES]
+        best = SCALES[int(np.argmax(means))]
         rules.append(
             AgeRule(
-                from_delta=_starts(gap, order),
+                from_delta=start,
                 weight=best,
                 correct=False,
                 moved_weight=best,
@@ -140,12 +160,3 @@ def trusted(
     choices = np.array([[rule.at(False), rule.at(True)] for rule in rules], dtype=np.float32)
     chosen = torch.from_numpy(choices[place, moved.astype(np.int64)])  # [P, 2] weight, correct
     return chosen[:, :1] * torch.where(chosen[:, 1:] > 0, corrected, stale)
-
-
-def _starts(gap: int, gaps: list[int]) -> int:
-    """First age that is nearer to ``gap`` than to the gap measured before it, by ratio."""
-    place = gaps.index(gap)
-    if place == 0:
-        return 0
-    below = gaps[place - 1]
-    return math.ceil(math.sqrt((1 + below) * (1 + gap))) - 1

@@ -22,6 +22,7 @@ from training.calibration.judge import GapFigures, Judge
 from training.calibration.networks import (
     CONTEXT_INPUTS,
     PAPER_INPUTS,
+    WORDS_INPUT,
     Calibrator,
     Estimator,
     correction,
@@ -48,6 +49,7 @@ from training.learning import (
     reproducible,
     weights_of,
 )
+from training.pools import Ranked
 from training.semantic.requests import Requests
 
 NO_BOUND = 1e6  # of corrections, in units of e_sem
@@ -104,6 +106,7 @@ def fit_calibration(
     fusion_weight: float,
     options: CalibrationOptions,
     *,
+    ranked: Ranked | None = None,
     labelled: NDArray[np.int64] | None = None,
     seed: int = 0,
     threads: int = 2,
@@ -114,7 +117,8 @@ def fit_calibration(
     Args:
         e_sem: [A, d] semantic embedding at every anchor, from the fitted projector.
         training: pairs of requests and snapshots; each epoch draws one gap per request.
-        validation: gap -> pairs; the score is the mean over gaps.
+        validation: gap -> pairs; the score is the mean over gaps above 0.
+        ranked: what is ranked on validation; None: the whole catalogue.
         labelled: rows of ``requests`` whose targets the backbone has not met: the teacher is mixed
             with the target itself there, and is alone elsewhere. None: all.
 
@@ -125,14 +129,22 @@ def fit_calibration(
         raise DataError("no user has two training abstracts to make a stale pair of")
     with reproducible(seed, threads):
         fit = CalibrationFit(requests, e_sem, fusion_weight, training, options, seed, labelled)
-        judge = Judge(requests, e_sem, validation, fusion_weight, exclude_seen=options.exclude_seen)
+        judge = Judge(
+            requests,
+            e_sem,
+            validation,
+            fusion_weight,
+            exclude_seen=options.exclude_seen,
+            ranked=ranked,
+        )
         held = {gap: fit.inputs(judge.pairs[gap]) for gap in judge.pairs}
 
         def corrected() -> dict[int, Tensor]:
             return {gap: fit.corrected(held[gap]) for gap in held}
 
         history = fit_until(
-            options.epochs,
+            # Without a semantic channel there is nothing to correct.
+            options.epochs if fusion_weight else 0,
             weights_of(estimator=fit.estimator, calibrator=fit.calibrator),
             fit.learn,
             lambda: Judged(judge.mean(judge.ndcg(corrected()))),
@@ -182,8 +194,11 @@ class CalibrationFit:
         )
         self.label_weight = options.label_weight * torch.from_numpy(share).float()  # [P]
         self.rng = np.random.default_rng(seed)
-        self.candidates = top_candidates(e_sem, requests.table.vectors, options.candidates)
-        names = PAPER_INPUTS if options.proposal == "paper" else CONTEXT_INPUTS
+        self.candidates = top_candidates(e_sem, requests.semantics, options.candidates)
+        names: tuple[str, ...] = PAPER_INPUTS
+        if options.proposal == "context":
+            says = requests.own is not None and requests.own.text is not None
+            names = (*CONTEXT_INPUTS, *((WORDS_INPUT,) if says else ()))
         self.calibrator = Calibrator(
             e_sem.shape[1],
             names,
@@ -191,7 +206,10 @@ class CalibrationFit:
             residual=options.residual,
             dropout=options.dropout,
         )
-        known = self.inputs(self.pairs)
+        # Omega is of the ranked list: that of the snapshot, and in the paper's S1 the fresh one.
+        fresh_list = self.rng.random(len(self.pairs)) < 0.5
+        self.listed = np.where(fresh_list, self.pairs.fresh, self.pairs.stale)
+        known = self.inputs(self.pairs, self.listed)
         self.known = known
         unbounded = options.estimator == "none"
         length = float(known.stale.norm(dim=1).mean())
@@ -202,7 +220,8 @@ class CalibrationFit:
         self.estimator.fit_normaliser(known.cues, ignored)
         self.calibrator.fit_normaliser(known.parts)
         for place in ignored if "cues" in names else ():
-            self.calibrator.scale[place - len(CUE_PLACES)] = 0.0  # the cues come last
+            at = sum(part.shape[1] for part in known.parts[: names.index("cues")])
+            self.calibrator.scale[at + place] = 0.0
         parameters = [*self.estimator.parameters(), *self.calibrator.parameters()]
         self.optimizer = torch.optim.AdamW(
             [p for p in parameters if p.requires_grad],
@@ -219,7 +238,7 @@ class CalibrationFit:
         kept = pairs[np.flatnonzero(self.requests.fresh_targets(pairs.fresh))]
         return kept if len(kept) else pairs
 
-    def inputs(self, pairs: Pairs) -> Inputs:
+    def inputs(self, pairs: Pairs, listed: NDArray[np.int64] | None = None) -> Inputs:
         options = self.options
         return make_inputs(
             self.requests,
@@ -229,6 +248,7 @@ class CalibrationFit:
             self.calibrator.inputs,
             window=options.window,
             top_l=options.top_l,
+            listed=listed,
         )
 
     def _correct(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Judge: what corrections are worth on validation steps, ranking all items."""
+"""Judge: what corrections are worth on validation steps, under the ranking that is served."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from torch import Tensor
 from shared.bundle import AgeRule
 from training.calibration.age_rules import trusted
 from training.calibration.pairs import Pairs
+from training.pools import Ranked
 from training.semantic.held_out import HeldOut
 from training.semantic.requests import Requests
 
 
 @dataclass(frozen=True)
 class GapFigures:
-    """Validation NDCG@10 at one gap over all items."""
+    """NDCG@10 at one gap on the validation steps that calibration was chosen on."""
 
-    structure: float
+    own: float  # of the device without the cloud's embedding
     fresh: float
     stale: float  # the cached embedding as it is
     calibrated: float  # under the rule of that age
 
 
 class Judge:
-    """Validation NDCG@10 per gap; structural scores are computed once.
+    """Validation NDCG@10 per gap; own scores are computed once.
 
     Args:
         e_sem: [A, d] semantic embedding at every anchor.
         gaps: gap -> validation pairs, the same requests at every gap.
+        ranked: what is ranked; None: the whole catalogue.
+        fresh_list: the fresh candidates are ranked at every gap (the paper's S1).
     """
 
     def __init__(
@@ -43,19 +46,27 @@ class Judge:
         fusion_weight: float,
         *,
         exclude_seen: bool,
+        ranked: Ranked | None = None,
+        fresh_list: bool = False,
     ) -> None:
         self.requests, self.e_sem, self.fusion_weight = requests, e_sem, fusion_weight
-        rows = next(iter(gaps.values())).fresh if gaps else np.empty(0, dtype=np.int64)
-        self.held = HeldOut(requests, rows, exclude_seen=exclude_seen)
-        self.pairs = {gap: pairs[self.held.kept] for gap, pairs in gaps.items()}
+        self._held: dict[int, HeldOut] = {}
+        self.pairs: dict[int, Pairs] = {}
+        same: HeldOut | None = None
+        for gap, pairs in gaps.items():
+            listed = pairs.fresh if fresh_list else pairs.stale
+            pool = None if ranked is None else ranked.pool(requests, pairs.fresh, listed)
+            if same is None or (pool is not None and not fresh_list):
+                same = HeldOut(requests, pairs.fresh, exclude_seen=exclude_seen, pool=pool)
+            self._held[gap], self.pairs[gap] = same, pairs[same.kept]
 
     def scores(self, gap: int, e_sem: Tensor, scale: float) -> NDArray[np.float64]:
-        """[P] NDCG@10 of s_str + scale * w * <e_sem, v_i> for e_sem [P, d]."""
-        return self.held.ndcg10(e_sem, scale * self.fusion_weight)
+        """[P] NDCG@10 of own score + scale * w * <e_sem, v'_i> for e_sem [P, d]."""
+        return self._held[gap].ndcg10(e_sem, scale * self.fusion_weight)
 
     def score(self, gap: int, e_sem: Tensor, scale: float) -> float:
         """Mean of ``scores``; 0 without requests."""
-        return self.held.mean(e_sem, scale * self.fusion_weight)
+        return self._held[gap].mean(e_sem, scale * self.fusion_weight)
 
     def moved(self, gap: int) -> NDArray[np.bool_]:
         """[P] whether a new session began between snapshot and request."""
@@ -86,7 +97,9 @@ class Judge:
         return self.ndcg({gap: self.stale_embedding(gap) for gap in self.pairs})
 
     def mean(self, figures: Mapping[int, float]) -> float:
-        return float(np.mean(list(figures.values()))) if figures else 0.0
+        """Over the gaps above 0: a fresh snapshot is never corrected."""
+        stale = [figure for gap, figure in figures.items() if gap > 0]
+        return float(np.mean(stale)) if stale else 0.0
 
     def report(
         self, corrected: Mapping[int, Tensor], rules: tuple[AgeRule, ...]
@@ -97,7 +110,7 @@ class Judge:
             ruled = trusted(rules, self.ages(gap), self.moved(gap), corrected[gap], stale)
             fresh = self.e_sem[torch.from_numpy(self.pairs[gap].fresh)]
             found[gap] = GapFigures(
-                structure=self.score(gap, stale, 0.0),
+                own=self.score(gap, stale, 0.0),
                 fresh=self.score(gap, fresh, 1.0),
                 stale=self.score(gap, stale, 1.0),
                 calibrated=self.score(gap, ruled, 1.0),

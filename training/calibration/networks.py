@@ -18,6 +18,7 @@ HIDDEN = 64
 # What the proposal is made from: eq. 12's own inputs, and with what happened since the snapshot.
 PAPER_INPUTS = ("e_sem", "e_str")
 CONTEXT_INPUTS = ("e_sem", "e_str", "e_str_tau", "recent", "cues")
+WORDS_INPUT = "text"  # e_text(t), where devices have a text student
 OPEN_GATE = 3.0  # sigmoid(3) = .95: an untrained gate leaves the cached embedding nearly whole
 
 
@@ -67,7 +68,8 @@ class Calibrator(nn.Module):
 
     A 2-layer MLP with ReLU over the concatenated ``inputs``. With ``PAPER_INPUTS`` and without a
     gate it is the paper's. ``CONTEXT_INPUTS`` add what only the device knows about the time since:
-    e_str(tau), the mean vector of the items met since tau, and the cues.
+    e_str(tau), the mean vector of the items met since tau, the cues, and what the text student
+    makes of the device's own words.
 
     A gate kappa in (0, 1) from the same inputs takes back (1 - kappa) of the cached embedding:
     v = u - (1 - kappa) e_sem. One proposal can then also discount the semantic channel, which is
@@ -131,9 +133,10 @@ class Calibrator(nn.Module):
         e_str_tau: Tensor | None = None,
         recent: Tensor | None = None,
         cues: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> Tensor:
         """v [B, d] from those of ``inputs``: [B, d] each, cues [B, 8]."""
-        parts = [p for p in (e_sem, e_str, e_str_tau, recent, cues) if p is not None]
+        parts = [p for p in (e_sem, e_str, e_str_tau, recent, cues, text) if p is not None]
         state = self.body((torch.cat(parts, -1) - self.mean) * self.scale)
         v = torch.zeros_like(e_sem) if self.residual is None else self.residual(state)
         if self.gate is not None:

@@ -89,7 +89,7 @@ def recent_means(requests: Requests, pairs: Pairs, window: int) -> Tensor:
     Zero where nothing happened since.
     """
     events, anchors = requests.events, requests.anchors
-    vectors = requests.table.vectors.detach().double()
+    vectors = requests.semantics.double()
     total = torch.zeros(len(events.item) + 1, vectors.shape[1], dtype=torch.float64)
     torch.cumsum(vectors[torch.from_numpy(events.item.astype(np.int64))], 0, out=total[1:])
     first = events.user_start[anchors.user[pairs.fresh]]
@@ -181,8 +181,8 @@ def pair_cues(
 
 
 def candidate_scores(e_sem: Tensor, items: Tensor, requests: Requests) -> Tensor:
-    """<e_sem, v_i>: [B, d], [B, C] -> [B, C]."""
-    return torch.einsum("bd,bcd->bc", e_sem, requests.table(items))
+    """<e_sem, v'_i>: [B, d], [B, C] -> [B, C]."""
+    return torch.einsum("bd,bcd->bc", e_sem, requests.semantics[items])
 
 
 def united(

@@ -85,7 +85,7 @@ def export_bundle(
         backbone=trained.backbone.model.config.backbone,
         has_time=trained.log.time is not None,
         repeat_policy=trained.repeat_policy,
-        fusion_weight=trained.projector.fusion_weight,
+        fusion_weight=trained.fusion.fusion_weight,
         candidates=settings.cloud.candidates,
         calibration=CalibrationSpec(
             gamma_max=trained.calibration.gamma_max,

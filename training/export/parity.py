@@ -162,7 +162,7 @@ class _Implementations:
         returns = np.zeros((len(e_str), len(self.bias)))
         rows = np.arange(len(e_str))[:, None]
         np.add.at(returns, (rows, inputs["item"]), np.exp(outputs["copy_logit"].astype(np.float64)))
-        user = e_str + self.trained.projector.fusion_weight * e_sem
+        user = e_str + self.trained.fusion.fusion_weight * e_sem
         scores: Float = user @ self.vectors.T.astype(np.float64) + self.bias + np.log1p(returns)
         return scores
 

@@ -184,7 +184,9 @@ def _twin(
 ) -> Twin:
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))
-    return make_twin(run.settings, trained, requests, e_sem)
+    return make_twin(
+        run.settings, trained, requests, e_sem, run.words_at(trained, requests.anchors)
+    )
 
 
 def fitting_pairs(run: TrainingRun, requests: Requests) -> Pairs:

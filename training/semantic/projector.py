@@ -19,6 +19,7 @@ from training.backbone.objective import linear_logsumexp
 from training.learning import (
     Judged,
     Say,
+    Weights,
     best_of,
     descend,
     fit_until,
@@ -30,7 +31,8 @@ from training.semantic.held_out import HeldOut
 from training.semantic.requests import Requests
 
 HIDDEN = 256
-WEIGHT_GRID = (0.0625, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+# Of the semantic channel beside structure; epochs are judged at the best of them.
+JUDGED_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
 
 
 class Projector(nn.Module):
@@ -78,15 +80,22 @@ class ProjectorOptions(Strict):
     weight_decay: float = Field(default=1e-2, ge=0)
     dropout: float = Field(ge=0, lt=1)
     horizon: int = Field(ge=1, description="a training target is one of the next so many events")
+    own_vectors: bool = Field(
+        default=False, description="items get vectors of their own for this channel"
+    )
     exclude_seen: bool
 
 
 @dataclass(frozen=True, eq=False)
 class FittedProjector:
-    """The best validation epoch, in eval mode, and what it scored (NDCG@10, full ranking)."""
+    """The best validation epoch, in eval mode, and what it scored (NDCG@10, full ranking).
+
+    Attributes:
+        vectors: [I, d] v'_i, the items' vectors of the semantic channel; None: those of structure.
+    """
 
     projector: Projector
-    fusion_weight: float
+    vectors: Tensor | None
     validation_structure: float
     validation_semantic: float
     validation_fused: float
@@ -105,13 +114,17 @@ def fit_projector(
     threads: int = 2,
     progress: Progress | None = None,
 ) -> FittedProjector:
-    """Fit f_sem with the structural channel frozen, and choose the fusion weight.
+    """Fit f_sem with the structural channel frozen.
 
-    The loss of a training row is the cross-entropy of its target under <e_sem, v_i> alone, which is
-    what retrieval ranks by (eq. 7). Structure has met the training targets before and would leave
-    semantics too little to explain, so the fused score takes no part; but both uses count on
+    The loss of a training row is the cross-entropy of its target under <e_sem, v'_i> alone, which
+    is what retrieval ranks by (eq. 7). Structure has met the training targets before and would
+    leave semantics too little to explain, so the fused score takes no part; but both uses count on
     validation: the epoch with the best sum of semantic-only NDCG@10 and fused NDCG@10, at the best
-    weight of WEIGHT_GRID, is kept.
+    of JUDGED_WEIGHTS, is kept.
+
+    The paper has one vector an item for both channels (eq. 4). Structure's are trained beside
+    mechanisms that name an item without its vector, and may be far from what a text can point at:
+    with ``own_vectors`` the items get v'_i, which start from v_i and are trained with f_sem.
 
     Args:
         text: [A, m] embedding of every row's abstract.
@@ -142,7 +155,7 @@ def fit_projector(
 
         history = fit_until(
             options.epochs,
-            projector.state_dict(),
+            fit.weights(),
             partial(fit.learn, rows),
             judge,
             label="fitting the projector",
@@ -154,7 +167,7 @@ def fit_projector(
         judged = fit.judge(held)
         return FittedProjector(
             projector=projector,
-            fusion_weight=judged.weight,
+            vectors=fit.vectors.detach() if options.own_vectors else None,
             validation_structure=judged.structure,
             validation_semantic=judged.semantic,
             validation_fused=judged.fused,
@@ -164,9 +177,8 @@ def fit_projector(
 
 @dataclass(frozen=True)
 class _Judged:
-    weight: float
     structure: float
-    fused: float  # NDCG@10 at that weight
+    fused: float  # NDCG@10 at the best weight
     semantic: float  # NDCG@10 of semantics alone
 
 
@@ -183,10 +195,19 @@ class _ProjectorFit:
         self.requests, self.text, self.stop = requests, text, stop
         self.rng = np.random.default_rng(seed)
         self.projector, self.options = projector, options
+        self.vectors = requests.semantics.clone().requires_grad_(options.own_vectors)
+        groups: list[dict[str, object]] = [{"params": list(projector.parameters())}]
+        if options.own_vectors:
+            # Decay would draw them to zero, not to where they started.
+            groups.append({"params": [self.vectors], "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(
-            projector.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            groups, lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.mean_loss = math.nan  # of the last pass
+
+    def weights(self) -> Weights:
+        """Live, by name."""
+        return {**self.projector.state_dict(), "vectors": self.vectors.detach()}
 
     def learn(self, rows: Tensor, number: int, say: Say) -> float:
         self.projector.train()
@@ -200,10 +221,11 @@ class _ProjectorFit:
 
     def loss(self, index: Tensor) -> Tensor:
         e_sem = self.projector(self.text[index])
-        table, target = self.requests.table, self._target(index.numpy())
+        target = self._target(index.numpy())
         barred = self._barred(index) if self.options.exclude_seen else None
-        log_z = linear_logsumexp(e_sem, table.vectors, torch.zeros_like(table.bias), barred)
-        loss: Tensor = (log_z - (e_sem * table(target)).sum(-1)).mean()
+        log_z = linear_logsumexp(e_sem, self.vectors, torch.zeros(len(self.vectors)), barred)
+        reached = nn.functional.embedding(target, self.vectors)
+        loss: Tensor = (log_z - (e_sem * reached).sum(-1)).mean()
         return loss
 
     def _target(self, rows: NDArray[np.int64]) -> Tensor:
@@ -229,12 +251,9 @@ class _ProjectorFit:
     def judge(self, held: HeldOut) -> _Judged:
         self.projector.eval()
         e_sem = self.projector(self.text[torch.from_numpy(held.rows)])
-        scores = {w: held.mean(e_sem, w) for w in WEIGHT_GRID}
-        # Ties (few validation users) go to the weight nearest to the one e_sem was fitted with.
-        weight = max(WEIGHT_GRID, key=lambda w: (scores[w], -abs(w - 1.0)))
+        held.vectors = self.vectors.detach()
         return _Judged(
-            weight=weight,
             structure=held.mean(e_sem, 0.0),
-            fused=scores[weight],
-            semantic=held.mean(e_sem, 1.0, structure=False),
+            fused=max(held.mean(e_sem, weight) for weight in JUDGED_WEIGHTS),
+            semantic=held.mean(e_sem, 1.0, own=False),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from training.backbone.evaluate import encode_requests, structural_scores
 from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
 from training.semantic.anchors import Anchors
+from training.semantic.own_terms import OwnTerms, count_bonus
 
 ROWS_PER_BATCH = 256
 ROWS_PER_REPORT = 1024
@@ -37,6 +38,9 @@ class Requests:
         events: what training may read of the log.
         session: [n] int64 session number of every event, per user.
         table: the frozen item vectors and biases.
+        semantics: [I, d] v'_i, what e_sem and e_text are multiplied with; those of ``table`` where
+            both channels share them, as in the paper.
+        own: what a device adds to structure from its own events; None: nothing.
     """
 
     anchors: Anchors
@@ -49,22 +53,62 @@ class Requests:
     events: Events
     session: NDArray[np.int64]
     table: ItemParameters
+    semantics: Tensor
+    own: OwnTerms | None = None
 
     def __len__(self) -> int:
         return len(self.anchors)
 
+    def equipped(self, semantics: Tensor | None, own: OwnTerms | None) -> Requests:
+        """The same requests with these semantic vectors (None: those of the table) and terms."""
+        shared = self.table.vectors.detach() if semantics is None else semantics
+        return replace(self, semantics=shared, own=own)
+
     def structural(self, index: Tensor) -> Tensor:
-        """Structural scores of all items [B, I] at rows ``index`` [B]."""
-        return structural_scores(
+        """The device's own scores of all items [B, I] at rows ``index`` [B].
+
+        Structure, and where there are ``own`` terms what they add.
+        """
+        scores = structural_scores(
             self.e_str[index], self.copy_logit[index], self.history[index], self.table
         )
+        if self.own is None:
+            return scores
+        if self.own.counts is not None:
+            scores += count_bonus(self.counts(index, self.own), self.own.counts)
+        if self.own.text is not None:
+            text, weight = self.own.text[index], self.own.text_weight
+            scores = torch.addmm(scores, text, self.semantics.T, alpha=weight)
+        return scores
 
     def structural_of(self, index: Tensor, items: Tensor) -> Tensor:
-        """Structural scores of given candidates ``items`` [B, C] at rows ``index`` [B]: [B, C]."""
+        """Own scores of given candidates ``items`` [B, C] at rows ``index`` [B]: [B, C]."""
         base = torch.einsum("bd,bcd->bc", self.e_str[index], self.table(items))
         same = self.history[index][:, :, None] == items[:, None, :]  # [B, L, C]
         returns = (self.copy_logit[index].exp()[:, :, None] * same).sum(1)
-        return base + self.table.bias[items] + torch.log1p(returns)
+        scores = base + self.table.bias[items] + torch.log1p(returns)
+        if self.own is None:
+            return scores
+        if self.own.counts is not None:
+            counts = self.counts(index, self.own).gather(1, items)
+            scores += count_bonus(counts, self.own.counts)
+        if self.own.text is not None:
+            words = torch.einsum("bd,bcd->bc", self.own.text[index], self.semantics[items])
+            scores += self.own.text_weight * words
+        return scores
+
+    def counts(self, index: Tensor, own: OwnTerms) -> Tensor:
+        """[B, I] decayed counts of all own events that a device keeps; see ``OwnCounts``."""
+        place, item = self.seen(index)
+        known = torch.from_numpy(self.anchors.tau[index.numpy()])
+        stop = known.cumsum(0)
+        age = stop[place] - 1 - torch.arange(len(place))
+        half_life = 1.0 if own.counts is None else own.counts.half_life
+        weight = torch.exp2(-age / half_life)
+        if own.kept is not None:
+            weight[age >= own.kept] = 0.0
+        found = torch.zeros(len(index), len(self.table.bias))
+        return found.index_put_((place, item), weight, accumulate=True)
 
     def seen(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """(place within ``index``, item) of everything the user had before the step."""
@@ -130,6 +174,7 @@ def make_requests(
         events=events,
         session=_sessions(events) if session is None else session,
         table=frozen,
+        semantics=frozen.vectors.detach(),
     )
 
 

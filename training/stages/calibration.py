@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.bundle import AgeRule
+from shared.profile import DeviceProfile
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
@@ -18,7 +19,16 @@ from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_
 from training.calibration.inputs import make_inputs
 from training.calibration.judge import GapFigures
 from training.calibration.networks import N_CUES, Calibrator, Estimator
-from training.calibration.pairs import Pairs, block_pairs, pairs_at_gap, training_pairs
+from training.calibration.pairs import (
+    Pairs,
+    block_pairs,
+    pairs_at_gap,
+    top_candidates,
+    training_pairs,
+)
+from training.fusion.fit import FittedFusion, kept_by
+from training.pools import Ranked
+from training.semantic.own_terms import OwnTerms
 from training.semantic.projector import FittedProjector
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.projector import Encode
@@ -26,7 +36,6 @@ from training.stages.stage import Stage
 from training.steps import VALIDATION_GAPS, TrainingSteps
 
 STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the calibrator
-TRAINING_PER_BLOCK = 2  # requests of training beside one of the calibration block
 
 
 def _save(fitted: FittedCalibration, folder: Path) -> None:
@@ -70,44 +79,66 @@ def calibration_stage(
     backbone: Stage[TrainedBackbone],
     projector: Stage[FittedProjector],
     abstracts: Stage[NDArray[np.float32]],
+    fusion: Stage[FittedFusion],
+    words: Stage[NDArray[np.float32]] | None,
+    profile: DeviceProfile,
+    popularity: NDArray[np.float32],
     seed: int,
     threads: int,
     name: str = "calibration",
 ) -> Stage[FittedCalibration]:
-    """Estimator, calibrator and age rules; another ``name`` for another choice of options."""
+    """Estimator, calibrator and age rules; another ``name`` for another choice of options.
+
+    Args:
+        words: [A, d] of the text student at every anchor; None without one.
+        popularity: [I] training counts.
+    """
 
     async def build(
         progress: Progress,
         trained: TrainedBackbone,
         fitted: FittedProjector,
         text: NDArray[np.float32],
+        weights: FittedFusion,
+        said: NDArray[np.float32] | None = None,
     ) -> FittedCalibration:
         with torch.no_grad():
             e_sem = fitted.projector(torch.from_numpy(text))
-        return await in_thread(
-            lambda stoppable: fit_calibration(
-                encode(trained, stoppable),
+        own = weights.terms(None if said is None else torch.from_numpy(said), kept_by(profile))
+
+        def fit(stoppable: Progress) -> FittedCalibration:
+            requests = encode(trained, stoppable).equipped(fitted.vectors, own)
+            ranked = Ranked(
+                setting="device",
+                profile=profile,
+                candidates=top_candidates(e_sem, requests.semantics, options.candidates),
+                popularity=popularity,
+                exclude_seen=options.exclude_seen,
+            )
+            return fit_calibration(
+                requests,
                 e_sem,
                 fitting_pairs(steps, seed),
                 {g: pairs_at_gap(steps.anchors, steps.validation, g) for g in VALIDATION_GAPS},
-                fitted.fusion_weight,
+                weights.fusion_weight,
                 options,
+                ranked=ranked,
                 labelled=steps.block(),
                 seed=seed,
                 threads=threads,
                 progress=stoppable,
-            ),
-            progress,
-        )
+            )
+
+        return await in_thread(fit, progress)
 
     return Stage(
         name=name,
-        options=(options, seed, threads),
-        inputs={"steps": steps},
-        upstream=(backbone, projector, abstracts),
+        options=(options, profile, seed, threads),
+        inputs={"steps": steps, "popularity": popularity},
+        upstream=(backbone, projector, abstracts, fusion, *(() if words is None else (words,))),
         code=(
             *(calibration_stage, fit_calibration, Calibrator, make_inputs),
-            *(GapFigures, trusted, Pairs),
+            *(GapFigures, trusted, Pairs, Ranked, OwnTerms),
         ),
         build=build,
         form=CALIBRATION,
@@ -115,11 +146,9 @@ def calibration_stage(
 
 
 def fitting_pairs(steps: TrainingSteps, seed: int) -> Pairs:
-    """Of the calibration block and some of training; of training alone without a block."""
-    training, block = steps.rows(steps.trained_on), steps.block()
+    """Of the calibration block, which no model was trained on; of training without a block."""
+    block = steps.block()
     if block is None:
-        return training_pairs(steps.anchors, training)
+        return training_pairs(steps.anchors, steps.rows(steps.trained_on))
     rng = np.random.default_rng(seed)
-    some = rng.permutation(training)[: TRAINING_PER_BLOCK * len(block)]
-    fresh = np.union1d(block, some)
-    return block_pairs(steps.anchors, fresh, rng, partners=STALE_PARTNERS)
+    return block_pairs(steps.anchors, block, rng, partners=STALE_PARTNERS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from device_runtime.state.cues import cue_vector
@@ -23,8 +24,11 @@ Encode = Callable[[TrainedBackbone, Progress], Requests]
 
 
 def _save(fitted: FittedProjector, folder: Path) -> None:
-    values = {name: value for name, value in vars(fitted).items() if name != "projector"}
-    save_arrays(folder, named_weights(projector=fitted.projector), values)
+    values = {n: value for n, value in vars(fitted).items() if n not in ("projector", "vectors")}
+    arrays = named_weights(projector=fitted.projector)
+    if fitted.vectors is not None:
+        arrays["vectors"] = fitted.vectors.numpy()
+    save_arrays(folder, arrays, values)
 
 
 def _load(folder: Path) -> FittedProjector:
@@ -33,7 +37,9 @@ def _load(folder: Path) -> FittedProjector:
     dim = len(arrays["projector.skip.bias"])
     projector = Projector(text_dim, dim, hidden)
     restore_weights(arrays, projector=projector)
-    return FittedProjector(projector=projector, **values)
+    own = arrays.get("vectors")
+    vectors = None if own is None else torch.from_numpy(own.copy())
+    return FittedProjector(projector=projector, vectors=vectors, **values)
 
 
 PROJECTOR: Saved[FittedProjector] = Saved(_save, _load)

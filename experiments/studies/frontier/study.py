@@ -128,7 +128,9 @@ async def twin_of_windows(run: TrainingRun, trained: TrainedModel, windows: Last
     )
     with torch.no_grad():
         e_sem = trained.projector.projector(text)
-    return make_twin(run.settings, trained, requests, e_sem)
+    return make_twin(
+        run.settings, trained, requests, e_sem, run.words_at(trained, requests.anchors)
+    )
 
 
 def _contested(contest: Contest, progress: Progress) -> pl.DataFrame:

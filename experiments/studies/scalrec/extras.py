@@ -37,7 +37,7 @@ def measured(
     """By name; correlations are Spearman's with the NDCG@10 lost to staleness per request."""
     calibration = trained.calibration
     found = {
-        "fusion_weight": trained.projector.fusion_weight,
+        "fusion_weight": trained.fusion.fusion_weight,
         "mean_target_r": calibration.mean_reliability_target,
         "calibration_best_epoch": float(calibration.best_epoch),
         "abstract_chars": float(np.mean([len(text) for text in texts])),

@@ -11,10 +11,11 @@ from torch import Tensor
 from shared.metrics import Ranks, hit_rate, ndcg
 from training.calibration.age_rules import SCALES
 from training.pools import Pools
+from training.semantic.own_terms import OwnTerms, count_bonus
 from training.semantic.requests import Requests
 
 LOO_GAPS = (0, 5)  # gaps and settings at which each user's very last step is also told apart
-PARTED = ("S1", "full")  # settings in which returns and discoveries are told apart
+PARTED = ("S1", "full", "device")  # settings in which returns and discoveries are told apart
 
 
 class Scores:
@@ -24,7 +25,8 @@ class Scores:
         pools: of the requests at ``rows`` [B] of ``requests``.
         popularity: [I] training counts.
         half_life: of the decayed counter, in events.
-        second: [B, I] structural scores of another model.
+        plain: [B, I] structural scores, without the device's other terms. second: [B, I] those
+            of another model.
     """
 
     def __init__(
@@ -35,11 +37,30 @@ class Scores:
         *,
         popularity: Tensor,
         half_life: float,
+        plain: Tensor,
         second: Tensor,
     ) -> None:
+        index = torch.from_numpy(rows)
         self.pools, self.structural = pools, pools.structural
-        self.ensemble = (self.structural.log_softmax(1) + second.log_softmax(1)) / 2
-        self.counters = _counters(requests, torch.from_numpy(rows), popularity, half_life)
+        self.counters = _counters(requests, index, popularity, half_life)
+        own = requests.own or OwnTerms()
+        bonus = torch.zeros_like(plain)
+        if own.counts is not None:
+            bonus = count_bonus(requests.counts(index, own), own.counts)
+        ensemble = (plain.log_softmax(1) + second.log_softmax(1)) / 2
+        self.alone = {
+            "structure": plain,
+            "counts": plain + bonus,
+            "student": pools.structural,
+            "ensemble": ensemble,
+            "ensemble_counts": ensemble + bonus,
+        }
+        if own.text is not None:
+            self.alone["words"] = own.text[index] @ requests.semantics.T
+
+    def on_ensemble(self, scores: Tensor) -> Tensor:
+        """What else ``scores`` [B, I] say, beside the ensemble in the place of structure."""
+        return self.alone["ensemble"] + scores - self.alone["structure"]
 
     def semantic(self, e_sem: Tensor) -> Tensor:
         return e_sem @ self.pools.vectors.T

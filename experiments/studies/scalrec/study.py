@@ -1,8 +1,11 @@
 """One cell of an experiment: train a configuration with one seed and score it on the test steps.
 
 The dense counterpart of what a device does, for thousands of requests and many opponents at once:
-every scorer ranks all items, and a setting says which of them may be recommended.
+every scorer ranks all items, and a setting says which of them may be recommended. Rules by age and
+discounts are chosen on validation under each setting by itself.
 
+- ``device``: what devices of the profile really rank: ``S2_local`` where they re-retrieve from a
+  table of their own, else ``S2_history``.
 - ``full``: all items. ``S1``: the cloud's fresh candidates, an old embedding. ``S2``: candidates
   and embedding both old (SCaLRec section 5). ``S2_history``: what a device ranks that unites S2
   with its own history. ``S2_local``: S2 united with the best of the device's own table under the
@@ -14,11 +17,12 @@ every scorer ranks all items, and a setting says which of them may be recommende
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
@@ -37,14 +41,17 @@ from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
+from training.calibration.rules_for import Rules, own_rules, rules_for
 from training.pools import Pools
 from training.run import TrainingRun, opened_run
 from training.semantic.anchors import stale_anchors
 from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
+from training.steps import VALIDATION_GAPS
 from training.trained import TrainedModel
-from training.twin import make_twin
+from training.twin import Twin, make_twin
 
+Views = dict[str, Tensor]  # scores [B, I] by scorer
 ROWS = 256
 SPECIAL_GAP = 5
 SHARES = (0, 25, 50, 75, 100)
@@ -66,7 +73,9 @@ async def run_cell(
         requests, steps = scored.requests, scored.steps
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
         second = _structural_of(partner, requests, own)
-        study = _ScalrecStudy(settings, trained, gate, requests, second, scored.e_sem, steps)
+        twin = make_twin(settings, trained, requests, scored.e_sem, scored.words)
+        rules = _rules(run, trained, await run.text(), await run.said())
+        study = _ScalrecStudy(settings, trained, gate, twin, requests, second, rules, steps)
         ranks = StepRanks(requests, own, run.split.n_events)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
@@ -93,22 +102,48 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
     return make_requests(backbone.model, backbone.table, requests.events, stale_anchors(steps, ()))
 
 
+def _rules(
+    run: TrainingRun,
+    trained: TrainedModel,
+    text: NDArray[np.float32],
+    said: NDArray[np.float32] | None,
+) -> dict[str, Rules]:
+    """By setting, chosen on validation steps."""
+    with torch.no_grad():
+        e_sem = trained.projector.projector(torch.from_numpy(text))
+    requests = run.requests(trained.backbone, run.progress)
+    words = None if said is None else torch.from_numpy(said)
+    twin = make_twin(run.settings, trained, requests, e_sem, words)
+    steps, options = run.steps, run.settings.training
+    margin = options.rule_margin if options.age_rules else None
+    pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
+    lists, everything = twin.ranked("list"), twin.ranked("catalogue")
+    own = own_rules(trained.calibration)
+    return {
+        "S1": rules_for(twin, pairs, lists, fresh_list=True, margin=margin),
+        "S2": rules_for(twin, pairs, lists, margin=margin),
+        "full": rules_for(twin, pairs, everything, margin=margin),
+        "device": own,
+    }
+
+
 class _ScalrecStudy:
     def __init__(
         self,
         settings: Recipe,
         trained: TrainedModel,
         gate: FittedCalibration,
-        requests: Requests,
+        twin: Twin,
+        plain: Requests,
         second: Requests,
-        e_sem: Tensor,
+        rules: Mapping[str, Rules],
         steps: Steps,
     ) -> None:
-        self.settings, self.trained, self.second = settings, trained, second
-        self.twin = make_twin(settings, trained, requests, e_sem)
+        self.settings, self.trained, self.twin, self.rules = settings, trained, twin, rules
+        self.plain, self.second = plain, second
         self.reports: list[GapReport] = []
         self.views = {
-            gap: self._view(gap, pairs_at_gap(requests.anchors, steps, gap), gate)
+            gap: self._view(gap, pairs_at_gap(plain.anchors, steps, gap), gate)
             for gap in settings.paper.gaps
         }
         self.drift_r: dict[int, float] = {}
@@ -118,28 +153,29 @@ class _ScalrecStudy:
     def _view(self, gap: int, pairs: Pairs, gate: FittedCalibration) -> _View:
         twin, calibration, e_sem = self.twin, self.trained.calibration, self.twin.e_sem
         inputs, inputs_fresh = twin.inputs(pairs), twin.inputs(pairs, listed=pairs.fresh)
-        calibrated, r = twin.trusted(inputs)
+        r = calibration.correct(inputs)[1]
         gated, gated_fresh = (
             gate.correct(twin.inputs(pairs, listed=listed, fitted=gate))[0]
             for listed in (pairs.stale, pairs.fresh)
-        )
-        discounted = trusted(
-            calibration.discount, inputs.ages, inputs.moved, inputs.stale, inputs.stale
         )
         self.reports.append(
             GapReport(
                 gap=gap, pairs=pairs, cues=inputs.cues, r=r, rule=rule_at(calibration.rules, gap)
             )
         )
-        embeddings = {
-            "fused": e_sem[torch.from_numpy(pairs.fresh)],
-            "stale": inputs.stale,
-            "calibrated": calibrated,
-            "discount": discounted,
-            "gate": gated,
-        }
-        among_fresh = {"calibrated": twin.trusted(inputs_fresh)[0], "gate": gated_fresh}
-        return _View(pairs, embeddings, among_fresh)
+        embeddings = {}
+        for setting, rules in self.rules.items():
+            known = inputs_fresh if setting == "S1" else inputs
+            embeddings[setting] = {
+                "fused": e_sem[torch.from_numpy(pairs.fresh)],
+                "stale": inputs.stale,
+                "calibrated": twin.trusted(known, rules.calibrated)[0],
+                "discount": trusted(
+                    rules.discount, known.ages, known.moved, known.stale, known.stale
+                ),
+                "gate": gated_fresh if setting == "S1" else gated,
+            }
+        return _View(pairs, embeddings)
 
     def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, Ranks]]:
         """(setting, gap, scorer, ranks [R]) of everything that is compared."""
@@ -172,6 +208,7 @@ class _ScalrecStudy:
             rows,
             popularity=torch.from_numpy(self.trained.popularity),
             half_life=HALF_LIFE,
+            plain=self.plain.structural(torch.from_numpy(rows)),
             second=self.second.structural(at),
         )
         found: dict[tuple[str, int, str], Ranks] = {}
@@ -180,26 +217,40 @@ class _ScalrecStudy:
             for scorer, values in views.items():
                 found[setting, gap, scorer] = pools.ranks(values, among)
 
-        structure = {"structure": pools.structural, "ensemble": scores.ensemble}
-        counters = scores.counters
-        bounded = {n: c for n, c in counters.items() if not n.endswith("_all")}
+        counters, own = scores.counters, scores.alone
         fresh_list, alone = pools.listed(twin.candidates[torch.from_numpy(rows)]), pools.alone()
         for gap, view in self.views.items():
             old = twin.candidates[torch.from_numpy(view.pairs.stale[at.numpy()])]
-            old_list, stale = pools.listed(old), view.embeddings["stale"][at]
-            semantic = {"semantic": scores.semantic(stale)}
-            both = structure | self._fused(pools, view.embeddings, at) | semantic
-            rank("full", gap, None, both | (counters if gap == 0 else {}))
-            in_fresh = both | self._fused(pools, view.among_fresh, at)
-            rank("S1", gap, fresh_list, in_fresh | bounded)
-            rank("S2", gap, old_list, both | bounded)
+            old_list, stale = pools.listed(old), view.embeddings["device"]["stale"][at]
+            same = own | {"semantic": scores.semantic(stale)}
+
+            def all_of(setting: str, view: _View = view, same: dict[str, Tensor] = same) -> Views:
+                fused = self._fused(pools, view.embeddings[setting], at)
+                both = {"ensemble_calibrated": scores.on_ensemble(fused["calibrated"])}
+                return same | fused | both
+
+            united = pools.united(old)
+            rank("full", gap, None, all_of("full") | (counters if gap == 0 else {}))
+            rank("S1", gap, fresh_list, all_of("S1") | counters)
+            rank("S2", gap, old_list, all_of("S2") | counters)
+            by_device = all_of("device")
             if profile.unite_history:
-                rank("S2_history", gap, pools.united(old), both)
+                rank("S2_history", gap, united, by_device)
             if profile.table != "none":
-                for scorer in both:
-                    found["S2_local", gap, scorer] = found["full", gap, scorer]
-            rank("alone", gap, alone, structure | counters)
-            for setting, among in (("full", None), ("S1", fresh_list), ("S2", old_list)):
+                rank("S2_local", gap, None, by_device)
+            shipped = "S2_local" if profile.local_candidates else "S2_history"
+            if shipped == "S2_history" and not profile.unite_history:
+                shipped = "S2"
+            for scorer in by_device:
+                found["device", gap, scorer] = found[shipped, gap, scorer]
+            rank("device", gap, pools.holding(old), counters)
+            rank("alone", gap, alone, own | counters)
+            for setting, among in (
+                ("full", None),
+                ("S1", fresh_list),
+                ("S2", old_list),
+                ("device", pools.holding(old)),
+            ):
                 found[setting, gap, "oracle"] = scores.best(twin.fusion_weight * stale, among)
             if gap == SPECIAL_GAP:
                 found |= self._special(at, view, scores, old_list, fresh_list)
@@ -216,7 +267,8 @@ class _ScalrecStudy:
         """Simulated drift, and candidates that the cache does not hold."""
         found: dict[tuple[str, int, str], Ranks] = {}
         pools = scores.pools
-        structure, views = {"structure": pools.structural}, self._fused(pools, view.embeddings, at)
+        structure = {name: scores.alone[name] for name in ("structure", "student")}
+        views = self._fused(pools, view.embeddings["S2"], at)
         for share, drifted in self.drifted.items():
             same = structure | {"fused": views["fused"]}
             for name, values in (same | self._fused(pools, drifted, at)).items():
@@ -240,11 +292,11 @@ class _ScalrecStudy:
             foreign.cues[:, aged] = own.cues[:, aged]
             names = self.trained.calibration.calibrator.inputs
             parts = tuple(
-                mine if name == "recent" else theirs
+                mine if name in ("recent", "text") else theirs
                 for name, mine, theirs in zip(names, own.parts, foreign.parts, strict=True)
             )
             inputs = Inputs(foreign.cues, foreign.stale, parts)
-            corrected, r = self.twin.trusted(inputs)
+            corrected, r = self.twin.trusted(inputs, self.rules["S1"].calibrated)
             found[share] = {"stale": inputs.stale, "calibrated": corrected}
             self.drift_r[share] = float(r.mean())
         return found
@@ -252,12 +304,11 @@ class _ScalrecStudy:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """Semantic embeddings [R, d] of the scorers at one gap, by name, before their fusion weight.
+    """Semantic embeddings [R, d] of the scorers at one gap, before their fusion weight.
 
     Attributes:
-        among_fresh: those that differ where the fresh candidates are ranked: omega is of these.
+        embeddings: by setting, then by scorer.
     """
 
     pairs: Pairs
-    embeddings: dict[str, Tensor]
-    among_fresh: dict[str, Tensor]
+    embeddings: dict[str, dict[str, Tensor]]

@@ -1,0 +1,1 @@
+"""The weights of a device's score: own history, words, the cloud's semantics."""
