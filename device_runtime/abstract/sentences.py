@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 _PIECE = re.compile(r"\w+|[^\w\s]")
 _CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
 _FIRST_CATEGORIES = 2  # said before "some"
+_KEPT_HABITS, _KEPT_FAVOURITES = 1, 2  # names that a shorter text keeps before it tells no habit
 
 
 def tokens(text: str) -> int:
@@ -46,7 +47,9 @@ class LongTerm:
         return said
 
     def fitted(self, room: int) -> LongTerm:
-        """With habits left out first, then favourites, areas and categories, until it fits.
+        """With fewer habits, then fewer favourites, areas and categories, until it fits.
+
+        One habit of each time stays while there are favourites enough: it is what the moment adds.
 
         Args:
             room: tokens; what is said is never longer than that.
@@ -61,10 +64,15 @@ class LongTerm:
 
     def _shorter(self) -> LongTerm:
         """Without its least important name."""
-        if self.habits:
-            *others, (slot, names) = self.habits
-            left = ((slot, names[:-1]),) if names[1:] else ()
-            return replace(self, habits=(*others, *left))
+        for place in reversed(range(len(self.habits))):
+            slot, names = self.habits[place]
+            if len(names) > _KEPT_HABITS:
+                shorter = (slot, names[:-1])
+                return replace(
+                    self, habits=(*self.habits[:place], shorter, *self.habits[place + 1 :])
+                )
+        if self.habits and len(self.favourites) <= _KEPT_FAVOURITES:
+            return replace(self, habits=self.habits[:-1])
         if self.favourites:
             return replace(self, favourites=self.favourites[:-1])
         if self.areas:
