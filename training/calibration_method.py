@@ -46,7 +46,7 @@ class CalibrationMethod(Section):
         description="choose on validation, by age of the snapshot, how far it is trusted",
     )
     rule_margin: float = Field(
-        default=0.0,
+        default=2.0,
         ge=0,
         description="standard errors an age rule must be ahead by before a plainer one gives way; "
         "0: the best on validation is taken",

@@ -29,7 +29,8 @@ HALF_LIVES = (20.0, 50.0)
 # Of the text student and of fresh semantics; "off" is always among the choices.
 WEIGHTS = (0.03125, 0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
-MARGIN = 1.0  # standard errors that a term must be ahead by, else it is off
+MARGIN = 1.0  # standard errors that a weight must be ahead by, else it is off
+COUNTS_MARGIN = 2.0  # the best of forty count terms is ahead of none by chance alone
 
 
 class FittedFusion(Strict):
@@ -138,7 +139,7 @@ def _choose_counts(
             term = OwnCounts(weight=weight, scale=scale, half_life=half_life)
             scores = [s + count_bonus(n, term) for s, n in zip(held.own, counts, strict=True)]
             choices.append((term, held.ndcg_of(scores)))
-    return best_if_ahead(choices, held.ndcg_of(held.own), users, margin=MARGIN)
+    return best_if_ahead(choices, held.ndcg_of(held.own), users, margin=COUNTS_MARGIN)
 
 
 def _choose_weight(
