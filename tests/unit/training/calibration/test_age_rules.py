@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.bundle import AgeRule, rule_at
-from training.calibration.age_rules import SCALES, choose_rules, trusted
+from training.calibration.age_rules import SCALES, age_groups, choose_rules, trusted
 
 USERS, EACH = 120, 10
 GAP = 5
@@ -108,8 +108,27 @@ def test_a_fresh_snapshot_is_taken_as_it_is() -> None:
     judge = WrittenJudge({})
     fresh, stale = choose_rules(judge, {0: CORRECTED[GAP], GAP: CORRECTED[GAP]}, margin=1.0)
     assert fresh.at(False) == fresh.at(True) == (1.0, False)
-    assert stale.from_delta == 2
+    assert stale.from_delta == 1
     assert stale.at(False)[0] in SCALES
+
+
+def test_ages_share_three_rules() -> None:
+    assert age_groups((0, 1, 2, 5, 10, 20)) == [(1, (1, 2)), (4, (5,)), (8, (10, 20))]
+    assert age_groups((0, 5, 20)) == [(1, (5,)), (8, (20,))]
+    assert age_groups((0,)) == []
+
+
+def test_a_group_is_judged_on_the_requests_of_all_its_gaps() -> None:
+    """Best at one gap, worst at the other: on both together the steady one is ahead."""
+
+    class Turning(WrittenJudge):
+        def scores(self, gap: int, e_sem: Tensor, scale: float) -> NDArray[np.float64]:
+            steady = {1.0: 0.2, 0.25: 0.3 if gap == 1 else 0.0}
+            return np.full(USERS * EACH, steady.get(scale, 0.1)) + noise(0.01)
+
+    corrected = {gap: torch.ones(USERS * EACH, 2) for gap in (1, 2)}
+    (rule,) = choose_rules(Turning({}), corrected, margin=1.0)
+    assert rule.at(False)[0] == rule.at(True)[0] == 1.0
 
 
 def test_every_row_goes_by_the_rule_of_its_own_age() -> None:

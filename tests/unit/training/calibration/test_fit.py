@@ -99,11 +99,11 @@ def test_rules_lose_to_nothing_that_they_choose_from() -> None:
     requests, e_sem, training, validation = make()
     rng = torch.Generator().manual_seed(0)
     for embedding in (e_sem, torch.randn(e_sem.shape, generator=rng)):
-        short = QUICK.model_copy(update={"epochs": 2})
+        short = QUICK.model_copy(update={"epochs": 2, "rule_margin": 0.0})
         fitted = fit_calibration(requests, embedding, training, validation, 1.0, short, threads=1)
-        assert [rule.from_delta for rule in fitted.rules] == [0, 2, 8]
+        assert [rule.from_delta for rule in fitted.rules] == [0, 1, 8]
         for gap, at in fitted.gaps.items():
-            assert at.calibrated >= (at.stale if gap == 0 else max(at.stale, at.structure)) - 1e-12
+            assert at.calibrated >= (at.stale if gap == 0 else max(at.stale, at.own)) - 1e-12
         assert fitted.rules[0].at(False) == fitted.rules[0].at(True) == (1.0, False)
         assert not any(rule.correct or rule.moved_correct for rule in fitted.discount)
 
@@ -113,6 +113,13 @@ def test_a_fresh_snapshot_has_nothing_to_recover() -> None:
     short = QUICK.model_copy(update={"epochs": 1})
     at = fit_calibration(requests, e_sem, training, validation, 1.0, short, threads=1).gaps[0]
     assert at.fresh == at.stale
+
+
+def test_without_a_semantic_channel_nothing_is_learned() -> None:
+    requests, e_sem, training, validation = make()
+    fitted = fit_calibration(requests, e_sem, training, validation, 0.0, QUICK, threads=1)
+    assert not fitted.helped
+    assert all(at.calibrated == at.stale == at.own for at in fitted.gaps.values())
 
 
 def weights(fitted: FittedCalibration) -> torch.Tensor:

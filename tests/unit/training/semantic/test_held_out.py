@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.metrics import ndcg
+from shared.metrics import ndcg, ranks_of
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
@@ -56,8 +56,29 @@ def test_semantics_alone_and_both(requests: Requests) -> None:
     held = HeldOut(requests, ROWS, exclude_seen=False)
     index = torch.from_numpy(held.rows)
     toward = requests.table.vectors.detach()[requests.target[index]] * 100
-    assert held.mean(toward, 1.0, structure=False) > held.mean(toward, 0.0)
+    assert held.mean(toward, 1.0, own=False) > held.mean(toward, 0.0)
     assert held.mean(torch.zeros_like(toward), 1.0) == held.mean(toward, 0.0)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_a_pool_is_ranked_and_nothing_else(requests: Requests, exclude_seen: bool) -> None:
+    rng = np.random.default_rng(3)
+    among = torch.from_numpy(rng.random((len(requests), len(LOG.catalogue))) < 0.4)
+    held = HeldOut(requests, ROWS, exclude_seen=exclude_seen, pool=lambda rows, _: among[rows])
+    e_sem = torch.randn(len(held.rows), DIM)
+    index = torch.from_numpy(held.rows)
+    scores = requests.structural(index) + 0.7 * e_sem @ requests.semantics.T
+    allowed = among[index].clone()
+    if exclude_seen:
+        allowed[requests.seen(index)] = False
+    ranks = ranks_of(scores.numpy(), requests.target[index].numpy(), allowed.numpy())
+    assert 0 < np.isinf(ranks["expected"]).sum() < len(ranks)
+    np.testing.assert_allclose(held.ndcg10(e_sem, 0.7), ndcg(ranks, 10))
+    parts = held.gathered(lambda rows: requests.table.bias.expand(len(rows), -1))
+    bias = [s + 2.0 * b for s, b in zip(held.own, parts, strict=True)]
+    more = requests.structural(index) + 2.0 * requests.table.bias
+    ranks = ranks_of(more.detach().numpy(), requests.target[index].numpy(), allowed.numpy())
+    np.testing.assert_allclose(held.ndcg_of([part.detach() for part in bias]), ndcg(ranks, 10))
 
 
 def test_no_requests_score_nothing(requests: Requests) -> None:

@@ -12,7 +12,7 @@ from training.backbone.item_table import ItemParameters
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
 from training.semantic.held_out import HeldOut
-from training.semantic.projector import WEIGHT_GRID, FittedProjector, Projector, ProjectorOptions
+from training.semantic.projector import JUDGED_WEIGHTS, FittedProjector, Projector, ProjectorOptions
 from training.semantic.projector import fit_projector as fit
 from training.semantic.requests import Requests, make_requests
 
@@ -54,12 +54,35 @@ def test_learns_what_texts_say_and_weighs_it() -> None:
     fitted = fit(requests, text, training, validation, QUICK, seed=0, threads=1)
     assert fitted.validation_fused > fitted.validation_structure + 0.1
     assert fitted.validation_semantic > fitted.validation_structure + 0.1
-    assert fitted.fusion_weight in WEIGHT_GRID
+    assert fitted.vectors is None
     with torch.no_grad():
         e_sem = fitted.projector(torch.from_numpy(text[validation]))
     held = HeldOut(requests, validation, exclude_seen=False)
-    assert max(held.mean(e_sem, weight) for weight in WEIGHT_GRID) == fitted.validation_fused
+    assert max(held.mean(e_sem, weight) for weight in JUDGED_WEIGHTS) == fitted.validation_fused
     assert held.mean(e_sem, 0.0) == fitted.validation_structure
+
+
+def test_items_get_vectors_that_texts_can_point_at() -> None:
+    requests, text, training, validation = make()
+    blind = requests.equipped(0.01 * torch.randn(requests.semantics.shape), None)
+    shared, own = (
+        fit(
+            blind,
+            text,
+            training,
+            validation,
+            QUICK.model_copy(update={"own_vectors": own}),
+            threads=1,
+        )
+        for own in (False, True)
+    )
+    assert own.vectors is not None
+    assert own.vectors.shape == requests.table.vectors.shape
+    assert own.validation_semantic > shared.validation_semantic + 0.1
+    with torch.no_grad():
+        e_sem = own.projector(torch.from_numpy(text[validation]))
+    held = HeldOut(blind.equipped(own.vectors, None), validation, exclude_seen=False)
+    assert held.mean(e_sem, 1.0, own=False) == own.validation_semantic
 
 
 def test_same_seed_same_weights() -> None:
