@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
-_PIECE = re.compile(r"\w+|[^\w\s]")
-_CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
+# Six letters of a long word; a plain estimate, the text model's tokenizer is not here.
+_TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 _FIRST_CATEGORIES = 2  # said before "some"
 _KEPT_HABITS, _KEPT_FAVOURITES = 1, 2  # names that a shorter text keeps before it tells no habit
 
 
 def tokens(text: str) -> int:
     """Estimated subword tokens of ``text``; those of sentences add up."""
-    return sum(1 + (len(piece) - 1) // _CHARS_PER_TOKEN for piece in _PIECE.findall(text))
+    return len(_TOKEN.findall(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class LongTerm:
         Args:
             room: tokens; what is said is never longer than that.
         """
-        fitted = self
-        while fitted and sum(map(tokens, fitted.sentences())) > room:
+        fitted, length = self, cache(tokens)  # most sentences stay from one attempt to the next
+        while fitted and sum(map(length, fitted.sentences())) > room:
             fitted = fitted._shorter()
         return fitted
 
