@@ -12,6 +12,7 @@ from training.encoders.size import EncoderSize
 from training.fusion.fit import FusionOptions, kept_by
 from training.semantic.projector import ProjectorOptions
 from training.settings import Recipe
+from training.student.fit import StudentOptions
 
 FULL_SOFTMAX_ITEMS = 20_000  # beyond, the backbone's loss samples its negatives
 SAMPLED_NEGATIVES = 1024
@@ -54,6 +55,10 @@ def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOption
         own_vectors=options.semantic_vectors == "own",
         exclude_seen=policy == "exclude",
     )
+
+
+def student_options(settings: Recipe, policy: RepeatPolicy) -> StudentOptions:
+    return StudentOptions(exclude_seen=policy == "exclude")
 
 
 def fusion_options(settings: Recipe, policy: RepeatPolicy) -> FusionOptions:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +31,7 @@ from training.options import (
     fusion_options,
     gate_options,
     projector_options,
+    student_options,
 )
 from training.semantic.anchors import Anchors
 from training.semantic.embedding_cache import EmbeddingCache
@@ -46,8 +48,11 @@ from training.stages.fusion import fusion_stage
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
+from training.stages.student import student_stage, words_stage
 from training.stages.texts import abstract_name, abstracts_stage, item_name, items_stage
 from training.steps import told_to_writers, training_steps
+from training.student.bags import student_bags
+from training.student.fit import FittedStudent
 from training.trained import TrainedModel, validation_figures
 
 T = TypeVar("T")
@@ -100,6 +105,10 @@ class TrainingRun:
         self.unfinished = store.root / ".unfinished"
         self._requests: Requests | None = None
 
+    @property
+    def form(self) -> AbstractForm:
+        return self.settings.abstract.form
+
     @cached_property
     def items(self) -> Stage[NDArray[np.float32]]:
         catalogue = self.log.catalogue
@@ -110,7 +119,7 @@ class TrainingRun:
         return abstracts_stage(
             told_to_writers(self.log, self.split),
             self.steps.anchors,
-            AbstractForm(**self.settings.abstract.model_dump(exclude={"item_tokens"})),
+            self.form,
             self.settings.profile,
             self.embedding,
         )
@@ -141,8 +150,30 @@ class TrainingRun:
         )
 
     @cached_property
+    def student(self) -> Stage[FittedStudent] | None:
+        if not self.settings.training.text_student:
+            return None
+        return student_stage(
+            told_to_writers(self.log, self.split),
+            self.steps,
+            self.requests,
+            student_options(self.settings, self.policy),
+            self.form,
+            self.settings.profile,
+            backbone=self.structure,
+            projector=self.semantics,
+            abstracts=self.abstracts,
+            seed=self.settings.seed,
+            threads=self.settings.training.threads,
+        )
+
+    @cached_property
     def words(self) -> Stage[NDArray[np.float32]] | None:
-        return None
+        """[A, d] of the student at every anchor."""
+        if self.student is None:
+            return None
+        log = told_to_writers(self.log, self.split)
+        return words_stage(log, self.steps, self.form, self.settings.profile, self.student)
 
     @cached_property
     def fusion(self) -> Stage[FittedFusion]:
@@ -213,6 +244,7 @@ class TrainingRun:
         """Every stage that a bundle needs."""
         backbone, abstracts = await self.backbone(), await self.text()
         projector = await self.result(self.semantics)
+        student = self.student and await self.result(self.student)
         fusion = await self.result(self.fusion)
         calibration = await self.result(self.calibrator)
         generates = self.settings.cloud.candidates_from == "generative"
@@ -224,6 +256,7 @@ class TrainingRun:
             embedder=self.embedder.identity,
             backbone=backbone,
             projector=projector,
+            student=student,
             fusion=fusion,
             calibration=calibration,
             popularity=self.popularity(),
@@ -270,7 +303,11 @@ class TrainingRun:
 
     def words_at(self, trained: TrainedModel, anchors: Anchors) -> Tensor | None:
         """[A, d] of the text student at any anchors of the log; None without one."""
-        return None
+        if trained.student is None:
+            return None
+        rows, profile = len(trained.student.weights.codes), self.settings.profile
+        bags = student_bags(self.log, anchors, self.form, profile, rows=rows)
+        return torch.from_numpy(trained.student.embed(bags))
 
     async def gate(self) -> FittedCalibration:
         """The opponent of calibration that only learns how far to trust the semantic channel."""

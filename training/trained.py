@@ -19,6 +19,7 @@ from training.calibration.fit import FittedCalibration
 from training.fusion.fit import FittedFusion
 from training.generative.trained import TrainedGenerator
 from training.semantic.projector import FittedProjector
+from training.student.fit import FittedStudent
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class TrainedModel:
     Attributes:
         popularity: [I] float32, training events per item.
         figures: validation NDCG@10 and the like, by name; they go into the bundle's manifest.
+        student: the devices' own reader of abstracts, if they have one.
         keys: of the stages it was made by, by name: equal keys, equal models.
         stage_seconds: wall time of each stage of this run.
         reused: stages read from an earlier run.
@@ -44,6 +46,7 @@ class TrainedModel:
     embedder: EmbedderIdentity
     backbone: TrainedBackbone
     projector: FittedProjector
+    student: FittedStudent | None
     fusion: FittedFusion
     calibration: FittedCalibration
     popularity: NDArray[np.float32]
