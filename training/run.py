@@ -244,7 +244,7 @@ class TrainingRun:
         """Every stage that a bundle needs."""
         backbone, abstracts = await self.backbone(), await self.text()
         projector = await self.result(self.semantics)
-        student = self.student and await self.result(self.student)
+        student = await self._student()
         fusion = await self.result(self.fusion)
         calibration = await self.result(self.calibrator)
         generates = self.settings.cloud.candidates_from == "generative"
@@ -293,6 +293,10 @@ class TrainingRun:
     async def text(self) -> NDArray[np.float32]:
         """[A, m] embedding of every anchor's abstract."""
         return await self.result(self.abstracts)
+
+    async def _student(self) -> FittedStudent | None:
+        stage = self.student
+        return None if stage is None else await self.result(stage)
 
     async def said(self) -> NDArray[np.float32] | None:
         """[A, d] of the text student at every anchor; None without one."""
