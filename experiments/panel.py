@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.selection import COUNTS, MEAN_GAP, METRICS, Selector, gap_order
+from experiments.selection import COUNTS, LONGER, MEAN_GAP, METRICS, Selector, gap_order
 
 Float = NDArray[np.float64]
-_VALUES = (*METRICS, *COUNTS)
+_VALUES = (*METRICS, *LONGER, *COUNTS)
 
 
 class Group(NamedTuple):
