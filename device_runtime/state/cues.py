@@ -176,7 +176,11 @@ class Agreement:
 
 
 def inconsistency(
-    initial: NDArray[np.int32], items: NDArray[np.int32], scores: NDArray[np.float32]
+    initial: NDArray[np.int32],
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    *,
+    top: int | None = None,
 ) -> float:
     """Mean |position in the cloud's ranking - position in the device's| (LSC4Rec eq. 11).
 
@@ -184,6 +188,8 @@ def inconsistency(
         initial: [n] int32 cached candidates in the cloud's order, best first.
         items: [m] int32 items the device ranked, ascending.
         scores: [m] their structural scores: the device's own ranking, the snapshot left out.
+        top: the mean runs over the candidates among the first so many of either ranking, for
+            further down both order what nobody will see; None: over all, as the equation has it.
 
     Returns:
         In positions, over those candidates that the device ranked (a repeat policy may have left
@@ -196,4 +202,6 @@ def inconsistency(
     if len(place) == 0:
         return math.nan
     order = np.argsort(-scores[place], kind="stable")  # order[new position] = old position
-    return float(np.abs(order - np.arange(len(order))).mean())
+    now = np.arange(len(order))
+    moves = np.abs(order - now)
+    return float((moves if top is None else moves[np.minimum(order, now) < top]).mean())

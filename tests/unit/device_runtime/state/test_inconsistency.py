@@ -42,6 +42,19 @@ def test_only_cached_candidates_count_and_only_those_the_device_ranked() -> None
     assert math.isnan(inconsistency(ints(), ints(1, 9), floats(1, 2)))
 
 
+def test_of_the_top_only_what_either_ranking_shows_first_counts() -> None:
+    initial = np.arange(6, dtype=np.int32)
+    scores = floats(9, 8, 7, 1, 2, 3)  # the first three stay, the last three turn round
+    assert inconsistency(initial, initial, scores) == (2 + 0 + 2) / 6
+    assert inconsistency(initial, initial, scores, top=3) == 0.0
+    rising = floats(1, 2, 3, 4, 5, 9)  # 5, 4 .. 0
+    assert inconsistency(initial, initial, rising, top=1) == 5.0  # 0 and 5, each five places
+    assert inconsistency(initial, initial, rising, top=2) == (5 + 3 + 3 + 5) / 4
+    for top in (6, 100):
+        assert inconsistency(initial, initial, rising, top=top) == 3.0
+    assert math.isnan(inconsistency(ints(7), initial, rising, top=3))
+
+
 def test_ties_keep_the_clouds_order() -> None:
     assert inconsistency(ints(9, 2, 5), ints(2, 5, 9), floats(1, 1, 1)) == 0.0
 
