@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.list_fusion import fused
+from device_runtime.state.cues import SHOWN
 from experiments.studies.cell import CellScores
 from experiments.studies.lsc4rec import costs, requesting
 from experiments.studies.lsc4rec.cooperative import Cooperative
@@ -65,7 +66,6 @@ from training.settings import Recipe
 
 Floats = NDArray[np.float64]
 
-TOP = 10  # of either ranking, which answers are judged by
 BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
 # Requests a candidate scorer ranks the catalogue for, at most: it needs a pass for each.
 SCORER_USERS = 1_000
@@ -239,10 +239,10 @@ class _Lsc4recStudy:
     def _deciding(self, base: str) -> dict[str, tuple[Floats, Floats]]:
         """c that a threshold is taken from, and c [R] of the test requests, by name's ending."""
         listed, held, test = self.listed, self.validation, self.test
-        plain, top = self._inconsistencies(test, base), self._inconsistencies(test, base, TOP)
+        plain, top = self._inconsistencies(test, base), self._inconsistencies(test, base, SHOWN)
         found = {
             "": (self._inconsistencies(held, base), plain),
-            "-top10": (self._inconsistencies(held, base, TOP), top),
+            "-top10": (self._inconsistencies(held, base, SHOWN), top),
         }
         if len(listed.trained_on):
             items = listed.of_trained_on.items
