@@ -24,7 +24,7 @@ from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
 from device_runtime.ranking.transitions import Transitions
 from device_runtime.refresh.policy import Never, RefreshPolicy, RefreshState
 from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey, check_entry
-from device_runtime.state.cues import inconsistency
+from device_runtime.state.cues import SHOWN, mean_move, reordered
 from device_runtime.state.history import History, RequestContext
 from device_runtime.state.item_vectors import ItemPage
 from device_runtime.state.lapse import SessionCount, lapse_since
@@ -116,7 +116,7 @@ class Device:
         self._attempted_s = -math.inf
         self._refreshing = False
         self._last = Diagnostics()
-        self._inconsistency = math.nan
+        self._inconsistency = self._inconsistency_top = math.nan
         self._cues: Floats | None = None
         self._held: _Held | None = None
         cached = self._cache.load(self._key)
@@ -206,9 +206,9 @@ class Device:
                 snapshot_age_s=self._age_s(held),
             )
             if self.policy.compares_rankings:
-                self._inconsistency = inconsistency(
-                    snapshot.items, ranking.items, ranking.structural
-                )
+                order = reordered(snapshot.items, ranking.items, ranking.structural)
+                self._inconsistency = mean_move(order)
+                self._inconsistency_top = mean_move(order, SHOWN)
         if self._transitions is not None:
             self._transitions.asked(None if encoded is None else encoded.e_str)
         self._last, self._cues = diagnostics, ranking.cues
@@ -239,6 +239,7 @@ class Device:
                 age_s=math.nan if held is None else self._age_s(held),
                 since_attempt_s=max(0.0, self._steady.time() - self._attempted_s),
                 inconsistency=self._inconsistency,
+                inconsistency_top=self._inconsistency_top,
                 alpha=last.alpha,
                 cues=self._cues,
             )

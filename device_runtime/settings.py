@@ -15,6 +15,7 @@ BudgetedPolicy = Literal[
     "drift",
     "reliability",
     "inconsistency",
+    "inconsistency-top10",
     "expected-gain",
     "accumulated-drift",
     "accumulated-gain",
@@ -44,7 +45,8 @@ class DeviceSettings(Section):
         description="when a device asks the cloud: by count (every-k: see k), by age "
         "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "
         "those where the user drifted most, the snapshot's estimated reliability is lowest, the "
-        "device's ranking is most inconsistent with the cloud's, or a model in the bundle expects "
+        "device's ranking is most inconsistent with the cloud's (over the whole list, or over the "
+        "first ten of either: inconsistency-top10), or a model in the bundle expects "
         "a fresh snapshot to gain most (expected-gain), or where drift or expected gain, added up "
         "since the last attempt, are most (accumulated-drift, accumulated-gain), or where drift is "
         "most above what it was since then (indexed-drift)",
@@ -60,8 +62,9 @@ class DeviceSettings(Section):
         default=0.2,
         gt=0,
         le=1,
-        description="random, drift, reliability, inconsistency, expected-gain, accumulated-drift, "
-        "accumulated-gain, indexed-drift: share of the requests that may ask the cloud",
+        description="random, drift, reliability, inconsistency, inconsistency-top10, "
+        "expected-gain, accumulated-drift, accumulated-gain, indexed-drift: share of the requests "
+        "that may ask the cloud",
     )
     budget_scope: Literal["device", "fleet"] = Field(
         default="device",

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from experiments.selection import COUNTS, MEAN_GAP, METRICS, Selector, gap_order
+from experiments.selection import COUNTS, LONGER, MEAN_GAP, METRICS, Selector, gap_order
 
 Float = NDArray[np.float64]
-_VALUES = (*METRICS, *COUNTS)
+_VALUES = (*METRICS, *LONGER, *COUNTS)
 
 
 class Group(NamedTuple):
@@ -51,6 +51,8 @@ class Panel:
             there = [name for name in _VALUES if name in rows.columns]
             places = np.array([0, *(1 + _VALUES.index(name) for name in there)])
             users = rows["user"].to_numpy()
+            # Not scored is not nothing: see ``seeds``.
+            block[:, [1 + _VALUES.index(name) for name in LONGER if name not in there]] = np.nan
             block[users[:, None], places] = rows.select("n", *there).to_numpy()
             self._blocks.setdefault(group, {})[seed] = block
 
@@ -72,8 +74,12 @@ class Panel:
         yield from sorted(self._blocks, key=lambda group: gap_order(group.gap))
 
     def seeds(self, *selectors: Selector) -> list[int]:
-        """Seeds that all of these were scored with."""
-        sets = [set(self._blocks.get(_group(selector), {})) for selector in selectors]
+        """Seeds that all of these were scored with, by their metric."""
+        sets = []
+        for selector in selectors:
+            column = 1 + _VALUES.index(selector.metric)
+            blocks = self._blocks.get(_group(selector), {})
+            sets.append({seed for seed, b in blocks.items() if not np.isnan(b[:1, column]).any()})
         return sorted(set.intersection(*sets))
 
     def sums(self, selector: Selector, seeds: Sequence[int]) -> tuple[Float, Float]:

@@ -11,12 +11,26 @@ from shared.strict import Strict
 
 PARTS = ("all", "return", "discovery")
 METRICS = ("ndcg10", "ndcg5", "hr10", "hr5")
+# What some studies score beside them; precision of one target is the hit rate over the cutoff.
+LONGER = ("ndcg20", "hr20", "precision5", "precision10", "precision20")
 COUNTS = ("calls", "served")  # of a request: attempts to refresh, and those that succeeded
 MEAN_GAP = "mean"  # the average over all gaps above 0
 
 Part = Literal["all", "return", "discovery"]
 Steps = Literal["last", "loo"]
-Metric = Literal["ndcg10", "ndcg5", "hr10", "hr5", "calls", "served"]
+Metric = Literal[
+    "ndcg10",
+    "ndcg5",
+    "hr10",
+    "hr5",
+    "ndcg20",
+    "hr20",
+    "precision5",
+    "precision10",
+    "precision20",
+    "calls",
+    "served",
+]
 # A gap is a number of events in the scores and in YAML, and text wherever it is a key.
 Gap = Annotated[str, BeforeValidator(str), Field(pattern=r"^(\d+|mean)$")]
 

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import polars as pl
 
 from cloud_service.embedding.base import Embedder
-from experiments.selection import COUNTS, METRICS, PARTS
+from experiments.selection import COUNTS, LONGER, METRICS, PARTS
 from experiments.settings import CellSettings
 from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
@@ -39,7 +39,7 @@ SCHEMA = pl.Schema(
     }
 )
 # Columns that a study may add.
-MORE = pl.Schema({name: pl.Float64() for name in COUNTS})
+MORE = pl.Schema({name: pl.Float64() for name in (*LONGER, *COUNTS)})
 KEYS = ("user", "scorer", "setting", "gap", "part", "loo")
 
 
@@ -123,7 +123,7 @@ def checked(result: StudyResult) -> CellResult:
     # Each metric of a step lies between 0 and 1; rounding of the sums is allowed for.
     impossible = pl.any_horizontal(
         ~pl.col(name).is_between(-1e-9, pl.col("n") + 1e-6)
-        for name in (*METRICS, *COUNTS)
+        for name in (*METRICS, *MORE)
         if name in scores.columns
     )
     if scores.filter(impossible | (pl.col("n") < 0)).height:

@@ -295,8 +295,10 @@ class TrainingRun:
         return await self.result(self.abstracts)
 
     async def _student(self) -> FittedStudent | None:
-        stage = self.student
-        return None if stage is None else await self.result(stage)
+        if self.student is None:
+            return None
+        fitted: FittedStudent = await self.result(self.student)
+        return fitted
 
     async def said(self) -> NDArray[np.float32] | None:
         """[A, d] of the text student at every anchor; None without one."""

@@ -215,7 +215,7 @@ class Lsc4recSettings(Section):
         default=(20, 50), description="lengths of candidate lists; a shorter one begins the longest"
     )
     training_users: int = Field(
-        default=20_000, ge=1, description="users whose last training request has a list"
+        default=20_000, ge=1, description="users whose calibration request has a list, to train on"
     )
     validation_users: int = Field(
         default=4_096, ge=1, description="users on whose validation request everything is chosen"

@@ -141,7 +141,9 @@ class Twin:
         return found
 
     @torch.no_grad()
-    def inconsistency(self, pairs: Pairs, *, task: Task | None = None) -> Floats:
+    def inconsistency(
+        self, pairs: Pairs, *, top: int | None = None, task: Task | None = None
+    ) -> Floats:
         """[P] as ``state.cues.inconsistency`` on a device, of the candidates that may be ranked."""
         found = np.empty(len(pairs))
         for at, pools, items in self._asked(pairs, task):
@@ -152,8 +154,10 @@ class Twin:
             order = torch.argsort(scores, dim=1, descending=True, stable=True)
             place = torch.arange(items.shape[1]).expand_as(order)
             after = torch.empty_like(order).scatter_(1, order, place)
-            moved = ((kept.cumsum(1) - 1 - after).abs() * kept).sum(1).double()
-            found[at] = (moved / kept.sum(1)).numpy()  # nan if none is kept
+            before = kept.cumsum(1) - 1
+            counts = kept if top is None else kept * (torch.minimum(before, after) < top)
+            moved = ((before - after).abs() * counts).sum(1).double()
+            found[at] = (moved / counts.sum(1)).numpy()  # nan if none is kept
         return found
 
     def _asked(

@@ -32,6 +32,11 @@ def inconsistency_score(state: RefreshState) -> float:
     return state.inconsistency
 
 
+def top_inconsistency_score(state: RefreshState) -> float:
+    """The same among the first places of either ranking: the tail is noise to an answer."""
+    return state.inconsistency_top
+
+
 class Budget(Protocol):
     """Says at which requests the cloud may be asked, so that a wanted share of them does.
 

@@ -15,6 +15,7 @@ from device_runtime.refresh.budgeted import (
     drift_score,
     inconsistency_score,
     no_score,
+    top_inconsistency_score,
     unreliability_score,
 )
 from device_runtime.refresh.call_budget import CallBudget
@@ -75,6 +76,8 @@ def make_policy(
             return Budgeted(unreliability_score, budget)
         case "inconsistency":
             return Budgeted(inconsistency_score, budget, compares_rankings=True)
+        case "inconsistency-top10":
+            return Budgeted(top_inconsistency_score, budget, compares_rankings=True)
         case "accumulated-drift":
             return Budgeted(Accumulated(drift_score), budget)
         case "indexed-drift":

@@ -24,6 +24,7 @@ class RefreshState:
         since_attempt_s: seconds since the last attempt; infinite if there was none.
         inconsistency: of the last answer (see ``device_runtime.state.cues``), in positions; NaN
             without a snapshot, and where the policy does not compare rankings.
+        inconsistency_top: the same over the first ``SHOWN`` of either ranking.
         alpha: of the last answer: 1 - r; NaN without a snapshot.
         cues: [8] float32 raw, in the order of ``device_runtime.state.cues.CUES``; None without a
             snapshot or history.
@@ -39,6 +40,7 @@ class RefreshState:
     age_s: float = math.nan
     since_attempt_s: float = math.inf
     inconsistency: float = math.nan
+    inconsistency_top: float = math.nan
     alpha: float = math.nan
     cues: NDArray[np.float32] | None = field(default=None, compare=False)
 
@@ -48,7 +50,7 @@ class RefreshPolicy(Protocol):
 
     @property
     def compares_rankings(self) -> bool:
-        """Whether ``RefreshState.inconsistency`` is worth computing at every request."""
+        """Whether the inconsistencies of ``RefreshState`` are worth computing at every request."""
         ...
 
     def wants_refresh(self, state: RefreshState) -> bool:

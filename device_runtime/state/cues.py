@@ -15,6 +15,7 @@ PAPER_CUES = ("delta", "drift", "omega", "length", "density")
 CUES = (*PAPER_CUES, "elapsed", "turn", "moved")
 HOURS_PER_DAY = 24.0
 BREAK_HOURS = 6.0  # without events for this long, a user's next request begins a new session
+SHOWN = 10  # first places of a ranking: what an answer is judged by
 MIN_SPAN_HOURS = 1.0  # a burst of events within the hour must not give an unbounded density
 
 
@@ -176,24 +177,53 @@ class Agreement:
 
 
 def inconsistency(
-    initial: NDArray[np.int32], items: NDArray[np.int32], scores: NDArray[np.float32]
+    initial: NDArray[np.int32],
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    *,
+    top: int | None = None,
 ) -> float:
     """Mean |position in the cloud's ranking - position in the device's| (LSC4Rec eq. 11).
 
     Args:
-        initial: [n] int32 cached candidates in the cloud's order, best first.
-        items: [m] int32 items the device ranked, ascending.
-        scores: [m] their structural scores: the device's own ranking, the snapshot left out.
+        initial, items, scores: as for ``reordered``. top: as for ``mean_move``.
 
     Returns:
         In positions, over those candidates that the device ranked (a repeat policy may have left
         some out); ties go to the cloud's order. NaN if there are none.
     """
+    return mean_move(reordered(initial, items, scores), top)
+
+
+def reordered(
+    initial: NDArray[np.int32], items: NDArray[np.int32], scores: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """[c] the place in the cloud's ranking of each cached candidate, in the device's own order.
+
+    Both places are among those candidates that the device ranked; of equal scores the cloud's
+    first comes first.
+
+    Args:
+        initial: [n] int32 cached candidates in the cloud's order, best first.
+        items: [m] int32 items the device ranked, ascending.
+        scores: [m] their structural scores: the device's own ranking, the snapshot left out.
+    """
     place = np.searchsorted(items, initial)
     known = place < len(items)
     known[known] = items[place[known]] == initial[known]
-    place = place[known]
-    if len(place) == 0:
+    return np.argsort(-scores[place[known]], kind="stable")
+
+
+def mean_move(order: NDArray[np.intp], top: int | None = None) -> float:
+    """Mean distance between new and old place; NaN of nothing.
+
+    Args:
+        order: [c] old place of each, in the new order.
+        top: over those among the first so many of either order, for further down both order what
+            nobody will see; None: over all, as LSC4Rec's eq. 11 has it.
+    """
+    if len(order) == 0:
         return math.nan
-    order = np.argsort(-scores[place], kind="stable")  # order[new position] = old position
-    return float(np.abs(order - np.arange(len(order))).mean())
+    now = np.arange(len(order))
+    moves = np.abs(order - now)
+    return float((moves if top is None else moves[np.minimum(order, now) < top]).mean())

@@ -20,6 +20,11 @@ METRICS = {
     "ndcg5": "NDCG@5",
     "hr10": "HR@10",
     "hr5": "HR@5",
+    "ndcg20": "NDCG@20",
+    "hr20": "HR@20",
+    "precision5": "Precision@5",
+    "precision10": "Precision@10",
+    "precision20": "Precision@20",
     "calls": "calls per request",
     "served": "snapshots per request",
 }

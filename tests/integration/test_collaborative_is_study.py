@@ -60,8 +60,8 @@ def settings_of(folder: Path, window: int) -> Settings:
         paper={"steps": 3},
         training={
             "dim": 16, "layers": 1, "epochs": 2, "restart_epochs": 0, "test_steps": 3,
-            "validation_steps": 1, "abstracts_per_user": 4, "semantic_epochs": 1,
-            "calibration_epochs": 1, "top_l": 5, "threads": 1,
+            "validation_steps": 1, "calibration_steps": 1, "abstracts_per_user": 4,
+            "semantic_epochs": 1, "calibration_epochs": 1, "top_l": 5, "threads": 1,
         },
     )  # fmt: skip
 

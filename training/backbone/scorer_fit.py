@@ -69,6 +69,7 @@ def train_scorer(
     n_items: int,
     validation_start: NDArray[np.int64],
     test_start: NDArray[np.int64],
+    calibration_start: NDArray[np.int64] | None = None,
     item_init: NDArray[np.floating] | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -79,6 +80,7 @@ def train_scorer(
     Args:
         events: the whole log; events from ``test_start`` on are cut away before anything else.
         validation_start, test_start: [U] per user, counted from the user's first event.
+        calibration_start: [U] training targets end here already; None = ``validation_start``.
         item_init: [I, d] start vectors, or None for random ones.
 
     Raises:
@@ -87,11 +89,12 @@ def train_scorer(
     known = events.keep_first(test_start)
     size = np.diff(known.user_start)
     place = np.arange(len(known.item)) - np.repeat(known.user_start[:-1], size)
-    stop = np.repeat(validation_start, size)
+    train_stop = validation_start if calibration_start is None else calibration_start
+    stop = np.repeat(train_stop, size)
     targets = np.flatnonzero((place > 0) & (place < stop))
     if len(targets) == 0:
         raise DataError("no user has two training events: there is nothing to learn from")
-    held = np.flatnonzero((place > 0) & (place >= stop))
+    held = np.flatnonzero((place > 0) & (place >= np.repeat(validation_start, size)))
     rng = np.random.default_rng(seed)
     if len(held) > VALIDATION_ROWS:
         held = np.sort(np.random.default_rng(0).choice(held, VALIDATION_ROWS, replace=False))

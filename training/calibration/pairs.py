@@ -89,13 +89,19 @@ def recent_means(requests: Requests, pairs: Pairs, window: int) -> Tensor:
     Zero where nothing happened since.
     """
     events, anchors = requests.events, requests.anchors
-    vectors = requests.semantics.double()
-    total = torch.zeros(len(events.item) + 1, vectors.shape[1], dtype=torch.float64)
-    torch.cumsum(vectors[torch.from_numpy(events.item.astype(np.int64))], 0, out=total[1:])
     first = events.user_start[anchors.user[pairs.fresh]]
     stop = first + anchors.tau[pairs.fresh]
     start = np.maximum(first + anchors.tau[pairs.stale], stop - window)
-    start = np.minimum(start, stop)  # a stranger's snapshot (simulated drift) may claim more
+    # A stranger's snapshot (simulated drift) may claim more.
+    return means_between(requests, np.minimum(start, stop), stop)
+
+
+def means_between(requests: Requests, start: Rows, stop: Rows) -> Tensor:
+    """Mean vector [P, d] of the items of the events [start, stop) [P]; zero of none."""
+    events = requests.events
+    vectors = requests.semantics.double()
+    total = torch.zeros(len(events.item) + 1, vectors.shape[1], dtype=torch.float64)
+    torch.cumsum(vectors[torch.from_numpy(events.item.astype(np.int64))], 0, out=total[1:])
     count = torch.from_numpy(stop - start)[:, None]
     mean = (total[torch.from_numpy(stop)] - total[torch.from_numpy(start)]) / count.clamp(min=1)
     return mean.float()

@@ -81,9 +81,23 @@ def requests_of_validation(events: Events, split: Split, settings: Lsc4recSettin
     return _sample(events, step, settings.validation_users)
 
 
-def requests_of_training(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
-    """The last training step of a sample of users."""
-    return _sample(events, split.validation_start - 1, settings.training_users)
+def requests_of_calibration(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
+    """The last calibration step of a sample of users: no model has been trained on its target.
+
+    What a model says of its own training targets is better than what it says of any other, so
+    lists for them would teach cooperative training an ease that no later request has.
+    """
+    held = split.calibration_start < split.validation_start
+    step = np.where(held, split.validation_start - 1, 0)
+    return _sample(events, step, settings.training_users)
+
+
+def requests_trained_on(events: Events, split: Split, settings: Lsc4recSettings) -> Asked:
+    """The last step of a sample of users whose target the generator and the SRM were trained on.
+
+    The paper's thresholds come from such requests; nothing else is to.
+    """
+    return _sample(events, split.calibration_start - 1, settings.validation_users)
 
 
 def _of(events: Events, steps: Steps) -> Asked:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from shared.metrics import NOT_RANKED, Ranks, hit_rate, ndcg, ranks_of
 from training.collaboration.asked import Asked
 
+CUTOFFS = (10, 5, 20)
+
 
 def list_ranks(
     scores: NDArray[np.floating],
@@ -28,12 +30,12 @@ def list_ranks(
 
 
 def metrics_of(ranks: Ranks) -> dict[str, NDArray[np.float64]]:
-    """[R] each, by name."""
+    """[R] each, by name; with one target a request, precision at K is the hit rate over K."""
+    hits = {cutoff: hit_rate(ranks, cutoff) for cutoff in CUTOFFS}
     return {
-        "ndcg10": ndcg(ranks, 10),
-        "ndcg5": ndcg(ranks, 5),
-        "hr10": hit_rate(ranks, 10),
-        "hr5": hit_rate(ranks, 5),
+        **{f"ndcg{cutoff}": ndcg(ranks, cutoff) for cutoff in CUTOFFS},
+        **{f"hr{cutoff}": hit for cutoff, hit in hits.items()},
+        **{f"precision{cutoff}": hit / cutoff for cutoff, hit in hits.items()},
     }
 
 

@@ -13,7 +13,7 @@ import training.refresh
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.refresh.policy import RefreshState
 from device_runtime.refresh.quadratic_gain import FEATURES, QuadraticGain
-from device_runtime.state.cues import inconsistency
+from device_runtime.state.cues import SHOWN, inconsistency
 from shared.progress import Progress, Task
 from shared.refresh_file import GainCoefficients, RefreshKnowledge
 from shared.split import MIN_HISTORY, Split
@@ -252,11 +252,13 @@ def _walked_scores(
     fresh = np.repeat(rows, step)
     stale = np.concatenate([np.arange(row - n, row) for row, n in zip(rows, step, strict=True)])
     pairs = Pairs(fresh, stale.astype(np.int64))
-    found = features(_twin(run, trained, requests, walks.text), pairs, task)
+    twin = _twin(run, trained, requests, walks.text)
+    found = features(twin, pairs, task)
     scores = {
         "drift": found[:, FEATURES.index("drift")],
         "reliability": 1.0 - found[:, FEATURES.index("r")],
         "inconsistency": found[:, FEATURES.index("inconsistency")],
+        "inconsistency-top10": twin.inconsistency(pairs, top=SHOWN),
     }
     if gain is not None:
         scores["expected-gain"] = QuadraticGain(gain).of(found)

@@ -27,6 +27,7 @@ class Shown:
 
     r: list[float]
     inconsistency: list[float]
+    inconsistency_top: list[float]
     omega: list[float]
     drift: list[float]
     cues: NDArray[np.float32]
@@ -37,6 +38,7 @@ class Shown:
         return Shown(
             r=evidence.r.ravel().tolist(),
             inconsistency=evidence.inconsistency.ravel().tolist(),
+            inconsistency_top=evidence.inconsistency_top.ravel().tolist(),
             omega=cues[..., OMEGA].ravel().tolist(),
             drift=cues[..., DRIFT].ravel().tolist(),
             cues=cues.reshape(-1, cues.shape[-1]),
@@ -124,6 +126,7 @@ def _state(
         age_s=time[now] - time[device.held],
         since_attempt_s=time[now] - time[device.attempted],
         inconsistency=shown.inconsistency[at],
+        inconsistency_top=shown.inconsistency_top[at],
         alpha=1.0 - shown.r[at],
         cues=shown.cues[at],
     )

@@ -27,7 +27,7 @@ class Evidence:
 
     Attributes:
         stale, calibrated: [U, T, T] rank of the target.
-        cues: [U, T, T, 8]; r, inconsistency: [U, T, T]. NaN above the diagonal.
+        cues: [U, T, T, 8]; r, inconsistency, inconsistency_top: [U, T, T]. NaN above the diagonal.
         alone: [U, T] rank without any snapshot.
     """
 
@@ -36,6 +36,7 @@ class Evidence:
     cues: NDArray[np.float32]
     r: NDArray[np.float32]
     inconsistency: NDArray[np.float32]
+    inconsistency_top: NDArray[np.float32]
     alone: Ranks
 
     def ranks(self, *, calibrated: bool) -> Ranks:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from device_runtime.state.cues import SHOWN
 from shared.metrics import Ranks
 from shared.progress import Task
 from training.calibration.pairs import Pairs
@@ -29,6 +30,7 @@ class PairEvidence:
         cues: [P, 8] raw, in the device's order.
         r: [P] estimated reliability.
         inconsistency: [P] in positions (see ``device_runtime.state.cues``).
+        inconsistency_top: [P] the same over the first of either ranking.
     """
 
     stale: Ranks
@@ -36,10 +38,11 @@ class PairEvidence:
     cues: NDArray[np.float32]
     r: NDArray[np.float32]
     inconsistency: NDArray[np.float32]
+    inconsistency_top: NDArray[np.float32]
 
     @staticmethod
     def joined(parts: list[PairEvidence]) -> PairEvidence:
-        names = ("stale", "calibrated", "cues", "r", "inconsistency")
+        names = ("stale", "calibrated", "cues", "r", "inconsistency", "inconsistency_top")
         return PairEvidence(
             **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
         )
@@ -80,4 +83,5 @@ def _evaluate(twin: Twin, pairs: Pairs) -> PairEvidence:
         cues=inputs.cues.numpy(),
         r=r.numpy(),
         inconsistency=twin.inconsistency(pairs).astype(np.float32),
+        inconsistency_top=twin.inconsistency(pairs, top=SHOWN).astype(np.float32),
     )

@@ -1,8 +1,8 @@
 """Cooperative training: the SRM learns to re-rank the cloud's own lists (LSC4Rec eqs. 5 and 6).
 
-A training request's list is augmented with items that the cloud confuses with its candidates
-(their tokens begin alike) and, if it is missing, with the target; cross-entropy runs over these
-items alone. The cloud's model does not change.
+The list of a request whose target neither model was trained on is augmented with items that the
+cloud confuses with its candidates (their tokens begin alike) and, if it is missing, with the
+target; cross-entropy runs over these items alone. The cloud's model does not change.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def augmented(
 
 def cooperate(
     independent: Srm,
-    training: Asked,
+    calibration: Asked,
     lists: Lists,
     validation: Asked,
     validation_lists: Lists,
@@ -107,12 +107,12 @@ def cooperate(
         parameters, lr=options.learning_rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
     )
     rng = np.random.default_rng(seed)
-    windows = windows_of(srm, training)
+    windows = windows_of(srm, calibration)
     alike = tokens.similar(np.arange(len(tokens)))
     allowed = validation.allowed(validation_lists.items, exclude_seen=options.exclude_seen)
 
     def learn(_: int, say: Say) -> float:
-        drawn = augmented(lists.items, training.target, alike, options.similar, rng)
+        drawn = augmented(lists.items, calibration.target, alike, options.similar, rng)
         candidates = torch.from_numpy(drawn)
         srm.model.train()
 

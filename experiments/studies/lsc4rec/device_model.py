@@ -78,7 +78,8 @@ def din_stage(run: TrainingRun) -> Stage[TrainedScorer]:
             config,
             options,
             n_items=n_items,
-            validation_start=split.calibration_start,
+            calibration_start=split.calibration_start,
+            validation_start=split.validation_start,
             test_start=split.test_start,
             item_init=reduce_vectors(text[0], config.dim, seed) if text else None,
             seed=seed,
@@ -91,7 +92,8 @@ def din_stage(run: TrainingRun) -> Stage[TrainedScorer]:
         options=(config, options, seed, threads),
         inputs={
             "events": events,
-            "validation_start": split.calibration_start,
+            "calibration_start": split.calibration_start,
+            "validation_start": split.validation_start,
             "test_start": split.test_start,
             "n_items": n_items,
         },
@@ -127,8 +129,8 @@ def cooperative_stage(
     def fit(progress: Progress) -> Cooperative:
         return cooperate(
             device.srm,
-            listed.training,
-            listed.of_training,
+            listed.calibration,
+            listed.of_calibration,
             listed.validation,
             listed.of_validation[late],
             generator.tokens,

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import ConfigError
 from shared.progress import Progress
 from training.backbone.batches import events_of
 from training.collaboration.asked import (
     LATENESS,
     Asked,
     Lists,
+    requests_of_calibration,
     requests_of_test,
-    requests_of_training,
     requests_of_validation,
+    requests_trained_on,
 )
 from training.generative.candidates import candidate_lists as generated_lists
 from training.generative.trained import TrainedGenerator
@@ -33,13 +35,16 @@ LLM_SEED = 0
 class Listed:
     """Requests of every kind with their lists, by gap: how late the cloud's history was.
 
-    Training requests have late lists alone: they teach the SRM and set thresholds.
+    Calibration requests teach the SRM; those that models were trained on set the paper's
+    thresholds. Both have late lists alone.
     """
 
-    training: Asked
+    calibration: Asked
+    trained_on: Asked
     validation: Asked
     test: Asked
-    of_training: Lists
+    of_calibration: Lists
+    of_trained_on: Lists
     of_validation: dict[int, Lists]
     of_test: dict[int, Lists]
 
@@ -48,26 +53,37 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
     """The cloud's model, its lists and their stage's key.
 
     Raises:
-        DataError, EmbedderError, ConfigError: as ``TrainingRun.generative_model``.
+        ConfigError: no user has a calibration step; and as ``TrainingRun.generative_model``.
+        DataError, EmbedderError: as ``TrainingRun.generative_model``.
     """
     chosen = run.settings.lsc4rec
+    events = events_of(run.log)
+    calibration = requests_of_calibration(events, run.split, chosen)
+    if len(calibration) == 0:
+        raise ConfigError(
+            "no user has a calibration step, and cooperative training needs targets that no model "
+            f"was trained on: set training.calibration_steps (now "
+            f"{run.settings.training.calibration_steps}) to 1 or more, on a log whose users have "
+            "three training events"
+        )
     cloud = run.with_seed(LLM_SEED)
     generator = await cloud.generative_model()
-    events = events_of(run.log)
-    training = requests_of_training(events, run.split, chosen)
+    trained_on = requests_trained_on(events, run.split, chosen)
     validation = requests_of_validation(events, run.split, chosen)
     test = requests_of_test(events, run.split, run.settings.paper.steps)
-    wanted = {("training", LATENESS): training}
+    wanted = {("calibration", LATENESS): calibration, ("trained-on", LATENESS): trained_on}
     for gap in (0, LATENESS):
         wanted |= {("validation", gap): validation, ("test", gap): test}
     stage = lists_stage(run, cloud, wanted)
     found = await run.result(stage)
     gaps = (0, LATENESS)
     listed = Listed(
-        training=training,
+        calibration=calibration,
+        trained_on=trained_on,
         validation=validation,
         test=test,
-        of_training=found[f"training-{LATENESS}"],
+        of_calibration=found[f"calibration-{LATENESS}"],
+        of_trained_on=found[f"trained-on-{LATENESS}"],
         of_validation={gap: found[f"validation-{gap}"] for gap in gaps},
         of_test={gap: found[f"test-{gap}"] for gap in gaps},
     )

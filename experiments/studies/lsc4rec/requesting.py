@@ -13,14 +13,22 @@ Metrics = dict[str, NDArray[np.float64]]
 
 
 def inconsistencies(
-    lists: Lists, rerank: NDArray[np.float32], allowed: NDArray[np.bool_]
+    lists: Lists,
+    rerank: NDArray[np.float32],
+    allowed: NDArray[np.bool_],
+    *,
+    top: int | None = None,
 ) -> Floats:
-    """[R] c of each request, by the device's own function; infinite where nothing is left."""
+    """[R] c of each request, by the device's own function; infinite where nothing is left.
+
+    Args:
+        top: over the first so many of either ranking; None: over the whole list.
+    """
     found = np.empty(len(lists.items))
     for row, (items, scores, kept) in enumerate(zip(lists.items, rerank, allowed, strict=True)):
         initial, own = items[kept], scores[kept]
         order = np.argsort(initial)
-        found[row] = inconsistency(initial, initial[order], own[order])
+        found[row] = inconsistency(initial, initial[order], own[order], top=top)
     return np.where(np.isnan(found), np.inf, found)
 
 

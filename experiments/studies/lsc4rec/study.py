@@ -16,9 +16,10 @@ under ``full`` with a gap. Scorers:
   the next seed in the place of the cloud, as late as the list and in real time: a bound of what a
   cloud could give that ranks as well as the device does;
 - ``srm``: the independent SRM over the whole catalogue (DIN on a sample of users);
-- ``random``, ``inconsistency``, ``inconsistency-held-out`` (threshold from validation requests
-  instead of training ones) and ``oracle``: which requests ask. Random ones ask as often as
-  inconsistency really did, in expectation.
+- ``inconsistency``, ``inconsistency-top10`` (over the first ten of either ranking), each with its
+  threshold from validation requests, ``inconsistency-as-published`` (from requests whose targets
+  the models were trained on) and ``oracle``: which requests ask. ``random`` ones, with the same
+  endings, ask as often as inconsistency really did, in expectation.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from device_runtime.ranking.list_fusion import fused
+from device_runtime.state.cues import SHOWN
 from experiments.studies.cell import CellScores
 from experiments.studies.lsc4rec import costs, requesting
 from experiments.studies.lsc4rec.cooperative import Cooperative
@@ -61,6 +63,8 @@ from training.collaboration.srm import ScorerSrm, Srm, full_ranks, list_scores
 from training.generative.trained import TrainedGenerator
 from training.run import TrainingRun, opened_run
 from training.settings import Recipe
+
+Floats = NDArray[np.float64]
 
 BUDGETS = (5, 10, 20, 40)  # shares of requests that may ask the cloud, in percent
 # Requests a candidate scorer ranks the catalogue for, at most: it needs a pass for each.
@@ -215,19 +219,10 @@ class _Lsc4recStudy:
     def _requests(self, choice: Choice, ranks: dict[Place, Ranks]) -> None:
         n, late = self.chosen.longest, LATENESS
         stale, fresh = metrics_of(ranks[n, late]), metrics_of(ranks[n, 0])
-        listed, srm = self.listed, self.test.srms[choice.base]
-        collected = {
-            "": requesting.inconsistencies(
-                listed.of_training,
-                list_scores(srm, listed.training, listed.of_training.items),
-                listed.training.allowed(listed.of_training.items, exclude_seen=self.exclude),
-            ),
-            "-held-out": self._inconsistencies(self.validation, choice.base),
-        }
-        c = self._inconsistencies(self.test, choice.base)
+        deciding = self._deciding(choice.base)
         for budget in BUDGETS:
             setting = f"budget-{budget}"
-            for suffix, known in collected.items():
+            for suffix, (known, c) in deciding.items():
                 at = requesting.threshold(known, budget / 100)
                 asks, scorer = c >= at, f"inconsistency{suffix}"
                 share = float(asks.mean())
@@ -241,10 +236,28 @@ class _Lsc4recStudy:
             best = requesting.best_share(stale, fresh, budget / 100)
             self.sums.add(setting, late, "oracle", requesting.granted(stale, fresh, best))
 
-    def _inconsistencies(self, of: Reranker, base: str) -> NDArray[np.float64]:
+    def _deciding(self, base: str) -> dict[str, tuple[Floats, Floats]]:
+        """c that a threshold is taken from, and c [R] of the test requests, by name's ending."""
+        listed, held, test = self.listed, self.validation, self.test
+        plain, top = self._inconsistencies(test, base), self._inconsistencies(test, base, SHOWN)
+        found = {
+            "": (self._inconsistencies(held, base), plain),
+            "-top10": (self._inconsistencies(held, base, SHOWN), top),
+        }
+        if len(listed.trained_on):
+            items = listed.of_trained_on.items
+            known = requesting.inconsistencies(
+                listed.of_trained_on,
+                list_scores(test.srms[base], listed.trained_on, items),
+                listed.trained_on.allowed(items, exclude_seen=self.exclude),
+            )
+            found["-as-published"] = (known, plain)
+        return found
+
+    def _inconsistencies(self, of: Reranker, base: str, top: int | None = None) -> Floats:
         late, n = LATENESS, self.chosen.longest
         return requesting.inconsistencies(
-            of.lists[late], of.plain(base, (n, late)), of.allowed[late]
+            of.lists[late], of.plain(base, (n, late)), of.allowed[late], top=top
         )
 
     def _note(self, choice: Choice) -> None:

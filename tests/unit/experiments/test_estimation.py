@@ -121,6 +121,32 @@ def test_variants_are_compared_over_the_seeds_both_have() -> None:
     assert "tiny/base/from-base/S1/5/all/last/ndcg10" not in found.differences
 
 
+def test_a_measure_that_cells_lack_is_no_figure_and_not_nought() -> None:
+    """Finished cells of before a measure was scored may stand beside new ones."""
+    old = invented(USERS, 0)
+    new = invented(USERS, 1).with_columns(ndcg20=pl.col("ndcg10") + 0.1 * pl.col("n"))
+    gates = spec.load("gates")
+    asked = gates.model_copy(
+        update={
+            "estimates": tuple(
+                scores.model_copy(update={"metrics": ("ndcg10", "ndcg20")})
+                for scores in gates.estimates
+            )
+        }
+    )
+    both = estimate(
+        asked, panel_of(("tiny", "base", 0, old), ("tiny", "base", 1, new)), draws=50
+    ).estimates
+    alone = estimate(asked, panel_of(("tiny", "base", 1, new)), draws=50).estimates
+    at = key("stale", metric="ndcg20")
+    assert both[at].value == alone[at].value
+    assert alone[at].value == pytest.approx(alone[key("stale")].value + 0.1)
+    assert both[key("stale")].value != alone[key("stale")].value
+    none = estimate(asked, panel_of(("tiny", "base", 0, old)), draws=50).estimates
+    assert key("stale") in none
+    assert at not in none
+
+
 def test_the_same_scores_give_the_same_figures(found: Estimates) -> None:
     cells = [("tiny", "base", seed, invented(USERS, seed)) for seed in (2, 0, 1)]
     again = estimate(spec.load("gates"), panel_of(*cells), draws=300)

@@ -9,13 +9,19 @@ from device_runtime.refresh.names import make_policy
 from device_runtime.refresh.policy import RefreshPolicy, RefreshState
 from device_runtime.settings import DeviceSettings
 
-FIELDS = {"drift": 1.0, "reliability": -1.0, "inconsistency": 1.0}  # and the sign of the need
+# Of every policy the cue that it reads, and the sign of the need.
+FIELDS = {
+    "drift": ("drift", 1.0),
+    "reliability": ("r", -1.0),
+    "inconsistency": ("inconsistency", 1.0),
+    "inconsistency-top10": ("inconsistency_top", 1.0),
+}
 
 
 def state(
     requests: int = 1, *, has_snapshot: bool = True, in_flight: bool = False, **cues: float
 ) -> RefreshState:
-    cues = {"drift": 0.1, "r": 0.9, "inconsistency": 2.0} | cues
+    cues = {"drift": 0.1, "r": 0.9, "inconsistency": 2.0, "inconsistency_top": 1.0} | cues
     return RefreshState(
         requests_since_attempt=requests,
         has_snapshot=has_snapshot,
@@ -25,6 +31,7 @@ def state(
         drift=cues["drift"],
         r=cues["r"],
         inconsistency=cues["inconsistency"],
+        inconsistency_top=cues["inconsistency_top"],
     )
 
 
@@ -37,7 +44,7 @@ def new(name: str, budget: float = 0.1, seed: int = 0) -> RefreshPolicy:
 def test_each_asks_where_its_own_cue_says_so(name: str) -> None:
     """High drift, low r, high inconsistency; the other cues are noise to it."""
     rng = np.random.default_rng(3)
-    cues = {cue: rng.random(3000) for cue in ("drift", "r", "inconsistency")}
+    cues = {cue: rng.random(3000) for cue, _ in FIELDS.values()}
     policy = new(name)
     asked = np.array(
         [
@@ -45,11 +52,11 @@ def test_each_asks_where_its_own_cue_says_so(name: str) -> None:
             for t in range(3000)
         ]
     )
-    own = "r" if name == "reliability" else name
+    own, sign = FIELDS[name]
     for cue, values in cues.items():
         shift = values[asked].mean() - 0.5
         if cue == own:
-            assert shift * FIELDS[name] > 0.3
+            assert shift * sign > 0.3
         else:
             assert abs(shift) < 0.06
 
@@ -62,12 +69,12 @@ def test_random_heeds_no_cue() -> None:
     assert abs(drift[asked].mean() - 0.5) < 0.06
 
 
-@pytest.mark.parametrize("name", ["random", "drift", "reliability", "inconsistency"])
+@pytest.mark.parametrize("name", ["random", *FIELDS])
 def test_without_a_snapshot_it_asks_at_once_and_an_outage_stays_within_the_budget(
     name: str,
 ) -> None:
     policy = new(name, 0.1)
-    unknown = {"drift": math.nan, "r": math.nan, "inconsistency": math.nan}
+    unknown = {cue: math.nan for cue, _ in FIELDS.values()}
     asked = [policy.wants_refresh(state(has_snapshot=False, **unknown)) for _ in range(500)]
     assert asked[0]
     assert np.mean(asked) == pytest.approx(0.1, rel=0.1)

@@ -52,7 +52,12 @@ def test_policies_come_from_settings() -> None:
 
 def test_only_what_reads_it_costs_the_request_path_a_comparison() -> None:
     comparing = [n for n in NAMES if policy(policy=n).compares_rankings]
-    assert comparing == ["inconsistency", "expected-gain", "accumulated-gain"]
+    assert comparing == [
+        "inconsistency",
+        "inconsistency-top10",
+        "expected-gain",
+        "accumulated-gain",
+    ]
 
 
 def test_expected_gain_needs_a_model_of_it() -> None:

@@ -42,6 +42,19 @@ def test_only_cached_candidates_count_and_only_those_the_device_ranked() -> None
     assert math.isnan(inconsistency(ints(), ints(1, 9), floats(1, 2)))
 
 
+def test_of_the_top_only_what_either_ranking_shows_first_counts() -> None:
+    initial = np.arange(6, dtype=np.int32)
+    scores = floats(9, 8, 7, 1, 2, 3)  # the first three stay, the last three turn round
+    assert inconsistency(initial, initial, scores) == (2 + 0 + 2) / 6
+    assert inconsistency(initial, initial, scores, top=3) == 0.0
+    rising = floats(1, 2, 3, 4, 5, 9)  # 5, 4 .. 0
+    assert inconsistency(initial, initial, rising, top=1) == 5.0  # 0 and 5, each five places
+    assert inconsistency(initial, initial, rising, top=2) == (5 + 3 + 3 + 5) / 4
+    for top in (6, 100):
+        assert inconsistency(initial, initial, rising, top=top) == 3.0
+    assert math.isnan(inconsistency(ints(7), initial, rising, top=3))
+
+
 def test_ties_keep_the_clouds_order() -> None:
     assert inconsistency(ints(9, 2, 5), ints(2, 5, 9), floats(1, 1, 1)) == 0.0
 
@@ -59,7 +72,7 @@ class Spy:
 
 
 @pytest.mark.parametrize("repeat_policy", ["allow", "exclude"])
-@pytest.mark.parametrize("name", ["inconsistency", "reliability"])
+@pytest.mark.parametrize("name", ["inconsistency", "inconsistency-top10", "reliability"])
 async def test_a_device_compares_rankings_for_the_policy_that_asks(
     tmp_path, repeat_policy, name
 ) -> None:
@@ -77,8 +90,15 @@ async def test_a_device_compares_rankings_for_the_policy_that_asks(
     cached = [i for i in device.snapshot.snapshot.items.tolist() if i in response.candidates]
     own = dict(zip(response.candidates.tolist(), response.structural.tolist(), strict=True))
     reranked = sorted(cached, key=lambda item: -own[item])
-    expected = np.mean([abs(cached.index(i) - reranked.index(i)) for i in cached])
-    first, second = (state.inconsistency for state in spy.seen)
-    assert math.isnan(first)
-    assert expected > 0
-    assert second == (expected if name == "inconsistency" else pytest.approx(math.nan, nan_ok=True))
+    either = {*cached[:10], *reranked[:10]}
+    assert len(either) < len(cached)
+    first, second = spy.seen
+    for among, of in (
+        (cached, lambda state: state.inconsistency),
+        (either, lambda state: state.inconsistency_top),
+    ):
+        expected = np.mean([abs(cached.index(i) - reranked.index(i)) for i in among])
+        assert math.isnan(of(first))
+        assert expected > 0
+        compares = name.startswith("inconsistency")
+        assert of(second) == pytest.approx(expected if compares else math.nan, nan_ok=True)

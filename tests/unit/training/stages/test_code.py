@@ -101,10 +101,12 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     made = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator, run.opponent]
     made += [run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
     unread = Listed(
-        training=None,
+        calibration=None,
+        trained_on=None,
         validation=None,
         test=None,
-        of_training=None,
+        of_calibration=None,
+        of_trained_on=None,
         of_validation={2: None},
         of_test={},
     )  # type: ignore[arg-type,dict-item]

@@ -28,7 +28,8 @@ USERS, LENGTH = 6, 12
 def evidence(seed: int = 0, users: int = USERS) -> Evidence:
     rng = np.random.default_rng(seed)
     square = (users, LENGTH, LENGTH)
-    parts = {name: rng.random(square).astype(np.float32) for name in ("r", "inconsistency")}
+    names = ("r", "inconsistency", "inconsistency_top")
+    parts = {name: rng.random(square).astype(np.float32) for name in names}
     return Evidence(
         **parts,
         stale=as_ranks(rng.random(square)),
@@ -128,7 +129,7 @@ def test_what_comes_later_changes_no_decision(cut: int) -> None:
     """Evidence of all requests from ``cut`` on is replaced; outcomes of all requests are."""
     first, other = evidence(0), evidence(1)
     mixed = {}
-    for name in ("stale", "calibrated", "cues", "r", "inconsistency"):
+    for name in ("stale", "calibrated", "cues", "r", "inconsistency", "inconsistency_top"):
         past, future = getattr(first, name), getattr(other, name)
         mixed[name] = np.concatenate([past[:, :cut], future[:, cut:]], axis=1)
     mixed["stale"], mixed["calibrated"] = other.stale, other.calibrated

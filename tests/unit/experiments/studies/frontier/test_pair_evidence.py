@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.state.cues import inconsistency
+from device_runtime.state.cues import SHOWN, inconsistency
 from experiments.studies.frontier.evidence import FORM, collect
 from experiments.studies.frontier.pair_evidence import pair_evidence
 from experiments.studies.frontier.study import twin_of_windows
@@ -106,7 +106,8 @@ async def test_inconsistency_is_the_devices(tmp_path: Path) -> None:
     twin, _ = await twin_for(tmp_path, returns=False, profile={})
     pairs = Pairs(np.arange(1, 3 * STEPS), np.arange(1, 3 * STEPS) // STEPS * STEPS)
     found = pair_evidence(twin, pairs)
-    requests = twin.requests
+    first_two = twin.inconsistency(pairs, top=2)
+    requests, differ = twin.requests, 0
     for place, (now, then) in enumerate(
         zip(pairs.fresh.tolist(), pairs.stale.tolist(), strict=True)
     ):
@@ -117,6 +118,12 @@ async def test_inconsistency_is_the_devices(tmp_path: Path) -> None:
         scores = requests.structural(torch.tensor([now]))[0].numpy()[items]
         expected = inconsistency(initial, items, scores)
         assert found.inconsistency[place] == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        expected = inconsistency(initial, items, scores, top=SHOWN)
+        assert found.inconsistency_top[place] == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        expected = inconsistency(initial, items, scores, top=2)
+        assert first_two[place] == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        differ += expected != inconsistency(initial, items, scores)
+    assert differ > len(pairs) // 2
 
 
 async def test_matrices_hold_no_later_snapshot(tmp_path: Path) -> None:

@@ -23,15 +23,17 @@ from training.collaboration.ranks import Sums, list_ranks, metrics_of, sample
 from training.settings import Lsc4recSettings
 
 LOG = drifting_log(users=6, events=8, returns=False, has_time=False)
-EVENTS, SPLIT = events_of(LOG), split_log(LOG)
+EVENTS, SPLIT = events_of(LOG), split_log(LOG, calibration_steps=1)
 SETTINGS = Lsc4recSettings()
 
 
-def test_requests_ask_for_the_last_the_one_before_and_the_one_before_that() -> None:
+def test_requests_ask_for_the_last_events_one_kind_each() -> None:
     test = asking.requests_of_test(EVENTS, SPLIT, 1)
     validation = asking.requests_of_validation(EVENTS, SPLIT, SETTINGS)
-    training = asking.requests_of_training(EVENTS, SPLIT, SETTINGS)
-    for requests, step in ((test, 7), (validation, 6), (training, 5)):
+    calibration = asking.requests_of_calibration(EVENTS, SPLIT, SETTINGS)
+    trained_on = asking.requests_trained_on(EVENTS, SPLIT, SETTINGS)
+    kinds = ((test, 7), (validation, 6), (calibration, 5), (trained_on, 4))
+    for requests, step in kinds:
         assert requests.user.tolist() == list(range(6))
         assert (requests.step == step).all()
         item = EVENTS.item.reshape(6, 8)
@@ -83,6 +85,15 @@ def test_sums_per_user_follow_the_form_of_a_study() -> None:
     assert frame["ndcg10"].to_list() == frame["hr5"].to_list() == [1.0] * 6
 
 
+def test_with_one_target_precision_is_the_hit_rate_over_the_cutoff() -> None:
+    found = metrics_of(as_ranks([1.0, 7.0, 20.0, np.inf]))
+    assert found["hr20"].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert found["precision5"].tolist() == [0.2, 0.0, 0.0, 0.0]
+    assert found["precision10"].tolist() == [0.1, 0.1, 0.0, 0.0]
+    assert found["precision20"].tolist() == [0.05, 0.05, 0.05, 0.0]
+    np.testing.assert_allclose(found["ndcg20"], [1.0, 1 / np.log2(8), 1 / np.log2(21), 0.0])
+
+
 def test_lists_are_augmented_with_what_the_cloud_confuses_and_the_target() -> None:
     codes = np.array([[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [2, 0]], np.int32)
     tokens = ItemTokens(codes, (3, 3)).similar(np.arange(6))
@@ -108,6 +119,8 @@ def test_inconsistency_is_the_mean_distance_of_places_among_what_is_allowed() ->
     np.testing.assert_allclose(found, [0.0, 4 / 3, 1.0])
     allowed[2] = False
     assert requesting.inconsistencies(lists, rerank, allowed)[2] == np.inf
+    first = requesting.inconsistencies(lists, rerank, allowed, top=1)
+    np.testing.assert_allclose(first, [0.0, 2.0, np.inf])  # 7 and 5 change places, 3 stays between
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.1, 0.2, 0.4])

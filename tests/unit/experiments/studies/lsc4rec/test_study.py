@@ -37,7 +37,7 @@ def settings_for(
         profile={"window": 6},
         training={
             "dim": 8, "epochs": 1, "restart_epochs": 0, "test_steps": 1, "validation_steps": 1,
-            "threads": 1, "return_mechanism": False,
+            "calibration_steps": 1, "threads": 1, "return_mechanism": False,
         } | training,
         generative={"epochs": 1, "codes": 4},
         lsc4rec={
