@@ -106,7 +106,7 @@ class Device:
             bundle_id=models.bundle_id,
             dim=models.dim,
             n_items=models.n_items,
-            vectors=models.profile.vectors_in_snapshot,
+            vectors=models.manifest.vectors_in_snapshot,
         )
         self._seen: Items | None = None
         self._pool: Pool | None = None

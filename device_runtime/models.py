@@ -22,7 +22,7 @@ from device_runtime.state.item_vectors import (
     KnownItems,
     MetVectors,
 )
-from shared.bundle import Bundle, Manifest
+from shared.bundle import SEMANTIC_FILE, Bundle, Manifest
 from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table
 from shared.item_tokens import read_tokens
@@ -145,7 +145,12 @@ class DeviceModels:
         """What one device knows of items: the table all devices share, or a store of its own."""
         if self.table is not None:
             return self.table
-        return MetVectors(self.profile.met_items, self.dim, self.starter)
+        return MetVectors(
+            self.profile.met_items,
+            self.dim,
+            self.starter,
+            vectors=self.manifest.vectors_per_item,
+        )
 
     def item_tokens(self, items: NDArray[np.int32]) -> list[list[int]] | None:
         """Tokens of the latest of ``items`` [n], oldest first, as many as the cloud's generator
@@ -160,14 +165,14 @@ class DeviceModels:
         """f_str (SCaLRec eq. 8) over the events of a window, oldest first.
 
         Args:
-            vectors: [L, d] of their items, 1 <= L <= window.
+            vectors: [L, d] of their items, those of the structure, 1 <= L <= window.
             times: their features at the request.
 
         Returns:
             e_str [d] and copy_logit [L].
         """
         feeds = {
-            "item_vectors": vectors[None],
+            "item_vectors": np.ascontiguousarray(vectors)[None],
             "age_hours": times.age_hours[None],
             "event_hour": times.event_hour[None],
             "request_hour": np.array([times.request_hour], dtype=np.float32),
@@ -195,7 +200,7 @@ class DeviceModels:
         Args:
             e_sem: [d] e_sem(tau). e_str: [d] e_str(t).
             e_str_tau: [d] e_str(tau); e_str(t) stands in where it is not known.
-            recent: [d] mean vector of the items met since tau; may be None where
+            recent: [d] mean semantic vector of the items met since tau; may be None where
                 ``proposes_from`` does not name it.
             cues: [8] raw.
         """
@@ -213,11 +218,13 @@ class DeviceModels:
 
 def _table(bundle: Bundle) -> ItemTable | None:
     n_items, dim = bundle.manifest.n_items, bundle.manifest.dim
+    own = bundle.manifest.semantic_vectors == "own"
     match bundle.manifest.profile.table:
         case "float32":
             return Float32Table(
                 read_array(bundle, "item_vectors.npy", (n_items, dim)),
                 read_array(bundle, "item_bias.npy", (n_items,)),
+                read_array(bundle, SEMANTIC_FILE, (n_items, dim)) if own else None,
             )
         case "int8":
             return Int8Table(read_table(bundle))

@@ -11,7 +11,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
 from device_runtime.state.history import History, RequestContext, Window
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, semantic_part, structural_part
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -24,7 +24,7 @@ class Encoded:
     Attributes:
         e_str: [d] structural embedding.
         history: [L] int32 items of the window, those without a vector left out.
-        vectors: [L, d] of these items.
+        vectors: [L, d] of these items, those of the semantic channel.
         known: [W] bool, which events of the whole window they are.
         copy_logit: [L].
         length, density: cues of the window.
@@ -39,9 +39,9 @@ class Encoded:
     density: float
 
     def recent(self, delta: int) -> Floats:
-        """[d] mean vector of the items met in the last ``delta`` events, at most the window's.
+        """[d] mean semantic vector of the items met in the last ``delta`` events.
 
-        Zeros without any whose vector is known.
+        At most the window's; zeros without any whose vector is known.
         """
         met = np.count_nonzero(self.known[-delta:]) if delta else 0
         if met == 0:
@@ -61,14 +61,14 @@ def encode(
     if len(window) == 0:
         return None
     times = time_features(window, context, has_time=models.manifest.has_time)
-    item_vectors = vectors.of(window.items)[0]
-    e_str, copy_logit = models.encode(item_vectors, times)
+    rows = vectors.of(window.items)[0]
+    e_str, copy_logit = models.encode(structural_part(rows, models.dim), times)
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
     return Encoded(
         e_str=e_str,
         history=window.items,
-        vectors=item_vectors,
+        vectors=semantic_part(rows, models.dim),
         known=known,
         copy_logit=copy_logit,
         length=cues.length(len(window), models.profile.window),

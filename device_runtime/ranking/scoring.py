@@ -11,7 +11,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.ranking.candidates import best_of_table, most_popular
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.fusion import copy_bonus, structural_scores
-from device_runtime.state.item_vectors import ItemTable, ItemVectors
+from device_runtime.state.item_vectors import ItemTable, ItemVectors, structural_part
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -19,36 +19,34 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Items [n], ascending, with their vectors [n, d] and structural scores [n]."""
+    """Items [n], ascending, with their rows [n, k * d] and structural scores [n]."""
 
     items: Items
-    vectors: Floats
+    rows: Floats
     structural: Floats
 
     def kept(self, keep: NDArray[np.bool_]) -> Scored:
-        return Scored(self.items[keep], self.vectors[keep], self.structural[keep])
+        return Scored(self.items[keep], self.rows[keep], self.structural[keep])
 
 
 def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
     """Structural scores of ``items`` [n], ascending; their bias alone without history."""
-    vectors, bias = known.of(items)
+    rows, bias = known.of(items)
     if encoded is None:
-        return Scored(items, vectors, bias)
+        return Scored(items, rows, bias)
     bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
-    return Scored(items, vectors, structural_scores(vectors, bias, encoded.e_str, bonus))
+    vectors = structural_part(rows, len(encoded.e_str))
+    return Scored(items, rows, structural_scores(vectors, bias, encoded.e_str, bonus))
 
 
 def score_table(
     table: ItemTable, encoded: Encoded | None, weighted_e_sem: Floats | None = None
 ) -> Floats:
-    """[I] scores of all items by structure, or by both channels given w * e_sem: one product."""
-    if encoded is None:
-        query = weighted_e_sem
-    else:
-        query = encoded.e_str if weighted_e_sem is None else encoded.e_str + weighted_e_sem
-    if query is None:
+    """[I] scores of all items by structure, or by both channels given w * e_sem [d]."""
+    if encoded is None and weighted_e_sem is None:
         return table.bias
-    scores = table.products(query) + table.bias
+    e_str = None if encoded is None else encoded.e_str
+    scores = table.products(e_str, weighted_e_sem) + table.bias
     if encoded is not None:
         # Few items are in the history: the bonus of all others is zero.
         own = np.unique(encoded.history)

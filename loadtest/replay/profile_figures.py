@@ -14,7 +14,7 @@ from device_runtime.state.history import RequestContext, Window
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.state_size import own_bytes
 from shared.bundle import Bundle
-from shared.packed import pack
+from shared.item_files import packed_items
 from shared.profile import Table
 from shared.snapshot import Snapshot, encode
 from shared.strict import Strict
@@ -99,13 +99,10 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
 def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
     """A random e_sem and the candidates that the cloud would retrieve with it, at step 5."""
     manifest = bundle.manifest
-    vectors = bundle.array("item_vectors.npy")
     e_sem = np.random.default_rng(seed).standard_normal(manifest.dim, dtype=np.float32)
-    scores = vectors @ e_sem
+    scores = bundle.semantic_vectors() @ e_sem
     items = np.argsort(-scores, kind="stable")[: manifest.candidates].astype(np.int32)
-    packed = None
-    if manifest.profile.vectors_in_snapshot:
-        packed = pack(vectors[items], bundle.array("item_bias.npy")[items])
+    packed = packed_items(bundle).take(items) if manifest.vectors_in_snapshot else None
     return Snapshot(
         user=user,
         tau=5,

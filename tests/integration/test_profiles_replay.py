@@ -128,5 +128,5 @@ def test_full_ranking_needs_no_table_on_the_device(tmp_path: Path, bundle: Bundl
 
 
 def test_room_in_a_snapshot_depends_on_what_it_carries(bundle: Bundle, name: str) -> None:
-    room = most_candidates(64, vectors=bundle.manifest.profile.vectors_in_snapshot)
+    room = most_candidates(64, vectors=bundle.manifest.vectors_in_snapshot)
     assert (room < 20_000) == (name == "tiny")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -50,29 +51,37 @@ EVENTS = st.lists(
 def models(tmp_path_factory):
     path = tmp_path_factory.mktemp("bundles")
     made = {}
-    for policy in ("allow", "exclude"):
+    for policy, semantics in product(("allow", "exclude"), ("shared", "own")):
         for table in TABLES:
             profile = DeviceProfile(window=WINDOW, table=table, starter_items=STARTER)
             bundle = make_bundle(
-                path / policy / table,
+                path / policy / semantics / table,
                 n_items=N_ITEMS,
                 dim=DIM,
                 repeat_policy=policy,
                 profile=profile,
                 rules=RULES,
+                semantic_vectors=semantics,
             )
-            every = EvaluationModels.load(bundle).table.of(np.arange(N_ITEMS, dtype=np.int32))
-            made[policy, table] = Case(DeviceModels.load(bundle), ItemPages(bundle), *every)
+            rows, bias = EvaluationModels.load(bundle).table.of(np.arange(N_ITEMS, dtype=np.int32))
+            made[policy, table, semantics] = Case(
+                models=DeviceModels.load(bundle),
+                pages=ItemPages(bundle),
+                vectors=rows[:, :DIM],
+                semantic=rows[:, -DIM:],
+                bias=bias,
+            )
     return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """Models of a bundle, its item pages, and the vectors and biases devices should rank with."""
 
     models: DeviceModels
     pages: ItemPages
     vectors: np.ndarray
+    semantic: np.ndarray
     bias: np.ndarray
 
     @property
@@ -83,7 +92,11 @@ class Case:
         return self.pages.page(item) if shown else None
 
 
-CASES = st.tuples(st.sampled_from(["allow", "exclude"]), st.sampled_from(TABLES))
+CASES = st.tuples(
+    st.sampled_from(["allow", "exclude"]),
+    st.sampled_from(TABLES),
+    st.sampled_from(["shared", "own"]),
+)
 
 
 @st.composite
@@ -130,8 +143,8 @@ class NoWords:
 @settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_scores_are_the_equations(models, data):
-    policy, table = data.draw(CASES)
-    case = models[policy, table]
+    policy, table, semantics = data.draw(CASES)
+    case = models[policy, table, semantics]
     m = case.models
     cached = data.draw(st.one_of(st.none(), snapshots(case)))
     device = device_of(m, data.draw(LIMITS), cached)
@@ -172,7 +185,7 @@ def test_scores_are_the_equations(models, data):
     e_str, copy_logit = m.encode(
         case.vectors[items], time_features(encoded, RequestContext(1e6, 12.0), has_time=True)
     )
-    vectors = case.vectors.astype(np.float64)
+    vectors, semantic = case.vectors.astype(np.float64), case.semantic.astype(np.float64)
 
     def s_str(item):
         copied = sum(
@@ -191,7 +204,7 @@ def test_scores_are_the_equations(models, data):
     drift = 0.0 if cached.e_str is None else np.linalg.norm(e_str - cached.e_str)
     assert d.drift == pytest.approx(drift, abs=1e-5)
     weight, e_sem = m.manifest.fusion_weight, snapshot.e_sem.astype(np.float64)
-    stale = [s_str(i) + weight * float(vectors[i] @ e_sem) for i in candidates]
+    stale = [s_str(i) + weight * float(semantic[i] @ e_sem) for i in candidates]
     np.testing.assert_allclose(response.uncalibrated, stale, atol=2e-5)
     session = sessions_by_breaks([t for _, t, _ in events] + [1e6])
     moved = d.delta > 0 and session[-1] != session[max(0, len(events) - d.delta)]
@@ -200,7 +213,7 @@ def test_scores_are_the_equations(models, data):
     de = np.zeros(DIM)
     if correct and trust:
         met = [i for i, _ in usable[-WINDOW:]][-d.delta :] if d.delta else []
-        recent = [vectors[i] for i in met if i in known]
+        recent = [semantic[i] for i in met if i in known]
         then = [t for _, t in retained][-min(d.delta, len(retained))] if d.delta else 1e6
         turned = (1 - math.cos((12.0 - then / 3600 % 168) * math.pi / 12)) / 2
         cues = cue_vector(
@@ -224,17 +237,17 @@ def test_scores_are_the_equations(models, data):
         de = bounded_correction(proposal, d.alpha, m.manifest.calibration.gamma_max)
     assert d.de_norm == pytest.approx(float(np.linalg.norm(de)), abs=1e-4)
     corrected = e_sem + de
-    fresh = [s_str(i) + trust * weight * float(vectors[i] @ corrected) for i in candidates]
+    fresh = [s_str(i) + trust * weight * float(semantic[i] @ corrected) for i in candidates]
     np.testing.assert_allclose(response.scores, fresh, atol=1e-4)
     unique = sorted(set(snapshot.items.tolist()))
     if len(unique) < 3:
         return
-    top = sorted(unique, key=lambda i: -float(case.vectors[i] @ snapshot.e_sem))
+    top = sorted(unique, key=lambda i: -float(case.semantic[i] @ snapshot.e_sem))
     top = top[: m.manifest.calibration.top_l]
     structural = [s_str(i) for i in top]
     gaps = np.diff(np.sort(structural))
     if gaps.min() > 1e-4:  # else rounding decides the ranks
-        expected = spearmanr([float(vectors[i] @ e_sem) for i in top], structural).statistic
+        expected = spearmanr([float(semantic[i] @ e_sem) for i in top], structural).statistic
         assert d.omega == pytest.approx(expected, abs=1e-9)
 
 
@@ -273,7 +286,7 @@ def test_a_snapshot_that_is_wholly_reliable_is_taken_at_face_value(models, data)
 
 
 def test_a_pool_knows_its_key(models):
-    m = models["allow", "float32"].models
+    m = models["allow", "float32", "shared"].models
     pool = build_pool(m, m.item_vectors(), None, np.array([2, 5], np.int32))
     assert pool.items.tolist() == [2, 5]
     assert CacheKey(user="u", bundle_id=m.bundle_id, dim=DIM, n_items=N_ITEMS).n_items == m.n_items

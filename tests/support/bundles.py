@@ -18,6 +18,7 @@ from shared.bundle import (
     CATALOGUE_FILE,
     FIXED_TEXTS_FILE,
     REFRESH_FILE,
+    SEMANTIC_FILE,
     AgeRule,
     Bundle,
     CalibrationSpec,
@@ -54,6 +55,7 @@ def make_bundle(
     refresh: RefreshKnowledge | None = None,
     fixed: FixedTexts | None = None,
     embedder: EmbedderIdentity | None = None,
+    semantic_vectors: Literal["shared", "own"] = "shared",
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -84,7 +86,14 @@ def make_bundle(
         files[REFRESH_FILE] = encode_refresh(refresh)
     if fixed is not None:
         files[FIXED_TEXTS_FILE] = encode_fixed_texts(fixed)
-    files |= device_tables(profile, *(decode_array(files[name]) for name in ARRAY_FILES))
+    semantic = None
+    if semantic_vectors == "own":
+        # Drawn apart, so that all else is as in the bundle without them.
+        apart = np.random.default_rng([seed, 1])
+        semantic = (0.5 * apart.standard_normal((n_items, dim))).astype(np.float32)
+        files[SEMANTIC_FILE] = encode_array(semantic)
+    arrays = (decode_array(files[name]) for name in ARRAY_FILES)
+    files |= device_tables(profile, *arrays, semantic)
     manifest = Manifest(
         scalrec="0.1.0",
         created="2024-01-01T00:00:00Z",
@@ -102,6 +111,7 @@ def make_bundle(
         fusion_weight=0.5,
         candidates=min(20, n_items),
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
+        semantic_vectors=semantic_vectors,
     )
     return write_bundle(path, manifest, files)
 

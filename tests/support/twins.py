@@ -106,7 +106,7 @@ class GivenSnapshots:
     def candidates(
         self, e_sem: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        scores = self.models.table.products(e_sem)
+        scores = self.models.table.products(semantic=e_sem)
         count = self.study.twin.candidates.shape[1]
         best = np.argsort(-scores, kind="stable")[:count].astype(np.int32)
         return best, scores[best]
