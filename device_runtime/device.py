@@ -19,6 +19,7 @@ from device_runtime.ranking.candidates import Pool, build_pool
 from device_runtime.ranking.collaborative import rank_collaboratively
 from device_runtime.ranking.encoded import encode
 from device_runtime.ranking.fusion import top_k
+from device_runtime.ranking.own_terms import OwnState
 from device_runtime.ranking.response import Diagnostics, Response
 from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
 from device_runtime.ranking.transitions import Transitions
@@ -99,6 +100,7 @@ class Device:
         self.calibrate = calibrate
         self._transitions = None if collaboration is None else Transitions(collaboration)
         self._history = History(models.profile.window, models.profile.retain)
+        self._own = OwnState(models)
         self._sessions = SessionCount()
         self._vectors = models.item_vectors()
         self._key = CacheKey(
@@ -150,6 +152,7 @@ class Device:
         """
         self._sessions.observe(time)
         known = 0 <= item < self._models.n_items
+        self._own.observe(item if known else None)
         if self._transitions is not None:
             self._transitions.observe(item if known else None)
         if not known:
@@ -171,7 +174,7 @@ class Device:
             k: items wanted; fewer come back only if the device knows of no more.
         """
         held, models = self._held, self._models
-        encoded = encode(models, self._vectors, self._history, context)
+        encoded = encode(models, self._vectors, self._history, context, self._own.terms())
         seen = self._seen_items()
         pool = self._current_pool(held, seen)
         if held is None:

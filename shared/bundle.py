@@ -19,6 +19,7 @@ from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
 from shared.generator_config import GeneratorSpec
 from shared.interactions import Catalogue
+from shared.own_score import OwnCounts
 from shared.profile import DeviceProfile, Table
 from shared.strict import Strict
 
@@ -166,6 +167,9 @@ class Manifest(Strict):
     collaboration: CollaborationSpec | None = Field(
         default=None, description="of a device with the generator; None: nothing was chosen"
     )
+    own_counts: OwnCounts | None = Field(
+        default=None, description="of the device's own history, in its score; None: not counted"
+    )
     training: dict[str, float | int | str] = Field(default_factory=dict)
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
@@ -197,7 +201,9 @@ class Manifest(Strict):
         """Hash over everything but the id itself; 16 hex digits."""
         # Left out where there is none, so that bundles made before these fields keep their ids.
         absent: dict[str, Any] = {
-            name: True for name in ("generator", "collaboration") if getattr(self, name) is None
+            name: True
+            for name in ("generator", "collaboration", "own_counts")
+            if getattr(self, name) is None
         }
         if self.semantic_vectors == "shared":
             absent["semantic_vectors"] = True

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.own_terms import OwnTerms
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
 from device_runtime.state.history import History, RequestContext, Window
@@ -28,6 +29,7 @@ class Encoded:
         known: [W] bool, which events of the whole window they are.
         copy_logit: [L].
         length, density: cues of the window.
+        own: what the device adds to the structural score; None where the bundle adds nothing.
     """
 
     e_str: Floats
@@ -37,6 +39,7 @@ class Encoded:
     copy_logit: Floats
     length: float
     density: float
+    own: OwnTerms | None = None
 
     def recent(self, delta: int) -> Floats:
         """[d] mean semantic vector of the items met in the last ``delta`` events.
@@ -52,9 +55,16 @@ class Encoded:
 
 
 def encode(
-    models: DeviceModels, vectors: ItemVectors, history: History, context: RequestContext
+    models: DeviceModels,
+    vectors: ItemVectors,
+    history: History,
+    context: RequestContext,
+    own: OwnTerms | None = None,
 ) -> Encoded | None:
-    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
+    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history.
+
+    ``own`` goes along: terms that are added to whatever e_str scores.
+    """
     whole = history.window()
     known = vectors.known(whole.items)
     window = whole if known.all() else _at(known, whole)
@@ -73,6 +83,7 @@ def encode(
         copy_logit=copy_logit,
         length=cues.length(len(window), models.profile.window),
         density=cues.density(times.age_hours, has_time=models.manifest.has_time),
+        own=own,
     )
 
 

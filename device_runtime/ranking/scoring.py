@@ -1,4 +1,4 @@
-"""Scores by the structural channel, and the items beyond a pool that a device ranks besides."""
+"""The device's own scores, and the items beyond a pool that it ranks besides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Items [n], ascending, with their rows [n, k * d] and structural scores [n]."""
+    """Items [n], ascending, with their rows [n, k * d] and own scores [n]."""
 
     items: Items
     rows: Floats
@@ -30,19 +30,23 @@ class Scored:
 
 
 def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
-    """Structural scores of ``items`` [n], ascending; their bias alone without history."""
+    """Own scores of ``items`` [n], ascending: by structure, with the terms that the bundle adds to
+    it; their bias alone without history."""
     rows, bias = known.of(items)
     if encoded is None:
         return Scored(items, rows, bias)
     bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
     vectors = structural_part(rows, len(encoded.e_str))
-    return Scored(items, rows, structural_scores(vectors, bias, encoded.e_str, bonus))
+    structural = structural_scores(vectors, bias, encoded.e_str, bonus)
+    if encoded.own is not None:
+        structural = structural + encoded.own.of(items)
+    return Scored(items, rows, structural)
 
 
 def score_table(
     table: ItemTable, encoded: Encoded | None, weighted_e_sem: Floats | None = None
 ) -> Floats:
-    """[I] scores of all items by structure, or by both channels given w * e_sem [d]."""
+    """[I] own scores of all items, or those of both channels given w * e_sem [d]."""
     if encoded is None and weighted_e_sem is None:
         return table.bias
     e_str = None if encoded is None else encoded.e_str
@@ -51,6 +55,8 @@ def score_table(
         # Few items are in the history: the bonus of all others is zero.
         own = np.unique(encoded.history)
         scores[own] += copy_bonus(own, encoded.history, encoded.copy_logit)
+        if encoded.own is not None:
+            scores[encoded.own.items] += encoded.own.bonus
     return scores
 
 

@@ -181,7 +181,7 @@ def rank_locally(
     *,
     k: int,
 ) -> Ranking:
-    """Without a snapshot: own history and a local shortlist by structural score.
+    """Without a snapshot: own history and a local shortlist by the device's own score.
 
     The shortlist is the best of the item table; without a table, the popular items that came with
     the models. Without history: popularity.

@@ -21,6 +21,7 @@ from device_runtime.state.history import RequestContext, Window
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.replay.item_pages import ItemPages
 from shared.bundle import AgeRule
+from shared.own_score import OwnCounts
 from shared.profile import DeviceProfile
 from shared.snapshot import Snapshot
 from tests.support.bundles import make_bundle
@@ -41,6 +42,15 @@ RULES = (
     AgeRule(from_delta=9, weight=1.5, correct=False, moved_weight=0.0),
 )
 TABLES = ("float32", "int8", "none")
+COUNTS = st.one_of(
+    st.none(),
+    st.builds(
+        OwnCounts,
+        weight=st.sampled_from([0.0, 0.3, 2.0]),
+        scale=st.sampled_from([0.5, 8.0]),
+        half_life=st.sampled_from([0.7, 4.0, 200.0]),
+    ),
+)
 # The last says whether the item's page told the device its vector.
 EVENTS = st.lists(
     st.tuples(st.integers(-1, N_ITEMS), st.floats(0, 1e6), st.booleans()), max_size=25
@@ -123,12 +133,13 @@ def snapshots(draw, case):
     return CachedSnapshot(snapshot, e_str)
 
 
-def device_of(models, limits, cached):
+def device_of(models, limits, cached, counts=None):
     limited = object.__new__(DeviceModels)
     limited.__dict__.update(models.__dict__)
     if models.table is None:
         limits = limits | {"local_candidates": 0}
     limited.profile = models.profile.model_copy(update=limits)
+    limited.manifest = models.manifest.model_copy(update={"own_counts": counts})
     cache = MemorySnapshotCache()
     if cached is not None:
         cache._entries["u", models.bundle_id] = cached
@@ -147,7 +158,8 @@ def test_scores_are_the_equations(models, data):
     case = models[policy, table, semantics]
     m = case.models
     cached = data.draw(st.one_of(st.none(), snapshots(case)))
-    device = device_of(m, data.draw(LIMITS), cached)
+    counts = data.draw(COUNTS)
+    device = device_of(m, data.draw(LIMITS), cached, counts)
     events = sorted(data.draw(EVENTS), key=lambda event: event[1])
     for item, time, shown in events:
         device.observe(item, time, time / 3600.0, case.page(item, shown))
@@ -155,7 +167,9 @@ def test_scores_are_the_equations(models, data):
     response = device.request(RequestContext(1e6, 12.0), k)
 
     usable = [(i, t) for i, t, _ in events if 0 <= i < N_ITEMS]
-    retained = usable if device._models.profile.retain == "all" else usable[-WINDOW:]
+    first = 0 if device._models.profile.retain == "all" else -WINDOW
+    retained = usable[first:]
+    places = [j for j, (i, _, _) in enumerate(events) if 0 <= i < N_ITEMS][first:]
     known = set(range(N_ITEMS))
     if table == "none":
         known = {i for i, _, shown in events if shown} | set(m.popular.tolist())
@@ -191,7 +205,12 @@ def test_scores_are_the_equations(models, data):
         copied = sum(
             math.exp(logit) for (j, _), logit in zip(window, copy_logit, strict=True) if j == item
         )
-        return float(vectors[item] @ e_str) + float(case.bias[item]) + math.log1p(copied)
+        score = float(vectors[item] @ e_str) + float(case.bias[item]) + math.log1p(copied)
+        if counts is None:
+            return score
+        ages = [len(events) - 1 - j for j in places if events[j][0] == item]
+        n = sum(2.0 ** (-age / counts.half_life) for age in ages)
+        return score + counts.weight * math.log1p(counts.scale * n)
 
     np.testing.assert_allclose(response.structural, [s_str(i) for i in candidates], atol=2e-5)
     if cached is None:
@@ -256,9 +275,8 @@ def test_scores_are_the_equations(models, data):
 def test_the_pool_is_rebuilt_whenever_it_must_be(models, data):
     """A device that answered before gives the same answer as one that did not."""
     case = models[data.draw(CASES)]
-    limits = data.draw(LIMITS)
-    cached = data.draw(snapshots(case))
-    busy, idle = device_of(case.models, limits, cached), device_of(case.models, limits, cached)
+    given = (data.draw(LIMITS), data.draw(snapshots(case)), data.draw(COUNTS))
+    busy, idle = device_of(case.models, *given), device_of(case.models, *given)
     for item, time, shown in data.draw(EVENTS):
         busy.observe(item, time, 0.0, case.page(item, shown))
         idle.observe(item, time, 0.0, case.page(item, shown))

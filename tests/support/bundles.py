@@ -31,6 +31,7 @@ from shared.bundle import (
 from shared.fixed_texts import FixedTexts, encode_fixed_texts
 from shared.interactions import Catalogue
 from shared.item_files import device_tables
+from shared.own_score import OwnCounts
 from shared.profile import DeviceProfile
 from shared.refresh_file import GainCoefficients, RefreshKnowledge, encode_refresh
 
@@ -56,6 +57,7 @@ def make_bundle(
     fixed: FixedTexts | None = None,
     embedder: EmbedderIdentity | None = None,
     semantic_vectors: Literal["shared", "own"] = "shared",
+    own_counts: OwnCounts | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -112,6 +114,7 @@ def make_bundle(
         candidates=min(20, n_items),
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
         semantic_vectors=semantic_vectors,
+        own_counts=own_counts,
     )
     return write_bundle(path, manifest, files)
 
