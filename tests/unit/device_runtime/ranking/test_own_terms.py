@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from device_runtime.cloud.snapshot_cache import CachedSnapshot, MemorySnapshotCache
 from device_runtime.ranking.own_terms import OwnTerms
 from loadtest.replay.item_pages import ItemPages
-from shared.bundle import CollaborationSpec, load_bundle
+from shared.bundle import MANIFEST, CollaborationSpec, load_bundle
+from shared.errors import BundleError
 from shared.own_score import OwnCounts
 from shared.profile import DeviceProfile
 from tests.support.bundles import make_bundle
@@ -88,6 +89,10 @@ def test_the_manifest_keeps_the_term(tmp_path):
     assert load_bundle(counted.path).manifest.own_counts == COUNTS
     assert load_bundle(plain.path).manifest.own_counts is None
     assert plain.id != counted.id
+    path = counted.path / MANIFEST
+    path.write_text(path.read_text().replace('"half_life": 6.0', '"half_life": 7.0'))
+    with pytest.raises(BundleError, match="was altered"):
+        load_bundle(counted.path)
 
 
 @pytest.mark.parametrize(
