@@ -8,6 +8,7 @@ which removes what it recognises.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ class Words:
     """Sanitised words of one item, "" or () where there are none or they may not be said.
 
     Attributes:
-        name: what the item is called: its title, or below the level ``items`` its kind.
+        name: what the item is called: its title, with its area where other items have the same
+            title; below the level ``items`` its kind.
         categories: most specific last.
         area: neighbourhood or region; for items without one that carry a year, the decade.
     """
@@ -55,6 +57,7 @@ class ItemWords:
         self._catalogue, self._level = catalogue, level
         self._ids = identifiers(catalogue.ids)
         self._words: dict[int, Words] = {}
+        self._shared: frozenset[str] | None = None
         self._hider: NameHider | None = None
         self._closed: Vocabulary | None = None
         if level == "categories":
@@ -92,7 +95,7 @@ class ItemWords:
         catalogue = self._catalogue
         categories, area = self._categories(item), self._clean(catalogue.areas[item], item)
         if self._level == "items":
-            title = self._clean(catalogue.titles[item], item)
+            title = self._title(item, area)
             return Words(title or (categories[-1] if categories else ""), categories, area)
         # A path ends in what the item is; genres of a film count alike.
         told = categories[-1:] if area else categories[:_SAID_CATEGORIES]
@@ -103,6 +106,19 @@ class ItemWords:
             area = f"{decade[1]}0s"
             return Words(f"{kind} {area}".strip(), categories, area)
         return Words(f"{kind} in {area}" if kind and area else kind or area, categories, area)
+
+    def _title(self, item: int, area: str) -> str:
+        """The title; with the area if it alone does not say which item is meant."""
+        raw = self._catalogue.titles[item]
+        title = self._clean(raw, item)
+        if self._shared is None:
+            self._shared = shared_titles(self._catalogue.titles)
+        if not title or not area or _folded(raw) not in self._shared:
+            return title
+        placed = f"{title} in {area}"
+        # Two harmless texts may form something together that is not.
+        harmless = self._clean(placed, item, max_chars=len(placed)) == placed
+        return placed if harmless else title
 
     def _categories(self, item: int) -> tuple[str, ...]:
         # Cleaned before hyphens are opened: they are part of what gives a date or an id away.
@@ -120,8 +136,8 @@ class ItemWords:
             chosen = tuple(c for categories in self._catalogue.categories for c in categories)
         return speakable(chosen, self._ids)
 
-    def _clean(self, text: str, item: int) -> str:
-        text = clean_text(text, forbidden=self._ids, max_chars=NAME_CHARS)
+    def _clean(self, text: str, item: int, max_chars: int = NAME_CHARS) -> str:
+        text = clean_text(text, forbidden=self._ids, max_chars=max_chars)
         return remove_phrase(text, self._catalogue.ids[item])
 
     def _make_hider(self) -> NameHider:
@@ -136,3 +152,13 @@ class ItemWords:
         if self._level == "categories":
             names += [(area, "") for area in dict.fromkeys(catalogue.areas)]
         return NameHider(names, kept)
+
+
+def shared_titles(titles: Iterable[str]) -> frozenset[str]:
+    """Case-folded titles that more than one item has (as the source writes them)."""
+    counts = Counter(map(_folded, titles))
+    return frozenset(title for title, count in counts.items() if count > 1)
+
+
+def _folded(title: str) -> str:
+    return " ".join(title.split()).casefold()

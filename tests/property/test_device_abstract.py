@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from device_runtime.abstract.sanitise import clean_text
 from device_runtime.abstract.vocabulary import speakable
-from device_runtime.abstract.writer import DAY_PARTS, WEEKDAYS, TemplateAbstract
+from device_runtime.abstract.week import DAY_PARTS, WEEKDAYS
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import RequestContext
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue

@@ -1,6 +1,6 @@
 import pytest
 
-from device_runtime.abstract.writer import moment_in_words, slot_in_words
+from device_runtime.abstract.week import moment_in_words, slot_in_words
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
+import time
+
 import pytest
 
-from device_runtime.abstract.writer import TemplateAbstract, tokens
+from device_runtime.abstract.sentences import LongTerm, tokens
+from device_runtime.abstract.words import shared_titles
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import RequestContext
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue
@@ -48,6 +52,27 @@ def test_habits_of_the_requests_time_of_the_week():
     assert "On " not in write([0, 1], RequestContext(None, 0.0))
 
 
+def test_among_equal_habits_the_most_recent_comes_first_and_where_nothing_repeats_none_is_told():
+    morning = RequestContext(1.2e9, 33.0)
+    alphabetical, hours = [3, 2, 0, 1], [8.5, 9.5, 33.5, 34.5]
+    assert "On " not in write(alphabetical, morning, hours=hours)
+    text = write([3, *alphabetical], morning, hours=[8.5, *hours])
+    assert "On weekday mornings: Babe (1995), Monkeys (1995), Heat (1995). Recently:" in text
+    text = write([3, 0, 3, 0, 2], morning, hours=[8.5] * 5)
+    assert "On weekday mornings: Heat (1995), Babe (1995), Fargo (1996). Recently:" in text
+
+
+def test_among_equals_recent_categories_and_areas_come_first_then_the_alphabet():
+    areas = ("Soho", "Harlem", "Astoria", "", "")
+    assert write([0, 1, 3], areas=areas).startswith(
+        "Mostly drama and comedy, some sci fi and crime. Around Harlem and Soho."
+    )
+    assert write([1, 0], areas=areas).startswith(
+        "Mostly drama and crime, some sci fi. Around Soho and Harlem."
+    )
+    assert write([3, 2], areas=areas).startswith("Mostly crime and film noir, some comedy.")
+
+
 def test_without_context_the_usual_habits_are_told_and_no_moment():
     form = AbstractForm(context=False)
     hours = [*MORNINGS, 18.0, 18.0, 130.0]
@@ -67,8 +92,8 @@ def test_without_context_the_usual_habits_are_told_and_no_moment():
     [
         (0, "Before: Heat (1995), Fargo (1996), Babe (1995). Asks"),
         (1, "Before: Heat (1995), Fargo (1996). In this session: Babe (1995). Asks"),
-        (3, "noir. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
-        (9, "noir. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+        (3, "drama. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
+        (9, "drama. In this session: Heat (1995), Fargo (1996), Babe (1995). Asks"),
         (None, "Recently: Heat (1995), Fargo (1996), Babe (1995). Asks"),
     ],
 )
@@ -112,6 +137,44 @@ def test_areas_are_named_in_words():
     assert "Around SoHo and Queens at." in text
 
 
+CHAIN = [
+    ("1", "Starbucks", ("Coffee Shop",)),
+    ("2", "STARBUCKS ", ("Coffee Shop",)),
+    ("3", "starbucks", ("Coffee Shop",)),
+    ("4", "Fat Cat", ("Jazz Club",)),
+    ("5", "Hotel", ("Hotel",)),
+    ("6", "Hotel", ("Hotel",)),
+]
+PLACES = ("Midtown South", "Harlem", "", "Soho", "ann@example.org", "Queens at 40.71234")
+
+
+def test_names_that_items_share_are_told_with_their_area():
+    text = write([0, 1, 2, 3, 4, 5, 1], RequestContext(None, 0.0), rows=CHAIN, areas=PLACES)
+    assert "Often returns to STARBUCKS in Harlem. Recently: STARBUCKS in Harlem, starb" in text
+    assert text.endswith("starbucks, Fat Cat, Hotel, Hotel in Queens at, STARBUCKS in Harlem.")
+    context = RequestContext(None, 0.0)
+    for level, names in (
+        ("coarse", "coffee shop in Midtown South, coffee shop."),
+        ("categories", "coffee shop."),
+    ):
+        text = write([0, 2], context, AbstractForm(level=level), rows=CHAIN, areas=PLACES)
+        assert text.endswith(f"Recently: {names}")
+
+
+def test_a_name_and_an_area_that_give_something_away_together_are_not_joined():
+    rows = [("a1x", "Passport", ("bar",)), ("b1x", "Passport", ("bar",))]
+    text = write([0, 1], RequestContext(None, 0.0), rows=rows, areas=("1234", "Soho"))
+    assert text == "Mostly bar. Around Soho and 1234. Recently: Passport, Passport in Soho."
+
+
+def test_shared_names_of_a_large_catalogue_are_counted_fast():
+    titles = [f"Place {i // 2}" for i in range(50_000)]
+    started = time.perf_counter()
+    shared = shared_titles(titles)
+    assert time.perf_counter() - started < 0.5
+    assert len(shared) == 25_000
+
+
 def test_an_items_own_number_does_not_leave_and_its_category_stands_in():
     text = write([1, 4])
     assert "Recently: Monkeys (1995), comedy." in text
@@ -144,6 +207,59 @@ def test_only_the_newest_titles_that_fit_are_named():
     assert "Babe (1995)." in short
     assert "Recently: Heat" not in short
     assert tokens(short) <= 36
+
+
+LONG_NAMES = [
+    (
+        f"x{i}y",
+        f"The Extraordinary Establishment Number {i} of Brooklyn",
+        ("Jazz Club", f"Kind {i}"),
+    )
+    for i in range(12)
+]
+
+
+@pytest.mark.parametrize("max_tokens", [20, 50, 100, 200])
+@pytest.mark.parametrize("context", [True, False])
+def test_latest_events_have_two_fifths_of_the_length_whatever_else_there_is_to_tell(
+    max_tokens, context
+):
+    areas = tuple(f"Neighbourhood {i}" for i in range(12))
+    form = AbstractForm(max_tokens=max_tokens, context=context)
+    items = [i for i in range(12) for _ in range(3)] + list(range(6))
+    text = write(items, form=form, rows=LONG_NAMES, areas=areas)
+    lasting, _, latest = text.partition("Recently:")
+    moment = "It is Friday evening." if context else ""
+    if max_tokens >= 50:  # or one name is all there is room for
+        assert tokens(text) <= max_tokens
+    assert tokens(lasting) + tokens(moment) <= 0.6 * max_tokens
+    assert latest.endswith("Number 5 of Brooklyn. It is Friday evening." if context else "klyn.")
+    told = latest.count("Establishment")
+    assert told == 6 or tokens(text) + 14 > max_tokens
+
+
+def test_habits_are_left_out_first_then_returns_areas_and_categories():
+    everything = LongTerm(
+        categories=("crime", "drama", "war"),
+        areas=("Soho", "Harlem"),
+        favourites=("Heat", "Fargo"),
+        habits=(("weekday morning", ("Babe", "Alien")), ("weekend night", ("Brazil",))),
+    )
+    said = []
+    for room in range(tokens(" ".join(everything.sentences())), -1, -1):
+        text = " ".join(everything.fitted(room).sentences())
+        assert tokens(text) <= room
+        if text not in said:
+            said.append(text)
+    start = "Mostly crime and drama, some war."
+    middle = f"{start} Around Soho and Harlem."
+    returns = f"{middle} Often returns to Heat, Fargo."
+    morning = f"{returns} On weekday mornings: Babe"
+    assert said == [
+        *(f"{morning}, Alien. On weekend nights: Brazil.", f"{morning}, Alien.", f"{morning}."),
+        *(returns, f"{middle} Often returns to Heat.", middle, f"{start} Around Soho."),
+        *(start, "Mostly crime and drama.", "Mostly crime.", ""),
+    ]
 
 
 @pytest.mark.parametrize("n", [1, 10, 500])
