@@ -1,0 +1,101 @@
+"""Sections of an abstract as parts, and parts as weighted rows of a hashed table of words.
+
+A *part* is a section and one thing in it: an item at its place, a category, the query. The same
+part always has the same rows, so what is summed up over them can be kept from request to request.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.abstract.digest import Sections
+from device_runtime.abstract.words import ItemWords
+
+PLACES = 6  # latest items told by their place; older ones are left out
+NAME, WORD, QUERY = 1.0, 0.5, 0.7  # weights of a whole name, of a word in it, of a query's word
+LATEST_SAID = 12  # words at a query's end that are told apart
+
+Part = tuple[str, int | str]
+
+_BEFORE = tuple(f"before{place}" for place in range(PLACES))
+_NOW = tuple(f"now{place}" for place in range(PLACES))
+# Section of a name -> section of the words in it: those know no place.
+_WORDS_OF = {
+    **dict.fromkeys(_BEFORE, "before words"),
+    **dict.fromkeys(_NOW, "now words"),
+    "favourite": "favourite words",
+}
+_SAID = "query"
+_WORD = re.compile(r"\w+(?:'\w+)*")
+
+
+class StudentFeatures:
+    """What the text student reads.
+
+    Args:
+        words: of the bundle's items; nothing but what they say is read.
+        rows: of the table that tokens are hashed into.
+    """
+
+    def __init__(self, words: ItemWords, rows: int) -> None:
+        if rows < 1:
+            raise ValueError(f"a text student needs rows to hash words into, not {rows}")
+        self._words, self._rows = words, rows
+
+    def parts(self, sections: Sections) -> list[Part]:
+        """The parts of a request; one that is told twice counts twice."""
+        found: list[Part] = []
+        found += zip(_NOW, sections.session[: -PLACES - 1 : -1], strict=False)
+        found += zip(_BEFORE, sections.before[: -PLACES - 1 : -1], strict=False)
+        found += [("favourite", item) for item in sections.favourites]
+        found += [("usual", name) for name in sections.usual]
+        found += [("category", category) for category in sections.categories]
+        found += [("area", area) for area in sections.areas]
+        if sections.slot:
+            found.append(("slot", sections.slot))
+        if sections.query:
+            found.append((_SAID, sections.query))
+        return found
+
+    def tokens(self, part: Part) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows [K] and weights [K] of one part, a token each."""
+        section, what = part
+        if isinstance(what, int):
+            weighted = self._of_item(section, what)
+        elif section == _SAID:
+            weighted = [(token, QUERY) for token in _of_query(words_of(what))]
+        else:
+            weighted = [(f"{section}|{what}", NAME)]
+        rows = [zlib.crc32(token.encode(errors="replace")) % self._rows for token, _ in weighted]
+        return np.array(rows, dtype=np.int32), np.array([w for _, w in weighted], dtype=np.float32)
+
+    def _of_item(self, section: str, item: int) -> list[tuple[str, float]]:
+        words = self._words.of(item)
+        said = words_of(" ".join((words.name, *words.categories, words.area)))
+        name = [(f"{section}|{words.name}", NAME)] if words.name else []
+        return name + [(f"{_WORDS_OF[section]}|{w}", WORD) for w in dict.fromkeys(said)]
+
+
+def uncached(part: Part) -> bool:
+    """Whether a part hardly ever comes again: what a user types."""
+    return part[0] == _SAID
+
+
+def words_of(text: str) -> list[str]:
+    """Case-folded words in their order."""
+    return _WORD.findall(text.casefold())
+
+
+def _of_query(said: list[str]) -> Iterable[str]:
+    """Words, pairs of neighbours, and the last words once more: what was asked just now."""
+    pairs = itertools.pairwise(said)
+    tokens = [f"query|{word}" for word in said]
+    tokens += [f"query pair|{one} {other}" for one, other in pairs]
+    tokens += [f"query end|{word}" for word in said[-LATEST_SAID:]]
+    return dict.fromkeys(tokens)

@@ -1,0 +1,1 @@
+"""Training of the text student: bags of words of every step, and the fit."""
