@@ -19,9 +19,10 @@ from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
 from shared.generator_config import GeneratorSpec
 from shared.interactions import Catalogue
-from shared.own_score import OwnCounts
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import DeviceProfile, Table
 from shared.strict import Strict
+from shared.text_student import STUDENT_FILE
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -170,6 +171,9 @@ class Manifest(Strict):
     own_counts: OwnCounts | None = Field(
         default=None, description="of the device's own history, in its score; None: not counted"
     )
+    text_student: TextStudentSpec | None = Field(
+        default=None, description="of what the device reads itself; None: there is none"
+    )
     training: dict[str, float | int | str] = Field(default_factory=dict)
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
@@ -195,6 +199,7 @@ class Manifest(Strict):
         return (
             *device_files(self.profile, self.generator),
             *((SEMANTIC_FILE,) if own else ()),
+            *((STUDENT_FILE,) if self.text_student is not None else ()),
         )
 
     def identity(self) -> str:
@@ -202,7 +207,7 @@ class Manifest(Strict):
         # Left out where there is none, so that bundles made before these fields keep their ids.
         absent: dict[str, Any] = {
             name: True
-            for name in ("generator", "collaboration", "own_counts")
+            for name in ("generator", "collaboration", "own_counts", "text_student")
             if getattr(self, name) is None
         }
         if self.semantic_vectors == "shared":

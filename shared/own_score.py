@@ -17,3 +17,15 @@ class OwnCounts(Strict):
     weight: float = Field(ge=0, allow_inf_nan=False, description="a; 0: the term is off")
     scale: float = Field(gt=0, allow_inf_nan=False, description="c, on the counts")
     half_life: float = Field(gt=0, allow_inf_nan=False, description="h, in events of the user")
+
+
+class TextStudentSpec(Strict):
+    """The term ``weight * <e_text, v'_i>``, e_text made on the device of its own words.
+
+    Its weights are in STUDENT_FILE, see ``shared.text_student``.
+    """
+
+    rows: int = Field(ge=1, description="of the table that words are hashed into")
+    weight: float = Field(
+        ge=0, allow_inf_nan=False, description="b; 0: only the calibrator reads e_text, if it does"
+    )

@@ -71,6 +71,11 @@ class Digest:
         self._usual: dict[str, Leaders[str]] = {}
         self._latest: deque[int] = deque(maxlen=form.recent)
 
+    @property
+    def words(self) -> ItemWords:
+        """Of the catalogue's items, shared."""
+        return self._words
+
     def __len__(self) -> int:
         """Events observed."""
         return self._events

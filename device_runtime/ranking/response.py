@@ -58,7 +58,7 @@ class Response:
         uncalibrated: [n] float32, the stale snapshot taken at face value; ``scores`` themselves
             where the ranking is collaborative.
         structural: [n] float32, the device alone: structure and, where the bundle has them, what
-            it adds of its own (counts of the history).
+            it adds of its own (counts of the history, what its words say).
         diagnostics: cues, correction and the snapshot they belong to.
     """
 

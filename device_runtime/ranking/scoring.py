@@ -39,7 +39,7 @@ def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
     vectors = structural_part(rows, len(encoded.e_str))
     structural = structural_scores(vectors, bias, encoded.e_str, bonus)
     if encoded.own is not None:
-        structural = structural + encoded.own.of(items)
+        structural = structural + encoded.own.of(items, rows)
     return Scored(items, rows, structural)
 
 
@@ -49,8 +49,11 @@ def score_table(
     """[I] own scores of all items, or those of both channels given w * e_sem [d]."""
     if encoded is None and weighted_e_sem is None:
         return table.bias
-    e_str = None if encoded is None else encoded.e_str
-    scores = table.products(e_str, weighted_e_sem) + table.bias
+    e_str, semantic = (None if encoded is None else encoded.e_str), weighted_e_sem
+    if encoded is not None and encoded.own is not None and encoded.own.query is not None:
+        text = encoded.own.query
+        semantic = text if semantic is None else semantic + text
+    scores = table.products(e_str, semantic) + table.bias
     if encoded is not None:
         # Few items are in the history: the bonus of all others is zero.
         own = np.unique(encoded.history)

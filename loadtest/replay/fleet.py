@@ -217,6 +217,7 @@ class Fleet:
     ) -> Iterator[tuple[int, _Member]]:
         settings = self._settings
         models, writer = self._shared
+        reads = models.manifest.text_student is not None
         folder = settings.device.cache_dir
         cache = None if folder is None else DiskSnapshotCache(folder)
         for place, user in enumerate(self._schedule.first_steps()):
@@ -247,6 +248,7 @@ class Fleet:
                 steady=self._time.clock,
                 calibrate=settings.device.calibrate,
                 collaboration=collaboration(settings.device, models.manifest.collaboration),
+                digest=writer.digest() if reads else None,
             )
             yield user, _Member(device, link)
 

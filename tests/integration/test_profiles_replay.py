@@ -22,11 +22,11 @@ from loadtest.records.rank_columns import tied_column
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
-from shared.own_score import OwnCounts
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import PRESETS
 from shared.snapshot import Snapshot, most_candidates
 from shared.split import split_log
-from tests.support.bundles import make_bundle
+from tests.support.bundles import CALIBRATOR_INPUTS, make_bundle
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.staleness import SeededSource, make_log
@@ -37,6 +37,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "own": {
         "semantic_vectors": "own",
         "own_counts": OwnCounts(weight=0.8, scale=4.0, half_life=5.0),
+        "text_student": TextStudentSpec(rows=256, weight=0.6),
+        "calibrator_inputs": (*CALIBRATOR_INPUTS, "text"),
     },
 }
 
@@ -113,9 +115,9 @@ def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
         [(_, then)] = requests.encode(user, [tau])
         assert then is not None
         cached = CachedSnapshot(snapshot, then.e_str)
-        device = Device(
-            "u", shipped, TemplateAbstract(log.catalogue), cache=cache_holding(shipped, cached)
-        )
+        writer = TemplateAbstract(log.catalogue)
+        cache = cache_holding(shipped, cached)
+        device = Device("u", shipped, writer, cache=cache, digest=writer.digest())
         for place in range(step):
             item, event = requests.target(user, place), requests.context(user, place)
             device.observe(item, event.time, event.hour_of_week, pages.page(item))

@@ -31,9 +31,10 @@ from shared.bundle import (
 from shared.fixed_texts import FixedTexts, encode_fixed_texts
 from shared.interactions import Catalogue
 from shared.item_files import device_tables
-from shared.own_score import OwnCounts
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import DeviceProfile
 from shared.refresh_file import GainCoefficients, RefreshKnowledge, encode_refresh
+from shared.text_student import STUDENT_FILE, StudentWeights, encode_student, pack_student
 
 Float32 = NDArray[np.float32]
 N_CUES = 8
@@ -58,6 +59,7 @@ def make_bundle(
     embedder: EmbedderIdentity | None = None,
     semantic_vectors: Literal["shared", "own"] = "shared",
     own_counts: OwnCounts | None = None,
+    text_student: TextStudentSpec | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -94,6 +96,8 @@ def make_bundle(
         apart = np.random.default_rng([seed, 1])
         semantic = (0.5 * apart.standard_normal((n_items, dim))).astype(np.float32)
         files[SEMANTIC_FILE] = encode_array(semantic)
+    if text_student is not None:
+        files[STUDENT_FILE] = encode_student(_student(text_student.rows, dim, seed))
     arrays = (decode_array(files[name]) for name in ARRAY_FILES)
     files |= device_tables(profile, *arrays, semantic)
     manifest = Manifest(
@@ -115,6 +119,7 @@ def make_bundle(
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
         semantic_vectors=semantic_vectors,
         own_counts=own_counts,
+        text_student=text_student,
     )
     return write_bundle(path, manifest, files)
 
@@ -149,6 +154,13 @@ def make_catalogue(n_items: int) -> Catalogue:
         areas=("",) * n_items,
         texts=tuple(f"Title {i}: {kinds[i % 4]}" for i in range(n_items)),
     )
+
+
+def _student(rows: int, dim: int, seed: int) -> StudentWeights:
+    """Random rows whose sums are as long as other vectors here; drawn apart, like ``semantic``."""
+    apart = np.random.default_rng([seed, 2])
+    table = apart.standard_normal((rows, dim)).astype(np.float32)
+    return pack_student(table, np.linspace(-0.2, 0.2, dim, dtype=np.float32), 0.5)
 
 
 def _encoder(dim: int, query: Float32, weight: Float32) -> bytes:

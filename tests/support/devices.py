@@ -44,7 +44,9 @@ def with_profile(bundle: Bundle, path: Path, **limits: Any) -> Bundle:
 
 
 def new_device(bundle: Bundle, user: str = "ann", **options: Any) -> Device:
-    return Device(user, DeviceModels.load(bundle), TemplateAbstract(bundle.catalogue()), **options)
+    writer = TemplateAbstract(bundle.catalogue())
+    given = {"digest": writer.digest()} | options
+    return Device(user, DeviceModels.load(bundle), writer, **given)
 
 
 def observe(

@@ -104,7 +104,11 @@ def test_terms_that_mean_nothing_are_refused(changed):
 
 
 def test_items_beyond_the_own_ones_have_no_term():
-    terms = OwnTerms(np.array([3, 8], np.int32), np.array([0.5, 0.25], np.float32))
-    assert terms.of(np.array([0, 3, 5, 8, 99], np.int32)).tolist() == [0.0, 0.5, 0.0, 0.25, 0.0]
-    none = OwnTerms(np.empty(0, np.int32), np.empty(0, np.float32))
-    assert none.of(np.array([1, 2], np.int32)).tolist() == [0.0, 0.0]
+    terms = OwnTerms(items=np.array([3, 8], np.int32), bonus=np.array([0.5, 0.25], np.float32))
+    items = np.array([0, 3, 5, 8, 99], np.int32)
+    assert terms.of(items, ROWS).tolist() == [0.0, 0.5, 0.0, 0.25, 0.0]
+    none = OwnTerms(items=np.empty(0, np.int32), bonus=np.empty(0, np.float32))
+    assert none.of(items, ROWS).tolist() == [0.0] * 5
+
+
+ROWS = np.ones((5, 2), np.float32)
