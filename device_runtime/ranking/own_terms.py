@@ -83,6 +83,11 @@ class OwnState:
                 )
             self._student = models.text_student(digest.words)
 
+    @property
+    def adds(self) -> bool:
+        """Whether there are any terms."""
+        return self._counts is not None or self._student is not None
+
     def observe(self, item: int | None, hour_of_week: float) -> None:
         """Take in the user's newest event; ``item`` None if it is unknown to the bundle."""
         if self._counts is not None:
@@ -92,7 +97,7 @@ class OwnState:
 
     def terms(self, context: RequestContext) -> OwnTerms | None:
         """At a request; None where the own score is the structural one."""
-        if self._counts is None and self._student is None:
+        if not self.adds:
             return None
         items, bonus = np.empty(0, np.int32), np.empty(0, np.float32)
         if self._counts is not None and self._counted is not None:
