@@ -22,6 +22,7 @@ from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
 from benchmarks.embedding import compare_batches
 from benchmarks.replay import compare_memory, compare_replay
+from benchmarks.student import compare_student
 from benchmarks.timing import BenchmarkLine
 from benchmarks.training import compare_training
 from device_runtime.abstract.writer import TemplateAbstract
@@ -74,6 +75,7 @@ async def _bench(settings: Settings, console: Console) -> None:
                 results += await compare_cached(cloud, bundle.id, logs=logs)
     # After the servers are gone: their cores would be in the way.
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
+    results += await asyncio.to_thread(compare_student, log, dim=settings.training.dim)
     results += await asyncio.to_thread(compare_adaptation, settings.training.dim, settings.lsc4rec)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)
     results += await asyncio.to_thread(compare_memory, settings, log, bundle)

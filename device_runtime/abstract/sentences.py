@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
-_PIECE = re.compile(r"\w+|[^\w\s]")
-_CHARS_PER_TOKEN = 6  # of a long word; a plain estimate, the text model's tokenizer is not here
+# Six letters of a long word; a plain estimate, the text model's tokenizer is not here.
+_TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 _FIRST_CATEGORIES = 2  # said before "some"
+_KEPT_HABITS, _KEPT_FAVOURITES = 1, 2  # names that a shorter text keeps before it tells no habit
 
 
 def tokens(text: str) -> int:
     """Estimated subword tokens of ``text``; those of sentences add up."""
-    return sum(1 + (len(piece) - 1) // _CHARS_PER_TOKEN for piece in _PIECE.findall(text))
+    return len(_TOKEN.findall(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,15 @@ class LongTerm:
         return said
 
     def fitted(self, room: int) -> LongTerm:
-        """With habits left out first, then favourites, areas and categories, until it fits.
+        """With fewer habits, then fewer favourites, areas and categories, until it fits.
+
+        One habit of each time stays while there are favourites enough: it is what the moment adds.
 
         Args:
             room: tokens; what is said is never longer than that.
         """
-        fitted = self
-        while fitted and sum(map(tokens, fitted.sentences())) > room:
+        fitted, length = self, cache(tokens)  # most sentences stay from one attempt to the next
+        while fitted and sum(map(length, fitted.sentences())) > room:
             fitted = fitted._shorter()
         return fitted
 
@@ -61,10 +65,15 @@ class LongTerm:
 
     def _shorter(self) -> LongTerm:
         """Without its least important name."""
-        if self.habits:
-            *others, (slot, names) = self.habits
-            left = ((slot, names[:-1]),) if names[1:] else ()
-            return replace(self, habits=(*others, *left))
+        for place in reversed(range(len(self.habits))):
+            slot, names = self.habits[place]
+            if len(names) > _KEPT_HABITS:
+                shorter = (slot, names[:-1])
+                return replace(
+                    self, habits=(*self.habits[:place], shorter, *self.habits[place + 1 :])
+                )
+        if self.habits and len(self.favourites) <= _KEPT_FAVOURITES:
+            return replace(self, habits=self.habits[:-1])
         if self.favourites:
             return replace(self, favourites=self.favourites[:-1])
         if self.areas:

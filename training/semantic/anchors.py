@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.abstract.writer import AbstractWriter
+from device_runtime.abstract.writer import REMEMBERED, AbstractWriter, TemplateAbstract
 from device_runtime.state.history import RequestContext, Window
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
@@ -121,9 +121,11 @@ def _abstracts(
 ) -> Iterator[str]:
     hours, sessions = log.local_hour_of_week(), log.session_events()
     times = np.full(len(log), np.nan) if log.time is None else log.time
+    advancing = None
+    if profile.retain == "all" and isinstance(writer, TemplateAbstract):
+        advancing = _Advancing(log, hours, writer)
     for user, tau in zip(anchors.user.tolist(), anchors.tau.tolist(), strict=True):
         first = int(log.user_start[user])
-        oldest = max(0, tau - profile.window) if profile.retain == "window" else 0
         now = first + tau
         context = RequestContext(
             time=None if log.time is None else float(log.time[now]),
@@ -131,8 +133,33 @@ def _abstracts(
             query="" if log.query is None else log.query[now],
             session_events=None if sessions is None else int(sessions[now]),
         )
+        # Beyond what a writer remembers of a window, no digest of all events says the same.
+        if advancing is not None and tau <= REMEMBERED:
+            yield advancing.text(user, tau, context)
+            continue
+        oldest = max(0, tau - profile.window) if profile.retain == "window" else 0
         known = slice(first + oldest, now)
         yield writer.write(Window(log.item[known], times[known], hours[known]), context)
+
+
+class _Advancing:
+    """Abstracts from one digest, advanced from anchor to anchor of a user: each event once."""
+
+    def __init__(
+        self, log: InteractionLog, hours: NDArray[np.float32], writer: TemplateAbstract
+    ) -> None:
+        self._log, self._hours, self._writer = log, hours, writer
+        self._user, self._digest = -1, writer.digest()
+
+    def text(self, user: int, tau: int, context: RequestContext) -> str:
+        if user != self._user or tau < len(self._digest):
+            self._user, self._digest = user, self._writer.digest()
+        first = int(self._log.user_start[user])
+        new = slice(first + len(self._digest), first + tau)
+        items, hours = self._log.item[new].tolist(), self._hours[new].tolist()
+        for item, hour in zip(items, hours, strict=True):
+            self._digest.observe(item, hour)
+        return self._writer.tell(self._digest, context)
 
 
 def _distinct(user: NDArray[np.int64], tau: NDArray[np.int64]) -> Anchors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,10 +80,10 @@ def student_bags(
     words = ItemWords(log.catalogue, form.level)
     features = StudentFeatures(words, rows)
     numbers: dict[Part, int] = {}
-    part: list[int] = []
+    part = array("i")
     start = [0]
     for sections in sections_at(log, anchors, words, form, profile):
-        part += [numbers.setdefault(one, len(numbers)) for one in features.parts(sections)]
+        part.extend(numbers.setdefault(one, len(numbers)) for one in features.parts(sections))
         start.append(len(part))
     tokens = [features.tokens(one) for one in numbers]
     none = (np.empty(0, np.int32), np.empty(0, np.float32))
@@ -113,14 +114,14 @@ def sections_at(
     form: AbstractForm,
     profile: DeviceProfile,
 ) -> Iterator[Sections]:
-    """Sections at each anchor, in their order (by user, then tau)."""
+    """Sections at each anchor; events are counted once each where anchors are in order."""
     hours, sessions = log.local_hour_of_week().tolist(), log.session_events()
     items, bounded = log.item.tolist(), profile.retain == "window"
     digest, known, of_user = Digest(words, form), 0, -1
     for user, tau in zip(anchors.user.tolist(), anchors.tau.tolist(), strict=True):
         first = int(log.user_start[user])
         now = first + tau
-        if user != of_user or bounded:
+        if user != of_user or bounded or now < known:
             digest, of_user = Digest(words, form), user
             known = first + max(0, tau - profile.window) if bounded else first
         for event in range(known, now):

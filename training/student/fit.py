@@ -90,13 +90,7 @@ class FittedStudent:
 
     def embed(self, bags: Bags) -> NDArray[np.float32]:
         """[S, d] e_text of every bag, from the weights that a device has."""
-        weights = self.weights
-        student = Student(len(weights.codes), weights.dim)
-        with torch.no_grad():
-            student.words.weight.copy_(torch.from_numpy(weights.unpack()))
-            student.bias.copy_(torch.from_numpy(weights.bias))
-            student.scale.fill_(weights.out_scale)
-        return _embedded(student, bags, np.arange(len(bags))).numpy()
+        return embed_bags(self.weights, bags)
 
 
 def fit_student(
@@ -266,18 +260,30 @@ class _StudentFit:
         scale = float(student.scale.detach())
         rows = student.words.weight.detach().numpy() * np.float32(np.sign(scale) or 1.0)
         packed = pack_student(rows, student.bias.detach().numpy(), abs(scale))
-        fitted = FittedStudent(packed, self.vectors.numpy().copy(), 0.0, 0.0, 0.0, 0.0, epoch)
-        e_text = torch.from_numpy(fitted.embed(self.bags))[torch.from_numpy(held)]
+        # Judged as devices hold it: in few bytes.
+        e_text = torch.from_numpy(embed_bags(packed, self.bags, held))
         alone, weight, fused = judge.of(e_text, self.vectors)
         return FittedStudent(
             weights=packed,
-            vectors=fitted.vectors,
+            vectors=self.vectors.numpy().copy(),
             weight=weight,
             validation_own=judge.own,
             validation_text=alone,
             validation_fused=fused,
             best_epoch=epoch,
         )
+
+
+@torch.no_grad()
+def embed_bags(
+    weights: StudentWeights, bags: Bags, index: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """[B, d] e_text of bags ``index`` [B], of all without it, as a device with these weights."""
+    student = Student(len(weights.codes), weights.dim)
+    student.words.weight.copy_(torch.from_numpy(weights.unpack()))
+    student.bias.copy_(torch.from_numpy(weights.bias))
+    student.scale.fill_(weights.out_scale)
+    return _embedded(student, bags, np.arange(len(bags)) if index is None else index).numpy()
 
 
 @torch.no_grad()

@@ -238,11 +238,11 @@ def test_latest_events_have_two_fifths_of_the_length_whatever_else_there_is_to_t
     assert told == 6 or tokens(text) + 14 > max_tokens
 
 
-def test_habits_are_left_out_first_then_returns_areas_and_categories():
+def test_fewer_habits_then_fewer_returns_then_areas_and_categories():
     everything = LongTerm(
         categories=("crime", "drama", "war"),
         areas=("Soho", "Harlem"),
-        favourites=("Heat", "Fargo"),
+        favourites=("Heat", "Fargo", "Casino"),
         habits=(("weekday morning", ("Babe", "Alien")), ("weekend night", ("Brazil",))),
     )
     said = []
@@ -253,11 +253,13 @@ def test_habits_are_left_out_first_then_returns_areas_and_categories():
             said.append(text)
     start = "Mostly crime and drama, some war."
     middle = f"{start} Around Soho and Harlem."
-    returns = f"{middle} Often returns to Heat, Fargo."
-    morning = f"{returns} On weekday mornings: Babe"
+    two = f"{middle} Often returns to Heat, Fargo."
+    all_three = f"{middle} Often returns to Heat, Fargo, Casino."
+    morning, night = "On weekday mornings: Babe", "On weekend nights: Brazil."
     assert said == [
-        *(f"{morning}, Alien. On weekend nights: Brazil.", f"{morning}, Alien.", f"{morning}."),
-        *(returns, f"{middle} Often returns to Heat.", middle, f"{start} Around Soho."),
+        *(f"{all_three} {morning}, Alien. {night}", f"{all_three} {morning}. {night}"),
+        *(f"{two} {morning}. {night}", f"{two} {morning}.", two),
+        *(f"{middle} Often returns to Heat.", middle, f"{start} Around Soho."),
         *(start, "Mostly crime and drama.", "Mostly crime.", ""),
     ]
 

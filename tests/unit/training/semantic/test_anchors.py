@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device_runtime.abstract.digest import Digest
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import RequestContext, Window
+from shared.abstract_form import AbstractForm
+from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, split_log, stale_tau
 from tests.support.logs import drifting_log
@@ -86,6 +91,95 @@ def test_no_abstract_shows_an_event_at_or_after_its_step(retain: str) -> None:
         known = LOG.item[LOG.events_of(user)][:tau]
         np.testing.assert_array_equal(items, known if retain == "all" else known[-7:])
         assert context.time == LOG.time[LOG.events_of(user)][tau]  # type: ignore[index]
+
+
+def window_of(log: InteractionLog, user: int, tau: int) -> Window:
+    rows = slice(int(log.user_start[user]), int(log.user_start[user]) + tau)
+    times = np.full(tau, np.nan) if log.time is None else log.time[rows]
+    return Window(log.item[rows], times, log.local_hour_of_week()[rows])
+
+
+def context_of(log: InteractionLog, user: int, tau: int) -> RequestContext:
+    row = int(log.user_start[user]) + tau
+    sessions = log.session_events()
+    return RequestContext(
+        None if log.time is None else float(log.time[row]),
+        float(log.local_hour_of_week()[row]),
+        "" if log.query is None else log.query[row],
+        None if sessions is None else int(sessions[row]),
+    )
+
+
+@pytest.mark.parametrize("level", ["items", "coarse"])
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("has_time", [True, False])
+def test_advanced_from_anchor_to_anchor_texts_are_those_of_the_whole_window(
+    level: str, context: bool, has_time: bool
+) -> None:
+    log = drifting_log(users=12, events=60, has_time=has_time)
+    log = dataclasses.replace(
+        log,
+        query=tuple(f"query {row} like a drama" for row in range(len(log))),
+        session=np.arange(len(log)) // 7,
+    )
+    split = split_log(log, test_steps=5, validation_steps=2)
+    anchors = merge(training_anchors(split, 12), stale_anchors(split.validation(), GAPS))
+    form = AbstractForm(level=level, context=context)  # type: ignore[arg-type]
+    texts = write_abstracts(
+        log, anchors, TemplateAbstract(log.catalogue, form), DeviceProfile(retain="all")
+    )
+    alone = TemplateAbstract(log.catalogue, form)
+    assert texts == [
+        alone.write(window_of(log, user, tau), context_of(log, user, tau))
+        for user, tau in zip(anchors.user.tolist(), anchors.tau.tolist(), strict=True)
+    ]
+
+
+def test_each_event_is_counted_once_however_many_abstracts_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    observed: list[int] = []
+    observe = Digest.observe
+
+    def counting(self: Digest, item: int, hour_of_week: float) -> None:
+        observed.append(item)
+        observe(self, item, hour_of_week)
+
+    monkeypatch.setattr(Digest, "observe", counting)
+    anchors = merge(training_anchors(SPLIT, 12), stale_anchors(SPLIT.validation(), GAPS))
+    last = [int(anchors.tau[anchors.user == user].max()) for user in range(LOG.n_users)]
+    write_abstracts(LOG, anchors, TemplateAbstract(LOG.catalogue), DeviceProfile(retain="all"))
+    own = (LOG.item[LOG.events_of(user)][:tau].tolist() for user, tau in enumerate(last))
+    assert observed == [item for items in own for item in items]
+
+
+def test_anchors_in_any_order_and_beyond_what_is_remembered_get_the_texts_of_their_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("device_runtime.abstract.writer.REMEMBERED", 30)
+    monkeypatch.setattr("training.semantic.anchors.REMEMBERED", 30)
+    points = [(3, 40), (3, 12), (3, 30), (1, 31), (3, 29), (1, 5)]
+    users, taus = (np.array(column, dtype=np.int64) for column in zip(*points, strict=True))
+    writer = TemplateAbstract(LOG.catalogue)
+    texts = write_abstracts(LOG, Anchors(users, taus), writer, DeviceProfile(retain="all"))
+    assert texts == [
+        writer.write(window_of(LOG, user, tau), context_of(LOG, user, tau)) for user, tau in points
+    ]
+
+
+def test_no_event_at_or_after_an_anchor_changes_its_text() -> None:
+    anchors = training_anchors(SPLIT, 12)
+    last = {user: int(anchors.tau[anchors.user == user].max()) for user in range(LOG.n_users)}
+    changed = drifting_log(users=12, events=60)
+    for user, tau in last.items():
+        at = int(LOG.user_start[user]) + tau
+        changed.item[at : changed.user_start[user + 1]] = 0
+        changed.time[at + 1 : changed.user_start[user + 1]] += 1e6  # type: ignore[index]
+    texts = [
+        write_abstracts(log, anchors, TemplateAbstract(log.catalogue), DeviceProfile(retain="all"))
+        for log in (LOG, changed)
+    ]
+    assert texts[0] == texts[1]
 
 
 def test_test_events_change_nothing_that_training_reads() -> None:
