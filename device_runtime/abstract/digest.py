@@ -76,6 +76,10 @@ class Digest:
         """Of the catalogue's items, shared."""
         return self._words
 
+    def anew(self) -> Digest:
+        """One of no event, in the same words and form."""
+        return Digest(self._words, self._form)
+
     def __len__(self) -> int:
         """Events observed."""
         return self._events

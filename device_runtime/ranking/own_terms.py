@@ -8,6 +8,7 @@ changes:
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +69,17 @@ class OwnState:
 
     def __init__(self, models: DeviceModels, digest: Digest | None = None) -> None:
         profile, manifest = models.profile, models.manifest
+        window = profile.window if profile.retain == "window" else None
         self._counted, self._told = manifest.own_counts, manifest.text_student
         self._counts: DecayedCounts | None = None
         if self._counted is not None and self._counted.weight > 0.0:
-            window = profile.window if profile.retain == "window" else None
             self._counts = DecayedCounts(self._counted.half_life, window)
         self._digest = None if self._told is None else digest
         self._student = None
+        # A digest cannot forget: where events are forgotten, those left are counted anew.
+        self._left: deque[tuple[int, float]] | None = None
+        if window is not None:
+            self._left = deque(maxlen=window)
         if self._told is not None:
             if digest is None:
                 raise ValueError(
@@ -92,8 +97,12 @@ class OwnState:
         """Take in the user's newest event; ``item`` None if it is unknown to the bundle."""
         if self._counts is not None:
             self._counts.observe(item)
-        if self._digest is not None and item is not None:
+        if self._digest is None or item is None:
+            return
+        if self._left is None:
             self._digest.observe(item, hour_of_week)
+        else:
+            self._left.append((item, hour_of_week))
 
     def terms(self, context: RequestContext) -> OwnTerms | None:
         """At a request; None where the own score is the structural one."""
@@ -106,6 +115,11 @@ class OwnState:
             bonus = added.astype(np.float32)
         if self._student is None or self._digest is None or self._told is None:
             return OwnTerms(items=items, bonus=bonus)
-        e_text = self._student.embed(self._digest.sections(context))
+        digest = self._digest
+        if self._left is not None:
+            digest = digest.anew()
+            for event in self._left:
+                digest.observe(*event)
+        e_text = self._student.embed(digest.sections(context))
         query = np.float32(self._told.weight) * e_text if self._told.weight > 0.0 else None
         return OwnTerms(items=items, bonus=bonus, e_text=e_text, query=query)
