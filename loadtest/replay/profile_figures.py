@@ -82,11 +82,15 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
     """
     models = DeviceModels.load(bundle)
     snapshot = plausible_snapshot(bundle, _USER, seed)
-    writer = TemplateAbstract(bundle.catalogue(), bundle.manifest.abstract)
+    catalogue, form = bundle.catalogue(), bundle.manifest.abstract
+    # With words of its own, so that neither finds remembered what the other has just read.
+    apart, writer = (
+        _Apart(models, TemplateAbstract(catalogue, form)),
+        TemplateAbstract(catalogue, form),
+    )
     e_str = np.zeros(models.dim, dtype=np.float32)  # as if asked for at some other state
     cache = cache_holding(models, CachedSnapshot(snapshot, e_str))
     device = Device(_USER, models, writer, cache=cache, digest=writer.digest())
-    apart = _Apart(models, writer)
     pages = None if models.table is not None else ItemPages(bundle)
     rng = np.random.default_rng(seed)
     weights = bundle.array("item_popularity.npy").astype(np.float64) + 1.0
