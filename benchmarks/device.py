@@ -14,7 +14,9 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.candidates import build_pool
 from device_runtime.ranking.encoded import encode
-from device_runtime.ranking.fusion import copy_bonus, fuse, structural_scores
+from device_runtime.ranking.fusion import fuse
+from device_runtime.ranking.own_terms import OwnState
+from device_runtime.ranking.scoring import score
 from device_runtime.ranking.semantic import rank_with_snapshot
 from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import CUES
@@ -64,9 +66,17 @@ class TorchModels(DeviceModels):
         e_str_tau: Floats | None,
         recent: Floats | None,
         cues: Floats,
+        text: Floats | None = None,
     ) -> Floats:
         tau = e_str if e_str_tau is None else e_str_tau
-        known = {"e_sem": e_sem, "e_str": e_str, "e_str_tau": tau, "recent": recent, "cues": cues}
+        known = {
+            "e_sem": e_sem,
+            "e_str": e_str,
+            "e_str_tau": tau,
+            "recent": recent,
+            "text": text,
+            "cues": cues,
+        }
         parts = (torch.tensor(known[name])[None] for name in self.proposes_from)
         values: Floats = self._torch_calibrator(*parts)[0].numpy()
         return values
@@ -94,6 +104,7 @@ class OnnxOnly:
             e_str_tau=e_str,
             recent=self._e_sem,
             cues=self._cues,
+            text=self._e_sem,
         )
 
 
@@ -109,10 +120,13 @@ class RankingPath:
         rng = np.random.default_rng(0)
         self._models, self._vectors, self._correct = models, models.item_vectors(), correct
         self._history, self._sessions = History(models.profile.window), SessionCount()
+        writer = TemplateAbstract(bundle.catalogue(), bundle.manifest.abstract)
+        self._own = OwnState(models, writer.digest())
         pages = None if models.table is not None else ItemPages(bundle)
         for place, item in enumerate(rng.integers(0, models.n_items, models.profile.window)):
             self._history.append(int(item), 3600.0 * place, float(place % 168))
             self._sessions.observe(3600.0 * place)
+            self._own.observe(int(item), float(place % 168))
             self._vectors.meet(int(item), None if pages is None else pages.page(int(item)))
         e_str = rng.standard_normal(models.dim, dtype=np.float32)
         cached = CachedSnapshot(plausible_snapshot(bundle, "bench"), e_str)
@@ -125,13 +139,12 @@ class RankingPath:
 
     def __call__(self) -> None:
         models, pool = self._models, self._pool
-        encoded = encode(models, self._vectors, self._history, self._context)
+        own = self._own.terms(self._context)
+        encoded = encode(models, self._vectors, self._history, self._context, own)
         if encoded is None:
             raise RuntimeError("the benchmark's history cannot be encoded")
         if not self._correct:
-            vectors, bias = self._vectors.of(pool.items)
-            bonus = copy_bonus(pool.items, encoded.history, encoded.copy_logit)
-            structural = structural_scores(vectors, bias, encoded.e_str, bonus)
+            structural = score(self._vectors, pool.items, encoded).structural
             fuse(structural, pool.semantic, models.manifest.fusion_weight)
             return
         lapse = lapse_since(
@@ -204,10 +217,12 @@ class _Requests:
         shown = [None if pages is None else pages.page(item) for item in items]
         events = list(zip(items, times.tolist(), hours.tolist(), shown, strict=True))
         e_str = np.random.default_rng(1).standard_normal(models.dim, dtype=np.float32)
+        writer = TemplateAbstract(log.catalogue, bundle.manifest.abstract)
         self._device = Device(
             "bench",
             models,
-            TemplateAbstract(log.catalogue, bundle.manifest.abstract),
+            writer,
+            digest=writer.digest(),
             cache=cache_holding(models, CachedSnapshot(plausible_snapshot(bundle, "bench"), e_str)),
         )
         for event in events:

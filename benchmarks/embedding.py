@@ -30,7 +30,7 @@ async def compare_batches(
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     together = np.concatenate([await embedder.embed(batch) for batch in batches])
     model = UserModel(bundle, embedder)
-    index = ExactIndex(bundle.array("item_vectors.npy"))
+    index = ExactIndex(bundle.semantic_vectors())
     found = [index.search(model.project(vectors), NEAREST)[0] for vectors in (alone, together)]
     return batch_lines(alone, together, found[0], found[1])
 

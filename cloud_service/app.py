@@ -107,7 +107,7 @@ def create_app(
     service = SnapshotService(
         bundle,
         user_model,
-        ExactIndex(bundle.array("item_vectors.npy")),
+        ExactIndex(bundle.semantic_vectors()),
         store,
         limiter,
         telemetry,
@@ -205,7 +205,7 @@ def _redis_store(cloud: CloudSettings, telemetry: Telemetry) -> RedisSnapshotSto
 def _require_room(bundle: Bundle, candidates: int) -> None:
     """Every snapshot must fit the size that its readers accept."""
     manifest = bundle.manifest
-    most = most_candidates(manifest.dim, vectors=manifest.profile.vectors_in_snapshot)
+    most = most_candidates(manifest.dim, vectors=manifest.vectors_in_snapshot)
     if min(candidates, manifest.n_items) > most:
         raise ConfigError(
             f"cloud.candidates is {candidates}, but a snapshot holds {most} of them at most"

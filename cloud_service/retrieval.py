@@ -29,7 +29,7 @@ class ExactIndex:
     """One matrix product and a partial sort; ties go to the lower item index.
 
     Args:
-        item_vectors: [I, d] float32.
+        item_vectors: [I, d] float32, those of the semantic channel.
     """
 
     def __init__(self, item_vectors: NDArray[np.float32]):

@@ -22,7 +22,8 @@ from cloud_service.telemetry.telemetry import Telemetry
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 from shared.errors import EmbedderError, SnapshotCorrupt, SnapshotError, StoreUnavailable
-from shared.packed import PackedVectors, pack
+from shared.item_files import packed_items
+from shared.packed import PackedVectors
 from shared.snapshot import Snapshot, decode, encode, verify
 
 Outcome = Literal["fresh", "newer", "stale", "cached"]
@@ -202,7 +203,7 @@ class SnapshotService:
                     bundle_id=self._bundle.id,
                     dim=manifest.dim,
                     n_items=manifest.n_items,
-                    vectors=manifest.profile.vectors_in_snapshot,
+                    vectors=manifest.vectors_in_snapshot,
                 )
             except SnapshotError as error:
                 kind = "corrupt" if isinstance(error, SnapshotCorrupt) else "foreign"
@@ -230,7 +231,5 @@ class SnapshotService:
 
 
 def _packed_items(bundle: Bundle) -> PackedVectors | None:
-    """Vectors of all items for devices without an item table; None for the others."""
-    if not bundle.manifest.profile.vectors_in_snapshot:
-        return None
-    return pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy"))
+    """Rows of all items for devices without an item table; None for the others."""
+    return packed_items(bundle) if bundle.manifest.vectors_in_snapshot else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.abstract.digest import Digest
 from device_runtime.abstract.sanitise import identifiers, without_identifiers
 from device_runtime.abstract.writer import AbstractWriter
 from device_runtime.cloud.clock import Clock, MonotonicClock, UnixClock
@@ -19,6 +20,7 @@ from device_runtime.ranking.candidates import Pool, build_pool
 from device_runtime.ranking.collaborative import rank_collaboratively
 from device_runtime.ranking.encoded import encode
 from device_runtime.ranking.fusion import top_k
+from device_runtime.ranking.own_terms import OwnState
 from device_runtime.ranking.response import Diagnostics, Response
 from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
 from device_runtime.ranking.transitions import Transitions
@@ -70,9 +72,14 @@ class Device:
         collaboration: ranks a snapshot's candidates by collaborative inference (LSC4Rec), adapting
             to the user's latest events where it has a rate for that; ``calibrate`` then changes
             nothing. None ranks by both channels (SCaLRec).
+        digest: of no event yet and this device's own, for the text student to read; a bundle
+            without one has no use for it.
 
     Attributes:
         policy, calibrate: as above; may be changed between requests.
+
+    Raises:
+        ValueError: the bundle has a text student, and no digest was given.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Device:
         steady: Clock | None = None,
         calibrate: bool = True,
         collaboration: CollaborationSpec | None = None,
+        digest: Digest | None = None,
     ) -> None:
         self.user = user
         self.unknown_items = 0
@@ -99,6 +107,7 @@ class Device:
         self.calibrate = calibrate
         self._transitions = None if collaboration is None else Transitions(collaboration)
         self._history = History(models.profile.window, models.profile.retain)
+        self._own = OwnState(models, digest)
         self._sessions = SessionCount()
         self._vectors = models.item_vectors()
         self._key = CacheKey(
@@ -106,7 +115,7 @@ class Device:
             bundle_id=models.bundle_id,
             dim=models.dim,
             n_items=models.n_items,
-            vectors=models.profile.vectors_in_snapshot,
+            vectors=models.manifest.vectors_in_snapshot,
         )
         self._seen: Items | None = None
         self._pool: Pool | None = None
@@ -150,6 +159,7 @@ class Device:
         """
         self._sessions.observe(time)
         known = 0 <= item < self._models.n_items
+        self._own.observe(item if known else None, hour_of_week)
         if self._transitions is not None:
             self._transitions.observe(item if known else None)
         if not known:
@@ -171,7 +181,8 @@ class Device:
             k: items wanted; fewer come back only if the device knows of no more.
         """
         held, models = self._held, self._models
-        encoded = encode(models, self._vectors, self._history, context)
+        own = self._own.terms(context)
+        encoded = encode(models, self._vectors, self._history, context, own)
         seen = self._seen_items()
         pool = self._current_pool(held, seen)
         if held is None:
@@ -191,8 +202,9 @@ class Device:
             if self._transitions is None:
                 ranking = rank_with_snapshot(*known, lapse=lapse, k=k, calibrate=self.calibrate)
             else:
-                own = self._transitions
-                ranking = rank_collaboratively(*known, lapse=lapse, k=k, transitions=own)
+                ranking = rank_collaboratively(
+                    *known, lapse=lapse, k=k, transitions=self._transitions
+                )
             diagnostics = Diagnostics(
                 delta=lapse.delta,
                 drift=ranking.drift,

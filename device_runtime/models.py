@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from device_runtime.abstract.words import ItemWords
 from device_runtime.refresh.policy import GainModel
 from device_runtime.refresh.quadratic_gain import QuadraticGain
 from device_runtime.state.cues import CUES
@@ -22,12 +23,14 @@ from device_runtime.state.item_vectors import (
     KnownItems,
     MetVectors,
 )
-from shared.bundle import Bundle, Manifest
+from device_runtime.student.student import TextStudent
+from shared.bundle import SEMANTIC_FILE, Bundle, Manifest
 from shared.errors import BundleError
 from shared.item_files import by_popularity, read_starter, read_table
 from shared.item_tokens import read_tokens
 from shared.profile import DeviceProfile
 from shared.refresh_file import read_refresh
+from shared.text_student import STUDENT_FILE, StudentWeights, decode_student
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +41,7 @@ _GRAPHS = {
     ),
     "estimator.onnx": (("cues",), ("r",)),
     # A calibrator reads a subset, see Calibrator.inputs in training.
-    "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "cues"), ("v",)),
+    "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "text", "cues"), ("v",)),
 }
 
 
@@ -52,6 +55,7 @@ class DeviceModels:
         popular: [P] int32 items, most popular in training first: all of them, or the starter's.
         popular_count: [P] float32 their training counts.
         proposes_from: inputs that the calibrator reads.
+        student: weights of the text student; None where the bundle has none.
         gain: what a refresh is expected to gain, or None: not every bundle says.
         call_rates: refresh policy -> what its score meant on training data, where known.
     """
@@ -72,6 +76,8 @@ class DeviceModels:
         generator = bundle.manifest.generator
         tells = generator is not None and generator.devices_send_tokens
         self._tokens = read_tokens(bundle) if tells else None
+        self.student = _student(bundle)
+        self._reader: tuple[ItemWords, TextStudent] | None = None
         self._encoder = _session(bundle, "encoder.onnx")
         # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
         reads = {i.name for i in self._encoder.get_inputs()}
@@ -125,6 +131,11 @@ class DeviceModels:
                         f"{bundle.file(name)} reads {given.name} of size {given.shape[-1]}, "
                         f"not {size}"
                     )
+        if "text" in self.proposes_from and self.student is None:
+            raise BundleError(
+                f"{bundle.file('calibrator.onnx')} reads e_text, but the bundle has no text "
+                "student to make it; export the bundle again"
+            )
 
     @property
     def n_items(self) -> int:
@@ -136,16 +147,34 @@ class DeviceModels:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the item arrays in memory, without the networks."""
+        """Bytes of item arrays and text student in memory, without the networks."""
         table = 0 if self.table is None else self.table.nbytes
         starter = 0 if self.starter is None else self.starter.nbytes
-        return table + starter + self.popular.nbytes + self.popular_count.nbytes
+        student = 0 if self.student is None else self.student.nbytes
+        return table + starter + student + self.popular.nbytes + self.popular_count.nbytes
 
     def item_vectors(self) -> ItemVectors:
         """What one device knows of items: the table all devices share, or a store of its own."""
         if self.table is not None:
             return self.table
-        return MetVectors(self.profile.met_items, self.dim, self.starter)
+        return MetVectors(
+            self.profile.met_items,
+            self.dim,
+            self.starter,
+            vectors=self.manifest.vectors_per_item,
+        )
+
+    def text_student(self, words: ItemWords) -> TextStudent:
+        """The bundle's text student, which reads ``words``; devices that share them share it.
+
+        Raises ValueError where the bundle has none.
+        """
+        if self.student is None:
+            raise ValueError(f"bundle {self.bundle_id} has no text student")
+        found = self._reader
+        if found is None or found[0] is not words:
+            found = self._reader = (words, TextStudent(self.student, words))
+        return found[1]
 
     def item_tokens(self, items: NDArray[np.int32]) -> list[list[int]] | None:
         """Tokens of the latest of ``items`` [n], oldest first, as many as the cloud's generator
@@ -160,14 +189,14 @@ class DeviceModels:
         """f_str (SCaLRec eq. 8) over the events of a window, oldest first.
 
         Args:
-            vectors: [L, d] of their items, 1 <= L <= window.
+            vectors: [L, d] of their items, those of the structure, 1 <= L <= window.
             times: their features at the request.
 
         Returns:
             e_str [d] and copy_logit [L].
         """
         feeds = {
-            "item_vectors": vectors[None],
+            "item_vectors": np.ascontiguousarray(vectors)[None],
             "age_hours": times.age_hours[None],
             "event_hour": times.event_hour[None],
             "request_hour": np.array([times.request_hour], dtype=np.float32),
@@ -189,21 +218,24 @@ class DeviceModels:
         e_str_tau: Floats | None,
         recent: Floats | None,
         cues: Floats,
+        text: Floats | None = None,
     ) -> Floats:
         """v = g_phi of eq. 12 from those inputs that the graph declares; unbounded, [d].
 
         Args:
             e_sem: [d] e_sem(tau). e_str: [d] e_str(t).
             e_str_tau: [d] e_str(tau); e_str(t) stands in where it is not known.
-            recent: [d] mean vector of the items met since tau; may be None where
+            recent: [d] mean semantic vector of the items met since tau; may be None where
                 ``proposes_from`` does not name it.
             cues: [8] raw.
+            text: [d] e_text(t); may be None where ``proposes_from`` does not name it.
         """
         known = {
             "e_sem": e_sem,
             "e_str": e_str,
             "e_str_tau": e_str if e_str_tau is None else e_str_tau,
             "recent": recent,
+            "text": text,
             "cues": cues,
         }
         feeds = {name: known[name][None] for name in self.proposes_from}  # type: ignore[index]
@@ -213,16 +245,25 @@ class DeviceModels:
 
 def _table(bundle: Bundle) -> ItemTable | None:
     n_items, dim = bundle.manifest.n_items, bundle.manifest.dim
+    own = bundle.manifest.semantic_vectors == "own"
     match bundle.manifest.profile.table:
         case "float32":
             return Float32Table(
                 read_array(bundle, "item_vectors.npy", (n_items, dim)),
                 read_array(bundle, "item_bias.npy", (n_items,)),
+                read_array(bundle, SEMANTIC_FILE, (n_items, dim)) if own else None,
             )
         case "int8":
             return Int8Table(read_table(bundle))
         case "none":
             return None
+
+
+def _student(bundle: Bundle) -> StudentWeights | None:
+    spec = bundle.manifest.text_student
+    if spec is None:
+        return None
+    return decode_student(bundle.file(STUDENT_FILE), rows=spec.rows, dim=bundle.manifest.dim)
 
 
 def read_array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:

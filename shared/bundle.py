@@ -19,13 +19,16 @@ from shared.abstract_form import AbstractForm
 from shared.errors import BundleError, DataError
 from shared.generator_config import GeneratorSpec
 from shared.interactions import Catalogue
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import DeviceProfile, Table
 from shared.strict import Strict
+from shared.text_student import STUDENT_FILE
 
 MANIFEST = "manifest.json"
 FORMAT = 3
 ONNX_FILES = ("encoder.onnx", "estimator.onnx", "calibrator.onnx", "projector.onnx")
 ARRAY_FILES = ("item_vectors.npy", "item_bias.npy", "item_popularity.npy")
+SEMANTIC_FILE = "semantic_vectors.npy"  # items' vectors of the semantic channel, if their own
 CATALOGUE_FILE = "catalogue.msgpack"
 TABLE_FILE = "item_table.npz"  # int8 vectors of all items, see shared.item_files
 STARTER_FILE = "starter_items.npz"  # those of the most popular items
@@ -154,11 +157,22 @@ class Manifest(Strict):
     fusion_weight: float = Field(description="weight of <e_sem, v_i> beside the structural score")
     candidates: int = Field(ge=1, description="N of eq. 7")
     calibration: CalibrationSpec
+    semantic_vectors: Literal["shared", "own"] = Field(
+        default="shared",
+        description="v_i of the semantic scores (eqs. 7 and 14): that of the structure, as in the "
+        "paper, or one of its own, in SEMANTIC_FILE",
+    )
     generator: GeneratorSpec | None = Field(
         default=None, description="of the generative recommender; None: there is none"
     )
     collaboration: CollaborationSpec | None = Field(
         default=None, description="of a device with the generator; None: nothing was chosen"
+    )
+    own_counts: OwnCounts | None = Field(
+        default=None, description="of the device's own history, in its score; None: not counted"
+    )
+    text_student: TextStudentSpec | None = Field(
+        default=None, description="of what the device reads itself; None: there is none"
     )
     training: dict[str, float | int | str] = Field(default_factory=dict)
     files: dict[str, FileEntry] = Field(default_factory=dict)
@@ -168,12 +182,36 @@ class Manifest(Strict):
         """What a device of this profile downloads beside the manifest."""
         return {name: entry for name, entry in self.files.items() if entry.device}
 
+    @property
+    def vectors_per_item(self) -> int:
+        """k, vectors in an item's row, see ``shared.packed``."""
+        return 2 if self.semantic_vectors == "own" else 1
+
+    @property
+    def vectors_in_snapshot(self) -> int:
+        """Vectors of each candidate that a snapshot brings to the device; 0: it has a table."""
+        return self.vectors_per_item if self.profile.vectors_in_snapshot else 0
+
+    @property
+    def needed_by_device(self) -> tuple[str, ...]:
+        """Names of the files a device cannot do without."""
+        own = self.semantic_vectors == "own" and self.profile.table == "float32"
+        return (
+            *device_files(self.profile, self.generator),
+            *((SEMANTIC_FILE,) if own else ()),
+            *((STUDENT_FILE,) if self.text_student is not None else ()),
+        )
+
     def identity(self) -> str:
         """Hash over everything but the id itself; 16 hex digits."""
         # Left out where there is none, so that bundles made before these fields keep their ids.
         absent: dict[str, Any] = {
-            name: True for name in ("generator", "collaboration") if getattr(self, name) is None
+            name: True
+            for name in ("generator", "collaboration", "own_counts", "text_student")
+            if getattr(self, name) is None
         }
+        if self.semantic_vectors == "shared":
+            absent["semantic_vectors"] = True
         if self.embedder.content is None:
             absent["embedder"] = {"content"}
         payload = self.model_copy(update={"bundle_id": ""}).model_dump_json(exclude=absent)
@@ -204,6 +242,21 @@ class Bundle:
             raise BundleError(f"{self.path / name} is not a plain array: {error}") from error
         return array.astype(np.float32, copy=False)
 
+    def semantic_vectors(self) -> NDArray[np.float32]:
+        """[I, d] vectors that e_sem is scored with: the structure's, or the channel's own.
+
+        Raises BundleError when the file holds others than the bundle's items.
+        """
+        own = self.manifest.semantic_vectors == "own"
+        name, shape = (
+            SEMANTIC_FILE if own else ARRAY_FILES[0],
+            (self.manifest.n_items, self.manifest.dim),
+        )
+        array = self.array(name)
+        if array.shape != shape:
+            raise BundleError(f"{self.path / name} has shape {array.shape}, not {shape}")
+        return array
+
     def catalogue(self) -> Catalogue:
         path = self.file(CATALOGUE_FILE)
         try:
@@ -230,7 +283,7 @@ def write_bundle(destination: Path, manifest: Manifest, files: Mapping[str, byte
     Raises:
         BundleError: the folder cannot be written, with the reason.
     """
-    downloaded = (*device_files(manifest.profile, manifest.generator), REFRESH_FILE)
+    downloaded = (*manifest.needed_by_device, REFRESH_FILE)
     entries = {
         name: FileEntry(
             bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), device=name in downloaded
@@ -288,9 +341,10 @@ def load_bundle(path: Path, *, device: bool = False) -> Bundle:
         raise BundleError(f"{manifest_path} is not a bundle manifest: {error}") from error
     if manifest.identity() != manifest.bundle_id:
         raise BundleError(f"{manifest_path} was altered: its content does not match its bundle_id")
-    needed = device_files(manifest.profile, manifest.generator)
+    needed = manifest.needed_by_device
+    semantic = (SEMANTIC_FILE,) if manifest.semantic_vectors == "own" else ()
     generator = () if manifest.generator is None else (GENERATOR_FILE, TOKENS_FILE)
-    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *generator, *needed):
+    for name in (*ONNX_FILES, *ARRAY_FILES, CATALOGUE_FILE, *semantic, *generator, *needed):
         if name not in manifest.files:
             raise BundleError(f"{manifest_path} does not list {name}")
     if set(manifest.device_files) - {REFRESH_FILE} != set(needed):

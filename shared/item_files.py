@@ -21,20 +21,36 @@ _PACKED = ("codes", "scale", "bias")
 
 
 def device_tables(
-    profile: DeviceProfile, vectors: Floats, bias: Floats, popularity: Floats
+    profile: DeviceProfile,
+    vectors: Floats,
+    bias: Floats,
+    popularity: Floats,
+    semantic: Floats | None = None,
 ) -> dict[str, bytes]:
     """Name -> content of what a bundle holds beside the float32 arrays for this profile.
 
     Args:
         vectors: [I, d]. bias, popularity: [I].
+        semantic: [I, d] vectors of the semantic channel; None where ``vectors`` serve both.
     """
     if profile.table == "int8":
-        return {TABLE_FILE: _encode(pack(vectors, bias))}
+        return {TABLE_FILE: _encode(pack(vectors, bias, semantic))}
     if profile.table == "none":
         items = by_popularity(popularity)[: profile.starter_items]
-        packed = pack(vectors[items], bias[items])
+        own = None if semantic is None else semantic[items]
+        packed = pack(vectors[items], bias[items], own)
         return {STARTER_FILE: _encode(packed, items=items, popularity=popularity[items])}
     return {}
+
+
+def packed_items(bundle: Bundle) -> PackedVectors:
+    """What all items of the bundle's float32 arrays pack to: for snapshots and item pages."""
+    own = bundle.manifest.semantic_vectors == "own"
+    return pack(
+        bundle.array("item_vectors.npy"),
+        bundle.array("item_bias.npy"),
+        bundle.semantic_vectors() if own else None,
+    )
 
 
 def by_popularity(popularity: Floats) -> Items:
@@ -69,8 +85,10 @@ def read_starter(bundle: Bundle) -> tuple[Items, PackedVectors, Floats]:
 
 def _encode(packed: PackedVectors, **more: NDArray[np.generic]) -> bytes:
     buffer = io.BytesIO()
+    # One vector's scales are written as they were before there could be two.
+    scale = packed.scale[:, 0] if packed.vectors == 1 else packed.scale
     arrays: dict[str, NDArray[np.generic]] = {
-        "codes": packed.codes, "scale": packed.scale, "bias": packed.bias, **more
+        "codes": packed.codes, "scale": scale, "bias": packed.bias, **more
     }  # fmt: skip
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -86,15 +104,19 @@ def _decode(bundle: Bundle, name: str, *more: str) -> dict[str, NDArray[Any]]:
 
 
 def _packed(bundle: Bundle, name: str, arrays: dict[str, NDArray[Any]], n: int) -> PackedVectors:
-    path, dim = bundle.file(name), bundle.manifest.dim
-    shapes = {"codes": ((n, dim), np.int8), "scale": ((n,), np.float32), "bias": ((n,), np.float16)}
+    path, k = bundle.file(name), bundle.manifest.vectors_per_item
+    shapes = {
+        "codes": ((n, k * bundle.manifest.dim), np.int8),
+        "scale": ((n,) if k == 1 else (n, k), np.float32),
+        "bias": ((n,), np.float16),
+    }
     for key, (shape, kind) in shapes.items():
         found = arrays[key]
         if found.shape != shape or found.dtype != kind:
             raise BundleError(
                 f"{path} holds {key} of {found.dtype} {found.shape}, not {kind.__name__} {shape}"
             )
-    packed = PackedVectors(*(arrays[key] for key in _PACKED))
+    packed = PackedVectors(arrays["codes"], arrays["scale"].reshape(n, k), arrays["bias"])
     try:
         packed.check()
     except ValueError as error:

@@ -7,7 +7,8 @@ Blob layout (big-endian header, so that Redis can compare versions as plain stri
     5   8  version  u64, see ``make_version``
     13  4  crc32    of the whole blob with these four bytes zeroed
     17  .. msgpack  [user, tau, created_ms, bundle_id, e_sem f32 LE, items i32 LE, scores f32 LE,
-                     vectors: nil or [codes i8, scales f32 LE, biases f16 LE] of the candidates]
+                     vectors: nil or [codes i8, scales f32 LE, biases f16 LE] of the candidates,
+                     one scale per vector: one or two vectors each, as the lengths say]
 
 A blob names its own user, version and bundle, so a reader can refuse what is not meant for it
 whatever connection or file it came from.
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SnapshotCorrupt, SnapshotRejected
-from shared.packed import BYTES_BESIDE_CODES, PackedVectors
+from shared.packed import MOST_VECTORS, PackedVectors, row_bytes
 
 MAGIC = b"SCLR"
 FORMAT = 2
@@ -47,7 +48,7 @@ class Snapshot:
         bundle_id: bundle whose projector and item table made it.
         e_sem: [d] float32 semantic user embedding (eq. 3).
         items: [n] int32 candidate item indices of that bundle, best first (eq. 7).
-        scores: [n] float32, <e_sem, v_i> of the candidates.
+        scores: [n] float32, <e_sem, v'_i> of the candidates, v'_i of the semantic channel.
         vectors: those of the candidates, for a device without an item table; None for the others.
     """
 
@@ -100,10 +101,10 @@ def encode(snapshot: Snapshot) -> bytes:
     if len(snapshot.items) != len(snapshot.scores):
         raise ValueError(f"{len(snapshot.items)} items but {len(snapshot.scores)} scores")
     packed = snapshot.vectors
-    if packed is not None and packed.codes.shape != (len(snapshot.items), len(snapshot.e_sem)):
-        raise ValueError(
-            f"vectors {packed.codes.shape} of {len(snapshot.items)} items, {len(snapshot.e_sem)} d"
-        )
+    if packed is not None:
+        n, dim, k = len(snapshot.items), len(snapshot.e_sem), packed.vectors
+        if packed.codes.shape != (n, k * dim) or not 1 <= k <= MOST_VECTORS:
+            raise ValueError(f"vectors {packed.codes.shape} of {n} items, {k} times {dim} d")
     body = msgspec.msgpack.encode(
         _Body(
             snapshot.user,
@@ -161,22 +162,24 @@ def decode(blob: bytes) -> Snapshot:
 
 
 def _vectors(raw: tuple[bytes, bytes, bytes], n: int, dim: int) -> PackedVectors:
-    """Views of what the blob holds; raises ValueError unless they are n vectors of ``dim``."""
+    """Views of what the blob holds; raises ValueError unless they are one or two vectors of
+    ``dim`` for each of n items."""
     codes, scales, biases = raw
-    if (len(codes), len(scales), len(biases)) != (n * dim, 4 * n, 2 * n):
+    k = min(MOST_VECTORS, max(1, len(scales) // (4 * n))) if n else 1
+    if (len(codes), len(scales), len(biases)) != (n * k * dim, 4 * n * k, 2 * n):
         raise ValueError(f"its vectors are not those of {n} items in {dim} dimensions")
     packed = PackedVectors(
-        np.frombuffer(codes, dtype=np.int8).reshape(n, dim),
-        np.frombuffer(scales, dtype="<f4"),
+        np.frombuffer(codes, dtype=np.int8).reshape(n, k * dim),
+        np.frombuffer(scales, dtype="<f4").reshape(n, k),
         np.frombuffer(biases, dtype="<f2"),
     )
     packed.check()
     return packed
 
 
-def most_candidates(dim: int, *, vectors: bool) -> int:
-    """Candidates that a blob within MAX_BLOB_BYTES surely holds, with their vectors or without."""
-    each = 4 + 4 + (dim + BYTES_BESIDE_CODES if vectors else 0)
+def most_candidates(dim: int, *, vectors: int) -> int:
+    """Candidates that a blob within MAX_BLOB_BYTES surely holds, with so many vectors of each."""
+    each = 4 + 4 + (row_bytes(dim, vectors) if vectors else 0)
     return (MAX_BLOB_BYTES - _FRAMING_BYTES - 4 * dim) // each
 
 
@@ -187,7 +190,7 @@ def verify(
     bundle_id: str,
     dim: int,
     n_items: int,
-    vectors: bool = False,
+    vectors: int = 0,
     newer_than: int | None = None,
 ) -> Snapshot:
     """Return the snapshot if this reader may use it, else raise SnapshotRejected saying why.
@@ -197,7 +200,7 @@ def verify(
         bundle_id: the only acceptable bundle.
         dim: embedding size d of that bundle.
         n_items: items of that bundle; candidate indices must lie below.
-        vectors: whether the candidates' vectors must be there, for want of an item table.
+        vectors: how many of each candidate must be there, for want of an item table; 0: none.
         newer_than: a version that must be exceeded, e.g. that of the cached snapshot.
     """
     if snapshot.user != user:
@@ -212,6 +215,15 @@ def verify(
         raise SnapshotRejected("snapshot embedding is all zeros")
     if len(snapshot.items) and not 0 <= snapshot.items.min() <= snapshot.items.max() < n_items:
         raise SnapshotRejected("snapshot names items that the bundle does not hold")
-    if vectors and snapshot.vectors is None:
-        raise SnapshotRejected("snapshot lacks its candidates' vectors, and there is no item table")
+    if vectors:
+        packed = snapshot.vectors
+        if packed is None:
+            raise SnapshotRejected(
+                "snapshot lacks its candidates' vectors, and there is no item table"
+            )
+        if len(packed) and (packed.vectors, packed.dim) != (vectors, dim):
+            raise SnapshotRejected(
+                f"snapshot brings {packed.vectors} vector(s) of {packed.dim} numbers for each "
+                f"candidate, not {vectors} of {dim} as this bundle's items have"
+            )
     return snapshot

@@ -71,6 +71,15 @@ class Digest:
         self._usual: dict[str, Leaders[str]] = {}
         self._latest: deque[int] = deque(maxlen=form.recent)
 
+    @property
+    def words(self) -> ItemWords:
+        """Of the catalogue's items, shared."""
+        return self._words
+
+    def anew(self) -> Digest:
+        """One of no event, in the same words and form."""
+        return Digest(self._words, self._form)
+
     def __len__(self) -> int:
         """Events observed."""
         return self._events

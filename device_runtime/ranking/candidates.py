@@ -11,7 +11,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.ranking.fusion import top_k
 from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import Agreement, semantic_top
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, semantic_part
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ class Pool:
     Attributes:
         cached: the snapshot it was built from, or None.
         items: [n] int32, strictly ascending, seen items included (omega needs them).
-        semantic: [n] float32 <e_sem(tau), v_i>; zeros without a snapshot.
+        semantic: [n] float32 <e_sem(tau), v'_i>; zeros without a snapshot.
         omega_at: [<= L] positions in ``items`` of the cached candidates that omega compares.
         agreement: their omega, given their structural scores.
         keep: [n] bool, False for seen items that may not be recommended again; None keeps all.
@@ -68,7 +68,7 @@ def build_pool(
         )
     snapshot = cached.snapshot
     items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
-    semantic = vectors.of(items)[0] @ snapshot.e_sem
+    semantic = semantic_part(vectors.of(items)[0], models.dim) @ snapshot.e_sem
     at = np.searchsorted(items, np.unique(snapshot.items))
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
     keep = ~np.isin(items, seen) if exclude and len(seen) else None

@@ -24,7 +24,7 @@ from device_runtime.ranking.list_fusion import fused, unlisted
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score
 from device_runtime.ranking.semantic import Ranking, snapshot_cues
 from device_runtime.ranking.transitions import Transitions
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, structural_part
 from device_runtime.state.lapse import Lapse
 
 Floats = NDArray[np.float64]
@@ -107,4 +107,9 @@ def rank_collaboratively(
 
 def _moved(scored: Scored, shift: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """[n] structural scores with ``shift`` [d] added to e_str."""
-    return scored.structural if shift is None else scored.structural + scored.vectors @ shift
+    if shift is None:
+        return scored.structural
+    moved: NDArray[np.float32] = (
+        scored.structural + structural_part(scored.rows, len(shift)) @ shift
+    )
+    return moved

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.own_terms import OwnTerms
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
 from device_runtime.state.history import History, RequestContext, Window
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, semantic_part, structural_part
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -24,10 +25,11 @@ class Encoded:
     Attributes:
         e_str: [d] structural embedding.
         history: [L] int32 items of the window, those without a vector left out.
-        vectors: [L, d] of these items.
+        vectors: [L, d] of these items, those of the semantic channel.
         known: [W] bool, which events of the whole window they are.
         copy_logit: [L].
         length, density: cues of the window.
+        own: what the device adds to the structural score; None where the bundle adds nothing.
     """
 
     e_str: Floats
@@ -37,11 +39,12 @@ class Encoded:
     copy_logit: Floats
     length: float
     density: float
+    own: OwnTerms | None = None
 
     def recent(self, delta: int) -> Floats:
-        """[d] mean vector of the items met in the last ``delta`` events, at most the window's.
+        """[d] mean semantic vector of the items met in the last ``delta`` events.
 
-        Zeros without any whose vector is known.
+        At most the window's; zeros without any whose vector is known.
         """
         met = np.count_nonzero(self.known[-delta:]) if delta else 0
         if met == 0:
@@ -52,27 +55,35 @@ class Encoded:
 
 
 def encode(
-    models: DeviceModels, vectors: ItemVectors, history: History, context: RequestContext
+    models: DeviceModels,
+    vectors: ItemVectors,
+    history: History,
+    context: RequestContext,
+    own: OwnTerms | None = None,
 ) -> Encoded | None:
-    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history."""
+    """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history.
+
+    ``own`` goes along: terms that are added to whatever e_str scores.
+    """
     whole = history.window()
     known = vectors.known(whole.items)
     window = whole if known.all() else _at(known, whole)
     if len(window) == 0:
         return None
     times = time_features(window, context, has_time=models.manifest.has_time)
-    item_vectors = vectors.of(window.items)[0]
-    e_str, copy_logit = models.encode(item_vectors, times)
+    rows = vectors.of(window.items)[0]
+    e_str, copy_logit = models.encode(structural_part(rows, models.dim), times)
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
     return Encoded(
         e_str=e_str,
         history=window.items,
-        vectors=item_vectors,
+        vectors=semantic_part(rows, models.dim),
         known=known,
         copy_logit=copy_logit,
         length=cues.length(len(window), models.profile.window),
         density=cues.density(times.age_hours, has_time=models.manifest.has_time),
+        own=own,
     )
 
 

@@ -47,7 +47,7 @@ class Response:
     """The answer to one request.
 
     Three rankings of the same candidates allow a fair comparison on the same request: the answer,
-    the same without calibration, and structure alone. Without a snapshot all three are equal.
+    the same without calibration, and the device alone. Without a snapshot all three are equal.
 
     Attributes:
         step: t, events known when it was made.
@@ -57,7 +57,8 @@ class Response:
         scores: [n] float32, by which ``items`` was chosen.
         uncalibrated: [n] float32, the stale snapshot taken at face value; ``scores`` themselves
             where the ranking is collaborative.
-        structural: [n] float32, the device alone.
+        structural: [n] float32, the device alone: structure and, where the bundle has them, what
+            it adds of its own (counts of the history, what its words say).
         diagnostics: cues, correction and the snapshot they belong to.
     """
 

@@ -1,4 +1,4 @@
-"""Scores by the structural channel, and the items beyond a pool that a device ranks besides."""
+"""The device's own scores, and the items beyond a pool that it ranks besides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.ranking.candidates import best_of_table, most_popular
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.fusion import copy_bonus, structural_scores
-from device_runtime.state.item_vectors import ItemTable, ItemVectors
+from device_runtime.state.item_vectors import ItemTable, ItemVectors, structural_part
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -19,40 +19,47 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Items [n], ascending, with their vectors [n, d] and structural scores [n]."""
+    """Items [n], ascending, with their rows [n, k * d] and own scores [n]."""
 
     items: Items
-    vectors: Floats
+    rows: Floats
     structural: Floats
 
     def kept(self, keep: NDArray[np.bool_]) -> Scored:
-        return Scored(self.items[keep], self.vectors[keep], self.structural[keep])
+        return Scored(self.items[keep], self.rows[keep], self.structural[keep])
 
 
 def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
-    """Structural scores of ``items`` [n], ascending; their bias alone without history."""
-    vectors, bias = known.of(items)
+    """Own scores of ``items`` [n], ascending: by structure, with the terms that the bundle adds to
+    it; their bias alone without history."""
+    rows, bias = known.of(items)
     if encoded is None:
-        return Scored(items, vectors, bias)
+        return Scored(items, rows, bias)
     bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
-    return Scored(items, vectors, structural_scores(vectors, bias, encoded.e_str, bonus))
+    vectors = structural_part(rows, len(encoded.e_str))
+    structural = structural_scores(vectors, bias, encoded.e_str, bonus)
+    if encoded.own is not None:
+        structural = structural + encoded.own.of(items, rows)
+    return Scored(items, rows, structural)
 
 
 def score_table(
     table: ItemTable, encoded: Encoded | None, weighted_e_sem: Floats | None = None
 ) -> Floats:
-    """[I] scores of all items by structure, or by both channels given w * e_sem: one product."""
-    if encoded is None:
-        query = weighted_e_sem
-    else:
-        query = encoded.e_str if weighted_e_sem is None else encoded.e_str + weighted_e_sem
-    if query is None:
+    """[I] own scores of all items, or those of both channels given w * e_sem [d]."""
+    if encoded is None and weighted_e_sem is None:
         return table.bias
-    scores = table.products(query) + table.bias
+    e_str, semantic = (None if encoded is None else encoded.e_str), weighted_e_sem
+    if encoded is not None and encoded.own is not None and encoded.own.query is not None:
+        text = encoded.own.query
+        semantic = text if semantic is None else semantic + text
+    scores = table.products(e_str, semantic) + table.bias
     if encoded is not None:
         # Few items are in the history: the bonus of all others is zero.
         own = np.unique(encoded.history)
         scores[own] += copy_bonus(own, encoded.history, encoded.copy_logit)
+        if encoded.own is not None:
+            scores[encoded.own.items] += encoded.own.bonus
     return scores
 
 

@@ -18,7 +18,7 @@ from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.fusion import fuse
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score, score_table
 from device_runtime.state import cues
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, semantic_part
 from device_runtime.state.lapse import Lapse
 
 Items = NDArray[np.int32]
@@ -138,6 +138,7 @@ def rank_with_snapshot(
                 e_str=encoded.e_str,
                 e_str_tau=cached.e_str,
                 recent=recent,
+                text=None if encoded.own is None else encoded.own.e_text,
                 cues=told.vector,
             )
             de = bounded_correction(proposal, alpha, spec.gamma_max)
@@ -149,11 +150,12 @@ def rank_with_snapshot(
     extra = extra_items(models, scored, encoded, trusted, barred_items(models, seen), k)
     if len(extra):
         scored = score(vectors, np.union1d(scored.items, extra), encoded)
-        semantic = scored.vectors @ e_sem
+        semantic = semantic_part(scored.rows, models.dim) @ e_sem
     uncalibrated = fuse(scored.structural, semantic, weight)
     scores = uncalibrated
     if de is not None:
-        scores = fuse(scored.structural, semantic + scored.vectors @ de, weight * trust)
+        correction = semantic_part(scored.rows, models.dim) @ de
+        scores = fuse(scored.structural, semantic + correction, weight * trust)
     elif trust != 1.0:
         scores = fuse(scored.structural, semantic, weight * trust)
     return Ranking(
@@ -180,7 +182,7 @@ def rank_locally(
     *,
     k: int,
 ) -> Ranking:
-    """Without a snapshot: own history and a local shortlist by structural score.
+    """Without a snapshot: own history and a local shortlist by the device's own score.
 
     The shortlist is the best of the item table; without a table, the popular items that came with
     the models. Without history: popularity.

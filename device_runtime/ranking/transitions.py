@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.ranking.adaptation import adapted
-from device_runtime.state.item_vectors import ItemVectors
+from device_runtime.state.item_vectors import ItemVectors, structural_part
 from shared.bundle import CollaborationSpec
 
 Floats = NDArray[np.float32]
@@ -62,11 +62,13 @@ class Transitions:
             return None
         states = np.stack([state for state, _ in self._kept])[usable]
         among, place = np.unique(np.concatenate([followed[usable], listed]), return_inverse=True)
+        rows, bias = vectors.of(among)
         # A rate too large for these states may diverge: then the model as trained ranks on.
         with np.errstate(over="ignore", invalid="ignore"):
             residual = adapted(
                 states,
-                *vectors.of(among),
+                structural_part(rows, len(e_str)),
+                bias,
                 place[: len(states)],
                 rate=self.spec.adaptation_rate,
                 steps=self.spec.adaptation_steps,

@@ -45,14 +45,14 @@ class CachedSnapshot:
 class CacheKey:
     """Whose snapshot it must be, and what bundle it must fit.
 
-    ``vectors`` says that the device has no item table, so its snapshots must bring them.
+    ``vectors`` says how many of each candidate its snapshots must bring: 0 with an item table.
     """
 
     user: str
     bundle_id: str
     dim: int
     n_items: int
-    vectors: bool = False
+    vectors: int = 0
 
 
 def encode_entry(cached: CachedSnapshot) -> bytes:

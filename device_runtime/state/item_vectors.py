@@ -1,5 +1,10 @@
 """ItemVectors: the items a device can score: all of them with an ItemTable, as float32 or as int8
-with one scale per item; without a table those it met."""
+with one scale per vector; without a table those it met.
+
+A row is what is known of one item: the vector of the structural channel and, where the bundle's
+items have one of their own for the semantic channel, that one behind it. ``structural_part`` and
+``semantic_part`` take rows apart; of rows with a single vector both give the same.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.packed import PackedVectors
+from shared.packed import PackedVectors, joined
 from shared.snapshot import Snapshot
 
 Items = NDArray[np.int32]
@@ -23,9 +28,19 @@ class UnknownVector(LookupError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemPage:
-    """What the page of a consumed item tells the device about it: one packed vector and bias."""
+    """What the page of a consumed item tells the device about it: one packed row and bias."""
 
     packed: PackedVectors  # of length 1
+
+
+def structural_part(rows: Floats, dim: int) -> Floats:
+    """[n, d] vectors v_i of the structural channel in ``rows`` [n, k * d] (a view)."""
+    return rows[:, :dim]
+
+
+def semantic_part(rows: Floats, dim: int) -> Floats:
+    """[n, d] vectors v'_i of the semantic channel in ``rows`` [n, k * d] (a view)."""
+    return rows[:, -dim:]
 
 
 class ItemVectors(Protocol):
@@ -36,7 +51,7 @@ class ItemVectors(Protocol):
         ...
 
     def of(self, items: Items) -> tuple[Floats, Floats]:
-        """Vectors [n, d] and biases [n] of known items; raises UnknownVector for others."""
+        """Rows [n, k * d] and biases [n] of known items; raises UnknownVector for others."""
         ...
 
     def meet(self, item: int, page: ItemPage | None) -> bool:
@@ -64,10 +79,12 @@ class KnownItems:
         self.packed = packed
 
     @classmethod
-    def none(cls, dim: int) -> KnownItems:
-        """No items, in ``dim`` dimensions."""
+    def none(cls, dim: int, vectors: int = 1) -> KnownItems:
+        """No items, of so many vectors in ``dim`` dimensions."""
         empty = PackedVectors(
-            np.empty((0, dim), np.int8), np.empty(0, np.float32), np.empty(0, np.float16)
+            np.empty((0, vectors * dim), np.int8),
+            np.empty((0, vectors), np.float32),
+            np.empty(0, np.float16),
         )
         return cls(np.empty(0, np.int32), empty)
 
@@ -98,13 +115,16 @@ class MetVectors:
         capacity: own items kept; at least the encoder's window, whose items are then never lost.
         dim: d.
         starter: popular items, shared by all devices; None for none.
+        vectors: k, vectors of each item.
     """
 
-    def __init__(self, capacity: int, dim: int, starter: KnownItems | None = None) -> None:
-        self._capacity, self._dim = capacity, dim
+    def __init__(
+        self, capacity: int, dim: int, starter: KnownItems | None = None, *, vectors: int = 1
+    ) -> None:
+        self._capacity, self._width = capacity, vectors * dim
         self._items = np.empty(0, np.int32)  # [m], last used last
-        self._met = self._offered = KnownItems.none(dim)
-        self._starter = starter or self._met
+        self._nothing = self._met = self._offered = KnownItems.none(dim, vectors)
+        self._starter = starter or self._nothing
 
     def known(self, items: Items) -> NDArray[np.bool_]:
         found = self._met.find(items)[1] | self._offered.find(items)[1]
@@ -112,18 +132,18 @@ class MetVectors:
         return result
 
     def of(self, items: Items) -> tuple[Floats, Floats]:
-        vectors = np.empty((len(items), self._dim), np.float32)
+        rows = np.empty((len(items), self._width), np.float32)
         bias = np.empty(len(items), np.float32)
         missing = np.ones(len(items), np.bool_)
         for source in (self._offered, self._met, self._starter):
             row, found = source.find(items)
             at = np.flatnonzero(found & missing)
             if len(at):
-                vectors[at], bias[at] = source.packed.take(row[at]).unpack()
+                rows[at], bias[at] = source.packed.take(row[at]).unpack()
                 missing[at] = False
         if missing.any():
             raise UnknownVector(f"no vector of items {items[missing].tolist()[:5]} on this device")
-        return vectors, bias
+        return rows, bias
 
     def meet(self, item: int, page: ItemPage | None) -> bool:
         held = self._items == item
@@ -135,21 +155,19 @@ class MetVectors:
         if page is None:
             return False
         packed = self._met.packed
-        kept = slice(max(0, len(packed) + 1 - self._capacity), None)
-        new = page.packed
-        self._keep(
-            np.append(self._items[kept], np.int32(item)),
-            PackedVectors(
-                np.concatenate([packed.codes[kept], new.codes]),
-                np.concatenate([packed.scale[kept], new.scale]),
-                np.concatenate([packed.bias[kept], new.bias]),
-            ),
-        )
+        kept = np.arange(max(0, len(packed) + 1 - self._capacity), len(packed))
+        try:
+            grown = joined([packed.take(kept), page.packed])
+        except ValueError as error:
+            raise ValueError(
+                f"the page of item {item} is not of this device's bundle: {error}"
+            ) from error
+        self._keep(np.append(self._items[kept], np.int32(item)), grown)
         return True
 
     def offer(self, snapshot: Snapshot) -> None:
         if snapshot.vectors is None:
-            self._offered = KnownItems.none(self._dim)
+            self._offered = self._nothing
             return
         items, first = np.unique(snapshot.items, return_index=True)
         packed = snapshot.vectors
@@ -181,9 +199,22 @@ class ItemTable(ItemVectors, Protocol):
         """Bytes of its arrays."""
         ...
 
-    def products(self, query: Floats) -> Floats:
-        """[I] <query, v_i> for a query [d]."""
+    def products(self, structural: Floats | None = None, semantic: Floats | None = None) -> Floats:
+        """[I] <structural, v_i> + <semantic, v'_i> for queries [d], of which one may be None.
+
+        Items with a single vector are gone through once, by the sum of both queries.
+        """
         ...
+
+
+def _one_query(structural: Floats | None, semantic: Floats | None) -> Floats:
+    """The query [d] that asks a single vector for both channels."""
+    if structural is None or semantic is None:
+        query = semantic if structural is None else structural
+        if query is None:
+            raise ValueError("no query was given: neither a structural nor a semantic one")
+        return query
+    return structural + semantic
 
 
 class _Complete:
@@ -209,20 +240,32 @@ class Float32Table(_Complete):
 
     Args:
         vectors: [I, d] float32. bias: [I] float32.
+        semantic: [I, d] of the semantic channel; None where ``vectors`` serve both.
     """
 
-    def __init__(self, vectors: Floats, bias: Floats) -> None:
-        self.vectors, self.bias = vectors, bias
+    def __init__(self, vectors: Floats, bias: Floats, semantic: Floats | None = None) -> None:
+        self._dim, self._apart = vectors.shape[1], semantic is not None
+        # One after the other in memory: an item's row is then read at once, and so is the table.
+        self._rows = vectors if semantic is None else np.concatenate([vectors, semantic], axis=1)
+        self.bias = bias
 
     @property
     def nbytes(self) -> int:
-        return self.vectors.nbytes + self.bias.nbytes
+        return self._rows.nbytes + self.bias.nbytes
 
     def of(self, items: Items) -> tuple[Floats, Floats]:
-        return self.vectors.take(items, axis=0), self.bias.take(items)
+        return self._rows.take(items, axis=0), self.bias.take(items)
 
-    def products(self, query: Floats) -> Floats:
-        result: Floats = self.vectors @ query
+    def products(self, structural: Floats | None = None, semantic: Floats | None = None) -> Floats:
+        result: Floats
+        if not self._apart:
+            result = self._rows @ _one_query(structural, semantic)
+        elif structural is not None and semantic is not None:
+            result = self._rows @ np.concatenate([structural, semantic])
+        elif structural is not None:
+            result = structural_part(self._rows, self._dim) @ structural
+        else:
+            result = semantic_part(self._rows, self._dim) @ _one_query(None, semantic)
         return result
 
 
@@ -242,17 +285,29 @@ class Int8Table(_Complete):
         return self._packed.nbytes + self.bias.nbytes
 
     def of(self, items: Items) -> tuple[Floats, Floats]:
-        codes, scale = self._packed.codes.take(items, axis=0), self._packed.scale.take(items)
-        return codes * scale[:, None], self.bias.take(items)
+        return self._packed.take(items).unpack()[0], self.bias.take(items)
 
-    def products(self, query: Floats) -> Floats:
-        codes = self._packed.codes
+    def products(self, structural: Floats | None = None, semantic: Floats | None = None) -> Floats:
+        if self._packed.vectors == 1:
+            return self._product(0, _one_query(structural, semantic))
+        asked = [(j, q) for j, q in enumerate((structural, semantic)) if q is not None]
+        if not asked:
+            return self._product(0, _one_query(structural, semantic))
+        result = self._product(*asked[0])
+        for place, query in asked[1:]:
+            result += self._product(place, query)
+        return result
+
+    def _product(self, place: int, query: Floats) -> Floats:
+        """[I] products of the vectors at ``place`` in the rows with a query [d]."""
+        dim = self._packed.dim
+        codes = self._packed.codes[:, place * dim : (place + 1) * dim]
         result = np.empty(len(codes), np.float32)
-        block = np.empty((min(BLOCK_ROWS, len(codes)), codes.shape[1]), np.float32)
+        block = np.empty((min(BLOCK_ROWS, len(codes)), dim), np.float32)
         for start in range(0, len(codes), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
             rows = block[: len(codes[part])]
             rows[...] = codes[part]
             np.dot(rows, query, out=result[part])
-        result *= self._packed.scale
+        result *= self._packed.scale[:, place]
         return result

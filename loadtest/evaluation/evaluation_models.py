@@ -7,7 +7,7 @@ import numpy as np
 from device_runtime.models import DeviceModels, read_array
 from device_runtime.state.item_vectors import Int8Table, ItemTable
 from shared.bundle import Bundle
-from shared.packed import pack
+from shared.item_files import packed_items
 
 
 class EvaluationModels(DeviceModels):
@@ -27,8 +27,6 @@ class EvaluationModels(DeviceModels):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         if self.profile.table == "none":
-            self.table = Int8Table(
-                pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy"))
-            )
+            self.table = Int8Table(packed_items(bundle))
         self.all_items = np.arange(self.n_items, dtype=np.int32)
         self.item_popularity = read_array(bundle, "item_popularity.npy", (self.n_items,))

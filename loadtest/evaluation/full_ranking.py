@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.ranking import fusion as reranker
 from device_runtime.ranking.encoded import Encoded
+from device_runtime.ranking.fusion import fuse
+from device_runtime.ranking.scoring import score_table
 from loadtest.evaluation.counters import Counters
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests, by_user
@@ -57,12 +58,9 @@ def _record(
     counters: Counters,
 ) -> FullRecord:
     items, table = models.all_items, models.table
-    structural = table.bias
-    if now is not None:
-        bonus = reranker.copy_bonus(items, now.history, now.copy_logit)
-        structural = table.products(now.e_str) + table.bias + bonus
-    semantic = table.products(source.e_sem(user, step))
-    fused = reranker.fuse(structural, semantic, models.manifest.fusion_weight)
+    structural = score_table(table, now)
+    semantic = table.products(semantic=source.e_sem(user, step))
+    fused = fuse(structural, semantic, models.manifest.fusion_weight)
     seen, target = requests.history(user, step), requests.target(user, step)
     exclude = models.manifest.repeat_policy == "exclude"
     keep = np.ones(len(items), dtype=bool)

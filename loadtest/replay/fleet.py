@@ -26,6 +26,7 @@ from loadtest.evaluation.target_rank import target_rank
 from loadtest.records.rank_columns import rank_fields
 from loadtest.records.recorder import Recorder, RequestRecord
 from loadtest.replay.item_pages import ItemPages
+from loadtest.replay.profile_figures import shared_parts
 from loadtest.replay.refresh_pool import RefreshJob, RefreshPool
 from loadtest.replay.state_size import own_bytes
 from loadtest.settings import FleetSettings
@@ -198,11 +199,10 @@ class Fleet:
     def state_kib(self) -> float:
         """Mean KiB a device holds for itself: history, snapshot, candidate pool, bookkeeping."""
         members = list(self._members.values())[:SIZED_DEVICES]
-        models = self._shared[0]
+        models, writer = self._shared
         shared = (
-            *self._shared,
-            models.table,
-            models.starter,
+            *shared_parts(models, writer),
+            writer,
             models.gain,
             self._budget,
             models.call_rates,
@@ -217,6 +217,7 @@ class Fleet:
     ) -> Iterator[tuple[int, _Member]]:
         settings = self._settings
         models, writer = self._shared
+        reads = models.manifest.text_student is not None
         folder = settings.device.cache_dir
         cache = None if folder is None else DiskSnapshotCache(folder)
         for place, user in enumerate(self._schedule.first_steps()):
@@ -247,6 +248,7 @@ class Fleet:
                 steady=self._time.clock,
                 calibrate=settings.device.calibrate,
                 collaboration=collaboration(settings.device, models.manifest.collaboration),
+                digest=writer.digest() if reads else None,
             )
             yield user, _Member(device, link)
 

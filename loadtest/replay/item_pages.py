@@ -6,7 +6,7 @@ import numpy as np
 
 from device_runtime.state.item_vectors import ItemPage
 from shared.bundle import Bundle
-from shared.packed import pack
+from shared.item_files import packed_items
 
 
 class ItemPages:
@@ -21,7 +21,7 @@ class ItemPages:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self.packed = pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy"))
+        self.packed = packed_items(bundle)
 
     def page(self, item: int) -> ItemPage | None:
         """The page of ``item``; None for items that the bundle does not hold."""

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+from pydantic import Field
 
+from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.own_terms import OwnState
 from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
-from device_runtime.state.history import RequestContext, Window
+from device_runtime.state.features import time_features
+from device_runtime.state.history import History, RequestContext
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.state_size import own_bytes
-from shared.bundle import Bundle
-from shared.packed import pack
+from shared.bundle import (
+    CATALOGUE_FILE,
+    SEMANTIC_FILE,
+    STARTER_FILE,
+    TABLE_FILE,
+    Bundle,
+    Manifest,
+)
+from shared.item_files import packed_items
+from shared.packed import row_bytes
 from shared.profile import Table
 from shared.snapshot import Snapshot, encode
 from shared.strict import Strict
+from shared.text_student import STUDENT_FILE
 
 REQUESTS = 300
 EVENTS = 400  # more than any window
@@ -30,11 +45,14 @@ class ProfileFigures(Strict):
 
     Attributes:
         download: file -> bytes of what a device downloads of the bundle.
+        parts: the same by what it is for: networks, item vectors, semantic vectors, text student...
         snapshot: one refresh's answer.
         page: what one item's page carries for the device; 0 where it has a table.
         model: arrays and networks that all requests share, in memory.
         state: what the device holds for itself: history, snapshot, candidates, own vectors.
         request_p50_us, request_p95_us: one request with a full window and a stale snapshot.
+        part_p50_us: part of it -> its time: the encoder, and what the device adds of its own where
+            the bundle has that.
     """
 
     profile: str
@@ -48,6 +66,9 @@ class ProfileFigures(Strict):
     state: int
     request_p50_us: float
     request_p95_us: float
+    # Records from before these were measured have none.
+    parts: dict[str, int] = Field(default_factory=dict)
+    part_p50_us: dict[str, float] = Field(default_factory=dict)
 
     @property
     def download_total(self) -> int:
@@ -61,25 +82,31 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
     """
     models = DeviceModels.load(bundle)
     snapshot = plausible_snapshot(bundle, _USER, seed)
-    writer = _Silent()
+    catalogue, form = bundle.catalogue(), bundle.manifest.abstract
+    # With words of its own, so that neither finds remembered what the other has just read.
+    apart, writer = (
+        _Apart(models, TemplateAbstract(catalogue, form)),
+        TemplateAbstract(catalogue, form),
+    )
     e_str = np.zeros(models.dim, dtype=np.float32)  # as if asked for at some other state
     cache = cache_holding(models, CachedSnapshot(snapshot, e_str))
-    device = Device(_USER, models, writer, cache=cache)
+    device = Device(_USER, models, writer, cache=cache, digest=writer.digest())
     pages = None if models.table is not None else ItemPages(bundle)
     rng = np.random.default_rng(seed)
     weights = bundle.array("item_popularity.npy").astype(np.float64) + 1.0
     drawn = rng.choice(len(weights), EVENTS + requests, p=weights / weights.sum())
     took = []
     for step, item in enumerate(drawn.tolist()):
-        moment = _HOUR * step
+        moment, hour = _HOUR * step, float(step % 168)
         if step >= EVENTS:
-            began = time.perf_counter_ns()
-            device.request(RequestContext(moment, step % 168))
-            took.append((time.perf_counter_ns() - began) / 1e3)
-        device.observe(item, moment, step % 168, None if pages is None else pages.page(item))
+            context = RequestContext(moment, hour)
+            took.append(_microseconds(partial(device.request, context)))
+            apart.time(context)
+        device.observe(item, moment, hour, None if pages is None else pages.page(item))
+        apart.observe(item, moment, hour)
     files = bundle.manifest.device_files
     networks = sum(entry.bytes for name, entry in files.items() if name.endswith(".onnx"))
-    shared = (models, models.table, models.starter, writer)
+    shared = (*shared_parts(models, writer), writer)
     page = 0 if pages is None or (first := pages.page(0)) is None else first.packed.nbytes
     return ProfileFigures(
         profile=models.profile.name,
@@ -87,25 +114,88 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
         table=models.profile.table,
         candidates=len(snapshot.items),
         download={name: entry.bytes for name, entry in files.items()},
+        parts=download_parts(bundle.manifest),
         snapshot=len(encode(snapshot)),
         page=page,
         model=models.nbytes + networks,
         state=own_bytes(device, shared),
         request_p50_us=float(np.percentile(took, 50)),
         request_p95_us=float(np.percentile(took, 95)),
+        part_p50_us=apart.p50_us(),
     )
+
+
+def shared_parts(models: DeviceModels, writer: TemplateAbstract) -> tuple[object, ...]:
+    """What a device holds of its models and writer, and all devices of a process share."""
+    words = writer.digest().words
+    student = None if models.student is None else models.text_student(words)
+    return (models, models.table, models.starter, words, student)
+
+
+def download_parts(manifest: Manifest) -> dict[str, int]:
+    """Part -> bytes of what a device downloads, by what it is for; all bytes are in some part."""
+    kinds = {
+        "item_vectors.npy": "item vectors", "item_bias.npy": "item vectors",
+        TABLE_FILE: "item vectors", STARTER_FILE: "item vectors",
+        SEMANTIC_FILE: "semantic vectors", STUDENT_FILE: "text student",
+        CATALOGUE_FILE: "catalogue",
+    }  # fmt: skip
+    parts: dict[str, int] = {}
+    for name, entry in manifest.device_files.items():
+        part = "networks" if name.endswith(".onnx") else kinds.get(name, "other")
+        parts[part] = parts.get(part, 0) + entry.bytes
+    if manifest.semantic_vectors == "own" and manifest.profile.table != "float32":
+        # Both lie in one file: what the second one adds to each row.
+        starter = min(manifest.profile.starter_items, manifest.n_items)
+        rows = manifest.n_items if manifest.profile.table == "int8" else starter
+        added = rows * (row_bytes(manifest.dim, 2) - row_bytes(manifest.dim, 1))
+        parts["semantic vectors"] = added
+        parts["item vectors"] -= added
+    return parts
+
+
+class _Apart:
+    """Times parts of a request that a device does as one: a second state of the same events."""
+
+    def __init__(self, models: DeviceModels, writer: TemplateAbstract) -> None:
+        self._models, self._own = models, OwnState(models, writer.digest())
+        self._history = History(models.profile.window, models.profile.retain)
+        rng = np.random.default_rng(0)
+        shape = (models.profile.window, models.dim)
+        self._vectors = rng.standard_normal(shape, dtype=np.float32)
+        self._took: dict[str, list[float]] = {}
+
+    def observe(self, item: int, moment: float, hour: float) -> None:
+        self._history.append(item, moment, hour)
+        self._own.observe(item, hour)
+
+    def time(self, context: RequestContext) -> None:
+        models, manifest = self._models, self._models.manifest
+        times = time_features(self._history.window(), context, has_time=manifest.has_time)
+        encoder = partial(models.encode, self._vectors, times)
+        parts: dict[str, Callable[[], object]] = {"encoder": encoder}
+        if self._own.adds:
+            parts["own counts and text"] = partial(self._own.terms, context)
+        for name, part in parts.items():
+            self._took.setdefault(name, []).append(_microseconds(part))
+
+    def p50_us(self) -> dict[str, float]:
+        return {name: float(np.percentile(took, 50)) for name, took in self._took.items()}
+
+
+def _microseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter_ns()
+    work()
+    return (time.perf_counter_ns() - began) / 1e3
 
 
 def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:
     """A random e_sem and the candidates that the cloud would retrieve with it, at step 5."""
     manifest = bundle.manifest
-    vectors = bundle.array("item_vectors.npy")
     e_sem = np.random.default_rng(seed).standard_normal(manifest.dim, dtype=np.float32)
-    scores = vectors @ e_sem
+    scores = bundle.semantic_vectors() @ e_sem
     items = np.argsort(-scores, kind="stable")[: manifest.candidates].astype(np.int32)
-    packed = None
-    if manifest.profile.vectors_in_snapshot:
-        packed = pack(vectors[items], bundle.array("item_bias.npy")[items])
+    packed = packed_items(bundle).take(items) if manifest.vectors_in_snapshot else None
     return Snapshot(
         user=user,
         tau=5,
@@ -129,10 +219,3 @@ def cache_holding(models: DeviceModels, cached: CachedSnapshot) -> MemorySnapsho
     )
     cache.put(key, cached)
     return cache
-
-
-class _Silent:
-    """Writes no abstracts: this device never asks for a snapshot."""
-
-    def write(self, past: Window, context: RequestContext) -> str:
-        raise NotImplementedError("a measured device does not refresh")

@@ -50,6 +50,7 @@ def profiles(
         with console.status(marked("measuring {}", bundle.path.name)):
             rows.append((path.name, measure_profile(bundle)))
     _print_figures(console, rows)
+    _print_parts(console, rows)
 
 
 def _print_profiles(console: Console, chosen: DeviceProfile) -> None:
@@ -66,6 +67,19 @@ def _print_profiles(console: Console, chosen: DeviceProfile) -> None:
             "united" if profile.unite_history else "no",
             str(profile.local_candidates or "–"),
             profile.retain,
+        )
+    console.print(table)
+
+
+def _print_parts(console: Console, rows: list[tuple[str, ProfileFigures]]) -> None:
+    table = Table(title="Its parts", box=None, title_justify="left", header_style="bold")
+    for heading in ("bundle", "downloaded for", "of a request, p50"):
+        table.add_column(heading)
+    for name, found in rows:
+        table.add_row(
+            name,
+            ", ".join(f"{part} {kib(size)}" for part, size in found.parts.items()),
+            ", ".join(f"{part} {us:.0f} µs" for part, us in found.part_p50_us.items()),
         )
     console.print(table)
 

@@ -51,7 +51,7 @@ class OfflineCloud:
         self._e_sem: dict[tuple[int, int], NDArray[np.float32]] = dict(
             zip(abstracts.points, projected, strict=True)
         )
-        self._index = ExactIndex(bundle.array("item_vectors.npy"))
+        self._index = ExactIndex(bundle.semantic_vectors())
         self._candidates = candidates
 
     def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,23 +22,36 @@ from loadtest.records.rank_columns import tied_column
 from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from shared.bundle import Bundle
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import PRESETS
 from shared.snapshot import Snapshot, most_candidates
 from shared.split import split_log
-from tests.support.bundles import make_bundle
+from tests.support.bundles import CALIBRATOR_INPUTS, make_bundle
 from tests.support.histories import check_history
 from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.staleness import SeededSource, make_log
 
 pytestmark = pytest.mark.parametrize("name", PRESETS)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "own": {
+        "semantic_vectors": "own",
+        "own_counts": OwnCounts(weight=0.8, scale=4.0, half_life=5.0),
+        "text_student": TextStudentSpec(rows=256, weight=0.6),
+        "calibrator_inputs": (*CALIBRATOR_INPUTS, "text"),
+    },
+}
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, name: str) -> Bundle:
-    return make_bundle(tmp_path / "bundle", n_items=300, profile=PRESETS[name])
+def bundle(tmp_path: Path, name: str, variant: str) -> Bundle:
+    profile, added = PRESETS[name], VARIANTS[variant]
+    return make_bundle(tmp_path / "bundle", n_items=300, profile=profile, **added)
 
 
-@pytest.mark.parametrize("clock", ["virtual", "wall"])
+@pytest.mark.parametrize(
+    ("clock", "variant"), [("virtual", "paper"), ("wall", "paper"), ("virtual", "own")]
+)
 def test_a_fleet_answers_everything_from_snapshots_and_without(
     tmp_path: Path, bundle: Bundle, name: str, clock: str
 ) -> None:
@@ -56,10 +70,11 @@ def test_a_fleet_answers_everything_from_snapshots_and_without(
     fresh = refreshes.filter(pl.col("outcome") == "fresh")
     assert len(fresh) > 12
     assert result.from_snapshot > 100
-    # Ten candidates: with their vectors (8 dimensions, scale and bias) 14 bytes more each.
+    # Ten candidates: with their vectors (8 dimensions and a scale each, one bias) 14 bytes more
+    # each, or 26.
     sizes = fresh["response_bytes"]
     if name == "tiny":
-        assert sizes.min() >= 10 * (8 + 14) + 8 * 4
+        assert sizes.min() >= 10 * (8 + 12 * bundle.manifest.vectors_in_snapshot + 2) + 8 * 4
     else:
         assert sizes.max() < 10 * (8 + 14)
     check_history(requests, refreshes, gamma_max=bundle.manifest.calibration.gamma_max)
@@ -69,6 +84,7 @@ def test_a_fleet_answers_everything_from_snapshots_and_without(
     assert requests["n_candidates"].min() >= max(10, shortlisted)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
     tmp_path: Path, bundle: Bundle, name: str
 ) -> None:
@@ -99,9 +115,9 @@ def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
         [(_, then)] = requests.encode(user, [tau])
         assert then is not None
         cached = CachedSnapshot(snapshot, then.e_str)
-        device = Device(
-            "u", shipped, TemplateAbstract(log.catalogue), cache=cache_holding(shipped, cached)
-        )
+        writer = TemplateAbstract(log.catalogue)
+        cache = cache_holding(shipped, cached)
+        device = Device("u", shipped, writer, cache=cache, digest=writer.digest())
         for place in range(step):
             item, event = requests.target(user, place), requests.context(user, place)
             device.observe(item, event.time, event.hour_of_week, pages.page(item))
@@ -118,6 +134,7 @@ def test_paper_mode_ranks_as_a_device_does_that_only_knows_pages_and_snapshots(
     assert checked == len(steps)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_full_ranking_needs_no_table_on_the_device(tmp_path: Path, bundle: Bundle) -> None:
     models, log = EvaluationModels.load(bundle), make_log(n_items=300)
     steps = split_log(log, test_steps=2).test()
@@ -127,6 +144,7 @@ def test_full_ranking_needs_no_table_on_the_device(tmp_path: Path, bundle: Bundl
     assert len(ranks) == len(steps)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_room_in_a_snapshot_depends_on_what_it_carries(bundle: Bundle, name: str) -> None:
-    room = most_candidates(64, vectors=bundle.manifest.profile.vectors_in_snapshot)
+    room = most_candidates(64, vectors=bundle.manifest.vectors_in_snapshot)
     assert (room < 20_000) == (name == "tiny")

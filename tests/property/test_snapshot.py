@@ -18,10 +18,11 @@ steps, moments = st.integers(0, (1 << 22) - 1), st.integers(0, (1 << 42) - 1)
 
 @st.composite
 def snapshots(draw):
-    n, dim = draw(st.integers(0, 20)), draw(st.integers(0, 16))
+    n, dim, k = draw(st.integers(0, 20)), draw(st.integers(0, 16)), draw(st.sampled_from([1, 2]))
+    k = k if n else 1  # of no items it cannot be told
     packed = PackedVectors(
-        draw(arrays.arrays(np.int8, (n, dim))),
-        draw(arrays.arrays(np.float32, n, elements=st.floats(0, 2.0**90, width=32))),
+        draw(arrays.arrays(np.int8, (n, k * dim))),
+        draw(arrays.arrays(np.float32, (n, k), elements=st.floats(0, 2.0**90, width=32))),
         draw(arrays.arrays(np.float16, n, elements=st.floats(-6e4, 6e4, width=16))),
     )
     return Snapshot(

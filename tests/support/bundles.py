@@ -18,6 +18,7 @@ from shared.bundle import (
     CATALOGUE_FILE,
     FIXED_TEXTS_FILE,
     REFRESH_FILE,
+    SEMANTIC_FILE,
     AgeRule,
     Bundle,
     CalibrationSpec,
@@ -30,8 +31,10 @@ from shared.bundle import (
 from shared.fixed_texts import FixedTexts, encode_fixed_texts
 from shared.interactions import Catalogue
 from shared.item_files import device_tables
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import DeviceProfile
 from shared.refresh_file import GainCoefficients, RefreshKnowledge, encode_refresh
+from shared.text_student import STUDENT_FILE, StudentWeights, encode_student, pack_student
 
 Float32 = NDArray[np.float32]
 N_CUES = 8
@@ -54,6 +57,9 @@ def make_bundle(
     refresh: RefreshKnowledge | None = None,
     fixed: FixedTexts | None = None,
     embedder: EmbedderIdentity | None = None,
+    semantic_vectors: Literal["shared", "own"] = "shared",
+    own_counts: OwnCounts | None = None,
+    text_student: TextStudentSpec | None = None,
 ) -> Bundle:
     """Write a bundle of random weights to ``path``; same arguments, same bundle id.
 
@@ -84,7 +90,16 @@ def make_bundle(
         files[REFRESH_FILE] = encode_refresh(refresh)
     if fixed is not None:
         files[FIXED_TEXTS_FILE] = encode_fixed_texts(fixed)
-    files |= device_tables(profile, *(decode_array(files[name]) for name in ARRAY_FILES))
+    semantic = None
+    if semantic_vectors == "own":
+        # Drawn apart, so that all else is as in the bundle without them.
+        apart = np.random.default_rng([seed, 1])
+        semantic = (0.5 * apart.standard_normal((n_items, dim))).astype(np.float32)
+        files[SEMANTIC_FILE] = encode_array(semantic)
+    if text_student is not None:
+        files[STUDENT_FILE] = encode_student(_student(text_student.rows, dim, seed))
+    arrays = (decode_array(files[name]) for name in ARRAY_FILES)
+    files |= device_tables(profile, *arrays, semantic)
     manifest = Manifest(
         scalrec="0.1.0",
         created="2024-01-01T00:00:00Z",
@@ -102,6 +117,9 @@ def make_bundle(
         fusion_weight=0.5,
         candidates=min(20, n_items),
         calibration=CalibrationSpec(gamma_max=2.0, top_l=min(20, n_items), rules=rules),
+        semantic_vectors=semantic_vectors,
+        own_counts=own_counts,
+        text_student=text_student,
     )
     return write_bundle(path, manifest, files)
 
@@ -136,6 +154,13 @@ def make_catalogue(n_items: int) -> Catalogue:
         areas=("",) * n_items,
         texts=tuple(f"Title {i}: {kinds[i % 4]}" for i in range(n_items)),
     )
+
+
+def _student(rows: int, dim: int, seed: int) -> StudentWeights:
+    """Random rows whose sums are as long as other vectors here; drawn apart, like ``semantic``."""
+    apart = np.random.default_rng([seed, 2])
+    table = apart.standard_normal((rows, dim)).astype(np.float32)
+    return pack_student(table, np.linspace(-0.2, 0.2, dim, dtype=np.float32), 0.5)
 
 
 def _encoder(dim: int, query: Float32, weight: Float32) -> bytes:

@@ -14,8 +14,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
 from shared.bundle import ARRAY_FILES, Bundle, write_bundle
-from shared.item_files import device_tables
-from shared.packed import pack
+from shared.item_files import device_tables, packed_items
 from shared.profile import DeviceProfile
 from shared.schemas import STALE_HEADER, SnapshotRequest
 from shared.snapshot import Snapshot, encode
@@ -39,12 +38,15 @@ def with_profile(bundle: Bundle, path: Path, **limits: Any) -> Bundle:
     manifest = bundle.manifest
     profile = DeviceProfile(**manifest.profile.model_dump() | limits)
     files = {name: bundle.file(name).read_bytes() for name in manifest.files}
-    files |= device_tables(profile, *(bundle.array(name) for name in ARRAY_FILES))
+    own = bundle.semantic_vectors() if manifest.semantic_vectors == "own" else None
+    files |= device_tables(profile, *(bundle.array(name) for name in ARRAY_FILES), own)
     return write_bundle(path, manifest.model_copy(update={"profile": profile}), files)
 
 
 def new_device(bundle: Bundle, user: str = "ann", **options: Any) -> Device:
-    return Device(user, DeviceModels.load(bundle), TemplateAbstract(bundle.catalogue()), **options)
+    writer = TemplateAbstract(bundle.catalogue())
+    given = {"digest": writer.digest()} | options
+    return Device(user, DeviceModels.load(bundle), writer, **given)
 
 
 def observe(
@@ -61,11 +63,9 @@ def snapshot_of(
 ) -> Snapshot:
     """A plausible snapshot: a random e_sem and the items that it likes best."""
     e_sem = np.random.default_rng(seed).standard_normal(bundle.manifest.dim).astype(np.float32)
-    scores = bundle.array("item_vectors.npy") @ e_sem
+    scores = bundle.semantic_vectors() @ e_sem
     items = np.argsort(-scores, kind="stable")[: bundle.manifest.candidates].astype(np.int32)
-    packed = None
-    if bundle.manifest.profile.vectors_in_snapshot:
-        packed = pack(bundle.array("item_vectors.npy"), bundle.array("item_bias.npy")).take(items)
+    packed = packed_items(bundle).take(items) if bundle.manifest.vectors_in_snapshot else None
     return Snapshot(
         user=user,
         tau=tau,

@@ -43,6 +43,6 @@ class SeededSource:
     def candidates(
         self, e_sem: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        scores = self._models.table.products(e_sem)
+        scores = self._models.table.products(semantic=e_sem)
         best = np.argsort(-scores, kind="stable")[: self._n].astype(np.int32)
         return best, scores[best]

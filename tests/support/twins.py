@@ -106,7 +106,7 @@ class GivenSnapshots:
     def candidates(
         self, e_sem: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        scores = self.models.table.products(e_sem)
+        scores = self.models.table.products(semantic=e_sem)
         count = self.study.twin.candidates.shape[1]
         best = np.argsort(-scores, kind="stable")[:count].astype(np.int32)
         return best, scores[best]
@@ -173,7 +173,8 @@ class ShippedDevices:
         anchors, requests = self._study.twin.requests.anchors, self._requests
         user, step = int(anchors.user[row]), int(anchors.tau[row])
         cache = None if cached is None else cache_holding(self._models, cached)
-        device = Device("u", self._models, TemplateAbstract(self._log.catalogue), cache=cache)
+        writer = TemplateAbstract(self._log.catalogue, self._models.manifest.abstract)
+        device = Device("u", self._models, writer, cache=cache, digest=writer.digest())
         for place in range(step):
             item, event = requests.target(user, place), requests.context(user, place)
             page = None if self._pages is None else self._pages.page(item)

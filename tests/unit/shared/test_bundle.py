@@ -123,8 +123,9 @@ def edit(path, change):
 
 
 def fields():
-    # A generator is optional, and what goes with it: test_generator_bundle.py alters them.
-    optional = {"generator", "collaboration"}
+    # A generator is optional, and what goes with it: test_generator_bundle.py alters them, and
+    # test_own_terms.py what a device may add to its score.
+    optional = {"generator", "collaboration", "own_counts", "text_student"}
     return sorted(set(Manifest.model_fields) - {"format", "repeat_policy"} - optional)
 
 

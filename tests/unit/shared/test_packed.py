@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 
 from shared.bundle import STARTER_FILE, TABLE_FILE, load_bundle, write_bundle
 from shared.errors import BundleError
-from shared.item_files import read_starter, read_table
-from shared.packed import pack
+from shared.item_files import packed_items, read_starter, read_table
+from shared.packed import joined, pack
 from shared.profile import PRESETS, DeviceProfile
 from tests.support.bundles import make_bundle
 
@@ -29,7 +29,7 @@ def test_every_component_is_within_half_a_scale(vectors, data):
     packed = pack(vectors, bias)
     packed.check()
     unpacked, biases = packed.unpack()
-    half = packed.scale.astype(np.float64)[:, None] / 2
+    half = packed.scale.astype(np.float64) / 2
     error = np.abs(unpacked.astype(np.float64) - vectors)
     # Vectors of denormal numbers have no scale that float32 could hold.
     assert (error <= half * (1 + 1e-4) + 1e-37).all()
@@ -39,7 +39,7 @@ def test_every_component_is_within_half_a_scale(vectors, data):
 
 def test_a_zero_vector_stays_one():
     packed = pack(np.zeros((1, 3), np.float32), np.ones(1, np.float32))
-    assert packed.scale.tolist() == [0.0]
+    assert packed.scale.tolist() == [[0.0]]
     assert packed.unpack()[0].tolist() == [[0.0, 0.0, 0.0]]
 
 
@@ -90,3 +90,22 @@ def test_files_that_do_not_fit_are_named(tmp_path, table, others):
     damaged = load_bundle(write_bundle(tmp_path / "damaged", bundle.manifest, files).path)
     with pytest.raises(BundleError, match=name):
         (read_table if table == "int8" else read_starter)(damaged)
+
+
+def test_rows_of_one_and_of_two_vectors_are_never_joined():
+    ones, zeros = np.ones((2, 3), np.float32), np.zeros(2, np.float32)
+    one, two = pack(ones, zeros), pack(ones, zeros, ones)
+    assert len(joined([two, two])) == 4
+    with pytest.raises(ValueError, match=r"cannot be joined: \(k, d\) of \[\(1, 3\), \(2, 3\)\]"):
+        joined([one, two])
+
+
+def test_files_hold_both_vectors_of_an_item(tmp_path):
+    for name, read in (("full", read_table), ("tiny", lambda bundle: read_starter(bundle)[1])):
+        bundle = make_bundle(tmp_path / name, profile=PRESETS[name], semantic_vectors="own")
+        found = read(load_bundle(bundle.path))
+        assert (found.vectors, found.dim) == (2, 8)
+        wanted = packed_items(bundle)
+        if name == "tiny":
+            wanted = wanted.take(read_starter(bundle)[0])
+        np.testing.assert_array_equal(found.unpack()[0], wanted.unpack()[0])

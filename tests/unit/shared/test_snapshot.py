@@ -151,7 +151,7 @@ def test_the_crafted_body_itself_is_sound():
     assert decode(sealed(msgspec.msgpack.encode(GOOD_BODY))).vectors is None
     packed = decode(with_vectors(*ONE_VECTOR)).vectors
     assert (packed.codes.tolist(), packed.scale.tolist(), packed.bias.tolist()) == (
-        [[5]], [1.0], [0.0]
+        [[5]], [[1.0]], [0.0]
     )  # fmt: skip
 
 
@@ -163,18 +163,19 @@ def test_vectors_that_do_not_fit_the_items_are_never_written():
 
 def test_a_reader_without_an_item_table_needs_the_vectors():
     packed = pack(np.ones((2, 2), np.float32), np.zeros(2, np.float32))
-    assert verify(changed(vectors=packed), **READER, vectors=True).vectors is packed
+    assert verify(changed(vectors=packed), **READER, vectors=1).vectors is packed
     with pytest.raises(SnapshotRejected, match="lacks its candidates' vectors"):
-        verify(GOOD, **READER, vectors=True)
+        verify(GOOD, **READER, vectors=1)
 
 
-@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("vectors", [0, 1, 2])
 @pytest.mark.parametrize("dim", [1, 64, 1000])
 def test_as_many_candidates_as_promised_fit_a_blob(dim, vectors):
     n = most_candidates(dim, vectors=vectors)
     packed = None
     if vectors:
-        packed = pack(np.ones((n, dim), np.float32), np.zeros(n, np.float32))
+        ones = np.ones((n, dim), np.float32)
+        packed = pack(ones, np.zeros(n, np.float32), ones if vectors == 2 else None)
     full = Snapshot(
         user="u" * 128,
         tau=1,
@@ -186,6 +187,55 @@ def test_as_many_candidates_as_promised_fit_a_blob(dim, vectors):
         vectors=packed,
     )
     blob = encode(full)
-    each = 8 + (dim + 6 if vectors else 0)
+    each = 8 + (vectors * (dim + 4) + 2 if vectors else 0)
     assert MAX_BLOB_BYTES - 1024 - each <= len(blob) <= MAX_BLOB_BYTES
     assert decode(blob) == full
+
+
+def two_vectors(n=2, dim=2):
+    rng = np.random.default_rng(0)
+    vectors, semantic = rng.standard_normal((2, n, dim)).astype(np.float32)
+    return pack(vectors, np.ones(n, np.float32), semantic)
+
+
+def test_two_vectors_of_a_candidate_travel_and_are_told_from_one():
+    both = changed(vectors=two_vectors())
+    read = decode(encode(both))
+    assert (read.vectors.vectors, read.vectors.dim) == (2, 2)
+    for found, wanted in zip(read.vectors.unpack(), both.vectors.unpack(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert verify(read, **READER, vectors=2) is read
+    assert len(encode(both)) == len(encode(changed(vectors=ONES))) + 2 * (2 + 4)
+
+
+ONES = pack(np.ones((2, 2), np.float32), np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("packed", "wanted", "message"),
+    [
+        (ONES, 2, r"1 vector\(s\) of 2 numbers for each candidate, not 2 of 2"),
+        (two_vectors(), 1, r"2 vector\(s\) of 2 numbers for each candidate, not 1 of 2"),
+        (two_vectors(dim=3), 2, r"2 vector\(s\) of 3 numbers for each candidate, not 2 of 2"),
+    ],
+)
+def test_another_number_of_vectors_is_refused(packed, wanted, message):
+    with pytest.raises(SnapshotRejected, match=message):
+        verify(changed(vectors=packed), **READER, vectors=wanted)
+
+
+def test_no_candidates_are_acceptable_whatever_number_of_vectors_they_would_have():
+    bare = changed(
+        items=np.array([], np.int32), scores=np.array([], np.float32), vectors=two_vectors(0)
+    )
+    assert len(verify(decode(encode(bare)), **READER, vectors=2).items) == 0
+
+
+def test_lengths_that_mix_one_and_two_vectors_are_corrupt():
+    for vectors in (
+        (b"\x05\x05", b"\0\0\x80?", b"\0\0"),  # two vectors, one scale
+        (b"\x05", b"\0\0\x80?" * 2, b"\0\0"),  # one vector, two scales
+        (b"\x05" * 3, b"\0\0\x80?" * 3, b"\0\0"),  # three of both
+    ):
+        with pytest.raises(SnapshotCorrupt, match="vectors are not those of 1 items"):
+            decode(with_vectors(*vectors))

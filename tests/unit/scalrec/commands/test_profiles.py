@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from loadtest.replay.profile_figures import measure_profile
 from scalrec.cli import build_app
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import PRESETS
 from tests.support.bundles import make_bundle
 
@@ -47,6 +49,44 @@ def test_presets_and_bundles_are_listed(tmp_path: Path, monkeypatch: pytest.Monk
     listed = runner.invoke(build_app(), ["profiles", "--work-dir", str(tmp_path)])
     assert listed.exit_code == 0, listed.output
     for name in PRESETS:
-        (row,) = [line for line in listed.output.splitlines() if f"log-{name}" in line]
+        row, parts = [line for line in listed.output.splitlines() if f"log-{name}" in line]
         assert row.count("KiB") == 4
         assert row.count("µs") == 2
+        assert "networks" in parts
+        assert "encoder" in parts
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_part_that_a_bundle_adds_has_its_bytes_and_its_time(
+    tmp_path: Path, name: str
+) -> None:
+    plain, added = (
+        measure_profile(
+            make_bundle(tmp_path / kind, n_items=2000, dim=32, profile=PRESETS[name], **more),
+            requests=20,
+        )
+        for kind, more in (("plain", {}), ("added", ADDED))
+    )
+    rows = {"tiny": 100 * (32 + 4), "small": 2000 * 32 * 4 + 128, "full": 2000 * (32 + 4)}[name]
+    assert added.parts["semantic vectors"] == rows
+    # Weights of random numbers hardly compress.
+    assert 256 * 32 < added.parts["text student"] < 256 * (32 + 2) + 32 * 4 + 1500
+    grown = {"semantic vectors", "text student"}
+    assert sum(added.parts[part] for part in grown) == pytest.approx(
+        added.download_total - plain.download_total, abs=200
+    )
+    for figures in (plain, added):
+        assert sum(figures.parts.values()) == figures.download_total
+        assert figures.part_p50_us["encoder"] > 0
+    assert not grown & set(plain.parts)
+    # Its counts and digest, and with no table a second vector of items met: no words, no student.
+    assert added.state - plain.state < 256 * (32 + 4) * (name == "tiny") + STATE_OF_OWN_TERMS
+    assert set(added.part_p50_us) - set(plain.part_p50_us) == {"own counts and text"}
+
+
+STATE_OF_OWN_TERMS = 120_000  # bytes, of 420 events with some 400 items
+ADDED: dict[str, Any] = {
+    "semantic_vectors": "own",
+    "own_counts": OwnCounts(weight=1.0, scale=1.0, half_life=5.0),
+    "text_student": TextStudentSpec(rows=256, weight=0.5),
+}
