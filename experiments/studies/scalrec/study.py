@@ -67,7 +67,7 @@ async def run_cell(
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
         second = _structural_of(partner, requests, own)
         study = _ScalrecStudy(settings, trained, gate, requests, second, scored.e_sem, steps)
-        ranks = StepRanks(requests, own, run.split.n_events)
+        ranks = StepRanks(requests, own, run.split.test_stop)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
         extras = (
