@@ -69,7 +69,7 @@ class _Bounds:
     def ranks(self, progress: Progress) -> StepRanks:
         """Ranks of every scorer under S1 and S2, at every gap."""
         own = pairs_at_gap(self.requests.anchors, self.steps, 0).fresh
-        found = StepRanks(self.requests, own, self.test_stop)
+        found = StepRanks(self.requests, own, self.test_stop, self.trained.popularity)
         for gap in self.settings.paper.gaps:
             pairs = pairs_at_gap(self.requests.anchors, self.steps, gap)
             for (setting, scorer), ranks in self._ranked(gap, pairs, progress).items():
