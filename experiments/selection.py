@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from shared.strict import Strict
 
-PARTS = ("all", "return", "discovery")
+Part = Literal[
+    "all",
+    "return",
+    "discovery",
+    "trained_0",
+    "trained_1_5",
+    "trained_6_20",
+    "trained_21_100",
+    "trained_over_100",
+]
+PARTS: tuple[Part, ...] = get_args(Part)
+STRATA = PARTS[3:]  # of the target's training count: 0, up to and including 5, 20, 100, and above
 METRICS = ("ndcg10", "ndcg5", "hr10", "hr5")
 # What some studies score beside them; precision of one target is the hit rate over the cutoff.
 LONGER = ("ndcg20", "hr20", "precision5", "precision10", "precision20")
 COUNTS = ("calls", "served")  # of a request: attempts to refresh, and those that succeeded
 MEAN_GAP = "mean"  # the average over all gaps above 0
 
-Part = Literal["all", "return", "discovery"]
 Steps = Literal["last", "loo"]
 Metric = Literal[
     "ndcg10",

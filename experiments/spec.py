@@ -25,6 +25,7 @@ Dimension = Literal[
     "log", "profile", "variant", "name", "setting", "gap", "part", "steps", "metric"
 ]
 Overrides = dict[str, Any]
+_SHOWN = ("estimates", "differences", "ratios", "frontiers", "extras", "gates", "tables", "charts")
 _OF_CELLS = ("study", "sections", "logs", "profiles", "seeds", "base", "variants", "quick")
 
 
@@ -145,7 +146,8 @@ class Experiment(Strict):
         paper: the table or figure it answers to.
         reuse: another experiment whose cells these are; this one runs nothing of its own.
         like: another experiment that says what this one leaves out about cells; ``base`` is laid
-            over its base. Cells that both name are computed once.
+            over its base. Cells that both name are computed once. One without tables asks and
+            shows all that the other does, too.
         study: which computes a cell, see ``experiments.study``.
         sections: of the settings that decide a cell of this study, beside those of every cell.
         logs: settings that belong to a log; any other log may be run as well.
@@ -254,6 +256,8 @@ def load(name: str, folder: Path = DEFINITIONS) -> Experiment:
         if model.get("like") or model.get("reuse"):
             raise ConfigError(f"{path}: is like {other}, which does not state its own cells")
         base = merge(model.get("base", {}), content.get("base", {}))
+        if "tables" not in content:
+            content = {key: model[key] for key in _SHOWN if key in model} | content
         content = _cells(model) | content | {"base": base}
     if other := content.get("reuse"):
         cells = _read(folder / f"{other}.yaml", folder)

@@ -24,7 +24,9 @@ def print_summary(summary: Summary, console: Console) -> None:
         style="bold",
         highlight=False,
     )
-    console.print(f"split {text.split_told(run.trained_after)}", style="dim", highlight=False)
+    console.print(
+        f"split {text.split_told(run.trained_after, run.split)}", style="dim", highlight=False
+    )
     if summary.full is not None:
         console.print(_full(summary.full))
     if summary.paper is not None:

@@ -37,8 +37,18 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
-def split_told(trained_after: float | None) -> str:
-    """How requests were held out, and how much training knew of what came after them."""
+def split_told(trained_after: float | None, kind: str = "user") -> str:
+    """How requests were held out, and how much training knew of what came after them.
+
+    Args:
+        trained_after: see ``shared.split.trained_after``.
+        kind: ``training.split``.
+    """
+    if kind == "global":
+        return (
+            "at one instant: nothing that anybody did from then on was trained on, and each "
+            "user's first events after it are held out"
+        )
     told = "by user: each user's last events are held out, at a time of their own"
     if trained_after is None:
         return told

@@ -1,11 +1,12 @@
-"""Per-user time split: train, then validation, then the last steps for testing.
+"""Splits of a log by time: what training may read, then each user's steps for testing.
 
-Every user is cut at a time of their own, so models have learned from what others did after a
-request they serve: ``trained_after`` says how much of it.
+Two ways to cut. *By user*: every user is cut at a time of their own, so models have learned from
+what others did after a request they serve: ``trained_after`` says how much of it. *At one instant*:
+nobody's event at or after it is training.
 
 A *step* t of a user is the request made when t of their events are known; its target is the event
 with index t. Leave-one-out is ``test_steps=1, validation_steps=1`` (SCaLRec section 5.1); rolling
-evaluation scores each user's last ``test_steps`` steps.
+evaluation scores up to ``test_steps`` steps of each user.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import DataError
 from shared.interactions import InteractionLog
 
 MIN_HISTORY = 2
@@ -33,18 +35,28 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """First step that is not training, and first that is testing, per user [U] int64.
+    """Where each user's events are cut, as event indices per user [U] int64.
 
-    Events with index < ``validation_start`` are training; [validation_start, test_start) are
-    validation targets; [test_start, n) test targets. A user with too few events has no test
-    steps: all their events are training. Up to ``calibration_steps`` of the training events, the
-    last ones, are kept from the backbone: [calibration_start, validation_start).
+    Training reads events with index < ``test_start`` and nothing else: those before
+    ``validation_start`` are training, [validation_start, test_start) validation targets. Test
+    targets are [first_test, test_stop). A user without validation steps only trains, and a user
+    without test steps is not tested. Up to ``calibration_steps`` of the training events, the last
+    ones, are kept from the backbone: [calibration_start, validation_start).
     """
 
     validation_start: NDArray[np.int64]
     test_start: NDArray[np.int64]
-    n_events: NDArray[np.int64]
+    test_stop: NDArray[np.int64]
     calibration_steps: int = 0
+
+    @property
+    def first_test(self) -> NDArray[np.int64]:
+        """[U] first test step: MIN_HISTORY events are known there at least."""
+        return np.minimum(np.maximum(self.test_start, MIN_HISTORY), self.test_stop)
+
+    def tested(self) -> NDArray[np.int64]:
+        """Users with test steps, ascending."""
+        return np.flatnonzero(self.test_stop > self.first_test)
 
     @property
     def calibration_start(self) -> NDArray[np.int64]:
@@ -64,12 +76,12 @@ class Split:
         return _steps(self.validation_start, self.test_start)
 
     def test(self) -> Steps:
-        return _steps(self.test_start, self.n_events)
+        return _steps(self.first_test, self.test_stop)
 
     def last_test(self, count: int) -> Steps:
         """Each user's last ``count`` test steps."""
         test = self.test()
-        late = test.step >= self.n_events[test.user] - count
+        late = test.step >= self.test_stop[test.user] - count
         return Steps(test.user[late], test.step[late])
 
 
@@ -80,7 +92,7 @@ def split_log(
     validation_steps: int = 1,
     calibration_steps: int = 0,
 ) -> Split:
-    """Cut every user's events; users with fewer than MIN_HISTORY + validation + 1 only train."""
+    """Cut off every user's last events; who has fewer than MIN_HISTORY + validation + 1 trains."""
     n = log.counts().astype(np.int64)
     room = n - validation_steps - MIN_HISTORY
     test = np.clip(np.minimum(test_steps, room), 0, None)
@@ -89,16 +101,54 @@ def split_log(
     return Split(validation_start, test_start, n, calibration_steps)
 
 
+def split_log_at(
+    log: InteractionLog,
+    instant: float,
+    *,
+    test_steps: int = 1,
+    validation_steps: int = 1,
+    calibration_steps: int = 0,
+) -> Split:
+    """Cut everybody at one instant: no event at or after it is trained or validated on.
+
+    A user's test steps are their *first* ``test_steps`` events from the instant on that have
+    MIN_HISTORY events before them, whenever those were. The first ones, not the last: the model
+    that serves them is then as old as the time since the cut, not as old as the user is active, and
+    each event that is scored is one that a model trained at the instant would have met soonest.
+    Validation steps are the last ones before the instant. A user with fewer than MIN_HISTORY +
+    ``validation_steps`` events before it only trains, with all of them, and is tested all the same:
+    that newcomers are asked for as well is the point of this split. Whether a user is active after
+    the instant changes nothing before it.
+
+    Args:
+        instant: Unix seconds.
+
+    Raises:
+        DataError: the log has no times.
+    """
+    if log.time is None:
+        raise DataError(f"log {log.name!r} has no times to cut it by")
+    n = log.counts().astype(np.int64)
+    before = np.bincount(log.user[log.time < instant], minlength=log.n_users).astype(np.int64)
+    validation_start = np.where(
+        before >= MIN_HISTORY + validation_steps, before - validation_steps, before
+    )
+    test_stop = np.minimum(n, np.maximum(before, MIN_HISTORY) + test_steps)
+    return Split(validation_start, before, test_stop, calibration_steps)
+
+
 def trained_after(log: InteractionLog, split: Split) -> float | None:
     """Share of training events that lie after the request they are used for.
 
-    The mean over all test requests; None without times or without test requests.
+    The mean over all test requests; None without times, test requests or training events.
     """
     test = split.test()
     if log.time is None or len(test) == 0:
         return None
     place = np.arange(len(log)) - log.user_start[log.user]
     learned = np.sort(log.time[place < split.validation_start[log.user]])
+    if len(learned) == 0:
+        return None
     asked = log.time[log.user_start[test.user] + test.step]
     return float(np.mean(1.0 - np.searchsorted(learned, asked, side="right") / len(learned)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from cloud_service.embedding.base import Embedder, notes_of
 from shared.abstract_form import AbstractForm
+from shared.errors import ConfigError
 from shared.fixed_texts import TEXTS, FixedTexts
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import CalibrationOptions, FittedCalibration
 from training.data.degenerate import refuse_degenerate
-from training.data.registry import repeat_policy
 from training.fusion.fit import FittedFusion
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
@@ -40,8 +41,8 @@ from training.semantic.recognition import recognise
 from training.semantic.requests import Requests, make_requests
 from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
-from training.splitting import split_of
-from training.stages.backbone import backbone_stage
+from training.splitting import known_items, log_at_split, policy_of, split_note, split_of
+from training.stages.backbone import backbone_stage, with_later_items
 from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
 from training.stages.fusion import fusion_stage
@@ -94,13 +95,21 @@ class TrainingRun:
         store: StageStore,
         progress: Progress,
     ) -> None:
-        self.settings, self.log, self.embedder = settings, log, embedder
+        self.settings, self.embedder = settings, embedder
         self.cache, self.store, self.progress = cache, store, progress
         options = settings.training
-        self.policy = repeat_policy(settings.log, log)
+        self.policy = policy_of(settings, log)
         self.split = split_of(log, options, calibration=True)
         refuse_degenerate(log, self.split)
-        self.steps = training_steps(log, self.split, per_user=options.abstracts_per_user)
+        self.log = log_at_split(log, self.split, options)
+        self.steps = training_steps(
+            log,
+            self.split,
+            per_user=options.abstracts_per_user,
+            items=known_items(log, self.split, options),
+        )
+        if settings.cloud.candidates_from == "generative":
+            self._require_all_items("cloud.candidates_from=generative")
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         self.unfinished = store.root / ".unfinished"
         self._requests: Requests | None = None
@@ -126,7 +135,8 @@ class TrainingRun:
 
     @cached_property
     def structure(self) -> Stage[TrainedBackbone]:
-        settings, n_items = self.settings, len(self.log.catalogue)
+        settings, known = self.settings, self.steps.items
+        n_items = len(self.log.catalogue) if known is None else len(known)
         return backbone_stage(
             self.steps,
             encoder_config(settings, has_time=self.log.time is not None),
@@ -201,6 +211,7 @@ class TrainingRun:
 
     @cached_property
     def generator(self) -> Stage[TrainedGenerator]:
+        self._require_all_items("a generative cloud model")
         chosen = self.settings.generative
         return generator_stage(
             self.log.catalogue,
@@ -270,9 +281,11 @@ class TrainingRun:
         )
 
     async def _notes(self, abstracts: NDArray[np.float32]) -> tuple[str, ...]:
-        """What people should know of the vectors."""
+        """What people should know of the split and of the vectors."""
         aside = self.cache.set_aside
-        notes = [] if aside is None else [f"a damaged embedding cache was moved to {aside}"]
+        notes = [split_note(self.log, self.settings.training)]
+        if aside is not None:
+            notes.append(f"a damaged embedding cache was moved to {aside}")
         if self.items in self.structure.upstream:
             items = await self.result(self.items)
             notes.append(refusal_note(items, "item texts", item_name(self.log.catalogue)))
@@ -286,9 +299,28 @@ class TrainingRun:
         return FixedTexts(tuple(TEXTS[place] for place in usable), vectors[usable])
 
     async def backbone(self) -> TrainedBackbone:
-        for before in self.structure.upstream:
-            await self.result(before)
-        return await self.result(self.structure)
+        """Over the whole catalogue, also where training knew a part of it only."""
+        text = [await self.result(before) for before in self.structure.upstream]
+        trained, items = await self.result(self.structure), self.steps.items
+        if items is None:
+            return trained
+        learned = self.steps.events.keep_first(self.split.calibration_start)
+        return with_later_items(
+            trained,
+            items,
+            len(self.log.catalogue),
+            np.bincount(learned.item, minlength=len(items)),
+            text=text[0] if text else None,
+            seed=self.settings.seed,
+        )
+
+    async def on_known_items(self, trained: TrainedModel) -> TrainedModel:
+        """``trained`` as the stages after the backbone see it: over the items of ``steps``."""
+        items = self.steps.items
+        if items is None:
+            return trained
+        backbone = await self.result(self.structure)
+        return replace(trained, backbone=backbone, popularity=trained.popularity[items])
 
     async def text(self) -> NDArray[np.float32]:
         """[A, m] embedding of every anchor's abstract."""
@@ -347,5 +379,15 @@ class TrainingRun:
         return self._requests
 
     def popularity(self) -> NDArray[np.float32]:
-        known = self.steps.events.keep_first(self.split.validation_start)
-        return np.bincount(known.item, minlength=len(self.log.catalogue)).astype(np.float32)
+        """[I] training events of each item of the catalogue."""
+        known, items = self.steps.events.keep_first(self.split.validation_start), self.steps.items
+        item = known.item if items is None else items[known.item]
+        return np.bincount(item, minlength=len(self.log.catalogue)).astype(np.float32)
+
+    def _require_all_items(self, part: str) -> None:
+        if self.steps.items is not None:
+            raise ConfigError(
+                f"training.split=global leaves items to appear later, and {part} can only write "
+                "tokens of items that it was trained with: set training.split=user, or "
+                "cloud.candidates_from=semantic"
+            )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -143,7 +144,22 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
-    test_steps: int = Field(default=10, ge=1, description="last steps of each user held out")
+    split: Literal["user", "global"] = Field(
+        default="user",
+        description="user: each user's last steps are held out, at a time of their own; global: "
+        "nothing that anybody did from one instant on is trained on",
+    )
+    split_at: Annotated[float, Field(gt=0, lt=1)] | date = Field(
+        default=0.8,
+        description="that instant, for training.split=global: a date (2013-01-15, its midnight, "
+        "UTC), or the share of all events that come before it",
+    )
+    test_steps: int = Field(
+        default=10,
+        ge=1,
+        description="steps of each user held out: the last ones by user, the first ones after the "
+        "instant of a global split",
+    )
     validation_steps: int = Field(
         default=1, ge=1, description="steps before them on which epochs and rules are chosen"
     )
@@ -176,6 +192,14 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
     )
     calibration_epochs: int = Field(default=30, ge=1)
     threads: int = Field(default=2, ge=1, json_schema_extra=MACHINERY)
+
+    @field_validator("split_at", mode="before")
+    @classmethod
+    def _date_or_share(cls, value: object) -> object:
+        # A number that is no share would be read as a date: so many seconds after 1970.
+        if isinstance(value, int | float) and not 0 < value < 1:
+            raise ValueError("give a date (2013-01-15) or a share between 0 and 1")
+        return value
 
 
 class GenerativeSettings(Section):

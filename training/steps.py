@@ -11,6 +11,7 @@ from shared.interactions import InteractionLog
 from shared.split import Split, Steps
 from training.backbone.batches import Events, events_of, sessions_of
 from training.semantic.anchors import Anchors, merge, stale_anchors, training_anchors
+from training.splitting import events_before
 
 VALIDATION_GAPS = (0, 1, 2, 5, 10, 20)
 
@@ -20,11 +21,13 @@ class TrainingSteps:
     """What training reads of a log; nothing of a test event is in it.
 
     Attributes:
-        events: up to each user's first test event.
+        events: those before each user's ``test_start``.
         sessions: the log's own session of every one of ``events``; None without any.
         trained_on: training steps that have an abstract.
         calibration, validation: steps kept from the backbone's training.
         anchors: every point that an abstract is written at.
+        items: [K] items of the catalogue, ascending, that training knows; ``events`` name them by
+            their places here. None: all of them, named by their own index.
     """
 
     split: Split
@@ -34,6 +37,7 @@ class TrainingSteps:
     calibration: Steps
     validation: Steps
     anchors: Anchors
+    items: NDArray[np.int64] | None = None
 
     def rows(self, anchors: Anchors) -> NDArray[np.int64]:
         """Their places among ``anchors`` of all, -1 where there is none."""
@@ -49,17 +53,28 @@ class TrainingSteps:
         return self.anchors.find(self.calibration.user, self.calibration.step)
 
 
-def training_steps(log: InteractionLog, split: Split, *, per_user: int) -> TrainingSteps:
+def training_steps(
+    log: InteractionLog,
+    split: Split,
+    *,
+    per_user: int,
+    items: NDArray[np.int64] | None = None,
+) -> TrainingSteps:
     """The steps of a split.
 
     Args:
         per_user: training steps of each user that get an abstract.
+        items: see ``TrainingSteps``; every event before the test has one of them.
     """
     trained_on = training_anchors(split, per_user)
     calibration, validation = split.calibration(), split.validation()
+    events = events_of(log).keep_first(split.test_start)
+    if items is not None:
+        place = np.searchsorted(items, events.item).astype(events.item.dtype)
+        events = replace(events, item=place)
     return TrainingSteps(
         split=split,
-        events=events_of(log).keep_first(split.test_start),
+        events=events,
         sessions=sessions_of(log, split.test_start),
         trained_on=trained_on,
         calibration=calibration,
@@ -69,22 +84,12 @@ def training_steps(log: InteractionLog, split: Split, *, per_user: int) -> Train
             stale_anchors(calibration, VALIDATION_GAPS),
             stale_anchors(validation, VALIDATION_GAPS),
         ),
+        items=items,
     )
 
 
 def told_to_writers(log: InteractionLog, split: Split) -> InteractionLog:
     """The log as abstracts of training may read it: without test events and items' full texts."""
-    place = np.arange(len(log)) - np.repeat(log.user_start[:-1], log.counts())
-    kept = place < np.repeat(split.test_start, log.counts())
-    queries = log.query
-    return InteractionLog(
-        name="",
-        user=log.user[kept],
-        item=log.item[kept],
-        time=None if log.time is None else log.time[kept],
-        utc_offset_min=None if log.utc_offset_min is None else log.utc_offset_min[kept],
-        query=None if queries is None else tuple(queries[i] for i in np.flatnonzero(kept)),
-        user_ids=log.user_ids,
-        catalogue=replace(log.catalogue, texts=("",) * len(log.catalogue)),
-        session=None if log.session is None else log.session[kept],
-    )
+    catalogue = replace(log.catalogue, texts=("",) * len(log.catalogue))
+    known = events_before(log, split.test_start)
+    return replace(known, name="", catalogue=catalogue, terms="", notes=())

@@ -46,7 +46,7 @@ async def run_cell(
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
         scored = await encode_scored(run, trained)
-        bounds = _Bounds(settings, trained, scored, run.split.n_events)
+        bounds = _Bounds(settings, trained, scored, run.split.test_stop)
         ranks = await in_thread(bounds.ranks, progress)
         return CellScores(aggregate(ranks))
 
@@ -57,10 +57,10 @@ class _Bounds:
         settings: Recipe,
         trained: TrainedModel,
         scored: ScoredRequests,
-        n_events: NDArray[np.int64],
+        test_stop: NDArray[np.int64],
     ) -> None:
         self.settings, self.trained, self.steps = settings, trained, scored.steps
-        self.requests, self.n_events = scored.requests, n_events
+        self.requests, self.test_stop = scored.requests, test_stop
         self.twin = make_twin(settings, trained, scored.requests, scored.e_sem, scored.words)
         self.options = calibration_options(settings, trained.repeat_policy).model_copy(
             update={"label_weight": 0.0, "age_rules": False, "dropout": 0.0}
@@ -69,7 +69,7 @@ class _Bounds:
     def ranks(self, progress: Progress) -> StepRanks:
         """Ranks of every scorer under S1 and S2, at every gap."""
         own = pairs_at_gap(self.requests.anchors, self.steps, 0).fresh
-        found = StepRanks(self.requests, own, self.n_events)
+        found = StepRanks(self.requests, own, self.test_stop, self.trained.popularity)
         for gap in self.settings.paper.gaps:
             pairs = pairs_at_gap(self.requests.anchors, self.steps, gap)
             for (setting, scorer), ranks in self._ranked(gap, pairs, progress).items():

@@ -90,6 +90,11 @@ class RunInfo(Strict):
         return known | {"table": "float32" if profile["item_table"] else "none"}
 
     @property
+    def split(self) -> str:
+        """``training.split`` of its settings; by user in records older than the choice."""
+        return str(self.settings.get("training", {}).get("split", "user"))
+
+    @property
     def fell_back(self) -> bool:
         """The text model was served otherwise than asked for."""
         return self.embedder.backend != self.requested_backend

@@ -112,12 +112,12 @@ def _last_steps(
     split: Split, settings: ReplaySettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The sampled users' last test steps, sorted by user, then step: two arrays [n]."""
-    tested = np.flatnonzero(split.n_events > split.test_start)
+    tested = split.tested()
     if len(tested) == 0:
         raise ConfigError("no user has test steps to replay; the log's users have too few events")
     chosen = np.sort(rng.permutation(tested)[: settings.users])
-    stop = split.n_events[chosen]
-    counts = np.minimum(stop - split.test_start[chosen], settings.steps)
+    stop = split.test_stop[chosen]
+    counts = np.minimum(stop - split.first_test[chosen], settings.steps)
     user = np.repeat(chosen, counts)
     place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
     step = np.repeat(stop - counts, counts) + place

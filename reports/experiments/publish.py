@@ -9,7 +9,8 @@ from experiments import spec
 from experiments.record import Record, read_record
 from experiments.spec import Experiment
 from reports.experiments.charts import alt_text, chart_svg
-from reports.experiments.tables import published_text, table_text
+from reports.experiments.tables import published_text, split_at_once, table_text
+from reports.text import split_told
 from shared.files import write_whole
 
 FOLDER = "experiments"  # below docs/results
@@ -96,6 +97,7 @@ def _facts(record: Record) -> str:
         f"{said.get('users', '?')} users, {said.get('items', '?')} items, "
         f"{said.get('interactions', '?')} interactions; {repeats}. Seeds: {seeds}. "
         f"Intervals: {record.draws:,} resamples of users, seeds averaged per user first.",
+        f"Split {split_told(None, 'global')}." if split_at_once(record) else "",
         *(f"Note: {note}." for note in record.notes),
         f"Terms of the data: {' '.join(record.terms.split())}" if record.terms else "",
     ]
@@ -121,9 +123,9 @@ def _index(results: Path, experiments: Sequence[Experiment]) -> str:
         "Every page and chart below is made by `scalrec experiment table` from the records beside "
         "it, and a test holds them to that. The `.json` files in this folder itself are records of "
         "whole runs of the system, made by `scalrec report --docs .`.\n",
-        "Every user is cut at a time of their own: training has met events that lie after the "
-        "requests it is used for. How much of it, and how ties are scored, now and in older "
-        "records: [How rankings are judged](../evaluation.md).\n",
+        "Unless a page says otherwise, every user is cut at a time of their own: training has met "
+        "events that lie after the requests it is used for. How much of it, and how ties are "
+        "scored, now and in older records: [How rankings are judged](../evaluation.md).\n",
         "| experiment | question | answers to | logs |\n| --- | --- | --- | --- |",
     ]
     rows = []

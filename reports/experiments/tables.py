@@ -28,7 +28,16 @@ METRICS = {
     "calls": "calls per request",
     "served": "snapshots per request",
 }
-_PARTS = {"all": "all", "return": "returns", "discovery": "discoveries"}
+_PARTS = {
+    "all": "all",
+    "return": "returns",
+    "discovery": "discoveries",
+    "trained_0": "0",
+    "trained_1_5": "1 to 5",
+    "trained_6_20": "6 to 20",
+    "trained_21_100": "21 to 100",
+    "trained_over_100": "over 100",
+}
 _MARKS = {"holds": "**holds**", "fails": "fails", "not applicable": NONE}
 _STEPS = {"last": "last steps", "loo": "leave-one-out"}
 
@@ -100,6 +109,8 @@ def _pivot(experiment: Experiment, table: TableSpec, records: Sequence[Record]) 
     if table.columns == "name" and table.names is not None:
         order = {_word(table, experiment, "name", n): i for i, n in enumerate(table.names)}
         columns.sort(key=lambda column: order.get(column, len(order)))
+    if table.columns == "part":
+        columns.sort(key=[_PARTS[part] for part in table.parts].index)
     if table.columns == "setting" and table.settings is not None:
         columns.sort(key=table.settings.index)
     if table.columns == "gap":
@@ -200,9 +211,15 @@ def _steps(steps: str, records: Sequence[Record]) -> str:
     counts = {r.log: scored_steps(r.settings) for r in records}
     if steps != "last" or None in counts.values():
         return _STEPS[steps]
+    which = "first" if all(map(split_at_once, records)) else "last"
     if len(set(counts.values())) == 1:
-        return f"last {next(iter(counts.values()))} steps"
-    return "last steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
+        return f"{which} {next(iter(counts.values()))} steps"
+    return f"{which} steps: " + ", ".join(f"{count} ({log})" for log, count in counts.items())
+
+
+def split_at_once(record: Record) -> bool:
+    """Whether its log was cut at one instant, and the first steps after it were scored."""
+    return bool(record.settings.get("training", {}).get("split") == "global")
 
 
 def scored_steps(settings: dict[str, Any]) -> int | None:

@@ -108,7 +108,7 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     if profile.local_candidates:
         reach.append(f"{profile.local_candidates} items of its own table")
     listed = [(name.capitalize(), value) for name, value in run.log.items()]
-    listed += [("Split", text.split_told(run.trained_after))]
+    listed += [("Split", text.split_told(run.trained_after, run.split))]
     listed += [("Loading notes", "; ".join(run.log_notes))] if run.log_notes else []
     listed += [("Run notes", "; ".join(run.run_notes))] if run.run_notes else []
     listed += [

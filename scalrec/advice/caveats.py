@@ -30,7 +30,7 @@ def unknown(
         f"{_steps(settings.training.validation_steps)} before those scored; the interval "
         "recommended was chosen on the very steps it is shown for.",
         _of_steps(figures, settings),
-        f"Split {text.split_told(trained_after(log, _split(settings, log)))}.",
+        f"Split {_split_told(settings, log)}.",
         f"Scored at ages {', '.join(map(str, figures.ages))}; between them NDCG@10 is taken to "
         "be linear in log(1 + age).",
     ]
@@ -62,10 +62,15 @@ def _of_embedder(settings: Settings) -> list[str]:
 
 
 def _of_steps(figures: Figures, settings: Settings) -> str:
+    scored = f"{figures.users:,} users, {figures.requests:,} requests"
+    if settings.training.split == "global":
+        return (
+            f"Scored on {_steps(settings.paper.steps)} at most of each of {scored}: of their "
+            f"first {settings.training.test_steps} after the instant of the split."
+        )
     return (
-        f"Scored on the last {_steps(settings.paper.steps)} at most of each of "
-        f"{figures.users:,} users, {figures.requests:,} requests; users with too short a history "
-        "are trained on but not scored."
+        f"Scored on the last {_steps(settings.paper.steps)} at most of each of {scored}; users "
+        "with too short a history are trained on but not scored."
     )
 
 
@@ -79,6 +84,11 @@ def _of_short_histories(figures: Figures, settings: Settings, log: InteractionLo
         f"At {text.percent(short, 1)} of the requests the user had too few events for a snapshot "
         f"of age {oldest}; their oldest one stands for it."
     ]
+
+
+def _split_told(settings: Settings, log: InteractionLog) -> str:
+    after = trained_after(log, _split(settings, log))
+    return text.split_told(after, settings.training.split)
 
 
 def _split(settings: Settings, log: InteractionLog) -> Split:

@@ -66,7 +66,7 @@ def show(
     loaded = load_log(settings.log, cache=settings.cache, progress=ConsoleProgress(console))
     print_log(console, loaded)
     split = split_of(loaded, settings.training)
-    told = split_told(trained_after(loaded, split))
+    told = split_told(trained_after(loaded, split), settings.training.split)
     console.print(marked("[dim]{}[/]  {}", f"{'split':>40}", told), highlight=False)
     try:
         refuse_degenerate(loaded, split)

@@ -22,7 +22,7 @@ from scalrec.jobs.prepared import read_log
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import lazily_served
 from shared.files import write_whole
-from training.data.registry import repeat_policy
+from training.splitting import policy_of
 
 FIGURES, PAGE = "advice.json", "advice.html"
 
@@ -65,7 +65,7 @@ async def advise(
         created=started.isoformat(timespec="seconds"),
         log=log.describe(),
         terms=log.terms,
-        repeat_policy=repeat_policy(settings.log, log),
+        repeat_policy=policy_of(settings, log),
         profile=settings.profile,
         seed=settings.seed,
         quick=quick,

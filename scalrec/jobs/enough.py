@@ -18,7 +18,15 @@ def require_enough(log: InteractionLog, settings: Recipe) -> list[str]:
     options, users = settings.training, log.n_users
     split = split_of(log, options)
     longest = int(log.counts().max(initial=0))
-    if int(split.validation_start.max(initial=0)) <= MIN_HISTORY:
+    learned = int(split.validation_start.max(initial=0))
+    if learned <= MIN_HISTORY and options.split == "global":
+        raise DataError(
+            f"training.split_at={options.split_at} leaves nothing to train on: nobody has more "
+            f"than {MIN_HISTORY} events before it that are not validated on; set a later one, or "
+            "training.split=user",
+            settings.log.path,
+        )
+    if learned <= MIN_HISTORY:
         raise DataError(
             f"training.test_steps={options.test_steps} leaves nothing to train on: the longest "
             f"user has {longest} events, of which {MIN_HISTORY} would be trained on; set "
@@ -26,7 +34,7 @@ def require_enough(log: InteractionLog, settings: Recipe) -> list[str]:
             "users",
             settings.log.path,
         )
-    if int((split.n_events > split.test_start).sum()) == 1:
+    if len(split.tested()) == 1:
         return [
             f"one of {users:,} users is tested: figures are of one person, and intervals over "
             "users say nothing"

@@ -28,7 +28,7 @@ from scalrec.options import settings_over
 from scalrec.stack.embedder_server import served_embedder
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from training.data.registry import repeat_policy
+from training.splitting import policy_of
 
 SHOWN_FILES = 5
 
@@ -133,7 +133,7 @@ async def run_experiment(
     failed = await _compute(experiment, request, todo, len(asked) - len(todo), store, code,
                             settings, console)  # fmt: skip
     pairs = _finished(everything, store, code if not request.keep_outdated else None)
-    policy = repeat_policy(settings.log, loaded)
+    policy = policy_of(settings, loaded)
     record = aggregate(experiment, loaded, policy, pairs)
     return _publish(experiment, request, record, settings, failed)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.interactions import Catalogue, InteractionLog
-from shared.split import MIN_HISTORY, split_log, trained_after
+from shared.split import MIN_HISTORY, split_log, split_log_at, trained_after
 
 
 def log_of(counts, time=None):
@@ -101,6 +101,40 @@ def test_the_share_trained_on_from_after_a_request_is_counted_pair_by_pair(count
     assert (found is None) == (not shares)
     if shares:
         np.testing.assert_allclose(found, np.mean(shares), atol=1e-12)
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any),
+    *(st.integers(1, 4), st.integers(1, 3), st.integers(0, 4), st.data()),
+)
+def test_a_cut_at_one_instant_is_one_for_everybody(counts, test_steps, held, block, data):
+    clock = st.integers(0, 9)
+    time = np.concatenate([sorted(data.draw(clock) for _ in range(n)) for n in counts])
+    log = log_of(counts, time.astype(np.float64))
+    instant = data.draw(clock)
+    split = split_log_at(
+        log, instant, test_steps=test_steps, validation_steps=held, calibration_steps=block
+    )
+    test, validation = split.test(), split.validation()
+    for user, n in enumerate(counts):
+        own = time[log.events_of(user)]
+        before = int((own < instant).sum())
+        assert split.test_start[user] == before
+        asked = [step for step in range(before, n) if step >= MIN_HISTORY]
+        assert test.step[test.user == user].tolist() == asked[:test_steps]
+        judged = validation.step[validation.user == user].tolist()
+        enough = before >= MIN_HISTORY + held
+        assert judged == (list(range(before - held, before)) if enough else [])
+        assert split.validation_start[user] == before - len(judged)
+        assert split.calibration_start[user] <= split.validation_start[user]
+    assert split.tested().tolist() == sorted(set(test.user.tolist()))
+    assert trained_after(log, split) in (None, 0.0)
+    # What comes later decides nothing before it.
+    if split.test_start.any():
+        shorter = log_of(split.test_start.tolist(), time[time < instant].astype(np.float64))
+        alone = split_log_at(shorter, instant, validation_steps=held, calibration_steps=block)
+        for name in ("calibration_start", "validation_start", "test_start"):
+            np.testing.assert_array_equal(getattr(alone, name), getattr(split, name))
 
 
 def test_without_times_nobody_knows_what_came_later():

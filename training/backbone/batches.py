@@ -136,10 +136,11 @@ def training_windows(events: Events, width: int, stride: int, rng: np.random.Gen
     """
     targets, firsts = [], []
     sizes = np.diff(events.user_start)
-    phases = rng.integers(0, stride, len(sizes))
-    for start, size, phase in zip(events.user_start[:-1], sizes, phases, strict=True):
-        if size < 2:
-            continue
+    # Who has nothing to learn from draws nothing: later users may not move the grid of others.
+    able = np.flatnonzero(sizes > 1)
+    phases = rng.integers(0, stride, len(able))
+    starts = events.user_start[able]
+    for start, size, phase in zip(starts, sizes[able], phases, strict=True):
         last = int(start + size - 1)
         ends = np.arange(last - int(phase), int(start), -stride, dtype=np.int64)
         ends = np.concatenate([[last], ends]) if len(ends) == 0 or ends[0] != last else ends

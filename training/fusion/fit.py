@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from shared.own_counts import OwnCounts
+from shared.own_score import OwnCounts
 from shared.profile import DeviceProfile
 from shared.strict import Strict
 from training.choosing import best_if_ahead

@@ -93,8 +93,9 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
         progress: Progress, _: FittedCalibration, text: NDArray[np.float32]
     ) -> LearnedRefreshes:
         walks = await _walk(run, anchors)
+        trained_on = await run.on_known_items(trained)
         return await in_thread(
-            lambda stoppable: _learn(run, trained, text, walks, stoppable), progress
+            lambda stoppable: _learn(run, trained_on, text, walks, stoppable), progress
         )
 
     return Stage(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shared.own_counts import OwnCounts
+from shared.own_score import OwnCounts
 
 
 @dataclass(frozen=True, eq=False)

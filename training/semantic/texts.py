@@ -138,27 +138,34 @@ def _check(vectors: Float32, count: int, dim: int) -> None:
         raise EmbedderMismatch("the embedder answered with zero vectors or values not finite")
 
 
-def reduce_vectors(text: Float32, dim: int, seed: int = 0) -> Float32:
+def reduce_vectors(
+    text: Float32, dim: int, seed: int = 0, *, fitted_on: Float32 | None = None
+) -> Float32:
     """PCA of item text embeddings [I, m] to [I, dim]: the offline reduction behind v_i.
 
     Components are scaled together so that vectors have length 1 in the mean square, as random
     initialisation would give. Items without any distinguishing text, and dimensions beyond the
     data's rank, get small seeded noise, so that no two items start as the same point.
 
+    Args:
+        fitted_on: [K, m] the embeddings that mean, components and scale are of; None: ``text``.
+
     Raises:
         ValueError: ``text`` is not a matrix of finite values.
     """
     if text.ndim != 2 or not np.isfinite(text).all():
         raise ValueError("item text embeddings must be a matrix of finite values")
-    centred = text.astype(np.float64) - text.mean(axis=0, dtype=np.float64)
-    _, basis = np.linalg.eigh(centred.T @ centred)  # ascending eigenvalues
+    known = text if fitted_on is None else fitted_on
+    mean = known.mean(axis=0, dtype=np.float64)
+    fitted, centred = known.astype(np.float64) - mean, text.astype(np.float64) - mean
+    _, basis = np.linalg.eigh(fitted.T @ fitted)  # ascending eigenvalues
     basis = basis[:, ::-1][:, :dim]
     # An eigenvector's sign is arbitrary; fixing it makes the result independent of the library.
     strongest = np.abs(basis).argmax(axis=0)
     basis = basis * np.where(basis[strongest, np.arange(basis.shape[1])] < 0, -1.0, 1.0)
     reduced = np.zeros((len(text), dim))
     reduced[:, : basis.shape[1]] = centred @ basis
-    scale = np.sqrt((reduced**2).sum(axis=1).mean())
+    scale = np.sqrt(((fitted @ basis) ** 2).sum(axis=1).mean())
     if scale > 0:
         reduced /= scale
     noise = np.random.default_rng(seed).standard_normal(reduced.shape) / np.sqrt(dim)

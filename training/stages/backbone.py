@@ -1,8 +1,11 @@
-"""The stage that trains the device's encoder and item table."""
+"""The stage that trains the device's encoder and item table, and the items it has not met."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import training.encoders
@@ -41,12 +44,17 @@ def backbone_stage(
 ) -> Stage[TrainedBackbone]:
     """The encoder, trained on the events before each user's calibration block.
 
+    Its table holds the items that ``steps`` knows: no other one competes in its softmax, and the
+    reduction of texts is fitted on theirs alone.
+
     Args:
-        items: embeddings of the items' texts that item vectors start from; None: random vectors.
+        n_items: items that ``steps`` knows.
+        items: embeddings of all items' texts that item vectors start from; None: random vectors.
     """
-    split, events = steps.split, steps.events
+    split, events, known = steps.split, steps.events, steps.items
 
     def fit(progress: Progress, *text: NDArray[np.float32]) -> TrainedBackbone:
+        starts = text if known is None else [rows[known] for rows in text]
         return train_backbone(
             events,
             config,
@@ -55,7 +63,7 @@ def backbone_stage(
             calibration_start=split.calibration_start,
             validation_start=split.validation_start,
             test_start=split.test_start,
-            item_init=reduce_vectors(text[0], config.dim, seed) if text else None,
+            item_init=reduce_vectors(starts[0], config.dim, seed) if starts else None,
             seed=seed,
             threads=threads,
             progress=progress,
@@ -70,9 +78,47 @@ def backbone_stage(
             "validation_start": split.validation_start,
             "test_start": split.test_start,
             "n_items": n_items,
+            "items": known,
         },
         upstream=() if items is None else (items,),
         code=(backbone_stage, *FITTING, train_backbone, reduce_vectors, next_item_log_likelihood),
         build=threaded(fit),
         form=BACKBONE,
     )
+
+
+def with_later_items(
+    trained: TrainedBackbone,
+    items: NDArray[np.int64],
+    n_items: int,
+    training_events: NDArray[np.integer],
+    *,
+    text: NDArray[np.float32] | None,
+    seed: int,
+) -> TrainedBackbone:
+    """The backbone over the whole catalogue: items that training did not know, beside those it did.
+
+    A later item gets the vector that training would have started it from (its text, reduced as
+    those of known items are, or a random one) and the bias of an item without any training event.
+
+    Args:
+        items: [K] known ones, in the order of the trained table.
+        training_events: [K] events of each that the backbone was trained on.
+        text: [I, m] embeddings of all items' texts; None: vectors were started at random.
+    """
+    later = np.setdiff1d(np.arange(n_items), items)
+    dim, known = trained.model.config.dim, trained.table
+    vectors = np.empty((n_items, dim), dtype=np.float32)
+    bias = np.full(n_items, -np.log((training_events + 1.0).mean()), dtype=np.float32)
+    vectors[items], bias[items] = (
+        column.detach().numpy() for column in (known.vectors, known.bias)
+    )
+    if text is None:
+        rng = np.random.default_rng(seed)
+        vectors[later] = rng.standard_normal((len(later), dim)) / dim**0.5
+    else:
+        vectors[later] = reduce_vectors(text[later], dim, seed, fitted_on=text[items])
+    table = ItemParameters(n_items, dim, vectors)
+    with torch.no_grad():
+        table.bias.copy_(torch.from_numpy(bias))
+    return replace(trained, table=table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class TuningPairs:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    def among(self, items: NDArray[np.int64]) -> TuningPairs:
+        """With targets as places in ``items`` [K], ascending, which hold all of them."""
+        return replace(self, target=np.searchsorted(items, self.target).astype(np.int64))
 
 
 def tuning_pairs(

@@ -23,7 +23,7 @@ from shared.progress import Progress
 from training.learning import Checkpoint, Epoch, best_of, reproducible
 from training.semantic.anchors import Anchors, write_abstracts
 from training.settings import LoraSettings, Recipe
-from training.splitting import split_of
+from training.splitting import known_items, log_at_split, split_of
 from training.stages.content import fingerprint
 from training.stages.forms import Saved
 from training.stages.stage import Stage, threaded
@@ -116,7 +116,12 @@ def tuning_stage(
         options={
             "seed": settings.seed,
             "embedder": wanted.model_dump(include={"pooling", "max_tokens"}),
-            "split": [options.test_steps, options.validation_steps, options.calibration_steps],
+            "split": options.model_dump(
+                mode="json",
+                include={
+                    *("split", "split_at", "test_steps", "validation_steps", "calibration_steps")
+                },
+            ),
             "per_user": options.abstracts_per_user,
             "profile": settings.profile.model_dump(include={"window", "retain"}),
             "abstract": settings.abstract.model_dump(exclude={"item_tokens"}),
@@ -158,6 +163,7 @@ def _fit(
 ) -> _Fitted:
     options, wanted = settings.training, settings.embedder
     split = split_of(log, options, calibration=True)
+    log, items = log_at_split(log, split, options), known_items(log, split, options)
     writer = TemplateAbstract(log.catalogue, settings.abstract.form)
 
     def write(anchors: Anchors) -> list[str]:
@@ -167,12 +173,16 @@ def _fit(
     with progress.task("writing abstracts to tune with"):
         training = tuning_pairs(log, split, options.abstracts_per_user, lora.abstracts, write, seed)
         validation = judging_pairs(log, split, lora.validation_requests, write, seed)
+    texts = log.catalogue.texts
+    if items is not None:  # nothing is compared with an item that appeared later
+        texts = tuple(texts[item] for item in items.tolist())
+        training, validation = (pairs.among(items) for pairs in (training, validation))
     with reproducible(seed, THREADS):  # the adapters' first factors are random
         encoder = AdaptedEncoder(source, lora, pooling=wanted.pooling, max_tokens=wanted.max_tokens)
     try:
         epochs = tune(
             encoder,
-            log.catalogue.texts,
+            texts,
             training,
             validation,
             lora,

@@ -50,8 +50,8 @@ def draw_windows(
     Raises:
         DataError: the split holds out fewer steps than ``length``, or no user has enough events.
     """
-    held_out = split.n_events - split.test_start
-    enough = (held_out >= length) & (split.n_events >= length + history)
+    held_out = split.test_stop - split.first_test
+    enough = (held_out >= length) & (split.test_stop >= length + history)
     if not enough.any():
         raise DataError(
             f"no user of {log.name} has {length} test steps after {history} events; make "
@@ -60,7 +60,7 @@ def draw_windows(
         )
     chosen = np.random.default_rng(SAMPLE).permutation(np.flatnonzero(enough))[:users]
     user = np.sort(chosen).astype(np.int64)
-    first = split.n_events[user] - length
+    first = split.test_stop[user] - length
     row = (log.user_start[user] + first)[:, None] + np.arange(length)
     time = row - row[:, :1] if log.time is None else log.time[row]
     return LastSteps(user, first, length, time.astype(np.float64))

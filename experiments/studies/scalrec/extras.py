@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from device_runtime.state import cues as device_cues
+from experiments.selection import STRATA
 from experiments.studies.scalrec.scores import StepRanks
 from shared.bundle import AgeRule
 from training.calibration.pairs import Pairs
@@ -73,6 +74,12 @@ def recalls(ranks: StepRanks) -> dict[str, float]:
         for (setting, gap, scorer), found in ranks.found.items()
         if scorer == "structure" and setting in ("S1", "S2", "S2_history", "alone")
     }
+
+
+def strata_shares(ranks: StepRanks) -> dict[str, float]:
+    """Share of targets in each stratum of their training counts."""
+    parts = ranks.parts()
+    return {f"share_{name}": float(parts[name].mean()) for name in STRATA}
 
 
 def _spearman(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from experiments.selection import STRATA
 from shared.metrics import Ranks, hit_rate, ndcg
 from training.calibration.age_rules import SCALES
 from training.pools import Pools
@@ -15,7 +16,9 @@ from training.semantic.own_terms import OwnTerms, count_bonus
 from training.semantic.requests import Requests
 
 LOO_GAPS = (0, 5)  # gaps and settings at which each user's very last step is also told apart
-PARTED = ("S1", "full", "device")  # settings in which returns and discoveries are told apart
+# Settings in which parts are told apart: returns from discoveries, and targets by training count.
+PARTED = ("S1", "device", "full")
+STRATUM_TOPS = (0, 5, 20, 100)  # largest training count of each stratum of STRATA but the last
 
 
 class Scores:
@@ -128,30 +131,52 @@ class StepRanks:
 
     Args:
         rows: [R] of ``requests``.
-        n_events: [U] events of every user: the last one is the leave-one-out target.
+        test_stop: [U] of the split: the event before it is the leave-one-out target.
+        popularity: [I] training events of each item.
     """
 
     def __init__(
-        self, requests: Requests, rows: NDArray[np.int64], n_events: NDArray[np.int64]
+        self,
+        requests: Requests,
+        rows: NDArray[np.int64],
+        test_stop: NDArray[np.int64],
+        popularity: NDArray[np.floating],
     ) -> None:
         self.user = requests.anchors.user[rows]
-        self.last = requests.anchors.tau[rows] == n_events[self.user] - 1
+        self.last = requests.anchors.tau[rows] == test_stop[self.user] - 1
         self.discovery = requests.fresh_targets(rows)
+        self.stratum = strata_of(popularity[requests.target[torch.from_numpy(rows)].numpy()])
         self.found: dict[tuple[str, int, str], Ranks] = {}
+
+    def parts(self) -> dict[str, NDArray[np.bool_]]:
+        """[R] which requests belong to each of PARTS."""
+        parts = {
+            "all": np.ones(len(self.user), dtype=np.bool_),
+            "return": ~self.discovery,
+            "discovery": self.discovery,
+        }
+        return parts | {name: self.stratum == place for place, name in enumerate(STRATA)}
 
     def add(self, setting: str, gap: int, scorer: str, ranks: Ranks) -> None:
         self.found[setting, gap, scorer] = ranks
 
 
+def strata_of(counts: NDArray[np.floating]) -> NDArray[np.int64]:
+    """[R] place in STRATA of targets with ``counts`` [R] training events each.
+
+    Half-open, the upper end inside: 0, (0, 5], (5, 20], (20, 100] and above 100.
+    """
+    return np.searchsorted(STRATUM_TOPS, counts, side="left").astype(np.int64)
+
+
 def aggregate(ranks: StepRanks) -> pl.DataFrame:
     """Sums of the metrics per user.
 
-    Columns: user i4, scorer, setting, gap i4, part (all, return, discovery), loo (only the last
+    Columns: user i4, scorer, setting, gap i4, part (see PARTS), loo (only the last
     step of each user), n i4 and the sums ndcg10, ndcg5, hr10, hr5 f8 over those n steps.
     """
     users, place = np.unique(ranks.user, return_inverse=True)
-    everything = np.ones(len(place), dtype=np.bool_)
-    parts = {"all": everything, "return": ~ranks.discovery, "discovery": ranks.discovery}
+    parts = ranks.parts()
     frames = []
     for (setting, gap, scorer), found in ranks.found.items():
         metrics = {

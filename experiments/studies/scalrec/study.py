@@ -28,7 +28,7 @@ from torch import Tensor
 from cloud_service.embedding.base import Embedder
 from device_runtime.state.cues import CUES
 from experiments.studies.cell import CellScores
-from experiments.studies.scalrec.extras import GapReport, measured, recalls
+from experiments.studies.scalrec.extras import GapReport, measured, recalls, strata_shares
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
 from shared.bundle import rule_at
@@ -76,13 +76,14 @@ async def run_cell(
         twin = make_twin(settings, trained, requests, scored.e_sem, scored.words)
         rules = _rules(run, trained, await run.text(), await run.said())
         study = _ScalrecStudy(settings, trained, gate, twin, requests, second, rules, steps)
-        ranks = StepRanks(requests, own, run.split.n_events)
+        ranks = StepRanks(requests, own, run.split.test_stop, trained.popularity)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
         extras = (
             measured(study.reports, trained, run.store.seconds, scored.texts)
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
             | recalls(ranks)
+            | strata_shares(ranks)
         )
         return CellScores(aggregate(ranks), extras)
 

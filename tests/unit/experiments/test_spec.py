@@ -125,6 +125,32 @@ def test_an_experiment_like_another_says_only_what_differs(tmp_path: Path) -> No
         spec.load("second", tmp_path)
 
 
+def test_an_experiment_like_another_asks_the_same_unless_it_shows_something(tmp_path: Path) -> None:
+    shown = "extras: [a]\ndifferences: {d: {label: l, a: {scorer: a}, b: {scorer: b}}}\n"
+    written(tmp_path, MINIMAL.replace("mine", "first") + shown, "first")
+    bare = MINIMAL.replace("tables: {t: {title: T}}\n", "like: first\n")
+    same = spec.load("mine", written(tmp_path, bare))
+    assert (list(same.tables), list(same.differences), same.extras) == (["t"], ["d"], ("a",))
+    own = spec.load("mine", written(tmp_path, MINIMAL + "like: first\n"))
+    assert (list(own.differences), own.extras) == ([], ())
+
+
+def test_the_global_gates_ask_what_the_gates_ask() -> None:
+    gates, at_once = spec.load("gates"), spec.load("gates-global")
+    for shown in ("gates", "differences", "ratios", "estimates", "tables", "variants"):
+        assert getattr(at_once, shown) == getattr(gates, shown)
+    timed = {name: own for name, own in gates.logs.items() if name != "redial"}
+    assert at_once.logs == timed
+    assert (at_once.profiles, at_once.seeds) == (("tiny",), 3)
+    assert not at_once.published  # those papers cut by user
+    for log in at_once.logs:
+        (cell, *_) = expand(at_once, log, seeds=1)
+        training = settings_over(overrides_of(at_once, cell)).training
+        (other, *_) = expand(gates, log, seeds=1, profiles=["tiny"])
+        by_user = settings_over(overrides_of(gates, other)).training
+        assert training == by_user.model_copy(update={"split": "global"})
+
+
 def test_an_operand_is_one_scorer_or_the_best_of_several() -> None:
     assert Operand(scorer="a").scorers == ("a",)
     assert Operand(best_of=("a", "b")).scorers == ("a", "b")

@@ -267,3 +267,9 @@ def test_the_split_is_told_with_what_training_knew_of_later_events(tmp_path: Pat
     assert json.loads((run / "summary.json").read_text())["run"]["trained_after"] == 0.4151
     assert "lie after" not in text.split_told(None)
     assert said in text.split_told(None)
+    at_once = {**info.settings, "training": {"split": "global"}}
+    write_run_info(run, info.model_copy(update={"settings": at_once, "trained_after": 0.0}))
+    build_report(run)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "at one instant: nothing that anybody did from then on was trained on" in html
+    assert said not in html.replace("&#39;", "'")

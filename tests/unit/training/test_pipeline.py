@@ -179,8 +179,9 @@ async def test_a_damaged_embedding_cache_is_reported_and_rebuilt(tmp_path: Path)
     settings.cache.mkdir()
     (settings.cache / "embeddings.sqlite").write_bytes(b"garbage" * 1000)
     trained = await train(settings, LOG, HashingEmbedder(32))
-    assert len(trained.notes) == 1
-    assert "embeddings.sqlite.damaged-1" in trained.notes[0]
+    of_split, of_cache = trained.notes
+    assert "the split is per user" in of_split
+    assert "embeddings.sqlite.damaged-1" in of_cache
 
 
 class Watched(NullProgress):

@@ -212,7 +212,7 @@ def test_evaluation_covers_the_last_steps_at_every_gap() -> None:
     users = np.arange(LOG.n_users)
     for back in (1, 2, 3):
         for gap in GAPS:
-            assert (anchors.find(users, SPLIT.n_events - back - gap) >= 0).all()
+            assert (anchors.find(users, SPLIT.test_stop - back - gap) >= 0).all()
     assert len(anchors) == LOG.n_users * 3 * len(GAPS)
 
 

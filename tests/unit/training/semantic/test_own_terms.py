@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.own_counts import OwnCounts
+from shared.own_score import OwnCounts
 from shared.split import split_log
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of

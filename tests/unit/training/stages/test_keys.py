@@ -67,10 +67,14 @@ def keys_of(
             embedder.identity = embedder.identity.model_copy(update=content)
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
     stages: list[Stage] = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator]
-    stages += [run.opponent, run.generator, collaboration_stage(run)]
-    stages.append(refresh_stage(run, None))  # type: ignore[arg-type]
+    stages += [run.opponent, refresh_stage(run, None)]  # type: ignore[arg-type]
+    expected = ALL
+    if settings.training.split == "user":
+        stages += [run.generator, collaboration_stage(run)]
+    else:  # a generator can only name items that it was trained with
+        expected = ALL - {"generator-p5", "collaboration"}
     keys = {stage.name: stage.key for stage in stages}
-    assert keys.keys() == ALL
+    assert keys.keys() == expected
     return keys
 
 
@@ -152,6 +156,27 @@ def test_a_changed_option_costs_what_reads_it(
 ) -> None:
     before = keys_of(settings_for(tmp_path))
     assert changed(before, keys_of(settings_for(tmp_path, **sections))) == stages
+
+
+def test_the_split_costs_all_that_reads_events(tmp_path: Path) -> None:
+    """And where it cuts, only if it cuts everybody there."""
+    by_user, early, late = (
+        keys_of(settings_for(tmp_path, training=split))
+        for split in ({}, {"split": "global", "split_at": 0.6}, {"split": "global"})
+    )
+    of_events = set(early) - {"items"}
+    assert {name for name in early if early[name] != by_user[name]} == of_events
+    assert changed(early, late) == of_events
+    elsewhere = keys_of(settings_for(tmp_path, training={"split_at": 0.6}))
+    assert changed(by_user, elsewhere) == set()
+
+
+def test_what_follows_the_instant_costs_nothing(tmp_path: Path) -> None:
+    """Nor does a later item's text, except where every text is embedded."""
+    settings = settings_for(tmp_path, training={"split": "global"})
+    before = keys_of(settings)
+    assert changed(before, keys_of(settings, other_item(LOG, 1))) == set()
+    assert changed(before, keys_of(settings, other_item(LOG, 28))) == set(before) - {"items"}
 
 
 def test_another_embedder_costs_all(tmp_path: Path) -> None:

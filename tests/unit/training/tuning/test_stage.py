@@ -18,6 +18,7 @@ from tests.support.logs import KINDS, drifting_log
 from tests.support.text_models import tiny_model
 from training.semantic.anchors import Anchors
 from training.settings import LoraSettings, TextModelSettings, TrainingSettings
+from training.splitting import instant_of
 from training.tuning.pairs import judging_pairs, tuning_pairs
 from training.tuning.stage import TunedModel, tuned_model, with_tuned_model
 
@@ -85,6 +86,32 @@ async def test_other_test_events_leave_the_tuned_weights_as_they_were(settings: 
     assert one.folder != two.folder  # another log, another name
     for name in ("model.safetensors", "config.json"):
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
+    assert [e.validation_loss for e in one.epochs] == [e.validation_loss for e in two.epochs]
+
+
+@pytest.mark.slow
+async def test_what_follows_a_global_split_leaves_the_tuned_weights_as_they_were(
+    settings: Settings,
+) -> None:
+    """Other events after the instant, and other texts of items that appear after it."""
+    at_once = settings.training.model_copy(update={"split": "global", "split_at": 0.7})
+    settings = settings.model_copy(update={"training": at_once})
+    log, known = small_log(), 6
+    late = log.time >= instant_of(log, at_once)  # type: ignore[operator]
+    log = dataclasses.replace(log, item=np.where(late, log.item, log.item % known).astype(np.int32))
+    assert log.item.max() >= known
+    texts = (*log.catalogue.texts[:known], *("Western Comedy",) * (len(log.catalogue) - known))
+    other = dataclasses.replace(
+        log,
+        item=np.where(late, (log.item + 1) % len(log.catalogue), log.item).astype(np.int32),
+        catalogue=dataclasses.replace(log.catalogue, texts=texts),
+    )
+    one, two = await run(settings, log), await run(settings, other)
+    assert one.folder is not None
+    assert two.folder is not None
+    assert one.folder != two.folder
+    model = "model.safetensors"
+    assert (one.folder / model).read_bytes() == (two.folder / model).read_bytes()
     assert [e.validation_loss for e in one.epochs] == [e.validation_loss for e in two.epochs]
 
 
