@@ -74,7 +74,7 @@ class TorchModels(DeviceModels):
             "e_str": e_str,
             "e_str_tau": tau,
             "recent": recent,
-            "text": text,
+            "e_text": text,
             "cues": cues,
         }
         parts = (torch.tensor(known[name])[None] for name in self.proposes_from)
@@ -104,7 +104,7 @@ class OnnxOnly:
             e_str_tau=e_str,
             recent=self._e_sem,
             cues=self._cues,
-            text=self._e_sem,
+            e_text=self._e_sem,
         )
 
 

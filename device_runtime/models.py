@@ -41,7 +41,7 @@ _GRAPHS = {
     ),
     "estimator.onnx": (("cues",), ("r",)),
     # A calibrator reads a subset, see Calibrator.inputs in training.
-    "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "text", "cues"), ("v",)),
+    "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "cues", "e_text"), ("v",)),
 }
 
 
@@ -131,7 +131,7 @@ class DeviceModels:
                         f"{bundle.file(name)} reads {given.name} of size {given.shape[-1]}, "
                         f"not {size}"
                     )
-        if "text" in self.proposes_from and self.student is None:
+        if "e_text" in self.proposes_from and self.student is None:
             raise BundleError(
                 f"{bundle.file('calibrator.onnx')} reads e_text, but the bundle has no text "
                 "student to make it; export the bundle again"
@@ -218,7 +218,7 @@ class DeviceModels:
         e_str_tau: Floats | None,
         recent: Floats | None,
         cues: Floats,
-        text: Floats | None = None,
+        e_text: Floats | None = None,
     ) -> Floats:
         """v = g_phi of eq. 12 from those inputs that the graph declares; unbounded, [d].
 
@@ -228,14 +228,14 @@ class DeviceModels:
             recent: [d] mean semantic vector of the items met since tau; may be None where
                 ``proposes_from`` does not name it.
             cues: [8] raw.
-            text: [d] e_text(t); may be None where ``proposes_from`` does not name it.
+            e_text: [d] of the text student; may be None where ``proposes_from`` does not name it.
         """
         known = {
             "e_sem": e_sem,
             "e_str": e_str,
             "e_str_tau": e_str if e_str_tau is None else e_str_tau,
             "recent": recent,
-            "text": text,
+            "e_text": e_text,
             "cues": cues,
         }
         feeds = {name: known[name][None] for name in self.proposes_from}  # type: ignore[index]

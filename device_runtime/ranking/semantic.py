@@ -138,7 +138,7 @@ def rank_with_snapshot(
                 e_str=encoded.e_str,
                 e_str_tau=cached.e_str,
                 recent=recent,
-                text=None if encoded.own is None else encoded.own.e_text,
+                e_text=None if encoded.own is None else encoded.own.e_text,
                 cues=told.vector,
             )
             de = bounded_correction(proposal, alpha, spec.gamma_max)

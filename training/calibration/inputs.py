@@ -71,7 +71,7 @@ def make_inputs(
         "cues": cues,
     }
     if requests.own is not None and requests.own.text is not None:
-        known["text"] = requests.own.text[fresh]
+        known["e_text"] = requests.own.text[fresh]
     if "recent" in names:
         known["recent"] = recent_means(requests, pairs, window)
     return Inputs(cues, known["e_sem"], tuple(known[name] for name in names))

@@ -18,7 +18,7 @@ HIDDEN = 64
 # What the proposal is made from: eq. 12's own inputs, and with what happened since the snapshot.
 PAPER_INPUTS = ("e_sem", "e_str")
 CONTEXT_INPUTS = ("e_sem", "e_str", "e_str_tau", "recent", "cues")
-WORDS_INPUT = "text"  # e_text(t), where devices have a text student
+WORDS_INPUT = "e_text"  # e_text(t), where devices have a text student
 OPEN_GATE = 3.0  # sigmoid(3) = .95: an untrained gate leaves the cached embedding nearly whole
 
 
@@ -133,10 +133,10 @@ class Calibrator(nn.Module):
         e_str_tau: Tensor | None = None,
         recent: Tensor | None = None,
         cues: Tensor | None = None,
-        text: Tensor | None = None,
+        e_text: Tensor | None = None,
     ) -> Tensor:
         """v [B, d] from those of ``inputs``: [B, d] each, cues [B, 8]."""
-        parts = [p for p in (e_sem, e_str, e_str_tau, recent, cues, text) if p is not None]
+        parts = [p for p in (e_sem, e_str, e_str_tau, recent, cues, e_text) if p is not None]
         state = self.body((torch.cat(parts, -1) - self.mean) * self.scale)
         v = torch.zeros_like(e_sem) if self.residual is None else self.residual(state)
         if self.gate is not None:

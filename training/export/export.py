@@ -11,6 +11,7 @@ from shared.bundle import (
     CATALOGUE_FILE,
     FIXED_TEXTS_FILE,
     REFRESH_FILE,
+    SEMANTIC_FILE,
     Bundle,
     CalibrationSpec,
     Manifest,
@@ -21,8 +22,10 @@ from shared.bundle import (
 from shared.errors import BundleError
 from shared.fixed_texts import encode_fixed_texts
 from shared.item_files import device_tables
+from shared.own_score import TextStudentSpec
 from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
+from shared.text_student import STUDENT_FILE, encode_student
 from training.calibration.age_rules import UNRULED
 from training.calibration.networks import N_CUES
 from training.export import onnx_graphs
@@ -58,6 +61,10 @@ def export_bundle(
         "item_bias.npy": table.bias.detach().numpy(),
         "item_popularity.npy": trained.popularity,
     }
+    own = trained.projector.vectors
+    semantic = None if own is None else own.numpy()
+    if semantic is not None:
+        arrays[SEMANTIC_FILE] = semantic
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise BundleError(f"{name} holds values that are not finite; train again")
@@ -65,7 +72,16 @@ def export_bundle(
     graphs = export_graphs(trained, progress)
     parity = check_parity(trained, graphs, progress)
     files = graphs | {name: encode_array(array) for name, array in arrays.items()}
-    files |= device_tables(settings.profile, *arrays.values())
+    files |= device_tables(
+        settings.profile,
+        arrays["item_vectors.npy"],
+        arrays["item_bias.npy"],
+        arrays["item_popularity.npy"],
+        semantic,
+    )
+    student = _student_spec(trained)
+    if student is not None and trained.student is not None:
+        files[STUDENT_FILE] = encode_student(trained.student.weights)
     files[CATALOGUE_FILE] = encode_catalogue(trained.log.catalogue)
     if trained.refresh is not None:
         files[REFRESH_FILE] = encode_refresh(trained.refresh)
@@ -94,6 +110,9 @@ def export_bundle(
             # Without validation steps there are none to choose.
             rules=trained.calibration.rules or (UNRULED,),
         ),
+        semantic_vectors="shared" if semantic is None else "own",
+        own_counts=trained.fusion.counts,
+        text_student=student,
         generator=generator_spec(trained.generator, settings),
         collaboration=trained.collaboration,
         training={
@@ -103,6 +122,14 @@ def export_bundle(
         },
     )
     return write_bundle(destination, manifest, files)
+
+
+def _student_spec(trained: TrainedModel) -> TextStudentSpec | None:
+    """None also where validation gave the student no weight: a device need not carry it."""
+    if trained.student is None or not trained.fusion.text_weight:
+        return None
+    rows = len(trained.student.weights.codes)
+    return TextStudentSpec(rows=rows, weight=trained.fusion.text_weight)
 
 
 def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:

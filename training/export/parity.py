@@ -106,8 +106,10 @@ def packed_agreement(
     if profile.table == "float32":
         return {}
     exact, packed = _Implementations(trained, {}), _Implementations(trained, {})
-    vectors, bias = pack(exact.vectors, exact.bias.astype(np.float32)).unpack()
-    packed.vectors, packed.bias = vectors, bias.astype(np.float64)
+    d = exact.vectors.shape[1]
+    rows, bias = pack(exact.vectors, exact.bias.astype(np.float32), exact.own_semantic).unpack()
+    packed.vectors, packed.semantic = rows[:, :d], rows[:, -d:]
+    packed.bias = bias.astype(np.float64)
     window = trained.backbone.model.config.window
     inputs = _draw_inputs(trained, np.random.default_rng(seed), PACKED_REQUESTS, window)
     expected, found = (side.scores(inputs, side.run_torch(inputs)) for side in (exact, packed))
@@ -126,6 +128,9 @@ class _Implementations:
         self.trained = trained
         self.sessions = {name: _session(name, data) for name, data in graphs.items()}
         self.vectors = trained.backbone.table.vectors.detach().numpy()
+        own = trained.projector.vectors
+        self.own_semantic = None if own is None else own.numpy()
+        self.semantic = self.vectors if own is None else own.numpy()
         self.bias = trained.backbone.table.bias.detach().numpy().astype(np.float64)
         trained.backbone.model.eval()
 
@@ -162,8 +167,9 @@ class _Implementations:
         returns = np.zeros((len(e_str), len(self.bias)))
         rows = np.arange(len(e_str))[:, None]
         np.add.at(returns, (rows, inputs["item"]), np.exp(outputs["copy_logit"].astype(np.float64)))
-        user = e_str + self.trained.fusion.fusion_weight * e_sem
-        scores: Float = user @ self.vectors.T.astype(np.float64) + self.bias + np.log1p(returns)
+        structural = e_str @ self.vectors.T.astype(np.float64) + self.bias + np.log1p(returns)
+        semantic = e_sem @ self.semantic.T.astype(np.float64)
+        scores: Float = structural + self.trained.fusion.fusion_weight * semantic
         return scores
 
 
@@ -205,7 +211,7 @@ def _draw_parts(
     ends = np.cumsum(sizes)
     drawn = {}
     for name, stop, size in zip(calibrator.inputs, ends, sizes, strict=True):
-        if name in ("e_str_tau", "recent"):
+        if name in ("e_str_tau", "recent", "e_text"):
             mean, scale = (
                 column.numpy()[stop - size : stop] for column in (calibrator.mean, calibrator.scale)
             )

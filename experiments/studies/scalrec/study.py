@@ -293,7 +293,7 @@ class _ScalrecStudy:
             foreign.cues[:, aged] = own.cues[:, aged]
             names = self.trained.calibration.calibrator.inputs
             parts = tuple(
-                mine if name in ("recent", "text") else theirs
+                mine if name in ("recent", "e_text") else theirs
                 for name, mine, theirs in zip(names, own.parts, foreign.parts, strict=True)
             )
             inputs = Inputs(foreign.cues, foreign.stale, parts)

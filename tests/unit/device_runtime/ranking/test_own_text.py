@@ -92,14 +92,14 @@ def test_the_words_are_part_of_the_query_of_local_re_retrieval(tmp_path, table, 
 
 
 def test_a_calibrator_may_read_the_words(tmp_path):
-    reads = (*CALIBRATOR_INPUTS, "text")
+    reads = (*CALIBRATOR_INPUTS, "e_text")
     spec = SPEC.model_copy(update={"weight": 0.0})
     bundle = bundle_of(tmp_path / "reads", spec, calibrator_inputs=reads)
     found, cache = [], MemorySnapshotCache()
     cache._entries["ann", bundle.id] = CachedSnapshot(snapshot_of(bundle), None)
     device = new_device(bundle, cache=cache)
     propose = device._models.propose
-    device._models.propose = lambda **known: found.append(known["text"]) or propose(**known)
+    device._models.propose = lambda **known: found.append(known["e_text"]) or propose(**known)
     observe(device, HISTORY)
     response = device.request(CONTEXT)
     np.testing.assert_allclose(found[0], e_text_of(bundle), atol=1e-6)
@@ -111,7 +111,7 @@ def test_a_calibrator_may_read_the_words(tmp_path):
 
 
 def test_a_calibrator_that_reads_words_needs_a_student(tmp_path):
-    bundle = bundle_of(tmp_path / "b", None, calibrator_inputs=(*CALIBRATOR_INPUTS, "text"))
+    bundle = bundle_of(tmp_path / "b", None, calibrator_inputs=(*CALIBRATOR_INPUTS, "e_text"))
     with pytest.raises(BundleError, match=r"calibrator\.onnx reads e_text, but the bundle has no"):
         DeviceModels.load(bundle)
 
