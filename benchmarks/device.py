@@ -66,7 +66,7 @@ class TorchModels(DeviceModels):
         e_str_tau: Floats | None,
         recent: Floats | None,
         cues: Floats,
-        text: Floats | None = None,
+        e_text: Floats | None = None,
     ) -> Floats:
         tau = e_str if e_str_tau is None else e_str_tau
         known = {
@@ -74,7 +74,7 @@ class TorchModels(DeviceModels):
             "e_str": e_str,
             "e_str_tau": tau,
             "recent": recent,
-            "e_text": text,
+            "e_text": e_text,
             "cues": cues,
         }
         parts = (torch.tensor(known[name])[None] for name in self.proposes_from)

@@ -41,7 +41,7 @@ from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.calibration.rules_for import Rules, own_rules, rules_for
+from training.calibration.rules_for import Rules, rules_for
 from training.pools import Pools
 from training.run import TrainingRun, opened_run
 from training.semantic.anchors import stale_anchors
@@ -118,13 +118,11 @@ def _rules(
     steps, options = run.steps, run.settings.training
     margin = options.rule_margin if options.age_rules else None
     pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
-    lists, everything = twin.ranked("list"), twin.ranked("catalogue")
-    own = own_rules(trained.calibration)
     return {
-        "S1": rules_for(twin, pairs, lists, fresh_list=True, margin=margin),
-        "S2": rules_for(twin, pairs, lists, margin=margin),
-        "full": rules_for(twin, pairs, everything, margin=margin),
-        "device": own,
+        "S1": rules_for(twin, pairs, "list", fresh_list=True, margin=margin),
+        "S2": rules_for(twin, pairs, "list", margin=margin),
+        "full": rules_for(twin, pairs, "catalogue", margin=margin),
+        "device": rules_for(twin, pairs, "device", margin=margin),
     }
 
 
@@ -164,7 +162,7 @@ class _ScalrecStudy:
                 gap=gap, pairs=pairs, cues=inputs.cues, r=r, rule=rule_at(calibration.rules, gap)
             )
         )
-        embeddings = {}
+        embeddings, wordless = {}, {}
         for setting, rules in self.rules.items():
             known = inputs_fresh if setting == "S1" else inputs
             embeddings[setting] = {
@@ -176,7 +174,10 @@ class _ScalrecStudy:
                 ),
                 "gate": gated_fresh if setting == "S1" else gated,
             }
-        return _View(pairs, embeddings)
+            wordless[setting] = trusted(
+                rules.wordless, known.ages, known.moved, known.stale, known.stale
+            )
+        return _View(pairs, embeddings, wordless)
 
     def ranks(self, progress: Progress) -> Iterator[tuple[str, int, str, Ranks]]:
         """(setting, gap, scorer, ranks [R]) of everything that is compared."""
@@ -227,8 +228,11 @@ class _ScalrecStudy:
 
             def all_of(setting: str, view: _View = view, same: dict[str, Tensor] = same) -> Views:
                 fused = self._fused(pools, view.embeddings[setting], at)
-                both = {"ensemble_calibrated": scores.on_ensemble(fused["calibrated"])}
-                return same | fused | both
+                more = {
+                    "ensemble_calibrated": scores.on_ensemble(fused["calibrated"]),
+                    "wordless": own["counts"] + scores.semantic(view.wordless[setting][at]),
+                }
+                return same | fused | more
 
             united = pools.united(old)
             rank("full", gap, None, all_of("full") | (counters if gap == 0 else {}))
@@ -309,7 +313,10 @@ class _View:
 
     Attributes:
         embeddings: by setting, then by scorer.
+        wordless: by setting, of the discount of a device without a text student; its weight is in
+            it.
     """
 
     pairs: Pairs
     embeddings: dict[str, dict[str, Tensor]]
+    wordless: dict[str, Tensor]
