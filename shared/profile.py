@@ -70,7 +70,7 @@ PRESETS = {
     profile.name: profile
     for profile in (
         DeviceProfile(name="tiny", window=10, table="none"),
-        DeviceProfile(name="small", window=50, table="float32"),
+        DeviceProfile(name="small", window=50, table="float32", local_candidates=100),
         DeviceProfile(name="full", window=200, table="int8", local_candidates=100),
     )
 }

@@ -164,10 +164,11 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         default=1, ge=1, description="steps before them on which epochs and rules are chosen"
     )
     calibration_steps: int = Field(
-        default=0,
+        default=5,
         ge=0,
-        description="last training events of each user kept from the backbone, so that the "
-        "calibrator is fitted where structure is honest; 5 or more where histories are long",
+        description="last training events of each user kept from every model, so that the "
+        "calibrator and the weights of a score are fitted where the models are honest; fewer where "
+        "histories are short",
     )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=20, ge=1)
