@@ -192,7 +192,7 @@ class TrainingRun:
             self.requests,
             fusion_options(self.settings, self.policy),
             self.settings.profile,
-            self.popularity(),
+            self._known_popularity(),
             candidates=self.settings.cloud.candidates,
             backbone=self.structure,
             projector=self.semantics,
@@ -234,7 +234,7 @@ class TrainingRun:
             fusion=self.fusion,
             words=self.words,
             profile=self.settings.profile,
-            popularity=self.popularity(),
+            popularity=self._known_popularity(),
             seed=self.settings.seed,
             threads=self.settings.training.threads,
             name=name,
@@ -254,7 +254,7 @@ class TrainingRun:
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
         backbone, abstracts = await self.backbone(), await self.text()
-        projector = await self.result(self.semantics)
+        projector = await self._projector(backbone)
         student = await self._student()
         fusion = await self.result(self.fusion)
         calibration = await self.result(self.calibrator)
@@ -314,13 +314,31 @@ class TrainingRun:
             seed=self.settings.seed,
         )
 
+    async def _projector(self, backbone: TrainedBackbone) -> FittedProjector:
+        """Over the whole catalogue: a later item's semantic vector is where training starts."""
+        fitted, items = await self.result(self.semantics), self.steps.items
+        if items is None or fitted.vectors is None:
+            return fitted
+        vectors = backbone.table.vectors.detach().clone()
+        vectors[torch.from_numpy(items)] = fitted.vectors
+        return replace(fitted, vectors=vectors)
+
+    def _known_popularity(self) -> NDArray[np.float32]:
+        """[K] of the items that training knows."""
+        items = self.steps.items
+        return self.popularity() if items is None else self.popularity()[items]
+
     async def on_known_items(self, trained: TrainedModel) -> TrainedModel:
         """``trained`` as the stages after the backbone see it: over the items of ``steps``."""
         items = self.steps.items
         if items is None:
             return trained
-        backbone = await self.result(self.structure)
-        return replace(trained, backbone=backbone, popularity=trained.popularity[items])
+        return replace(
+            trained,
+            backbone=await self.result(self.structure),
+            projector=await self.result(self.semantics),
+            popularity=self._known_popularity(),
+        )
 
     async def text(self) -> NDArray[np.float32]:
         """[A, m] embedding of every anchor's abstract."""

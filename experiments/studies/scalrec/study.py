@@ -74,7 +74,8 @@ async def run_cell(
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
         second = _structural_of(partner, requests, own)
         twin = make_twin(settings, trained, requests, scored.e_sem, scored.words)
-        rules = _rules(run, trained, await run.text(), await run.said())
+        known = await run.on_known_items(trained)
+        rules = _rules(run, known, await run.text(), await run.said())
         study = _ScalrecStudy(settings, trained, gate, twin, requests, second, rules, steps)
         ranks = StepRanks(requests, own, run.split.test_stop, trained.popularity)
         for setting, gap, scorer, found in study.ranks(progress):
@@ -109,7 +110,11 @@ def _rules(
     text: NDArray[np.float32],
     said: NDArray[np.float32] | None,
 ) -> dict[str, Rules]:
-    """By setting, chosen on validation steps."""
+    """By setting, chosen on validation steps.
+
+    Args:
+        trained: over the items that training knew.
+    """
     with torch.no_grad():
         e_sem = trained.projector.projector(torch.from_numpy(text))
     requests = run.requests(trained.backbone, run.progress)
