@@ -115,8 +115,9 @@ def test_an_event_changes_only_the_abstracts_after_it() -> None:
 
 
 async def test_test_events_change_no_weight_no_normaliser_and_no_prior(tmp_path: Path) -> None:
-    """Every number training fits: encoder, item table, projector and its means, estimator and its
-    means, calibrator, fusion weight, popularity and all validation figures."""
+    """Every number training fits: encoder, item table, projector and its means, semantic vectors,
+    text student, count term, estimator and its means, calibrator, fusion weights, popularity and
+    all validation figures."""
     log = with_sessions_and_queries(drifting_log())
     settings = settings_for(tmp_path / "one")
     options = settings.training
@@ -129,9 +130,11 @@ async def test_test_events_change_no_weight_no_normaliser_and_no_prior(tmp_path:
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys()
     assert any("mean" in name for name in a)  # the normalisers are among them
+    assert {"semantic.vectors", "student.codes", "student.out_scale"} <= a.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     np.testing.assert_array_equal(one.popularity, two.popularity)
     assert one.figures == two.figures
+    assert one.fusion == two.fusion  # the weights of counts, of words and of semantics
     for chosen in ("gamma_max", "helped", "rules", "discount", "gaps"):
         assert getattr(one.calibration, chosen) == getattr(two.calibration, chosen), chosen
 

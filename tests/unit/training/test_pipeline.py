@@ -21,7 +21,10 @@ from tests.support.tiers import first_quick
 from training.train import train
 from training.trained import TrainedModel
 
-STAGES = ["items", "backbone", "abstracts", "projector", "calibration", "refresh"]
+STAGES = [
+    "items", "backbone", "abstracts", "projector", "student", "words", "fusion", "calibration",
+    "refresh",
+]  # fmt: skip
 LOG = drifting_log()
 
 
@@ -49,7 +52,17 @@ def weights(trained: TrainedModel) -> dict[str, torch.Tensor]:
         "estimator": trained.calibration.estimator,
         "calibrator": trained.calibration.calibrator,
     }
-    return {f"{n}.{k}": v for n, m in modules.items() for k, v in m.state_dict().items()}
+    found = {f"{n}.{k}": v for n, m in modules.items() for k, v in m.state_dict().items()}
+    if trained.projector.vectors is not None:
+        found["semantic.vectors"] = trained.projector.vectors
+    if trained.student is not None:
+        words = trained.student.weights
+        found |= {
+            f"student.{name}": torch.from_numpy(getattr(words, name).astype(np.float32))
+            for name in ("codes", "scale", "bias")
+        }
+        found["student.out_scale"] = torch.tensor(words.out_scale)
+    return found
 
 
 async def test_second_run_reuses_every_stage_and_gives_the_same_model(tmp_path: Path) -> None:
@@ -99,7 +112,8 @@ async def test_same_seed_gives_the_same_weights_from_scratch(tmp_path: Path) -> 
     first_quick(
         [
             ({"layers": 2}, ["items", "abstracts"]),
-            ({"gamma_max": 1.0}, STAGES[:4]),
+            ({"gamma_max": 1.0}, STAGES[:7]),
+            ({"own_counts": False}, STAGES[:6]),
             ({"semantic_epochs": 1}, STAGES[:3]),
             ({"abstracts_per_user": 5}, STAGES[:2]),
             ({"test_steps": 3}, ["items"]),
@@ -213,6 +227,7 @@ async def test_progress_names_every_long_step(tmp_path: Path) -> None:
         "embedding abstracts",
         "encoding histories",
         "fitting the projector",
+        "fitting the text student",
         "fitting the calibrator",
         "embedding consecutive abstracts",
         "learning when to refresh",
@@ -236,5 +251,5 @@ async def test_cancelling_stops_the_work_and_leaves_no_half_stage(
     assert progress.reached.is_set()
     assert threading.active_count() <= threads
     left = {path.name.split("-")[0] for path in (settings.work_dir / "stages").iterdir()}
-    finished = STAGES[:1] if where == "training the backbone" else STAGES[:4]
+    finished = STAGES[:1] if where == "training the backbone" else STAGES[:7]
     assert left == set(finished)

@@ -98,8 +98,8 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     with EmbeddingCache(folder / "embeddings.sqlite") as cache:
         embedder = HashingEmbedder(32)
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
-    made = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator, run.opponent]
-    made += [run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
+    made = [run.items, run.abstracts, run.structure, run.semantics, run.student, run.words]
+    made += [run.fusion, run.calibrator, run.opponent, run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
     unread = Listed(
         calibration=None,
         trained_on=None,
