@@ -7,7 +7,7 @@ but what kind of film it is may stay: "something like crime drama".
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 
 _WORD = re.compile(r"\w+")
 _YEAR = re.compile(r"\s*\((?:18|19|20)\d\d\)\s*$", re.ASCII)
@@ -44,23 +44,22 @@ class NameHider:
                     self._single.setdefault(words[0], (_WORD.findall(form)[0], instead))
         self._longest = max((len(words) for words in self._instead), default=1)
 
-    def hide(self, text: str, known: Iterable[str] = ()) -> str:
+    def hide(self, text: str, known: Container[str] = ()) -> str:
         """``text`` with every name replaced.
 
         Args:
             text: free text.
-            known: names that count even as a single word of another case: the user's own items.
+            known: words that count as a name in any case (see ``single_word``): of the user's own
+                items. Only asked of the words of the text.
         """
-        own = {words[0] for n in known if len(words := _folded(_YEAR.sub("", n))) == 1}
-        own = {word for word in own if len(word) >= _KNOWN_FROM}
         for _ in range(_MAX_ROUNDS):
-            hidden = self._once(text, own)
+            hidden = self._once(text, known)
             if hidden == text:
                 break  # words brought together may have formed another name
             text = hidden
         return text
 
-    def _once(self, text: str, own: Collection[str]) -> str:
+    def _once(self, text: str, own: Container[str]) -> str:
         words = list(_WORD.finditer(text))
         folded = [word[0].casefold() for word in words]
         parts, done, first = [], 0, 0
@@ -78,7 +77,7 @@ class NameHider:
         return "".join([*parts, text[done:]])
 
     def _name_at(
-        self, words: list[re.Match[str]], folded: list[str], first: int, own: Collection[str]
+        self, words: list[re.Match[str]], folded: list[str], first: int, own: Container[str]
     ) -> tuple[int | None, str]:
         """Last word of the longest name that begins at ``first``, and what to say instead."""
         for last in range(min(first + self._longest, len(words)) - 1, first, -1):
@@ -89,6 +88,12 @@ class NameHider:
         if written and (as_named or folded[first] in own):
             return first, instead
         return None, ""
+
+
+def single_word(name: str) -> str:
+    """The one case-folded word of a name, its year aside; "" where it has more or is short."""
+    words = _folded(_YEAR.sub("", name))
+    return words[0] if len(words) == 1 and len(words[0]) >= _KNOWN_FROM else ""
 
 
 def _folded(text: str) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ which removes what it recognises.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from device_runtime.abstract.name_hiding import NameHider
+from device_runtime.abstract.name_hiding import NameHider, single_word
 from device_runtime.abstract.sanitise import (
     MAX_INPUT_CHARS,
     clean_text,
@@ -59,6 +59,7 @@ class ItemWords:
         self._words: dict[int, Words] = {}
         self._shared: frozenset[str] | None = None
         self._hider: NameHider | None = None
+        self._by_single_word: Mapping[str, list[int]] = {}
         self._closed: Vocabulary | None = None
         if level == "categories":
             self._closed = Vocabulary(self._speakable())
@@ -69,7 +70,7 @@ class ItemWords:
             self._words[item] = self._make(item)
         return self._words[item]
 
-    def query(self, text: str, max_chars: int, history: Iterable[int]) -> str:
+    def query(self, text: str, max_chars: int, history: Container[int]) -> str:
         """The newest words of a query, cleaned; below ``items`` without names of items.
 
         At the level ``categories``, the members of the vocabulary that it names, and no more.
@@ -77,14 +78,15 @@ class ItemWords:
         Args:
             text: what the user said.
             max_chars: longest result.
-            history: the user's own items, whose names are looked for most thoroughly.
+            history: the user's own items, whose names are looked for most thoroughly. It is only
+                asked for items, and only for those whose names the text may hold.
         """
         if not text:
             return ""
         text = newest(text, MAX_INPUT_CHARS)
         if self._level != "items":
             self._hider = self._hider or self._make_hider()
-            text = self._hider.hide(text, (self._catalogue.titles[i] for i in set(history)))
+            text = self._hider.hide(text, _OwnWords(self._by_single_word, history))
         if self._closed is not None:
             return self._closed.said_in(text, max_chars)
         text = clean_text(text, forbidden=self._ids, max_chars=MAX_INPUT_CHARS)
@@ -142,6 +144,11 @@ class ItemWords:
 
     def _make_hider(self) -> NameHider:
         catalogue = self._catalogue
+        by_word: defaultdict[str, list[int]] = defaultdict(list)
+        for item, title in enumerate(catalogue.titles):
+            by_word[single_word(title)].append(item)
+        by_word.pop("", None)
+        self._by_single_word = dict(by_word)
         kinds = [self.of(item) for item in range(len(catalogue))]
         kept = {word for words in kinds for word in (*words.categories, words.area)}
         names = [
@@ -152,6 +159,18 @@ class ItemWords:
         if self._level == "categories":
             names += [(area, "") for area in dict.fromkeys(catalogue.areas)]
         return NameHider(names, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnWords:
+    """Words that alone are names of the user's own items."""
+
+    items: Mapping[str, list[int]]
+    history: Container[int]
+
+    def __contains__(self, word: object) -> bool:
+        named = self.items.get(word, ()) if isinstance(word, str) else ()
+        return any(item in self.history for item in named)
 
 
 def shared_titles(titles: Iterable[str]) -> frozenset[str]:

@@ -27,7 +27,7 @@ categories, areas, queries) could hold them all the same, so they are dealt with
 
 | level | of items | of a query | what keeps private things out |
 |---|---|---|---|
-| `items` | titles, categories, areas | its words | detectors |
+| `items` | titles (with an area where they are shared), categories, areas | its words | detectors |
 | `coarse` | categories, areas, decades | its words, names of items said by their kind | detectors |
 | `categories` | categories of a closed vocabulary | those members of it that it names | \
 construction: no other word is ever put into an abstract |

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -83,3 +86,28 @@ def test_ordinary_histories_are_told_whole(catalogue):
     items = np.concatenate([np.zeros(2_000, dtype=np.int32), np.full(1_000, 1, dtype=np.int32)])
     text = TemplateAbstract(catalogue).write(history(items.astype(np.int32)), FRIDAY)
     assert text.startswith("Mostly drama and crime. Often returns to Film 0, Film 1.")
+
+
+class NotToBeRead(frozenset[int]):
+    """Items that may be asked for, and not gone through."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("the whole history was read")
+
+
+@pytest.mark.parametrize("level", ["items", "coarse", "categories"])
+def test_a_query_is_cleaned_without_going_through_the_history(catalogue, level):
+    names = ("Heat (1995)", "Fargo", *catalogue.titles[2:])
+    words = ItemWords(dataclasses.replace(catalogue, titles=names), level)
+    said = {
+        own: words.query("the heat of fargo and crime", 100, NotToBeRead(own))
+        for own in ((0, 7), (1,), ())
+    }
+    if level == "items":
+        assert set(said.values()) == {"the heat of fargo and crime"}
+    elif level == "coarse":
+        assert said[0, 7] == "the drama 1990s of fargo and crime"
+        assert said[1,] == "the heat of crime and crime"
+        assert said[()] == "the heat of fargo and crime"
+    else:
+        assert said == {(0, 7): "drama, crime", (1,): "crime", (): "crime"}

@@ -1,6 +1,6 @@
 import pytest
 
-from device_runtime.abstract.name_hiding import NameHider
+from device_runtime.abstract.name_hiding import NameHider, single_word
 
 HIDER = NameHider(
     [
@@ -34,9 +34,17 @@ def test_names_are_said_by_kind(text, hidden):
 
 
 def test_the_users_own_items_are_found_in_any_case():
-    assert HIDER.hide("the heat, again", ["Heat (1995)"]) == "the crime, again"
-    assert HIDER.hide("it is late", ["It (2017)"]) == "it is late"
+    assert HIDER.hide("the heat, again", [single_word("Heat (1995)")]) == "the crime, again"
+    assert HIDER.hide("it is late", [single_word("It (2017)")]) == "it is late"
 
 
 def test_a_name_that_a_replacement_forms_is_replaced_too():
     assert HIDER.hide("Heat story") == "series"
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("Heat (1995)", "heat"), ("HEAT", "heat"), ("It (2017)", ""), ("Crime Story", ""), ("", "")],
+)
+def test_names_of_one_word(name, word):
+    assert single_word(name) == word
