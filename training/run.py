@@ -155,9 +155,15 @@ class TrainingRun:
             projector_options(self.settings, self.policy),
             backbone=self.structure,
             abstracts=self.abstracts,
+            student=self.student if self._student_gives_vectors else None,
             seed=self.settings.seed,
             threads=self.settings.training.threads,
         )
+
+    @property
+    def _student_gives_vectors(self) -> bool:
+        options = self.settings.training
+        return options.text_student and options.semantic_vectors == "own"
 
     @cached_property
     def student(self) -> Stage[FittedStudent] | None:
@@ -171,8 +177,6 @@ class TrainingRun:
             self.form,
             self.settings.profile,
             backbone=self.structure,
-            projector=self.semantics,
-            abstracts=self.abstracts,
             seed=self.settings.seed,
             threads=self.settings.training.threads,
         )

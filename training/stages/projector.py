@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.semantic.requests import Requests, make_requests
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
+from training.student.fit import FittedStudent
 
 # Histories at every anchor, encoded once for all stages that need them.
 Encode = Callable[[TrainedBackbone, Progress], Requests]
@@ -52,16 +54,26 @@ def projector_stage(
     *,
     backbone: Stage[TrainedBackbone],
     abstracts: Stage[NDArray[np.float32]],
+    student: Stage[FittedStudent] | None,
     seed: int,
     threads: int,
 ) -> Stage[FittedProjector]:
-    """The map from abstracts' embeddings to the backbone's space, and the fusion weight."""
+    """The map from abstracts' embeddings to the space of the items' semantic vectors.
+
+    Args:
+        student: whose item vectors are taken as they are; None: those of structure, or as
+            ``options`` say vectors trained with the projector.
+    """
 
     def fit(
-        progress: Progress, trained: TrainedBackbone, text: NDArray[np.float32]
+        progress: Progress,
+        trained: TrainedBackbone,
+        text: NDArray[np.float32],
+        reader: FittedStudent | None = None,
     ) -> FittedProjector:
-        return fit_projector(
-            encode(trained, progress),
+        vectors = None if reader is None else torch.from_numpy(reader.vectors)
+        fitted = fit_projector(
+            encode(trained, progress).equipped(vectors, None),
             text,
             steps.rows(steps.trained_on),
             steps.validation_rows(),
@@ -71,12 +83,13 @@ def projector_stage(
             threads=threads,
             progress=progress,
         )
+        return fitted if vectors is None else replace(fitted, vectors=vectors)
 
     return Stage(
         name="projector",
         options=(options, seed, threads),
         inputs={"steps": steps},
-        upstream=(backbone, abstracts),
+        upstream=(backbone, abstracts, *(() if student is None else (student,))),
         code=(projector_stage, fit_projector, TrainingSteps, make_requests, HeldOut, cue_vector),
         build=threaded(fit),
         form=PROJECTOR,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import device_runtime.student
@@ -16,7 +15,6 @@ from shared.progress import Progress
 from shared.text_student import StudentWeights
 from training.backbone.fit import TrainedBackbone
 from training.semantic.anchors import merge
-from training.semantic.projector import FittedProjector
 from training.semantic.requests import make_requests
 from training.stages.forms import MATRIX, Saved, load_arrays, save_arrays
 from training.stages.projector import Encode
@@ -60,23 +58,20 @@ def student_stage(
     profile: DeviceProfile,
     *,
     backbone: Stage[TrainedBackbone],
-    projector: Stage[FittedProjector],
-    abstracts: Stage[Vectors],
     seed: int,
     threads: int,
 ) -> Stage[FittedStudent]:
-    """The device's own reader of its abstracts.
+    """The device's own reader of its abstracts, and with it the items' semantic vectors.
+
+    It comes before the cloud's projector: it may learn from every training step, the projector
+    only from those whose abstracts were paid for.
 
     Args:
         log: all that writers may read, see ``told_to_writers``.
     """
 
-    def fit(
-        progress: Progress, trained: TrainedBackbone, fitted: FittedProjector, text: Vectors
-    ) -> FittedStudent:
-        requests = encode(trained, progress).equipped(fitted.vectors, None)
-        with torch.no_grad():
-            teacher = fitted.projector(torch.from_numpy(text)).numpy()
+    def fit(progress: Progress, trained: TrainedBackbone) -> FittedStudent:
+        requests = encode(trained, progress)
         every = every_training_step(steps.split)
         bags = student_bags(log, merge(every, steps.anchors), form, profile, rows=options.rows)
         return fit_student(
@@ -85,8 +80,6 @@ def student_stage(
             bags.anchors.find(every.user, every.tau),
             steps.validation_rows(),
             options,
-            vectors=requests.semantics.numpy(),
-            teacher=teacher,
             seed=seed,
             threads=threads,
             progress=progress,
@@ -96,7 +89,7 @@ def student_stage(
         name="student",
         options=(options, form, _of(profile), seed, threads),
         inputs={"log": log, "steps": steps},
-        upstream=(backbone, projector, abstracts),
+        upstream=(backbone,),
         code=(student_stage, fit_student, student_bags, make_requests, *WRITING, *READING),
         build=threaded(fit),
         form=STUDENT,

@@ -1,8 +1,9 @@
 """One cell of an experiment: train a configuration with one seed and score it on the test steps.
 
 The dense counterpart of what a device does, for thousands of requests and many opponents at once:
-every scorer ranks all items, and a setting says which of them may be recommended. Rules by age and
-discounts are chosen on validation under each setting by itself.
+every scorer ranks all items, and a setting says which of them may be recommended. Rules by age,
+discounts and the opponents that mend a cached embedding by simpler means (``opponents``) are chosen
+on validation under each setting by itself.
 
 - ``device``: what devices of the profile really rank: ``S2_local`` where they re-retrieve from a
   table of their own, else ``S2_history``.
@@ -29,6 +30,8 @@ from cloud_service.embedding.base import Embedder
 from device_runtime.state.cues import CUES
 from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.extras import GapReport, measured, recalls, strata_shares
+from experiments.studies.scalrec.opponents import SCORERS, Opponents, fit_opponents, held_by
+from experiments.studies.scalrec.rules_by_setting import Rules, judge_for, rules_for
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
 from shared.bundle import rule_at
@@ -41,12 +44,12 @@ from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.calibration.rules_for import Rules, rules_for
-from training.pools import Pools
+from training.pools import Pools, Setting
 from training.run import TrainingRun, opened_run
 from training.semantic.anchors import stale_anchors
 from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
+from training.stages.calibration import fitting_pairs
 from training.steps import VALIDATION_GAPS
 from training.trained import TrainedModel
 from training.twin import Twin, make_twin
@@ -54,6 +57,13 @@ from training.twin import Twin, make_twin
 Views = dict[str, Tensor]  # scores [B, I] by scorer
 ROWS = 256
 SPECIAL_GAP = 5
+# What is ranked in each setting that choices are made for, and whether the list is fresh.
+SETTINGS: dict[str, tuple[Setting, bool]] = {
+    "S1": ("list", True),
+    "S2": ("list", False),
+    "full": ("catalogue", False),
+    "device": ("device", False),
+}
 SHARES = (0, 25, 50, 75, 100)
 
 
@@ -75,14 +85,17 @@ async def run_cell(
         second = _structural_of(partner, requests, own)
         twin = make_twin(settings, trained, requests, scored.e_sem, scored.words)
         known = await run.on_known_items(trained)
-        rules = _rules(run, known, await run.text(), await run.said())
-        study = _ScalrecStudy(settings, trained, gate, twin, requests, second, rules, steps)
+        rules, opponents = _chosen(run, known, await run.text(), await run.said())
+        study = _ScalrecStudy(
+            settings, trained, gate, twin, requests, second, rules, steps, opponents
+        )
         ranks = StepRanks(requests, own, run.split.test_stop, trained.popularity)
         for setting, gap, scorer, found in study.ranks(progress):
             ranks.add(setting, gap, scorer, found)
         extras = (
             measured(study.reports, trained, run.store.seconds, scored.texts)
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
+            | opponents["device"].chosen()
             | recalls(ranks)
             | strata_shares(ranks)
         )
@@ -104,13 +117,13 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
     return make_requests(backbone.model, backbone.table, requests.events, stale_anchors(steps, ()))
 
 
-def _rules(
+def _chosen(
     run: TrainingRun,
     trained: TrainedModel,
     text: NDArray[np.float32],
     said: NDArray[np.float32] | None,
-) -> dict[str, Rules]:
-    """By setting, chosen on validation steps.
+) -> tuple[dict[str, Rules], dict[str, Opponents]]:
+    """Rules and opponents by setting, chosen on validation steps.
 
     Args:
         trained: over the items that training knew.
@@ -123,12 +136,13 @@ def _rules(
     steps, options = run.steps, run.settings.training
     margin = options.rule_margin if options.age_rules else None
     pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
-    return {
-        "S1": rules_for(twin, pairs, "list", fresh_list=True, margin=margin),
-        "S2": rules_for(twin, pairs, "list", margin=margin),
-        "full": rules_for(twin, pairs, "catalogue", margin=margin),
-        "device": rules_for(twin, pairs, "device", margin=margin),
-    }
+    block = fitting_pairs(steps, run.settings.seed)
+    rules, opponents = {}, {}
+    for name, (setting, fresh_list) in SETTINGS.items():
+        rules[name] = rules_for(twin, pairs, setting, fresh_list=fresh_list, margin=margin)
+        judge = judge_for(twin, pairs, setting, fresh_list=fresh_list)
+        opponents[name] = fit_opponents(twin, block, judge)
+    return rules, opponents
 
 
 class _ScalrecStudy:
@@ -142,9 +156,10 @@ class _ScalrecStudy:
         second: Requests,
         rules: Mapping[str, Rules],
         steps: Steps,
+        opponents: Mapping[str, Opponents] | None = None,
     ) -> None:
         self.settings, self.trained, self.twin, self.rules = settings, trained, twin, rules
-        self.plain, self.second = plain, second
+        self.plain, self.second, self.opponents = plain, second, opponents or {}
         self.reports: list[GapReport] = []
         self.views = {
             gap: self._view(gap, pairs_at_gap(plain.anchors, steps, gap), gate)
@@ -167,6 +182,7 @@ class _ScalrecStudy:
                 gap=gap, pairs=pairs, cues=inputs.cues, r=r, rule=rule_at(calibration.rules, gap)
             )
         )
+        held = held_by(twin, pairs)
         embeddings, wordless = {}, {}
         for setting, rules in self.rules.items():
             known = inputs_fresh if setting == "S1" else inputs
@@ -179,6 +195,8 @@ class _ScalrecStudy:
                 ),
                 "gate": gated_fresh if setting == "S1" else gated,
             }
+            if setting in self.opponents:
+                embeddings[setting] |= self.opponents[setting].embeddings(held)
             wordless[setting] = trusted(
                 rules.wordless, known.ages, known.moved, known.stale, known.stale
             )
@@ -278,7 +296,8 @@ class _ScalrecStudy:
         found: dict[tuple[str, int, str], Ranks] = {}
         pools = scores.pools
         structure = {name: scores.alone[name] for name in ("structure", "student")}
-        views = self._fused(pools, view.embeddings["S2"], at)
+        plain = {n: e for n, e in view.embeddings["S2"].items() if n not in SCORERS}
+        views = self._fused(pools, plain, at)
         for share, drifted in self.drifted.items():
             same = structure | {"fused": views["fused"]}
             for name, values in (same | self._fused(pools, drifted, at)).items():

@@ -12,7 +12,6 @@ from training.calibration.pairs import Pairs
 from training.fusion.fit import WEIGHTS
 from training.pools import Setting
 from training.semantic.own_terms import OwnTerms
-from training.semantic.requests import Requests
 from training.twin import Twin
 
 
@@ -48,18 +47,7 @@ def rules_for(
         margin: of ``choose_rules``; None: nothing is ruled, only the discount is chosen.
     """
 
-    def judging(requests: Requests, weight: float) -> Judge:
-        return Judge(
-            requests,
-            twin.e_sem,
-            validation,
-            weight,
-            exclude_seen=twin.exclude_seen,
-            ranked=twin.ranked(setting),
-            fresh_list=fresh_list,
-        )
-
-    judge = judging(twin.requests, twin.fusion_weight)
+    judge = judge_for(twin, validation, setting, fresh_list=fresh_list)
     calibrated = {
         gap: twin.calibration.correct(
             twin.inputs(pairs, listed=pairs.fresh if fresh_list else pairs.stale)
@@ -72,7 +60,30 @@ def rules_for(
     return Rules(
         calibrated=rules or (UNRULED,),
         discount=choose_discount(judge, judge.pairs) or (UNRULED,),
-        wordless=_weights(judging(silent, 1.0)) or (UNRULED,),
+        wordless=_weights(
+            judge_for(
+                replace(twin, requests=silent, fusion_weight=1.0),
+                validation,
+                setting,
+                fresh_list=fresh_list,
+            )
+        )
+        or (UNRULED,),
+    )
+
+
+def judge_for(
+    twin: Twin, validation: Mapping[int, Pairs], setting: Setting, *, fresh_list: bool = False
+) -> Judge:
+    """What embeddings are worth on validation in a setting; arguments as for ``rules_for``."""
+    return Judge(
+        twin.requests,
+        twin.e_sem,
+        validation,
+        twin.fusion_weight,
+        exclude_seen=twin.exclude_seen,
+        ranked=twin.ranked(setting),
+        fresh_list=fresh_list,
     )
 
 
