@@ -18,6 +18,7 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.state.cached_snapshot import CachedSnapshot
+from experiments.studies.scalrec.rules_by_setting import Rules
 from experiments.studies.scalrec.study import _ScalrecStudy, _structural_of
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests
@@ -35,7 +36,6 @@ from training.backbone.batches import events_of, sessions_of
 from training.calibration.fit import FittedCalibration
 from training.calibration.networks import Calibrator
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.calibration.rules_for import Rules
 from training.export.onnx_graphs import export_graph
 from training.fusion.fit import FittedFusion
 from training.semantic.anchors import stale_anchors, write_abstracts

@@ -99,7 +99,14 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
         embedder = HashingEmbedder(32)
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
     made = [run.items, run.abstracts, run.structure, run.semantics, run.student, run.words]
-    made += [run.fusion, run.calibrator, run.opponent, run.generator, collaboration_stage(run), refresh_stage(run, None)]  # type: ignore[arg-type]
+    made += [
+        run.fusion,
+        run.calibrator,
+        run.opponent,
+        run.generator,
+        collaboration_stage(run),
+        refresh_stage(run, None),
+    ]  # type: ignore[arg-type]
     unread = Listed(
         calibration=None,
         trained_on=None,
@@ -118,7 +125,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     lora = Settings(embedder={"lora": {"rank": 4}}).embedder.lora
     assert lora is not None
     made.append(tuning_stage(settings, log, lora, folder, folder))
-    return {stage.name: stage for stage in made}
+    return {stage.name: stage for stage in made if stage is not None}
 
 
 def declared(stage: Stage) -> set[str]:
@@ -163,7 +170,10 @@ MUTATIONS = [
     ("training/semantic/texts.py", "def embed_texts", "def embed_text", {"items", "projector"}),
     ("device_runtime/state/cues.py", "def ", "def a", {"calibration", "gate", "refresh"}),
     ("training/calibration/age_rules.py", "SCALES", "SCALED", {"calibration", "gate"}),
-    ("training/pools.py", "WANTED = 10", "WANTED = 11", {"refresh"}),
+    ("training/pools.py", "WANTED = 10", "WANTED = 11", {"fusion", "calibration", "refresh"}),
+    ("device_runtime/student/features.py", "class ", "class A", {"student", "words", "projector"}),
+    ("training/student/bags.py", "def student_bags", "def bags", {"student", "words"}),
+    ("training/fusion/fit.py", "COUNTS_MARGIN = 2.0", "COUNTS_MARGIN = 0.0", {"fusion", "gate"}),
 ]
 
 

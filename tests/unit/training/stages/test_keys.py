@@ -34,11 +34,11 @@ ALL = frozenset({
     *("gate", "refresh", "generator-p5", "collaboration"),
 })  # fmt: skip
 OF_VECTORS = ALL - {"items", "generator-p5", "abstracts"}
-CALIBRATED = frozenset(CALIBRATED)
+CALIBRATED = frozenset({"calibration", "gate", "refresh"})
 WEIGHED = CALIBRATED | {"fusion"}
-READ = WEIGHED | {"student", "words"}
-PROJECTED = READ | {"projector"}
-SEMANTIC = PROJECTED | {"abstracts"}
+PROJECTED = WEIGHED | {"projector"}
+READ = PROJECTED | {"student", "words"}
+SEMANTIC = READ | {"abstracts"}
 
 
 def settings_for(folder: Path, **sections: object) -> Settings:
@@ -128,8 +128,8 @@ def test_a_changed_row_or_text_costs_what_reads_it(
         ({"training": {"top_l": 6}}, CALIBRATED),
         ({"training": {"age_rules": False}}, {"calibration", "refresh"}),
         ({"training": {"semantic_epochs": 1}}, PROJECTED),
-        ({"training": {"semantic_vectors": "shared"}}, PROJECTED),
-        ({"training": {"text_student": False}}, WEIGHED),
+        ({"training": {"semantic_vectors": "shared"}}, READ),
+        ({"training": {"text_student": False}}, PROJECTED),
         ({"training": {"own_counts": False}}, WEIGHED),
         ({"training": {"abstracts_per_user": 5}}, SEMANTIC),
         ({"training": {"layers": 2}}, OF_VECTORS),
@@ -255,7 +255,7 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("training/student/bags.py", READ),
         ("device_runtime/student/features.py", READ),
         ("training/semantic/projector.py", PROJECTED),
-        ("training/semantic/own_terms.py", PROJECTED),
+        ("training/semantic/own_terms.py", READ),
         ("training/backbone/fit.py", OF_VECTORS),
         ("training/encoders/base.py", OF_VECTORS),
         ("training/encoders/sasrec.py", OF_VECTORS),
@@ -265,7 +265,7 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("cloud_service/generation/beam.py", {"generator-p5", "collaboration"}),
         ("cloud_service/app.py", set()),
         ("device_runtime/abstract/sanitise.py", SEMANTIC),
-        ("device_runtime/state/cues.py", PROJECTED),
+        ("device_runtime/state/cues.py", READ),
         ("device_runtime/ranking/adaptation.py", {"collaboration"}),
         ("device_runtime/cloud/retry.py", set()),
         ("training/refresh/gain_fit.py", {"refresh"}),
@@ -315,7 +315,7 @@ async def test_what_a_change_costs_is_computed_again_and_the_rest_is_not(
     with added("EDITED = 1", sources / "training/semantic/projector.py"):
         line = await train(settings, LOG, embedder)
         again = await train(settings, LOG, embedder)
-    assert list(line.reused) == stages[:3]
+    assert list(line.reused) == [*stages[:4], "words"]
     assert line.figures == first.figures
     np.testing.assert_array_equal(line.popularity, first.popularity)
     assert list(again.reused) == stages
