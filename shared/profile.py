@@ -10,6 +10,8 @@ from shared.strict import Strict
 
 Table = Literal["none", "float32", "int8"]
 
+SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
+
 
 class DeviceProfile(Strict):
     """Limits of a device class; a field of the settings and of every bundle manifest.

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime.ranking.candidates import SHORTLIST
 from shared.item_files import by_popularity
 from shared.metrics import Ranks, ranks_of
-from shared.profile import DeviceProfile
+from shared.profile import SHORTLIST, DeviceProfile
 from training.semantic.requests import Requests
 
 Setting = Literal["device", "list", "catalogue"]

@@ -16,8 +16,6 @@ from device_runtime.state.item_vectors import ItemVectors, semantic_part
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
-
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pool:

@@ -19,7 +19,6 @@ import torch
 from pydantic import ValidationError
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.cues import CUES
 from experiments.studies.scalrec.study import _ScalrecStudy
 from loadtest.evaluation.evaluation_models import EvaluationModels
@@ -27,7 +26,7 @@ from loadtest.evaluation.paper import run_paper
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.profile import DeviceProfile, preset
+from shared.profile import SHORTLIST, DeviceProfile, preset
 from tests.support.logs import drifting_log
 from tests.support.twins import (
     GAMMA_MAX,

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from device_runtime.state.cues import cue_vector
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
+from training.cut_log import events_before
 from training.semantic.held_out import HeldOut
+from training.semantic.own_terms import OwnTerms
 from training.semantic.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
 from training.semantic.requests import Requests, make_requests
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
@@ -23,6 +25,7 @@ from training.student.fit import FittedStudent
 
 # Histories at every anchor, encoded once for all stages that need them.
 Encode = Callable[[TrainedBackbone, Progress], Requests]
+ENCODING = (make_requests, OwnTerms, cue_vector)  # the code of that
 
 
 def _save(fitted: FittedProjector, folder: Path) -> None:
@@ -90,7 +93,7 @@ def projector_stage(
         options=(options, seed, threads),
         inputs={"steps": steps},
         upstream=(backbone, abstracts, *(() if student is None else (student,))),
-        code=(projector_stage, fit_projector, TrainingSteps, make_requests, HeldOut, cue_vector),
+        code=(projector_stage, fit_projector, TrainingSteps, events_before, HeldOut, *ENCODING),
         build=threaded(fit),
         form=PROJECTOR,
     )

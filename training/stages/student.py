@@ -15,14 +15,15 @@ from shared.progress import Progress
 from shared.text_student import StudentWeights
 from training.backbone.fit import TrainedBackbone
 from training.semantic.anchors import merge
-from training.semantic.requests import make_requests
+from training.semantic.held_out import HeldOut
 from training.stages.forms import MATRIX, Saved, load_arrays, save_arrays
-from training.stages.projector import Encode
+from training.stages.projector import ENCODING, Encode
 from training.stages.stage import Stage, threaded
 from training.stages.texts import WRITING
 from training.steps import TrainingSteps
 from training.student.bags import every_training_step, student_bags
 from training.student.fit import FittedStudent, StudentOptions, fit_student
+from training.student.judge import StudentJudge
 
 Vectors = NDArray[np.float32]
 _WEIGHTS = ("codes", "scale", "bias")
@@ -90,7 +91,7 @@ def student_stage(
         options=(options, form, _of(profile), seed, threads),
         inputs={"log": log, "steps": steps},
         upstream=(backbone,),
-        code=(student_stage, fit_student, student_bags, make_requests, *WRITING, *READING),
+        code=(student_stage, *FITTING, student_bags, *ENCODING, *WRITING, *READING),
         build=threaded(fit),
         form=STUDENT,
     )
@@ -114,13 +115,14 @@ def words_stage(
         options=(form, _of(profile)),
         inputs={"log": log, "anchors": steps.anchors},
         upstream=(student,),
-        code=(words_stage, student_bags, fit_student, *WRITING, *READING),
+        code=(words_stage, student_bags, *FITTING, *WRITING, *READING),
         build=threaded(read),
         form=MATRIX,
     )
 
 
 READING = (device_runtime.student,)
+FITTING = (fit_student, StudentJudge, HeldOut)
 
 
 def _of(profile: DeviceProfile) -> dict[str, object]:

@@ -70,7 +70,7 @@ async def test_second_run_reuses_every_stage_and_gives_the_same_model(tmp_path: 
     first = await train(settings, LOG, HashingEmbedder(32))
     second = await train(settings, LOG, HashingEmbedder(32))
     assert first.reused == ()
-    assert list(second.reused) == STAGES
+    assert set(second.reused) == set(STAGES) - {"words"}, "they are read where something is built"
     assert list(first.stage_seconds) == STAGES
     assert first.figures == second.figures
     assert first.refresh == second.refresh
@@ -125,7 +125,7 @@ async def test_a_changed_setting_redoes_only_what_depends_on_it(
 ) -> None:
     await train(settings_for(tmp_path), LOG, HashingEmbedder(32))
     again = await train(settings_for(tmp_path, **changed), LOG, HashingEmbedder(32))
-    assert list(again.reused) == kept
+    assert set(again.reused) == set(kept)
 
 
 @pytest.mark.slow

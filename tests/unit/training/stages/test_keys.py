@@ -307,16 +307,16 @@ async def test_what_a_change_costs_is_computed_again_and_the_rest_is_not(
     row = await train(settings, other_item(LOG, 20), embedder)
     assert list(row.reused) == ["items"]
     unread = await train(settings, other_item(LOG, 1), embedder)
-    assert list(unread.reused) == stages
+    assert set(unread.reused) == set(stages) - {"words"}, "nothing that reads them was built"
     text = await train(settings, other_word(LOG, "texts"), embedder)
     assert list(text.reused) == ["abstracts"]
     option = await train(settings_for(tmp_path, training={"gamma_max": 1.0}), LOG, embedder)
-    assert list(option.reused) == stages[:7]
+    assert set(option.reused) == set(stages[:7])
     with added("EDITED = 1", sources / "training/semantic/projector.py"):
         line = await train(settings, LOG, embedder)
         again = await train(settings, LOG, embedder)
-    assert list(line.reused) == [*stages[:4], "words"]
+    assert set(line.reused) == {*stages[:4], "words"}
     assert line.figures == first.figures
     np.testing.assert_array_equal(line.popularity, first.popularity)
-    assert list(again.reused) == stages
+    assert set(again.reused) == set(stages) - {"words"}
     assert again.keys == line.keys != first.keys
