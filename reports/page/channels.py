@@ -44,7 +44,7 @@ def _of_catalogue(full: FullSection, weightless: bool) -> str:
     told = "student" in scores
     base = scores["counts" if told else "structure"]
     carrying = [f"structure{' with counts' if told else ''} ({measured(base)})"]
-    others = []
+    others: list[str] = []
     if told:
         _sort(gains["student", "counts"], "words", carrying, others, many=True)
     cloud = gains["fused", "student" if told else "structure"]
@@ -56,7 +56,8 @@ def _of_catalogue(full: FullSection, weightless: bool) -> str:
 def _of_replay(system: SystemSection, weightless: bool) -> str:
     found = {d.subtrahend: d.metrics["ndcg@10"] for d in system.differences
              if (d.by, d.minuend) == ("all", "answered")}  # fmt: skip
-    carrying, others = ["the device's own score (structure, counts and words)"], []
+    carrying = ["the device's own score (structure, counts and words)"]
+    others: list[str] = []
     cloud, what = found["structure"], "the cloud's embedding"
     if "alone" in found:
         cloud, what = found["alone"], f"the cloud over a {ALONE}"
