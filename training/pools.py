@@ -70,8 +70,10 @@ class Pools:
     def united(self, items: Tensor) -> Tensor:
         """Of a device that holds a snapshot with the candidates [B, N], without re-retrieval."""
         pool = self.listed(items)
-        if self.own is not None and self.profile.unite_history:
-            pool |= self.own
+        if self.profile.unite_history:
+            pool[:, self.starter] = True
+            if self.own is not None:
+                pool |= self.own
         if self.barred is not None:
             pool &= ~self.barred
         short = pool.sum(1) < WANTED

@@ -26,9 +26,7 @@ from training.fusion.fit import FittedFusion
 from training.generative.stage import checkpoint_of, generator_stage
 from training.generative.trained import TrainedGenerator
 from training.options import (
-    backbone_options,
     calibration_options,
-    encoder_config,
     fusion_options,
     gate_options,
     projector_options,
@@ -42,13 +40,14 @@ from training.semantic.requests import Requests, make_requests
 from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
 from training.splitting import known_items, log_at_split, policy_of, split_note, split_of
-from training.stages.backbone import backbone_stage, with_later_items
+from training.stages.backbone import with_later_items
 from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
 from training.stages.fusion import fusion_stage
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
+from training.stages.structure import structure_stage
 from training.stages.student import student_stage, words_stage
 from training.stages.texts import abstract_name, abstracts_stage, item_name, items_stage
 from training.steps import told_to_writers, training_steps
@@ -135,16 +134,14 @@ class TrainingRun:
 
     @cached_property
     def structure(self) -> Stage[TrainedBackbone]:
-        settings, known = self.settings, self.steps.items
-        n_items = len(self.log.catalogue) if known is None else len(known)
-        return backbone_stage(
+        known = self.steps.items
+        return structure_stage(
+            self.settings,
+            self.policy,
             self.steps,
-            encoder_config(settings, has_time=self.log.time is not None),
-            backbone_options(settings, self.policy, n_items),
-            n_items=n_items,
-            items=self.items if settings.training.item_start == "text" else None,
-            seed=settings.seed,
-            threads=settings.training.threads,
+            self.items,
+            n_items=len(self.log.catalogue) if known is None else len(known),
+            has_time=self.log.time is not None,
         )
 
     @cached_property
@@ -304,17 +301,19 @@ class TrainingRun:
 
     async def backbone(self) -> TrainedBackbone:
         """Over the whole catalogue, also where training knew a part of it only."""
-        text = [await self.result(before) for before in self.structure.upstream]
         trained, items = await self.result(self.structure), self.steps.items
         if items is None:
             return trained
+        text = None
+        if self.items in self.structure.upstream:
+            text = await self.result(self.items)
         learned = self.steps.events.keep_first(self.split.calibration_start)
         return with_later_items(
             trained,
             items,
             len(self.log.catalogue),
             np.bincount(learned.item, minlength=len(items)),
-            text=text[0] if text else None,
+            text=text,
             seed=self.settings.seed,
         )
 

@@ -144,6 +144,11 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
+    distil: bool = Field(
+        default=False,
+        description="the backbone also learns from two others of other seeds, which are trained "
+        "first and are not shipped: what an ensemble of them knows, in one model",
+    )
     split: Literal["user", "global"] = Field(
         default="user",
         description="user: each user's last steps are held out, at a time of their own; global: "

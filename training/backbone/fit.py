@@ -18,7 +18,7 @@ from shared.strict import Strict
 from training.backbone.batches import Events, Windows, training_windows
 from training.backbone.evaluate import target_ranks
 from training.backbone.item_table import ItemParameters
-from training.backbone.objective import RepeatPolicy, next_item_log_likelihood
+from training.backbone.objective import Objective, RepeatPolicy, next_item_log_likelihood
 from training.encoders.base import Encoder, EncoderConfig
 from training.learning import (
     Epoch,
@@ -87,6 +87,7 @@ def train_backbone(
     test_start: NDArray[np.int64],
     calibration_start: NDArray[np.int64] | None = None,
     item_init: NDArray[np.floating] | None = None,
+    objective: Objective | None = None,
     seed: int = 0,
     threads: int = 2,
     progress: Progress | None = None,
@@ -101,6 +102,7 @@ def train_backbone(
         calibration_start: [U] training targets end here already, so that what is fitted on the
             encoder's answers meets targets it has not learned; None = ``validation_start``.
         item_init: [I, d] start vectors, or None for random ones.
+        objective: what is minimised; None = cross-entropy of the next item.
         seed: of everything random; the same seed and threads give the same weights.
         threads: torch threads while training; the former number is restored.
         progress: one task, a unit per epoch, with loss and validation NDCG@10 as its note.
@@ -128,7 +130,7 @@ def train_backbone(
     with reproducible(seed, threads):
         model, table = config.build(), ItemParameters(n_items, config.dim, item_init)
         _start_from_popularity(table, train)
-        fit = BackboneFit(model, table, options, seed)
+        fit = BackboneFit(model, table, options, seed, objective)
         plan = [(cycle, done) for cycle in options.cycles for done in range(cycle.epochs)]
         history = fit_until(
             len(plan),
@@ -150,8 +152,10 @@ class BackboneFit:
         table: ItemParameters,
         options: BackboneOptions,
         seed: int,
+        objective: Objective | None = None,
     ) -> None:
         self.model, self.table, self.options = model, table, options
+        self.objective = objective or self._cross_entropy
         self.rng = np.random.default_rng(seed)
         self.parameters = [*model.parameters(), *table.parameters()]
         self.optimizer = torch.optim.AdamW(
@@ -183,16 +187,19 @@ class BackboneFit:
 
     def learn(self, batch: Windows) -> tuple[float, int]:
         """One step of the optimizer on a batch: mean loss of its targets, and their number."""
-        log_p = next_item_log_likelihood(
-            self.model, self.table, batch, self.options.repeat_policy, self._negatives()
-        )
-        if len(log_p) == 0:  # every next item of the batch is a repeat and those are left out
+        losses = self.objective(self.model, self.table, batch)
+        if len(losses) == 0:  # every next item of the batch is a repeat and those are left out
             return math.nan, 0
         value = descend(
-            self.optimizer, -log_p.mean(), clip=(self.parameters, self.options.clip_norm)
+            self.optimizer, losses.mean(), clip=(self.parameters, self.options.clip_norm)
         )
         self.steps_taken += 1
-        return value, len(log_p)
+        return value, len(losses)
+
+    def _cross_entropy(self, model: Encoder, table: ItemParameters, batch: Windows) -> Tensor:
+        return -next_item_log_likelihood(
+            model, table, batch, self.options.repeat_policy, self._negatives()
+        )
 
     def _set_rate(self, cycle: Cycle, done: float) -> None:
         """Cosine over the cycle, with a linear warm-up over the very first steps."""

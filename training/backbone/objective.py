@@ -8,6 +8,7 @@ the L values z_{x_j} + c_j: no scatter into an [N, I] matrix is needed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,8 @@ from training.encoders.base import Encoder
 from training.encoders.return_mechanism import NO_COPY
 
 RepeatPolicy = Literal["allow", "exclude"]
+# Loss [N] of every target of some windows.
+Objective = Callable[[Encoder, ItemParameters, Windows], Tensor]
 ROWS_IN_CACHE = 64
 
 

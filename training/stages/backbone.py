@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import training.encoders
 from shared.progress import Progress
 from training.backbone.batches import Events
 from training.backbone.checkpoint import load_backbone, save_backbone
+from training.backbone.distil import distilling
 from training.backbone.evaluate import target_ranks
 from training.backbone.fit import BackboneOptions, TrainedBackbone, train_backbone
 from training.backbone.item_table import ItemParameters
@@ -51,9 +53,60 @@ def backbone_stage(
         n_items: items that ``steps`` knows.
         items: embeddings of all items' texts that item vectors start from; None: random vectors.
     """
-    split, events, known = steps.split, steps.events, steps.items
+    return _stage(
+        "backbone",
+        steps,
+        config,
+        options,
+        n_items=n_items,
+        items=items,
+        seed=seed,
+        threads=threads,
+    )
 
-    def fit(progress: Progress, *text: NDArray[np.float32]) -> TrainedBackbone:
+
+def distilled_stage(
+    steps: TrainingSteps,
+    config: EncoderConfig,
+    options: BackboneOptions,
+    *,
+    n_items: int,
+    items: Stage[NDArray[np.float32]] | None,
+    teachers: tuple[Stage[TrainedBackbone], ...],
+    seed: int,
+    threads: int,
+) -> Stage[TrainedBackbone]:
+    """As ``backbone_stage``, taught by ``teachers`` on the same events."""
+    return _stage(
+        "distilled",
+        steps,
+        config,
+        options,
+        n_items=n_items,
+        items=items,
+        teachers=teachers,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def _stage(
+    name: str,
+    steps: TrainingSteps,
+    config: EncoderConfig,
+    options: BackboneOptions,
+    *,
+    n_items: int,
+    items: Stage[NDArray[np.float32]] | None,
+    teachers: tuple[Stage[TrainedBackbone], ...] = (),
+    seed: int,
+    threads: int,
+) -> Stage[TrainedBackbone]:
+    split, events, known = steps.split, steps.events, steps.items
+    texts = () if items is None else (items,)
+
+    def fit(progress: Progress, *found: Any) -> TrainedBackbone:
+        text, taught_by = found[: len(texts)], found[len(texts) :]
         starts = text if known is None else [rows[known] for rows in text]
         return train_backbone(
             events,
@@ -64,13 +117,14 @@ def backbone_stage(
             validation_start=split.validation_start,
             test_start=split.test_start,
             item_init=reduce_vectors(starts[0], config.dim, seed) if starts else None,
+            objective=distilling(taught_by, options.repeat_policy) if taught_by else None,
             seed=seed,
             threads=threads,
             progress=progress,
         )
 
     return Stage(
-        name="backbone",
+        name=name,
         options=(config, options, seed, threads),
         inputs={
             "events": events,
@@ -80,8 +134,11 @@ def backbone_stage(
             "n_items": n_items,
             "items": known,
         },
-        upstream=() if items is None else (items,),
-        code=(backbone_stage, *FITTING, train_backbone, reduce_vectors, next_item_log_likelihood),
+        upstream=(*texts, *teachers),
+        code=(
+            *(_stage, *FITTING, train_backbone, reduce_vectors, next_item_log_likelihood),
+            *((distilling,) if teachers else ()),
+        ),
         build=threaded(fit),
         form=BACKBONE,
     )

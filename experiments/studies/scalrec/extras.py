@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from device_runtime.state import cues as device_cues
 from experiments.selection import STRATA
@@ -45,6 +45,7 @@ def measured(
         "abstract_words": float(np.mean([len(text.split()) for text in texts])),
     }
     found |= {f"seconds_{stage}": spent for stage, spent in seconds.items()}
+    found |= {f"parameters_{part}": float(count) for part, count in sizes(trained).items()}
     for report in reports:
         gap, r = report.gap, report.r.numpy().astype(np.float64)
         found[f"mean_r_gap{gap}"] = float(r.mean())
@@ -65,6 +66,22 @@ def measured(
     unreliability = np.concatenate([1.0 - report.r.numpy() for report in reports])
     found["corr_unreliability"] = _spearman(unreliability, everything)
     return found
+
+
+def sizes(trained: TrainedModel) -> dict[str, int]:
+    """Weights of every part of a device: those of items are two tables where vectors are apart."""
+    fitted, student = trained.calibration, trained.student
+    own = trained.projector.vectors
+    return {
+        "structure": _weights(trained.backbone.model),
+        "items": _weights(trained.backbone.table) + (0 if own is None else own.numel()),
+        "calibration": _weights(fitted.estimator) + _weights(fitted.calibrator),
+        "words": 0 if student is None else student.weights.codes.size,
+    }
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
 
 
 def recalls(ranks: StepRanks) -> dict[str, float]:

@@ -103,9 +103,13 @@ async def run_cell(
 
 
 def _partner(run: TrainingRun) -> TrainingRun:
-    """The same training with another seed, for an ensemble of two structural models."""
+    """The same training with another seed, for an ensemble of two structural models.
+
+    It is taught by nobody: what distillation saves is the second model.
+    """
     seed = run.settings.seed - 1 if run.settings.seed else 1
-    settings = run.settings.model_copy(update={"seed": seed})
+    training = run.settings.training.model_copy(update={"distil": False})
+    settings = run.settings.model_copy(update={"seed": seed, "training": training})
     return TrainingRun(settings, run.log, run.embedder, run.cache, run.store, run.progress)
 
 

@@ -125,6 +125,10 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     lora = Settings(embedder={"lora": {"rank": 4}}).embedder.lora
     assert lora is not None
     made.append(tuning_stage(settings, log, lora, folder, folder))
+    taught = settings.model_copy(
+        update={"training": settings.training.model_copy(update={"distil": True})}
+    )
+    made.append(TrainingRun(taught, log, embedder, cache, run.store, NullProgress()).structure)
     return {stage.name: stage for stage in made if stage is not None}
 
 
