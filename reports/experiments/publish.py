@@ -54,7 +54,7 @@ def _pages(results: Path, experiment: Experiment, records: Sequence[Record]) -> 
         if table.together:
             parts += [f"## {table.title}\n", table_text(experiment, table, records)]
     for record in records:
-        parts += [f"## {record.log}\n", _facts(record)]
+        parts += [f"## {record.log}\n", _facts(experiment, record)]
         for published in experiment.published:
             if record.log in published.logs:
                 parts += [
@@ -83,7 +83,7 @@ def _origin(experiment: Experiment) -> str:
     return f"{answers} Run it with `{command}`.\n"
 
 
-def _facts(record: Record) -> str:
+def _facts(experiment: Experiment, record: Record) -> str:
     seeds = ", ".join(
         f"`{profile}` {record.seeds(profile)} of {record.planned}" for profile in record.profiles
     )
@@ -99,9 +99,22 @@ def _facts(record: Record) -> str:
         f"Intervals: {record.draws:,} resamples of users, seeds averaged per user first.",
         f"Split {split_told(None, 'global')}." if split_at_once(record) else "",
         *(f"Note: {note}." for note in record.notes),
+        _lacking(experiment, record),
         f"Terms of the data: {' '.join(record.terms.split())}" if record.terms else "",
     ]
     return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _lacking(experiment: Experiment, record: Record) -> str:
+    """What the experiment asks and the record does not answer; "" if it answers all."""
+    held = {key.split("/")[2] for key in (*record.differences, *record.ratios)}
+    lacking = [name for name in (*experiment.differences, *experiment.ratios) if name not in held]
+    if not lacking:
+        return ""
+    return (
+        f"Not answered here: {', '.join(lacking)}. The record is older than the question, or its "
+        "cells do not score what is compared; nothing on this page is about them."
+    )
 
 
 def _runs(record: Record) -> str:

@@ -101,6 +101,24 @@ def test_a_page_states_what_a_reader_must_know(record: Record, tmp_path: Path) -
     assert "[privacy]" not in files["README.md"].decode()  # not run, so there is no page
 
 
+def test_a_page_names_what_its_record_does_not_answer(
+    record: Record, gates: Experiment, tmp_path: Path
+) -> None:
+    """A record of before a question was asked is published all the same."""
+    asked = {*gates.differences, *gates.ratios} - {key.split("/")[2] for key in record.differences}
+    older = record.model_copy(
+        update={
+            "differences": {k: f for k, f in record.differences.items() if "/loss/" not in k},
+            "ratios": {},
+        }
+    )
+    page = published(older, tmp_path)["experiments/gates/README.md"].decode()
+    [line] = [line for line in page.splitlines() if line.startswith("Not answered here: ")]
+    named = set(line.removeprefix("Not answered here: ").partition(".")[0].split(", "))
+    assert named == asked | {"loss"}
+    assert "calibration" not in named
+
+
 def test_charts_are_drawings_with_words_beside_them(record: Record, tmp_path: Path) -> None:
     files = published(record, tmp_path)
     svg = files["experiments/gates/foursquare-nyc-gaps.svg"].decode()
