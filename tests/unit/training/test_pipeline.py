@@ -185,7 +185,7 @@ async def test_a_run_resumes_where_the_embedder_went_away(tmp_path: Path) -> Non
     with pytest.raises(EmbedderUnavailable, match="connection refused"):
         await train(settings, LOG, Failing(answers=4))
     resumed = await train(settings, LOG, HashingEmbedder(32))
-    assert list(resumed.reused) == ["items", "backbone"]
+    assert set(resumed.reused) == {"items", "backbone"}
 
 
 async def test_a_damaged_embedding_cache_is_reported_and_rebuilt(tmp_path: Path) -> None:
