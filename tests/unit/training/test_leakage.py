@@ -178,7 +178,7 @@ async def test_targets_kept_from_models_train_none_of_them(
     """Those of the calibration block, of validation and of the test: other items, moments and
     queries there, of everybody. Which epoch is kept is chosen on validation, so there is one."""
     monkeypatch.setattr(
-        "training.run.student_options",
+        "training.run_stages.student_options",
         lambda *args: student_options(*args).model_copy(update={"epochs": 1}),
     )
     log = with_sessions_and_queries(drifting_log())
