@@ -12,6 +12,7 @@ e_sem takes no part, so whatever made the list, a generator or retrieval, ranks 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,10 @@ def rank_collaboratively(
     ``unlisted`` for the score of what is not on the cloud's list; re-retrieval is by structural
     score, which orders such items as P does.
 
+    The device's own model is its structural one: alpha was chosen for that, so counts of the own
+    history and words take no part. The cues alone are of the own score that the estimator was
+    fitted to.
+
     There is nothing to calibrate in these scores: ``uncalibrated`` equals ``scores``. Cues, r and
     ``structural`` are of the model as it was trained, because refresh policies go by them: what
     the device taught itself (eq. 7) moves P_rerank alone.
@@ -70,8 +75,10 @@ def rank_collaboratively(
     if pool.cached is None:
         raise ValueError("the pool was built without a snapshot")
     snapshot = pool.cached.snapshot
+    told = snapshot_cues(models, pool, encoded, score(vectors, pool.items, encoded), lapse)
+    if encoded is not None:
+        encoded = replace(encoded, own=None)
     scored = score(vectors, pool.items, encoded)
-    told = snapshot_cues(models, pool, encoded, scored, lapse)
     # An item may stand on the list several times: its first and best place counts.
     listed, first = np.unique(snapshot.items, return_index=True)
     initial, alpha = snapshot.scores[first], transitions.spec.initial_share

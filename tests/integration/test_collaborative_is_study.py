@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,12 @@ from shared.progress import NullProgress
 from shared.snapshot import Snapshot
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
+from tests.support.twins import COUNTS
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
 from training.collaboration.asked import LATENESS
 from training.collaboration.reranking import Reranker
 from training.export.export import export_bundle
+from training.fusion.fit import FittedFusion
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore
@@ -94,7 +97,9 @@ def asked_device(
     cache = MemorySnapshotCache()
     cache._entries[str(user), models.bundle_id] = CachedSnapshot(held, None)
     writer = TemplateAbstract(log.catalogue)
-    device = Device(str(user), models, writer, cache=cache, collaboration=spec)
+    device = Device(
+        str(user), models, writer, cache=cache, collaboration=spec, digest=writer.digest()
+    )
     hours, start = log.local_hour_of_week(), int(log.user_start[user])
     times = [None] * len(log) if log.time is None else log.time.astype(float).tolist()
 
@@ -121,7 +126,9 @@ def test_scores_ranks_and_inconsistency_are_the_studys(
     settings = settings_of(tmp_path, window=8)
     study, listed = asyncio.run(study_of(settings, log))
     assert study.exclude_seen is not returns
-    trained = asyncio.run(train(settings, log, HashingEmbedder(32)))
+    # What a device adds to structure elsewhere is in the bundle, and takes no part here.
+    weighed = FittedFusion(counts=COUNTS, text_weight=0.4, fusion_weight=0.8)
+    trained = replace(asyncio.run(train(settings, log, HashingEmbedder(32))), fusion=weighed)
     bundle = export_bundle(trained, tmp_path / "bundle", settings, created="2024", version="1")
     models, asked = DeviceModels.load(bundle), listed.test
     e_sem = np.ones(models.dim, np.float32)  # takes no part
