@@ -51,10 +51,10 @@ def test_there_are_committed_records() -> None:
 
 def test_scores_and_payoffs_are_those_of_the_record(gates: Experiment, record: Record) -> None:
     shown = JudgedRecord.of(gates, record, COMMAND)
-    names = {"calibrated": "calibrated", "uncalibrated": "stale", "structure": "structure"}
+    names = {"calibrated": "calibrated", "uncalibrated": "stale", "structure": "student"}
     gaps = {int(gap) for key in record.estimates if (gap := key.split("/")[4]) != "mean"}
     assert {score[:3] for score in shown.scores("small")} == {
-        (setting, gap, name) for setting in ("S1", "S2") for gap in gaps for name in names
+        (setting, gap, name) for setting in ("S1", "S2", "device") for gap in gaps for name in names
     }
     for setting, gap, scorer, figure in shown.scores("small"):
         place = Place(profile="small", variant="base", setting=setting, gap=str(gap))
@@ -71,7 +71,7 @@ def test_scores_and_payoffs_are_those_of_the_record(gates: Experiment, record: R
         assert cost.value is not None
         assert loss.value == -cost.value
         assert (loss.low, loss.high) == (-(cost.high or 0), -(cost.low or 0))
-    assert shown.headline("small") == [("S1", 5), ("S2", 5)]
+    assert shown.headline("small") == [("S1", 5), ("S2", 5), ("device", 5)]
 
 
 def test_the_own_score_takes_the_place_of_structure_where_a_record_has_it(
@@ -80,10 +80,20 @@ def test_the_own_score_takes_the_place_of_structure_where_a_record_has_it(
     place = Place(profile="tiny", variant="base", setting="device", gap="5")
     own = Figure(value=0.4, low=0.3, high=0.5, count=40)
     over = Figure(value=0.02, low=0.01, high=0.03, count=40)
-    newer = record.model_copy(
+    # Of before devices had counts and words, and were judged under what they rank.
+    without = ("/student/", "/device/", "/calibrated-over-own/")
+    old = record.model_copy(
         update={
-            "estimates": record.estimates | {place.key("student"): own},
-            "differences": record.differences | {place.key("calibrated-over-own"): over},
+            part: {
+                k: f for k, f in getattr(record, part).items() if not any(n in k for n in without)
+            }
+            for part in ("estimates", "differences")
+        }
+    )
+    newer = old.model_copy(
+        update={
+            "estimates": old.estimates | {place.key("student"): own},
+            "differences": old.differences | {place.key("calibrated-over-own"): over},
         }
     )
     shown = JudgedRecord.of(gates, newer, COMMAND)
@@ -92,7 +102,7 @@ def test_the_own_score_takes_the_place_of_structure_where_a_record_has_it(
         ("device", 5, "structure", own)
     ]
     assert shown.over_own("tiny", "device", 5) == over
-    older = JudgedRecord.of(gates, record, COMMAND)
+    older = JudgedRecord.of(gates, old, COMMAND)
     s1 = Place(profile="tiny", variant="base", setting="S1", gap="5")
     expected = record.differences[s1.key("calibrated-over-structure")]
     assert older.over_own("tiny", "S1", 5) == expected
@@ -112,7 +122,7 @@ def test_a_gate_that_fails_is_decided_by_what_is_not_met(gates: Experiment, reco
     assert (decisive.met, decisive.figure.value) == (False, -0.02)
     checks = [r for r in evidence_table(shown, "full").rows if r.group == "tiny G4c"]
     [row] = [check for check in checks if check.cells[3].text == "no"]
-    assert row.heads[2] == "calibrated over the discount tuned per gap"
+    assert row.heads[2] == "calibrated over a discount tuned by age, with words on both sides"
     assert row.cells[0].text == "S2, gap 10"
     assert JudgedRecord.of(gates, record, COMMAND).verdicts["tiny"]["G4c"].status == "holds"
 
