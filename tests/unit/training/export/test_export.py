@@ -85,7 +85,12 @@ def test_bundle_loads_and_says_what_it_is(bundle: Bundle, trained: TrainedModel)
     assert manifest.calibration.gamma_max == 2.0
     assert manifest.calibration.cues == CUES
     assert manifest.calibration.rules == trained.calibration.rules
-    assert manifest.fusion_weight == trained.projector.fusion_weight
+    assert manifest.fusion_weight == trained.fusion.fusion_weight
+    assert manifest.own_counts == trained.fusion.counts
+    assert manifest.semantic_vectors == "own"
+    assert trained.projector.vectors is not None
+    np.testing.assert_array_equal(loaded.semantic_vectors(), trained.projector.vectors.numpy())
+    assert (manifest.text_student is None) == (trained.fusion.text_weight == 0.0)
     assert manifest.training["parity_cases"] == WINDOW * len(BATCH_SIZES)
     assert manifest.training["parity_max_score_difference"] <= 1e-5
     assert trained.figures.items() <= manifest.training.items()
