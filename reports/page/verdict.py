@@ -32,7 +32,7 @@ def sentences(summary: Summary) -> list[str]:
     """
     said = [_staleness(row) for row in headline_rows(summary).values()]
     if summary.system is not None:
-        said.append(_replay(summary.system))
+        said.append(_replay(summary.system, weighed=summary.run.fusion_weight > 0.0))
     on_channels = carried(summary)
     return said if on_channels is None else [*said, on_channels]
 
@@ -77,7 +77,8 @@ def _alone(over: Estimate) -> str:
     return f"the calibrated answer is {_unsigned(over)} {word} {_OWN}"
 
 
-def _replay(system: SystemSection) -> str:
+def _replay(system: SystemSection, *, weighed: bool) -> str:
+    """Args: weighed: whether the fusion gives the cloud's embedding any weight."""
     over = {
         row.subtrahend: row.metrics["ndcg@10"]
         for row in system.differences
@@ -91,7 +92,11 @@ def _replay(system: SystemSection) -> str:
         who = "the answers" if "uncalibrated" in system.ranking else "calibrated answers"
         opponents = {"uncalibrated": _AS_IT_IS} | opponents
     placed = [_placed(over[name], whom) for name, whom in opponents.items()]
-    return f"Over the whole replay, NDCG@10 of {who} {joined(placed)}."
+    said = f"Over the whole replay, NDCG@10 of {who} {joined(placed)}"
+    if not system.collaborative and weighed and is_nothing(over["structure"]):
+        # Under the rules of the ages that came up, or because no snapshot was ever there.
+        return f"{said}; no answer gained or lost by a cached embedding."
+    return f"{said}."
 
 
 def _placed(gain: Estimate, whom: str) -> str:

@@ -100,7 +100,7 @@ def test_figures_move_while_the_replay_runs(finished: Finished) -> None:
     assert finished.seen["up"] == "up"
     assert int(finished.seen["early"]) < int(finished.seen["cut"]) < 600
     expect(finished.page.locator("#answered")).to_have_text("600")
-    for name in ("#ndcg-uncalibrated", "#p99", "#saved", "#per-request"):
+    for name in ("#ndcg-uncalibrated", "#ndcg-alone", "#p99", "#saved", "#per-request"):
         expect(finished.page.locator(name)).to_have_text(re.compile(r"\d"))
 
 

@@ -91,10 +91,10 @@ def test_no_weight_for_the_cloud_is_said_as_it_is(summary: Summary) -> None:
     )
 
 
-def replayed(summary: Summary, cached: Ends, alone: Ends) -> str:
+def replayed(summary: Summary, cached: Ends, alone: Ends, own: Ends = UP) -> str:
     system = summary.system
     assert system is not None
-    found = {"uncalibrated": cached, "alone": alone}
+    found = {"uncalibrated": cached, "alone": alone, "structure": own}
     rows = tuple(
         d.model_copy(update={"metrics": d.metrics | {"ndcg@10": estimate(found[d.subtrahend])}})
         if d.subtrahend in found
@@ -124,6 +124,8 @@ def test_the_replay_is_compared_with_the_cache_and_with_no_cloud_in_one_sentence
     worse = replayed(summary, ZERO, DOWN)
     assert "is exactly that of the cached snapshot as it is and lies 0.0100" in worse
     assert "below that of a device without any cloud." in worse
+    unused = replayed(summary, ZERO, DOWN, own=ZERO)
+    assert unused.endswith("; no answer gained or lost by a cached embedding.")
 
 
 def test_labels_say_what_each_answer_is(summary: Summary) -> None:
