@@ -84,6 +84,17 @@ def test_opponents_are_scored_wherever_the_calibrated_device_is(cells: Cells, va
 
 
 @pytest.mark.slow
+def test_an_old_snapshot_is_mended_where_semantics_count(cells: Cells) -> None:
+    paper = cells["paper"]
+    assert paper.extras["fusion_weight"] > 0
+    here = (pl.col("part") == "all") & ~pl.col("loo") & (pl.col("setting") == "full")
+    scores = paper.scores.filter(here & (pl.col("gap") == 5)).sort("user")
+    stale = scores.filter(pl.col("scorer") == "stale")["ndcg10"]
+    for scorer in SCORERS:
+        assert not scores.filter(pl.col("scorer") == scorer)["ndcg10"].equals(stale)
+
+
+@pytest.mark.slow
 def test_sizes_and_choices_are_told(cells: Cells) -> None:
     base, paper = cells["base"].extras, cells["paper"].extras
     assert base["parameters_words"] > 0 == paper["parameters_words"]
