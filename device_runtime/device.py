@@ -22,7 +22,7 @@ from device_runtime.ranking.encoded import encode
 from device_runtime.ranking.fusion import top_k
 from device_runtime.ranking.own_terms import OwnState
 from device_runtime.ranking.response import Diagnostics, Response
-from device_runtime.ranking.semantic import rank_locally, rank_with_snapshot
+from device_runtime.ranking.semantic import Ranking, rank_locally, rank_with_snapshot
 from device_runtime.ranking.transitions import Transitions
 from device_runtime.refresh.policy import Never, RefreshPolicy, RefreshState
 from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey, check_entry
@@ -234,7 +234,21 @@ class Device:
             uncalibrated=ranking.uncalibrated,
             structural=ranking.structural,
             diagnostics=diagnostics,
+            encoded=encoded,
         )
+
+    def without_cloud(self, response: Response, k: int = 10) -> Ranking:
+        """What this device would have ranked had it never held a snapshot: for comparison.
+
+        Candidates and scores are then its own. No state changes.
+
+        Args:
+            response: to its latest request, before it observes anything else.
+            k: items wanted.
+        """
+        models, seen = self._models, self._seen_items()
+        pool = build_pool(models, self._vectors, None, seen)
+        return rank_locally(models, self._vectors, pool, response.encoded, seen, k=k)
 
     def wants_refresh(self) -> bool:
         """What the policy says after the last request; to be asked once after each."""
@@ -343,7 +357,14 @@ class Device:
     def _current_pool(self, held: _Held | None, seen: Items) -> Pool:
         cached = None if held is None else held.cached
         if self._pool is None or self._pool.cached is not cached or self._pool_seen is not seen:
-            self._pool = build_pool(self._models, self._vectors, cached, seen)
+            self._pool = build_pool(
+                self._models,
+                self._vectors,
+                cached,
+                seen,
+                # Collaborative inference orders the cloud's list, and what the user had.
+                starters=self._transitions is None,
+            )
             self._pool_seen = seen
         return self._pool
 

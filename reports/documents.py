@@ -24,6 +24,7 @@ from loadtest.scenarios.table import read_scenario_record, refresh_rate_rows, sc
 from reports.experiments import publish
 from reports.experiments.tables import table_text
 from reports.markdown import markdown, plain, signed
+from reports.page.tables.table import full_name
 from reports.summary.model import Metrics, Part, Summary
 from shared.errors import DataError
 from shared.files import write_whole
@@ -104,7 +105,7 @@ def staleness_table(summary: Summary) -> str:
     section = summary.paper
     if section is None:
         raise DataError("the record has no paper-mode section")
-    head = ("setting", "gap", "calibrated", "uncalibrated", "structure only", "cost of staleness",
+    head = ("setting", "gap", "calibrated", "cached as it is", "own score", "cost of staleness",
             "bought back by calibration")  # fmt: skip
     scores = {
         (s.setting, s.gap, s.scorer): s.metrics["ndcg@10"]
@@ -140,7 +141,7 @@ def ranking_table(summary: Summary) -> str:
         by_part = {s.part: s.metrics for s in chosen if s.scorer == name}
         rows.append(
             (
-                name,
+                full_name(name),
                 plain(by_part["all"]["ndcg@10"]),
                 plain(by_part["all"]["hr@10"]),
                 _short(by_part, "returns"),

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from loadtest.records.outcomes import in_words
 from reports import text
+from reports.names import CACHED
 from reports.page import verdict
+from reports.page.tables.table import full_name
 from reports.summary.model import FullSection, PaperSection, RunScope, Summary, SystemSection
 from shared.statistics import Estimate
 
@@ -46,7 +48,7 @@ def _full(full: FullSection) -> Table:
     for scorer in dict.fromkeys(scorer for scorer, _ in rows):
         everything = rows[scorer, "all"]
         table.add_row(
-            scorer,
+            full_name(scorer),
             *_score(everything["ndcg@10"]),
             text.score(everything["hr@10"].value),
             text.score(rows[scorer, "returns"]["ndcg@10"].value),
@@ -58,7 +60,7 @@ def _full(full: FullSection) -> Table:
 def _paper(paper: PaperSection) -> Table:
     table = _table("Controlled staleness, NDCG@10", paper.scope)
     table.add_column("setting")
-    _figures(table, "gap", "uncalibrated", "calibrated", "structure", "bought back", "recovered")
+    _figures(table, "gap", CACHED, "calibrated", "own score", "bought back", "recovered")
     scores = {
         (r.setting, r.gap, r.scorer): r.metrics["ndcg@10"] for r in paper.scores if r.part == "all"
     }
@@ -84,13 +86,14 @@ def _system(system: SystemSection) -> Table:
         said.insert(1, f"ranking {system.ranking}")
     table = _table(f"The replay ({'; '.join(said)})", system.scope)
     table.add_column("NDCG@10")
-    _figures(table, "requests", "answered", "95 %", "uncalibrated", "structure", "decayed")
     scores = {(r.by, r.group, r.scorer): r.metrics["ndcg@10"] for r in system.scores}
+    third = "alone" if any(r.scorer == "alone" for r in system.scores) else "structure"
+    own = "without any cloud" if third == "alone" else "own score"
+    _figures(table, "requests", "answered", "95 %", CACHED, own, "decayed")
     for by, group in dict.fromkeys((r.by, r.group) for r in system.scores):
         label = f"{group} events old" if by == "delta" else group
         shown = [
-            scores[by, group, scorer]
-            for scorer in ("answered", "uncalibrated", "structure", "decayed")
+            scores[by, group, scorer] for scorer in ("answered", "uncalibrated", third, "decayed")
         ]
         table.add_row(
             label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.replay.profile_figures import ProfileFigures
@@ -56,6 +57,12 @@ def split_told(trained_after: float | None, kind: str = "user") -> str:
         f"{told}, so models have learned from what others did later; "
         f"{percent(trained_after, 1)} of training events lie after the request they are used for"
     )
+
+
+def joined(words: Sequence[str]) -> str:
+    """``A``, ``A and B``, ``A, B and C``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def score(value: float | None, digits: int = 4) -> str:

@@ -10,6 +10,8 @@ from shared.strict import Strict
 
 Table = Literal["none", "float32", "int8"]
 
+SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
+
 
 class DeviceProfile(Strict):
     """Limits of a device class; a field of the settings and of every bundle manifest.
@@ -26,7 +28,9 @@ class DeviceProfile(Strict):
         "none, and the device knows those of items it met, which item pages and snapshots carry",
     )
     unite_history: bool = Field(
-        default=True, description="rank the cloud's candidates united with the device's own history"
+        default=True,
+        description="rank the cloud's candidates united with what the device itself knows: its own "
+        "history, and without a table the items that came with the models",
     )
     local_candidates: int = Field(
         default=0, ge=0, description="items re-retrieved from the local table at each request"

@@ -13,7 +13,9 @@ class CalibrationMethod(Section):
     """Part of the settings of training, and of the options a calibrator is fitted with.
 
     The paper's method is proposal "paper", no gate, label_weight 0, severity "kl", no age rules and
-    none of the cues beyond ``device_runtime.state.cues.PAPER_CUES``.
+    none of the cues beyond ``device_runtime.state.cues.PAPER_CUES``. With that proposal and no
+    label, what is learned is how either the fresh candidates (S1) or the old ones (S2) are ranked,
+    drawn for each pair; otherwise both are, with what the device knows beside them.
     """
 
     gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")

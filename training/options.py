@@ -52,13 +52,16 @@ def projector_options(settings: Recipe, policy: RepeatPolicy) -> ProjectorOption
         epochs=options.semantic_epochs,
         dropout=options.dropout,
         horizon=options.horizon,
-        own_vectors=options.semantic_vectors == "own",
+        # A text student's vectors are taken as they are, or it could not be scored by them.
+        own_vectors=options.semantic_vectors == "own" and not options.text_student,
         exclude_seen=policy == "exclude",
     )
 
 
 def student_options(settings: Recipe, policy: RepeatPolicy) -> StudentOptions:
-    return StudentOptions(exclude_seen=policy == "exclude")
+    return StudentOptions(
+        own_vectors=settings.training.semantic_vectors == "own", exclude_seen=policy == "exclude"
+    )
 
 
 def fusion_options(settings: Recipe, policy: RepeatPolicy) -> FusionOptions:

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from device_runtime.ranking.candidates import SHORTLIST
 from shared.item_files import by_popularity
 from shared.metrics import Ranks, ranks_of
-from shared.profile import DeviceProfile
+from shared.profile import SHORTLIST, DeviceProfile
 from training.semantic.requests import Requests
 
 Setting = Literal["device", "list", "catalogue"]
@@ -71,8 +70,10 @@ class Pools:
     def united(self, items: Tensor) -> Tensor:
         """Of a device that holds a snapshot with the candidates [B, N], without re-retrieval."""
         pool = self.listed(items)
-        if self.own is not None and self.profile.unite_history:
-            pool |= self.own
+        if self.profile.unite_history:
+            pool[:, self.starter] = True
+            if self.own is not None:
+                pool |= self.own
         if self.barred is not None:
             pool &= ~self.barred
         short = pool.sum(1) < WANTED

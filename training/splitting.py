@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.split import MIN_HISTORY, Split, split_log, split_log_at
+from training.cut_log import events_before
 from training.data.private import common_categories
 from training.data.registry import repeat_policy
 from training.settings import Recipe, TrainingSettings
@@ -134,19 +135,3 @@ def split_note(log: InteractionLog, options: TrainingSettings) -> str:
     if log.time is None:
         return SEEN_LATER
     return f"{SEEN_LATER}; training.split=global cuts everybody at one instant"
-
-
-def events_before(log: InteractionLog, stop: NDArray[np.int64]) -> InteractionLog:
-    """The log with the first ``stop`` [U] events of every user alone."""
-    place = np.arange(len(log)) - np.repeat(log.user_start[:-1], log.counts())
-    kept = place < np.repeat(stop, log.counts())
-    queries = log.query
-    return replace(
-        log,
-        user=log.user[kept],
-        item=log.item[kept],
-        time=None if log.time is None else log.time[kept],
-        utc_offset_min=None if log.utc_offset_min is None else log.utc_offset_min[kept],
-        query=None if queries is None else tuple(queries[i] for i in np.flatnonzero(kept)),
-        session=None if log.session is None else log.session[kept],
-    )

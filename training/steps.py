@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from shared.interactions import InteractionLog
 from shared.split import Split, Steps
 from training.backbone.batches import Events, events_of, sessions_of
+from training.cut_log import events_before
 from training.semantic.anchors import Anchors, merge, stale_anchors, training_anchors
-from training.splitting import events_before
 
 VALIDATION_GAPS = (0, 1, 2, 5, 10, 20)
 

@@ -16,8 +16,6 @@ from device_runtime.state.item_vectors import ItemVectors, semantic_part
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-SHORTLIST = 100  # items ranked without a snapshot, unless the profile says otherwise
-
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pool:
@@ -41,9 +39,18 @@ class Pool:
 
 
 def build_pool(
-    models: DeviceModels, vectors: ItemVectors, cached: CachedSnapshot | None, seen: Items
+    models: DeviceModels,
+    vectors: ItemVectors,
+    cached: CachedSnapshot | None,
+    seen: Items,
+    *,
+    starters: bool = True,
 ) -> Pool:
-    """Unite a snapshot's candidates with the own history, as profile and repeat policy say.
+    """Unite a snapshot's candidates with what the device itself knows, as the profile says.
+
+    That is its own history, where repeats are allowed, and without an item table the popular items
+    that came with the models: without them a device with an old snapshot would have fewer good
+    items to choose from than one that never had any.
 
     Args:
         models: the bundle's models and manifest.
@@ -51,6 +58,7 @@ def build_pool(
             vector cannot be ranked and are left out.
         cached: the snapshot in force, if any.
         seen: [m] int32 distinct items of the own history, ascending.
+        starters: whether items that came with the models may be united.
     """
     exclude = models.manifest.repeat_policy == "exclude"
     unite = not exclude and (cached is None or models.profile.unite_history)
@@ -68,6 +76,8 @@ def build_pool(
         )
     snapshot = cached.snapshot
     items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
+    if starters and models.starter is not None and models.profile.unite_history:
+        items = np.union1d(items, models.popular).astype(np.int32, copy=False)
     semantic = semantic_part(vectors.of(items)[0], models.dim) @ snapshot.e_sem
     at = np.searchsorted(items, np.unique(snapshot.items))
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]

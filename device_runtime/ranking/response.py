@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.ranking.encoded import Encoded
+
 Source = Literal["snapshot", "local"]
 
 
@@ -58,8 +60,10 @@ class Response:
         uncalibrated: [n] float32, the stale snapshot taken at face value; ``scores`` themselves
             where the ranking is collaborative.
         structural: [n] float32, the device alone: structure and, where the bundle has them, what
-            it adds of its own (counts of the history, what its words say).
+            it adds of its own (counts of the history, what its words say). The candidates are
+            still those that a snapshot brought; ``Device.without_cloud`` does without them.
         diagnostics: cues, correction and the snapshot they belong to.
+        encoded: what the device made of its history; None without any.
     """
 
     step: int
@@ -70,3 +74,4 @@ class Response:
     uncalibrated: NDArray[np.float32]
     structural: NDArray[np.float32]
     diagnostics: Diagnostics
+    encoded: Encoded | None = None

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.calibration import bounded_correction, correction_strength
-from device_runtime.ranking.candidates import SHORTLIST, Pool, best_of_table, most_popular
+from device_runtime.ranking.candidates import Pool, best_of_table, most_popular
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.fusion import fuse
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score, score_table
 from device_runtime.state import cues
 from device_runtime.state.item_vectors import ItemVectors, semantic_part
 from device_runtime.state.lapse import Lapse
+from shared.profile import SHORTLIST
 
 Items = NDArray[np.int32]
 Floats = NDArray[np.float32]

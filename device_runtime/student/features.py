@@ -19,11 +19,13 @@ from device_runtime.abstract.words import ItemWords
 
 PLACES = 6  # latest items told by their place; older ones are left out
 NAME, WORD, QUERY = 1.0, 0.5, 0.7  # weights of a whole name, of a word in it, of a query's word
+EARLIER = 0.5  # of that, where a session has begun: what came before it
 LATEST_SAID = 12  # words at a query's end that are told apart
 
 Part = tuple[str, int | str]
 
 _BEFORE = tuple(f"before{place}" for place in range(PLACES))
+_EARLIER = tuple(f"earlier{place}" for place in range(PLACES))
 _NOW = tuple(f"now{place}" for place in range(PLACES))
 # Section of a name -> section of the words in it: those know no place.
 _WORDS_OF = {
@@ -31,6 +33,8 @@ _WORDS_OF = {
     **dict.fromkeys(_NOW, "now words"),
     "favourite": "favourite words",
 }
+# The same tokens, said more quietly.
+_QUIETER = dict(zip(_EARLIER, _BEFORE, strict=True))
 _SAID = "query"
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
@@ -52,7 +56,8 @@ class StudentFeatures:
         """The parts of a request; one that is told twice counts twice."""
         found: list[Part] = []
         found += zip(_NOW, sections.session[: -PLACES - 1 : -1], strict=False)
-        found += zip(_BEFORE, sections.before[: -PLACES - 1 : -1], strict=False)
+        past = _EARLIER if sections.session else _BEFORE
+        found += zip(past, sections.before[: -PLACES - 1 : -1], strict=False)
         found += [("favourite", item) for item in sections.favourites]
         found += [("usual", name) for name in sections.usual]
         found += [("category", category) for category in sections.categories]
@@ -66,14 +71,17 @@ class StudentFeatures:
     def tokens(self, part: Part) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Rows [K] and weights [K] of one part, a token each."""
         section, what = part
+        if section in _QUIETER:
+            rows, weights = self.tokens((_QUIETER[section], what))
+            return rows, weights * np.float32(EARLIER)
         if isinstance(what, int):
             weighted = self._of_item(section, what)
         elif section == _SAID:
             weighted = [(token, QUERY) for token in _of_query(words_of(what))]
         else:
             weighted = [(f"{section}|{what}", NAME)]
-        rows = [zlib.crc32(token.encode(errors="replace")) % self._rows for token, _ in weighted]
-        return np.array(rows, dtype=np.int32), np.array([w for _, w in weighted], dtype=np.float32)
+        at = [zlib.crc32(token.encode(errors="replace")) % self._rows for token, _ in weighted]
+        return np.array(at, dtype=np.int32), np.array([w for _, w in weighted], dtype=np.float32)
 
     def _of_item(self, section: str, item: int) -> list[tuple[str, float]]:
         words = self._words.of(item)

@@ -11,6 +11,8 @@ no dropout) on the scored requests themselves, and its best epoch is picked ther
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
 from experiments.studies.cell import CellScores
+from experiments.studies.scalrec.rules_by_setting import Rules, rules_for
 from experiments.studies.scalrec.scores import StepRanks, aggregate
 from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.interactions import InteractionLog
@@ -27,8 +30,9 @@ from training.background import in_thread
 from training.calibration.fit import fit_calibration
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.options import calibration_options
-from training.run import opened_run
+from training.run import TrainingRun, opened_run
 from training.settings import Recipe
+from training.steps import VALIDATION_GAPS
 from training.trained import TrainedModel
 from training.twin import make_twin
 
@@ -46,9 +50,27 @@ async def run_cell(
     async with opened_run(settings, log, embedder, progress) as run:
         trained = await run.all()
         scored = await encode_scored(run, trained)
-        bounds = _Bounds(settings, trained, scored, run.split.test_stop)
+        rules = await _rules(run, trained)
+        bounds = _Bounds(settings, trained, scored, rules, run.split.test_stop)
         ranks = await in_thread(bounds.ranks, progress)
         return CellScores(aggregate(ranks))
+
+
+async def _rules(run: TrainingRun, trained: TrainedModel) -> dict[str, Rules]:
+    """By setting, chosen on validation steps as the gates choose them."""
+    known, said = await run.on_known_items(trained), await run.said()
+    with torch.no_grad():
+        e_sem = known.projector.projector(torch.from_numpy(await run.text()))
+    requests = run.requests(known.backbone, run.progress)
+    words = None if said is None else torch.from_numpy(said)
+    twin = make_twin(run.settings, known, requests, e_sem, words)
+    steps, options = run.steps, run.settings.training
+    margin = options.rule_margin if options.age_rules else None
+    pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
+    return {
+        setting: rules_for(twin, pairs, "list", fresh_list=setting == "S1", margin=margin)
+        for setting in ("S1", "S2")
+    }
 
 
 class _Bounds:
@@ -57,10 +79,11 @@ class _Bounds:
         settings: Recipe,
         trained: TrainedModel,
         scored: ScoredRequests,
+        rules: Mapping[str, Rules],
         test_stop: NDArray[np.int64],
     ) -> None:
         self.settings, self.trained, self.steps = settings, trained, scored.steps
-        self.requests, self.test_stop = scored.requests, test_stop
+        self.requests, self.rules, self.test_stop = scored.requests, rules, test_stop
         self.twin = make_twin(settings, trained, scored.requests, scored.e_sem, scored.words)
         self.options = calibration_options(settings, trained.repeat_policy).model_copy(
             update={"label_weight": 0.0, "age_rules": False, "dropout": 0.0}
@@ -84,12 +107,13 @@ class _Bounds:
             progress.task(f"scoring test steps, gap {gap}", 2 * len(pairs)) as task,
         ):
             for setting, listed in (("S1", pairs.fresh), ("S2", pairs.stale)):
-                calibrated = twin.trusted(twin.inputs(pairs, listed=listed))[0]
+                inputs = twin.inputs(pairs, listed=listed)
+                calibrated = twin.trusted(inputs, self.rules[setting].calibrated)[0]
                 embeddings = same | {"calibrated": calibrated}
                 for at in torch.split(torch.arange(len(pairs)), ROWS):
                     pools = twin.pools(pairs.fresh[at.numpy()])
                     among = pools.listed(twin.candidates[torch.from_numpy(listed[at.numpy()])])
-                    views = {"structure": pools.structural} | {
+                    views = {"student": pools.structural} | {
                         name: pools.fused(twin.fusion_weight * e[at])
                         for name, e in embeddings.items()
                     }

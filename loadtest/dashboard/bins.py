@@ -28,18 +28,19 @@ class NdcgSums(msgspec.Struct, forbid_unknown_fields=True):
     """Sums of NDCG@10 over the same ``requests``.
 
     ``calibrated`` stays 0 where calibration was off, since no such answer was made then.
+    ``uncalibrated`` takes the cached snapshot as it is; ``alone`` is a device without any cloud.
     """
 
     requests: int = 0
     calibrated: float = 0.0
     uncalibrated: float = 0.0
-    structure: float = 0.0
+    alone: float = 0.0
 
     def merge(self, other: NdcgSums, sign: int = 1) -> None:
         self.requests += sign * other.requests
         self.calibrated += sign * other.calibrated
         self.uncalibrated += sign * other.uncalibrated
-        self.structure += sign * other.structure
+        self.alone += sign * other.alone
 
 
 class Bin(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,7 +83,7 @@ class Bin(msgspec.Struct, forbid_unknown_fields=True):
         if calibrating:
             scores.calibrated += ndcg_of(Rank(record.rank, record.tied))
         scores.uncalibrated += ndcg_of(Rank(record.rank_uncalibrated, record.tied_uncalibrated))
-        scores.structure += ndcg_of(Rank(record.rank_structure, record.tied_structure))
+        scores.alone += ndcg_of(Rank(record.rank_alone, record.tied_alone))
         self.see_cloud(record.cloud_up)
         _count(self.breakers, record.breaker)
         self.latency_ms.add(record.latency_scheduled_ms)

@@ -99,12 +99,12 @@ def _scores(bins: list[Bin]) -> Figures:
     parts = [b.corrected for b in bins] if on else [b.face_value for b in bins]
     requests = sum(p.requests for p in parts)
     if not requests:
-        return {"scored": 0, "calibrated": None, "uncalibrated": None, "structure": None}
+        return {"scored": 0, "calibrated": None, "uncalibrated": None, "alone": None}
     return {
         "scored": requests,
         "calibrated": round(sum(p.calibrated for p in parts) / requests, 5) if on else None,
         "uncalibrated": round(sum(p.uncalibrated for p in parts) / requests, 5),
-        "structure": round(sum(p.structure for p in parts) / requests, 5),
+        "alone": round(sum(p.alone for p in parts) / requests, 5),
     }
 
 

@@ -1,10 +1,12 @@
 """Full ranking: every item of the catalogue competes, the embedding is fresh (gap 0).
 
-What each channel is worth by itself, beside the counters any recommender must beat.
+What each channel is worth by itself and each term of the own score in turn, beside the counters any
+recommender must beat.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,23 +60,27 @@ def _record(
     counters: Counters,
 ) -> FullRecord:
     items, table = models.all_items, models.table
-    structural = score_table(table, now)
+    structural = score_table(table, now and replace(now, own=None))
+    counted = score_table(table, _wordless(now))
+    student = score_table(table, now)
     semantic = table.products(semantic=source.e_sem(user, step))
-    fused = fuse(structural, semantic, models.manifest.fusion_weight)
+    fused = fuse(student, semantic, models.manifest.fusion_weight)
     seen, target = requests.history(user, step), requests.target(user, step)
     exclude = models.manifest.repeat_policy == "exclude"
     keep = np.ones(len(items), dtype=bool)
     if exclude:
         keep[seen] = False
     kept = items[keep]
-    counted = counters.ranks(seen, target, exclude_seen=exclude)
+    others = counters.ranks(seen, target, exclude_seen=exclude)
     ranks = {
         "structure": target_rank(kept, structural[keep], target),
+        "counts": target_rank(kept, counted[keep], target),
+        "student": target_rank(kept, student[keep], target),
         "semantic": target_rank(kept, semantic[keep], target),
         "fused": target_rank(kept, fused[keep], target),
-        "popularity": counted.popularity,
-        "frequency": counted.frequency,
-        "decayed": counted.decayed,
+        "popularity": others.popularity,
+        "frequency": others.frequency,
+        "decayed": others.decayed,
     }
     return FullRecord(
         user=user,
@@ -84,3 +90,10 @@ def _record(
         last=requests.is_last(user, step),
         **rank_fields(ranks),
     )
+
+
+def _wordless(now: Encoded | None) -> Encoded | None:
+    """The same state, of which its words say nothing."""
+    if now is None or now.own is None:
+        return now
+    return replace(now, own=replace(now.own, query=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,8 @@ class PaperRecord(NamedTuple):
 
     Ranks are 1-based within the candidates, inf if the target is not among them or may not be
     recommended again, and means over the orders of ``tied`` items, the target among them;
-    ``delta`` is below ``gap`` where the history is too short for it.
+    ``uncalibrated`` is the snapshot as it is, ``structure`` the device's own score (with its counts
+    and words); ``delta`` is below ``gap`` where the history is too short for it.
     """
 
     user: int
@@ -52,7 +54,13 @@ class PaperRecord(NamedTuple):
 
 
 class FullRecord(NamedTuple):
-    """One request with the whole catalogue ranked at gap 0; ranks as in PaperRecord."""
+    """One request with the whole catalogue ranked at gap 0; ranks as in PaperRecord.
+
+    ``rank_structure`` is of the encoder's score alone, ``rank_counts`` of it with the own counts,
+    ``rank_student`` of the whole own score, with words; ``rank_fused`` adds a fresh embedding to
+    that one. Where a bundle lacks a term, the rank is that without it. Older records, whose device
+    had structure alone, are without the two.
+    """
 
     user: int
     step: int
@@ -71,6 +79,10 @@ class FullRecord(NamedTuple):
     tied_popularity: int = 1
     tied_frequency: int = 1
     tied_decayed: int = 1
+    rank_counts: float = math.nan
+    rank_student: float = math.nan
+    tied_counts: int = 1
+    tied_student: int = 1
 
 
 def write_records(path: Path, rows: Iterable[tuple[object, ...]], record: type[NamedTuple]) -> Path:

@@ -8,6 +8,7 @@ interrupted keeps them all. The same rows always give the same bytes.
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -25,9 +26,11 @@ REFRESHES = "refreshes.parquet"
 class RequestRecord(NamedTuple):
     """One device request. Times are seconds of the replay; ranks are 1-based, inf if not ranked.
 
-    ``rank`` is of the answer given, ``rank_uncalibrated`` and ``rank_structure`` of the two other
-    answers to the same request, the last three of counters over the full catalogue. A rank is the
-    mean over the orders of ``tied`` items, the target among them. -1, 0 and NaN
+    ``rank`` is of the answer given. Of the other answers to the same request ``rank_uncalibrated``
+    takes the cached snapshot as it is, ``rank_structure`` is by the device's own score over the
+    same candidates, and ``rank_alone`` of the device had it no cloud at all: own candidates, own
+    score (NaN in records that do not say). The rest are of counters over the full catalogue. A
+    rank is the mean over the orders of ``tied`` items, the target among them. -1, 0 and NaN
     stand for "no snapshot" in delta and snapshot_tau, snapshot_version, and the cues.
     """
 
@@ -66,6 +69,8 @@ class RequestRecord(NamedTuple):
     tied_popularity: int = 1
     tied_frequency: int = 1
     tied_decayed: int = 1
+    rank_alone: float = math.nan
+    tied_alone: int = 1
 
 
 class RefreshRecord(NamedTuple):

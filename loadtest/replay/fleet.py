@@ -18,6 +18,7 @@ from device_runtime.cloud.tokens import TokenSource
 from device_runtime.cloud.transport import CloudTransport
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.response import Response
 from device_runtime.refresh.names import collaboration, make_fleet_budget, make_policy
 from device_runtime.refresh.policy import EveryK
 from device_runtime.state.history import RequestContext
@@ -33,6 +34,7 @@ from loadtest.settings import FleetSettings
 from loadtest.timing.clock import ReplayTime, UnixTime
 from loadtest.timing.schedule import Schedule
 from shared.interactions import InteractionLog
+from shared.metrics import Rank
 from shared.progress import Task
 from shared.tracing import Tracing
 
@@ -279,6 +281,7 @@ class Fleet:
         ranks = {
             "uncalibrated": target_rank(items, response.uncalibrated, event.item),
             "structure": target_rank(items, response.structural, event.item),
+            "alone": _alone(device, response, event.item),
             "popularity": counters.popularity,
             "frequency": counters.frequency,
             "decayed": counters.decayed,
@@ -340,3 +343,11 @@ class Fleet:
             query="" if log.query is None else log.query[row],
             session_events=None if self._sessions is None else int(self._sessions[row]),
         )
+
+
+def _alone(device: Device, response: Response, target: int) -> Rank:
+    """Rank of the target had the device no cloud; asked once its answer's time was taken."""
+    if response.source == "local":
+        return target_rank(response.candidates, response.structural, target)
+    ranking = device.without_cloud(response, TOP_K)
+    return target_rank(ranking.items, ranking.scores, target)

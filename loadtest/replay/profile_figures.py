@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,11 +11,18 @@ from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.cloud.snapshot_cache import MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels
-from device_runtime.ranking.own_terms import OwnState
 from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
-from device_runtime.state.features import time_features
-from device_runtime.state.history import History, RequestContext
+from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
+from loadtest.replay.part_times import (
+    CALIBRATOR,
+    COUNTS,
+    ENCODER,
+    STUDENT,
+    VECTORS,
+    PartTimes,
+    microseconds,
+)
 from loadtest.replay.state_size import own_bytes
 from shared.bundle import (
     CATALOGUE_FILE,
@@ -45,14 +50,14 @@ class ProfileFigures(Strict):
 
     Attributes:
         download: file -> bytes of what a device downloads of the bundle.
-        parts: the same by what it is for: networks, item vectors, semantic vectors, text student...
+        parts: the same by what it is for: encoder, calibrator (the estimator with it), own counts
+            (no bytes), text student, item vectors, semantic vectors, catalogue.
         snapshot: one refresh's answer.
         page: what one item's page carries for the device; 0 where it has a table.
         model: arrays and networks that all requests share, in memory.
         state: what the device holds for itself: history, snapshot, candidates, own vectors.
         request_p50_us, request_p95_us: one request with a full window and a stale snapshot.
-        part_p50_us: part of it -> its time: the encoder, and what the device adds of its own where
-            the bundle has that.
+        part_p50_us: part of it -> its time by itself, see ``PartTimes``.
     """
 
     profile: str
@@ -85,7 +90,7 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
     catalogue, form = bundle.catalogue(), bundle.manifest.abstract
     # With words of its own, so that neither finds remembered what the other has just read.
     apart, writer = (
-        _Apart(models, TemplateAbstract(catalogue, form)),
+        PartTimes(models, TemplateAbstract(catalogue, form), snapshot),
         TemplateAbstract(catalogue, form),
     )
     e_str = np.zeros(models.dim, dtype=np.float32)  # as if asked for at some other state
@@ -100,7 +105,7 @@ def measure_profile(bundle: Bundle, *, requests: int = REQUESTS, seed: int = 0) 
         moment, hour = _HOUR * step, float(step % 168)
         if step >= EVENTS:
             context = RequestContext(moment, hour)
-            took.append(_microseconds(partial(device.request, context)))
+            took.append(microseconds(partial(device.request, context)))
             apart.time(context)
         device.observe(item, moment, hour, None if pages is None else pages.page(item))
         apart.observe(item, moment, hour)
@@ -135,14 +140,15 @@ def shared_parts(models: DeviceModels, writer: TemplateAbstract) -> tuple[object
 def download_parts(manifest: Manifest) -> dict[str, int]:
     """Part -> bytes of what a device downloads, by what it is for; all bytes are in some part."""
     kinds = {
-        "item_vectors.npy": "item vectors", "item_bias.npy": "item vectors",
-        TABLE_FILE: "item vectors", STARTER_FILE: "item vectors",
-        SEMANTIC_FILE: "semantic vectors", STUDENT_FILE: "text student",
+        "encoder.onnx": ENCODER, "estimator.onnx": CALIBRATOR, "calibrator.onnx": CALIBRATOR,
+        "item_vectors.npy": VECTORS, "item_bias.npy": VECTORS,
+        TABLE_FILE: VECTORS, STARTER_FILE: VECTORS,
+        SEMANTIC_FILE: "semantic vectors", STUDENT_FILE: STUDENT,
         CATALOGUE_FILE: "catalogue",
     }  # fmt: skip
     parts: dict[str, int] = {}
     for name, entry in manifest.device_files.items():
-        part = "networks" if name.endswith(".onnx") else kinds.get(name, "other")
+        part = kinds.get(name, "other")
         parts[part] = parts.get(part, 0) + entry.bytes
     if manifest.semantic_vectors == "own" and manifest.profile.table != "float32":
         # Both lie in one file: what the second one adds to each row.
@@ -150,43 +156,10 @@ def download_parts(manifest: Manifest) -> dict[str, int]:
         rows = manifest.n_items if manifest.profile.table == "int8" else starter
         added = rows * (row_bytes(manifest.dim, 2) - row_bytes(manifest.dim, 1))
         parts["semantic vectors"] = added
-        parts["item vectors"] -= added
+        parts[VECTORS] -= added
+    if manifest.own_counts is not None and manifest.own_counts.weight > 0.0:
+        parts[COUNTS] = 0  # three numbers of the manifest
     return parts
-
-
-class _Apart:
-    """Times parts of a request that a device does as one: a second state of the same events."""
-
-    def __init__(self, models: DeviceModels, writer: TemplateAbstract) -> None:
-        self._models, self._own = models, OwnState(models, writer.digest())
-        self._history = History(models.profile.window, models.profile.retain)
-        rng = np.random.default_rng(0)
-        shape = (models.profile.window, models.dim)
-        self._vectors = rng.standard_normal(shape, dtype=np.float32)
-        self._took: dict[str, list[float]] = {}
-
-    def observe(self, item: int, moment: float, hour: float) -> None:
-        self._history.append(item, moment, hour)
-        self._own.observe(item, hour)
-
-    def time(self, context: RequestContext) -> None:
-        models, manifest = self._models, self._models.manifest
-        times = time_features(self._history.window(), context, has_time=manifest.has_time)
-        encoder = partial(models.encode, self._vectors, times)
-        parts: dict[str, Callable[[], object]] = {"encoder": encoder}
-        if self._own.adds:
-            parts["own counts and text"] = partial(self._own.terms, context)
-        for name, part in parts.items():
-            self._took.setdefault(name, []).append(_microseconds(part))
-
-    def p50_us(self) -> dict[str, float]:
-        return {name: float(np.percentile(took, 50)) for name, took in self._took.items()}
-
-
-def _microseconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter_ns()
-    work()
-    return (time.perf_counter_ns() - began) / 1e3
 
 
 def plausible_snapshot(bundle: Bundle, user: str, seed: int = 0) -> Snapshot:

@@ -51,7 +51,7 @@ def read_scenario_record(text: str) -> ScenarioRecord:
 def scenario_rows(record: ScenarioRecord) -> Table:
     """One row per scenario and place: head, rows, caption."""
     head = (
-        "scenario", "where", "answered", "stale", "NDCG@10", "uncalibrated", "structure only",
+        "scenario", "where", "answered", "stale", "NDCG@10", "cached as it is", "own score",
         "p50 / p95 / p99, ms", "refresh p50 / p99, ms", "cloud calls", "refused", "recovery, s",
         "history",
     )  # fmt: skip

@@ -8,10 +8,15 @@ from loadtest.replay.run_info import RunInfo
 from reports import text
 from reports.page.judged import JudgedRecord
 from reports.summary.model import PaperSection
+from reports.text import joined
 from shared.profile import DeviceProfile
 from shared.statistics import Estimate
 
-_STALE = {"S1": "its embedding is stale", "S2": "its embedding and candidates are stale"}
+_STALE = {
+    "S1": "its embedding is stale",
+    "S2": "its embedding and candidates are stale",
+    "device": "as this device ranks",
+}
 _RE_RETRIEVAL = "G5"  # the one gate about something a device may or may not do
 _COUNTS = ("users", "items", "interactions")
 
@@ -96,12 +101,6 @@ def of_this_run(paper: PaperSection) -> str:
         f"staleness cost something at {cost}, calibration won something back at {won} and lost "
         f"something at {lost}; elsewhere the interval includes zero."
     )
-
-
-def joined(words: Sequence[str]) -> str:
-    """``A``, ``A and B``, ``A, B and C``."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _significant(estimate: Estimate) -> str:

@@ -16,9 +16,12 @@ from shared.errors import DataError
 from shared.statistics import Estimate, no_estimate
 
 EXPERIMENT = "gates"
-_SETTINGS = ("S1", "S2")
-# Scorers of the record, and what pages call them.
-_SCORERS = {"calibrated": "calibrated", "stale": "uncalibrated", "structure": "structure"}
+_SETTINGS = ("device", "S1", "S2")
+# Scorers of the record, and their keys in a run's summary.
+_SCORERS = {"calibrated": "calibrated", "stale": "uncalibrated"}
+# The device's own score, and what is compared with it: the last that a record has. In older ones
+# that was structure by itself.
+_OWN = {"structure": "calibrated-over-structure", "student": "calibrated-over-own"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class JudgedRecord:
         """What staleness costs: positive where it costs something."""
         return self.named(profile, setting, gap, "staleness").negated()
 
+    def over_own(self, profile: str, setting: str, gap: int) -> Estimate:
+        """Calibrated over the device's own score on the same candidates."""
+        return self.named(profile, setting, gap, _OWN[self._own])
+
     def scores(self, profile: str) -> list[tuple[str, int, str, Figure]]:
         """Setting, gap, scorer and its NDCG@10, by setting and gap."""
         return sorted(self._scores(profile), key=lambda score: score[:2])
@@ -78,14 +85,21 @@ class JudgedRecord:
 
     def _scores(self, profile: str) -> Iterator[tuple[str, int, str, Figure]]:
         variant = next(iter(self.experiment.variants))
+        scorers = _SCORERS | {self._own: "structure"}
         for key, figure in self.record.estimates.items():
             at = read_key(key)
-            if at["name"] not in _SCORERS or at["setting"] not in _SETTINGS:
+            if at["name"] not in scorers or at["setting"] not in _SETTINGS:
                 continue
             setting, gap = at["setting"], at["gap"]
             place = Place(profile=profile, variant=variant, setting=setting, gap=gap)
             if gap != MEAN_GAP and key == place.key(at["name"]):
-                yield setting, int(gap), _SCORERS[at["name"]], figure
+                yield setting, int(gap), scorers[at["name"]], figure
+
+    @property
+    def _own(self) -> str:
+        """Which scorer of the record is the device's own score."""
+        named = {read_key(key)["name"] for key in self.record.estimates}
+        return [name for name in _OWN if name in named or name == "structure"][-1]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from reports.summary.model import Staleness, Summary
-from reports.text import difference, measured, percent
+from reports.names import ALONE
+from reports.page.channels import carried, is_nothing
+from reports.summary.model import Staleness, Summary, SystemSection
+from reports.text import difference, joined, measured, percent
 from shared.statistics import Estimate
 
 HEADLINE_GAP = 5  # of SCaLRec's overall table
 SETTINGS = {"S1": "an embedding", "S2": "an embedding and candidates"}
-_LEVEL = "show no significant difference"
+_AS_IT_IS = "the cached snapshot as it is"
+_OWN = "the device's own score over the same candidates"
 
 
 def headline_rows(summary: Summary) -> dict[str, Staleness]:
@@ -22,17 +25,16 @@ def headline_rows(summary: Summary) -> dict[str, Staleness]:
 
 
 def sentences(summary: Summary) -> list[str]:
-    """One sentence per setting, and one about the replay."""
+    """One sentence per setting, one on the replay and one on the channels that carry its answers.
+
+    The one on the replay says whether calibrated answers are better than the cached snapshot as it
+    is, and than a device without any cloud.
+    """
     said = [_staleness(row) for row in headline_rows(summary).values()]
     if summary.system is not None:
-        collaborative = summary.system.collaborative
-        against, judge = ("structure", _fused) if collaborative else ("uncalibrated", _calibrated)
-        said.extend(
-            judge(row.metrics["ndcg@10"])
-            for row in summary.system.differences
-            if (row.by, row.subtrahend) == ("all", against)
-        )
-    return said
+        said.append(_replay(summary.system))
+    on_channels = carried(summary)
+    return said if on_channels is None else [*said, on_channels]
 
 
 def _staleness(row: Staleness) -> str:
@@ -68,29 +70,36 @@ def _gain(row: Staleness) -> str:
 def _alone(over: Estimate) -> str:
     if over.sign == 0:
         return (
-            "the calibrated answer's difference from the device's own channel alone is not "
-            f"significant ({difference(over)})"
+            f"the calibrated answer's difference from {_OWN} is not significant "
+            f"({difference(over)})"
         )
     word = "above" if over.sign > 0 else "below"
-    return f"the calibrated answer is {_unsigned(over)} {word} the device's own channel alone"
+    return f"the calibrated answer is {_unsigned(over)} {word} {_OWN}"
 
 
-def _calibrated(gain: Estimate) -> str:
-    level = f"calibrated and uncalibrated answers {_LEVEL}"
-    return _replay(gain, level, "calibration", "")
+def _replay(system: SystemSection) -> str:
+    over = {
+        row.subtrahend: row.metrics["ndcg@10"]
+        for row in system.differences
+        if (row.by, row.minuend) == ("all", "answered")
+    }
+    # Older records know the device's own score over the snapshot's candidates alone.
+    opponents = {"alone": f"a {ALONE}"} if "alone" in over else {"structure": _OWN}
+    who = "collaborative inference"
+    if not system.collaborative:
+        # Whoever switches calibration off for a replay compares answers that nobody corrected.
+        who = "the answers" if "uncalibrated" in system.ranking else "calibrated answers"
+        opponents = {"uncalibrated": _AS_IT_IS} | opponents
+    placed = [_placed(over[name], whom) for name, whom in opponents.items()]
+    return f"Over the whole replay, NDCG@10 of {who} {joined(placed)}."
 
 
-def _fused(gain: Estimate) -> str:
-    who, alone = "collaborative inference", "the device's own channel alone"
-    return _replay(gain, f"{who} and {alone} {_LEVEL}", who, f" over {alone}")
-
-
-def _replay(gain: Estimate, level: str, who: str, over: str) -> str:
-    """Args: level: what is said where the gain is not significant."""
+def _placed(gain: Estimate, whom: str) -> str:
+    if is_nothing(gain):
+        return f"is exactly that of {whom}"
     if gain.sign == 0:
-        return f"Over the whole replay, {level} ({difference(gain)})."
-    word = "gained" if gain.sign > 0 else "lost"
-    return f"Over the whole replay, {who} {word} {_unsigned(gain)} of NDCG@10{over}."
+        return f"does not differ significantly from that of {whom} ({difference(gain)})"
+    return f"lies {_unsigned(gain)} {'above' if gain.sign > 0 else 'below'} that of {whom}"
 
 
 def _unsigned(estimate: Estimate) -> str:

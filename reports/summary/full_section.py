@@ -17,7 +17,11 @@ from shared.paper_settings import PaperSettings
 from shared.statistics import Resampler
 
 SCORERS = ("structure", "semantic", "fused", "popularity", "frequency", "decayed")
-COMPARISONS = (("structure", "decayed"), ("fused", "structure"), ("fused", "decayed"))
+OWN = ("counts", "student")  # not in records from before these were told apart from structure
+COMPARISONS = (
+    ("structure", "decayed"), ("counts", "structure"), ("student", "counts"), ("fused", "student"),
+    ("fused", "structure"), ("fused", "decayed"),
+)  # fmt: skip
 COLUMNS = ("user", "step", "is_return", "last", *(f"rank_{scorer}" for scorer in SCORERS))
 
 Which = Literal["last steps", "leave-one-out"]
@@ -36,18 +40,21 @@ def full_section(run_dir: Path, info: RunInfo, settings: PaperSettings) -> FullS
         "last steps": np.ones(len(users), bool),
         "leave-one-out": last,
     }
-    ranks = {scorer: read_ranks(frame, f"rank_{scorer}") for scorer in SCORERS}
+    own = [scorer for scorer in OWN if f"rank_{scorer}" in frame.columns]
+    scorers = (SCORERS[0], *own, *SCORERS[1:])
+    ranks = {scorer: read_ranks(frame, f"rank_{scorer}") for scorer in scorers}
+    pairs = [pair for pair in COMPARISONS if set(pair) <= set(ranks)]
     resampler = Resampler(users, draws=settings.bootstrap)
     scores = [
         (which, scorer, part, add_metrics(resampler, ranks[scorer], chosen & mask))
         for which, chosen in whiches.items()
-        for scorer in SCORERS
+        for scorer in ranks
         for part, mask in masks.items()
     ]
     differences = [
         (which, pair, add_difference(resampler, ranks[pair[0]], ranks[pair[1]], chosen))
         for which, chosen in whiches.items()
-        for pair in COMPARISONS
+        for pair in pairs
     ]
     return FullSection(
         scope=scope_of("full", users, info, settings),

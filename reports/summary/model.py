@@ -50,13 +50,13 @@ class PaperDifference(Strict):
 
 
 class Staleness(Strict):
-    """What a snapshot ``gap`` events old costs, in NDCG@10 of the uncalibrated fusion.
+    """What a snapshot ``gap`` events old costs, in NDCG@10 of the snapshot taken as it is.
 
     Attributes:
         loss: gap 0 minus this gap; positive when staleness costs.
-        bought_back: calibrated minus uncalibrated at this gap.
+        bought_back: calibrated minus uncalibrated (cached as it is) at this gap.
         recovered: bought_back / loss; no value unless the loss is above zero with its interval.
-        over_structure: calibrated minus structure only at this gap.
+        over_structure: calibrated minus the own score over the same candidates at this gap.
         in_candidates: share of requests whose target is among the candidates.
         mean_delta: mean age of the snapshot in events (short histories cannot be ``gap`` old).
     """
@@ -149,6 +149,7 @@ class Moment(Strict):
     age_p50: float | None
     age_p90: float | None
     refreshes: dict[str, int]
+    alone: Estimate | None = None  # of a device without any cloud; None if not recorded
 
 
 class Outage(Strict):

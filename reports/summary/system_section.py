@@ -25,7 +25,8 @@ from shared.cost import CostSettings
 from shared.paper_settings import PaperSettings
 from shared.statistics import Mask, Resampler
 
-# Names in the summary, and the column that holds the target's rank.
+# Names in the summary, and the column that holds the target's rank. ``structure`` is the device's
+# own score over the same candidates, ``alone`` a device that holds no snapshot at all.
 SCORERS = {
     "answered": "rank",
     "uncalibrated": "rank_uncalibrated",
@@ -34,7 +35,11 @@ SCORERS = {
     "frequency": "rank_frequency",
     "decayed": "rank_decayed",
 }
-COMPARISONS = (("answered", "uncalibrated"), ("answered", "structure"), ("answered", "decayed"))
+ALONE = {"alone": "rank_alone"}  # not in records from before it was taken down
+COMPARISONS = (
+    ("answered", "uncalibrated"), ("answered", "structure"), ("answered", "alone"),
+    ("answered", "decayed"),
+)  # fmt: skip
 # Age of the snapshot in events: label, first and last delta.
 DELTA_BUCKETS = (("0", 0, 0), ("1-2", 1, 2), ("3-5", 3, 5), ("6-10", 6, 10), ("11+", 11, 2**31))
 REQUEST_COLUMNS = (
@@ -67,18 +72,20 @@ def system_section(
     warm_up, refreshes = recorded.filter(before), recorded.filter(~before)
     frame = frame.sort("scheduled_s", "user", "step")
     users = frame["user"].to_numpy()
-    ranks = {name: read_ranks(frame, column) for name, column in SCORERS.items()}
+    columns = SCORERS | {n: column for n, column in ALONE.items() if column in frame.columns}
+    ranks = {name: read_ranks(frame, column) for name, column in columns.items()}
+    pairs = [pair for pair in COMPARISONS if set(pair) <= set(ranks)]
     resampler = Resampler(users, draws=paper.bootstrap)
     groups = _groups(frame, refreshes)
     scores = [
         (by, group, scorer, add_metrics(resampler, ranks[scorer], mask))
         for (by, group), mask in groups.items()
-        for scorer in SCORERS
+        for scorer in ranks
     ]
     differences = [
         (by, group, pair, add_difference(resampler, ranks[pair[0]], ranks[pair[1]], mask))
         for (by, group), mask in groups.items()
-        for pair in COMPARISONS
+        for pair in pairs
     ]
     moments = timeline(frame, refreshes, ranks, resampler)
     away = outages(frame)

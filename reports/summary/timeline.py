@@ -34,7 +34,8 @@ def timeline(
     outcomes = refreshes["outcome"].to_numpy()
     age = numbers(frame, "snapshot_age_s")
     snapshot = frame["source"].to_numpy() == "snapshot"
-    values = {name: ndcg(ranks[name], 10) for name in ("answered", "structure", "decayed")}
+    shown = ("answered", "structure", "alone", "decayed")
+    values = {name: ndcg(ranks[name], 10) for name in shown if name in ranks}
     handles = [
         {name: resampler.add(v, place == b) for name, v in values.items()} for b in range(n_bins)
     ]
@@ -56,6 +57,7 @@ def timeline(
                 age_p50=p50,
                 age_p90=p90,
                 refreshes=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+                alone=resampler.mean(columns["alone"]) if "alone" in columns else None,
             )
         )
     return tuple(moments)

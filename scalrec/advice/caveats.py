@@ -8,14 +8,9 @@ from reports import text
 from scalrec.advice.model import Figures
 from scalrec.settings import Settings
 from shared.interactions import InteractionLog
+from shared.profile import DeviceProfile
 from shared.split import MIN_HISTORY, Split, trained_after
 from training.splitting import split_of
-
-_RANKING = {
-    "S2": "the cloud's cached candidates",
-    "S2_history": "the cloud's cached candidates and its own history",
-    "S2_local": "the cloud's cached candidates and all items of its own table",
-}
 
 
 def unknown(
@@ -36,7 +31,7 @@ def unknown(
     ]
     said += _of_short_histories(figures, settings, log)
     said += [
-        _of_rankings(settings, figures),
+        _of_rankings(settings.profile),
         "A device that refreshes every k requests holds snapshots of ages 0 to k - 1, each as "
         "often, and the cloud always answers; `scalrec simulate` shows outages.",
         "A logged choice counts as the only right answer; nobody was shown these rankings.",
@@ -95,16 +90,22 @@ def _split(settings: Settings, log: InteractionLog) -> Split:
     return split_of(log, settings.training)
 
 
-def _of_rankings(settings: Settings, figures: Figures) -> str:
-    profile = settings.profile
+def _of_rankings(profile: DeviceProfile) -> str:
+    ranked = ["the cloud's cached candidates"]
+    if profile.unite_history:
+        ranked.append("its own history")
+    if profile.table != "none" and profile.local_candidates:
+        ranked.append("all items of its own table")
     alone = (
         f"its own history and {profile.starter_items} popular items"
         if profile.table == "none"
         else "all items of its own table"
     )
     return (
-        f"With a snapshot this device ranks {_RANKING[figures.setting]}, alone {alone}; both with "
-        "the same trained model, which ships to the device in either case."
+        f"With a snapshot this device ranks {text.joined(ranked)}, without any cloud {alone}; both "
+        "with the same own score (structure, counts and words), which ships to the device in "
+        "either case. The opponents rank what it ranks without the cloud; which of them is best "
+        "was seen on the very steps it is shown for."
     )
 
 

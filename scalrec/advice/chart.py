@@ -5,15 +5,16 @@ from __future__ import annotations
 import altair as alt
 
 from reports import text
+from reports.names import CACHED
 from reports.page.charts.frame import Chart, Record, color, finish, padded, y_axis
 from scalrec.advice.model import Figures
 
-_NAMES = {"calibrated": "calibrated", "uncalibrated": "uncalibrated"}
+_NAMES = {"calibrated": "calibrated", "uncalibrated": CACHED}
 _COLORS = {name: f"var(--s-{name})" for name in _NAMES}
 
 
 def gain_chart(figures: Figures) -> Chart:
-    """Gains of calibrated and uncalibrated snapshots over no cloud at all."""
+    """Gains of snapshots, calibrated and cached as they are, over no cloud at all."""
     rows: list[Record] = [
         {"every": row.interval, "snapshots": name, **gain.row()}
         for row in figures.intervals

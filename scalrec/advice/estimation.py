@@ -15,16 +15,24 @@ import polars as pl
 from experiments.panel import Panel
 from experiments.selection import Part, Selector
 from scalrec.advice.ages import ages_between_refreshes, scored_weights
-from scalrec.advice.model import Figures, IntervalFigures, Setting
+from scalrec.advice.model import Figures, IntervalFigures
 from shared.errors import DataError
 from shared.profile import DeviceProfile
 from shared.statistics import Estimate, Float, Resampler
 
 INTERVALS = (1, 2, 5, 10, 20)
-COUNTERS = ("popularity", "frequency", "decayed")  # each remembers as many events as the device
+# What else a device could do by itself: counters over its window and (``_all``) over its whole
+# history, its own score less some of its terms, and two structure models in place of one.
+OPPONENTS = (
+    "popularity", "frequency", "decayed", "frequency_all", "decayed_all", "structure", "counts",
+    "words", "ensemble", "ensemble_counts",
+)  # fmt: skip
 DRAWS = 2000
 _PARTS: tuple[Part, ...] = ("return", "discovery")
+_FRESH = {0: 1.0}  # weights of ages: the snapshot is new, or its age does not matter
 _SEED, _VARIANT = 0, "base"
+_DEVICE, _ALONE = "device", "alone"  # settings: with a snapshot, and without any
+_OWN = "student"  # scorer: what the device says without the cloud
 
 
 @dataclass(frozen=True)
@@ -34,17 +42,14 @@ class _Sums:
     values: Float
     counts: Float
 
+    @property
+    def mean(self) -> float:
+        return float(self.values.sum() / self.counts.sum()) if self.counts.any() else 0.0
+
     def minus(self, other: _Sums) -> _Sums:
         if not np.array_equal(self.counts, other.counts):
             raise DataError("two scorers were not scored on the same requests")
         return _Sums(self.values - other.values, self.counts)
-
-
-def setting_of(profile: DeviceProfile) -> Setting:
-    """How a device of this profile ranks with a cached snapshot."""
-    if profile.table != "none" and profile.local_candidates > 0:
-        return "S2_local"
-    return "S2_history" if profile.unite_history else "S2"
 
 
 def estimate(
@@ -52,6 +57,7 @@ def estimate(
     users: int,
     profile: DeviceProfile,
     *,
+    fusion_weight: float | None = None,
     intervals: Sequence[int] = INTERVALS,
     draws: int = DRAWS,
 ) -> Figures:
@@ -60,11 +66,12 @@ def estimate(
     Args:
         scores: rows of ``experiments.study.SCHEMA``, of one cell.
         users: length of the log's user index.
+        fusion_weight: of the cell's model, if it is known.
 
     Raises:
         DataError: what the advice is made from was not scored, or on different requests.
     """
-    return _AdviceEstimation(scores, users, profile, intervals, draws).run()
+    return _AdviceEstimation(scores, users, profile, fusion_weight, intervals, draws).run()
 
 
 class _AdviceEstimation:
@@ -73,18 +80,24 @@ class _AdviceEstimation:
         scores: pl.DataFrame,
         users: int,
         profile: DeviceProfile,
+        fusion_weight: float | None,
         intervals: Sequence[int],
         draws: int,
     ) -> None:
-        self.profile, self.setting, self.draws = profile, setting_of(profile), draws
+        self.profile, self.draws = profile, draws
+        self.fusion_weight = fusion_weight
         self.panel = Panel(users)
         self.panel.add(profile.name, _VARIANT, _SEED, scores)
-        found = scores.filter(setting=self.setting, scorer="calibrated")["gap"].unique()
+        found = scores.filter(setting=_DEVICE, scorer="calibrated")["gap"].unique()
         self.ages = tuple(sorted(found.to_list()))
         if not self.ages or self.ages[0] != 0:
-            raise DataError(f"fresh snapshots were not scored in the setting {self.setting}")
+            raise DataError(f"fresh snapshots were not scored in the setting {_DEVICE}")
         self.intervals = [k for k in intervals if k - 1 <= self.ages[-1]]
-        self.alone = self._needed(("alone",), "structure", {0: 1.0})
+        self.alone = self._needed((_ALONE,), _OWN, _FRESH)
+        scored = {name: self._sums((_ALONE,), name, _FRESH) for name in OPPONENTS}
+        self.opponents = {name: sums for name, sums in scored.items() if sums is not None}
+        means = {name: sums.mean for name, sums in self.opponents.items()}
+        self.opponent = max(means, key=lambda name: means[name], default=None)
         # Users without a scored request would only thin out the resamples.
         self.scored = self.alone.counts > 0
         self.resampler = Resampler(np.arange(int(self.scored.sum())), draws=draws)
@@ -92,25 +105,24 @@ class _AdviceEstimation:
     def run(self) -> Figures:
         # First everything is registered, then read: the resamples are drawn once for all.
         alone = self._add(self.alone)
-        counters = {
-            name: self._add(sums)
-            for name in COUNTERS
-            if (sums := self._sums(("alone",), name, {0: 1.0})) is not None
-        }
+        fresh = self._add(self._needed((_DEVICE,), "fused", _FRESH).minus(self.alone))
+        opponents = {name: self._add(sums) for name, sums in self.opponents.items()}
         rows = [self._interval(interval) for interval in self.intervals]
         return Figures(
-            setting=self.setting,
             ages=self.ages,
             users=int(self.scored.sum()),
             requests=round(float(self.alone.counts.sum())),
             alone=alone(),
-            counters={name: read() for name, read in counters.items()},
+            fresh=fresh(),
+            opponents={name: read() for name, read in opponents.items()},
+            opponent=self.opponent,
+            fusion_weight=self.fusion_weight,
             intervals=tuple(read() for read in rows),
         )
 
     def _interval(self, interval: int) -> Callable[[], IntervalFigures]:
         weights = scored_weights(ages_between_refreshes(interval), self.ages)
-        here = (self.setting,)
+        here = (_DEVICE,)
         calibrated = self._needed(here, "calibrated", weights)
         uncalibrated = self._needed(here, "stale", weights)
         quantities = {
@@ -123,7 +135,9 @@ class _AdviceEstimation:
         if interval <= self.ages[-1]:
             late = scored_weights(ages_between_refreshes(interval, late=True), self.ages)
             quantities["late_gain"] = self._needed(here, "calibrated", late).minus(self.alone)
-        if self.profile.table != "none" and self.setting != "S2_local":
+        if self.opponent is not None:
+            quantities["over_opponent"] = calibrated.minus(self.opponents[self.opponent])
+        if self.profile.table != "none" and not self.profile.local_candidates:
             local = self._sums(("S2_local",), "calibrated", weights)
             if local is not None:
                 quantities["local_gain"] = local.minus(self.alone)
@@ -139,11 +153,10 @@ class _AdviceEstimation:
 
     def _gain_of(self, part: Part, weights: Mapping[int, float]) -> _Sums | None:
         """The gain on returns or discoveries; None where they are not scored apart."""
-        # A device that re-retrieves from its whole table ranks, for the first places, all items;
-        # without the cloud one with a table always does.
-        local, table = self.setting == "S2_local", self.profile.table != "none"
-        ours = self._sums((self.setting, *["full"] * local), "calibrated", weights, part)
-        alone = self._sums(("alone", *["full"] * table), "structure", {0: 1.0}, part)
+        # Without the cloud a device with a table ranks, for the first places, all items.
+        table = self.profile.table != "none"
+        ours = self._sums((_DEVICE,), "calibrated", weights, part)
+        alone = self._sums((_ALONE, *["full"] * table), _OWN, _FRESH, part)
         if ours is None or alone is None or not alone.counts.any():
             return None
         return ours.minus(alone)

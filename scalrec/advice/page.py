@@ -32,13 +32,14 @@ def _table(advice: Advice) -> Table:
     parts = tuple(dict.fromkeys(p for row in figures.intervals for p in row.gain_by_part))
     return Table(
         title="NDCG@10 by refresh interval",
-        caption=f"{figures.requests:,} requests of {figures.users:,} users; the device alone: "
-        f"{score(figures.alone.value)}. Brackets: 95 % intervals, paired, bootstrap over users."
+        caption=f"{figures.requests:,} requests of {figures.users:,} users; without any "
+        f"cloud: {score(figures.alone.value)}. Brackets: 95 % intervals, paired, bootstrap over "
+        "users."
         + (f" {_PART_NOTE}" if parts else ""),
         heads=("Refresh every",),
         columns=(
-            "Calls per 1,000", "Calibrated", "Uncalibrated", "Calibrated − alone",
-            "Calibrated − uncalibrated", *(f"Gain, {PARTS[part]}" for part in parts),
+            "Calls per 1,000", "Calibrated", "Cached as it is", "Calibrated − no cloud",
+            "Calibrated − cached as it is", *(f"Gain, {PARTS[part]}" for part in parts),
         ),
         rows=tuple(_row(row, parts) for row in figures.intervals),
     )  # fmt: skip

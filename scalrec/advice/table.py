@@ -8,7 +8,9 @@ from rich.text import Text
 
 from reports import text
 from reports.marked import marked
+from reports.names import CACHED
 from scalrec.advice.model import Advice, IntervalFigures
+from scalrec.advice.verdict import NAMES
 from shared.statistics import Estimate
 
 _COLOURS = {1: "green", -1: "red", 0: "dim"}
@@ -20,9 +22,13 @@ def print_advice(console: Console, advice: Advice) -> None:
     if any(row.gain_by_part for row in advice.figures.intervals):
         console.print(_parts(advice))
     figures = advice.figures
-    alone = text.measured(figures.alone)
-    baselines = [f"{name} {text.score(e.value)}" for name, e in figures.counters.items()]
-    console.print(f"Without any cloud: {alone}; baselines: {', '.join(baselines) or text.NONE}")
+    others = [f"{NAMES[name]} {text.score(e.value)}" for name, e in figures.opponents.items()]
+    console.print(
+        f"Device without any cloud: {text.measured(figures.alone)}; a fresh snapshot adds "
+        f"{text.difference(figures.fresh)}; what else it could do without one: "
+        f"{', '.join(others) or text.NONE}",
+        highlight=False,
+    )
     verdict = advice.verdict
     told = marked(
         "\n[bold yellow]{}[/]" if verdict.interval is None else "\n[bold green]{}[/]",
@@ -39,13 +45,13 @@ def print_advice(console: Console, advice: Advice) -> None:
 def _table(advice: Advice) -> Table:
     figures = advice.figures
     title = (
-        f"NDCG@10 by refresh interval, {advice.profile.name} device, {figures.setting}, "
+        f"NDCG@10 by refresh interval, {advice.profile.name} device, "
         f"{figures.requests:,} requests of {figures.users:,} users"
     )
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
     for heading in (
-        "refresh every", "calls per 1,000", "calibrated", "uncalibrated",
-        "calibrated − alone", "calibrated − uncalibrated",
+        "refresh every", "calls per 1,000", "calibrated", CACHED,
+        "calibrated − no cloud", f"calibrated − {CACHED}",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     for row in figures.intervals:
@@ -64,7 +70,7 @@ def _table(advice: Advice) -> Table:
 
 def _parts(advice: Advice) -> Table:
     rows = advice.figures.intervals
-    table = Table(title="Calibrated − alone, apart", title_justify="left", box=None)
+    table = Table(title="Calibrated − no cloud, apart", title_justify="left", box=None)
     table.add_column("refresh every", justify="right")
     parts = tuple(dict.fromkeys(part for row in rows for part in row.gain_by_part))
     for part in parts:

@@ -8,6 +8,21 @@ from reports.text import difference, percent, score
 from scalrec.advice.model import Figures, IntervalFigures, Recommendation
 from shared.statistics import Estimate
 
+NAMES = {
+    "popularity": "popularity",
+    "frequency": "personal frequency",
+    "decayed": "decayed frequency",
+    "frequency_all": "personal frequency over all history",
+    "decayed_all": "decayed frequency over all history",
+    "structure": "structure alone",
+    "counts": "structure with counts",
+    "words": "the device's words alone",
+    "ensemble": "two structure models",
+    "ensemble_counts": "two structure models with counts",
+}
+_NO_WEIGHT = (
+    "Validation gives the cloud's embedding no weight on this log; its candidates are still used."
+)
 KEPT_SHARE = 0.5  # of the gain at every request that a longer interval must keep
 
 
@@ -31,20 +46,25 @@ def judge(figures: Figures) -> Recommendation:
     """The verdict with its figures, and remarks."""
     rows = {row.interval: row for row in figures.intervals}
     interval = longest_paying({k: row.gain for k, row in rows.items()})
+    shortfall = None
     if interval is None:
-        sentence = _against(figures, rows[min(rows)])
+        shortfall = _shortfall(rows[min(rows)].gain)
+        sentence = _against(figures, rows[min(rows)], shortfall)
     else:
         sentence = _for(figures, rows[interval], rows[min(rows)])
     row = rows[min(rows) if interval is None else interval]
     remarks = (
+        *([_NO_WEIGHT] if figures.fusion_weight == 0.0 else []),
         *_on_freshness(rows[min(rows)], interval),
         *_on_calibration(row),
         *_on_uncalibrated(rows, interval),
         *_on_lateness(row, interval),
         *_on_local(rows, interval),
-        *_on_counters(figures),
+        *_on_opponents(figures, row),
     )
-    return Recommendation(interval=interval, sentence=sentence, remarks=remarks)
+    return Recommendation(
+        interval=interval, sentence=sentence, shortfall=shortfall, remarks=remarks
+    )
 
 
 def requests(interval: int) -> str:
@@ -54,9 +74,9 @@ def requests(interval: int) -> str:
 
 def _for(figures: Figures, row: IntervalFigures, most: IntervalFigures) -> str:
     words = (
-        f"Call the cloud {requests(row.interval)}: {difference(row.gain)} NDCG@10 over the device "
-        f"alone ({score(figures.alone.value)}), {row.calls_per_1000:,.0f} calls per 1,000 "
-        "requests"
+        f"Call the cloud {requests(row.interval)}: {difference(row.gain)} NDCG@10 over the "
+        f"device without any cloud ({score(figures.alone.value)}), {row.calls_per_1000:,.0f} calls "
+        "per 1,000 requests"
     )
     if row is most or not most.gain.value or row.gain.value is None:
         return f"{words}."
@@ -64,13 +84,24 @@ def _for(figures: Figures, row: IntervalFigures, most: IntervalFigures) -> str:
     return f"{words}; that is {share} of what a call {requests(most.interval)} gains."
 
 
-def _against(figures: Figures, row: IntervalFigures) -> str:
+def _against(figures: Figures, row: IntervalFigures, shortfall: float | None) -> str:
     how = "answers become worse" if row.gain.sign < 0 else "that is not significant"
-    return (
+    said = (
         f"Do not call the cloud: even called {requests(row.interval)} it brings "
-        f"{difference(row.gain)} NDCG@10 over the device alone ({score(figures.alone.value)}); "
-        f"{how}."
+        f"{difference(row.gain)} NDCG@10 over the device without any cloud "
+        f"({score(figures.alone.value)}); {how}"
     )
+    if not shortfall:
+        return f"{said}."
+    return f"{said}. To pay, it would have to bring more than {score(shortfall)} on top of that."
+
+
+def _shortfall(gain: Estimate) -> float | None:
+    """What a gain lacks for its interval to lie above zero, if that stayed as wide; 0: nothing.
+
+    A cloud that is better by more than this would have been found to pay.
+    """
+    return None if gain.low is None else max(0.0, -gain.low)
 
 
 def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
@@ -87,10 +118,13 @@ def _on_freshness(fresh: IntervalFigures, interval: int | None) -> list[str]:
 def _on_calibration(row: IntervalFigures) -> list[str]:
     found = f"{difference(row.calibration)} NDCG@10 {requests(row.interval)}"
     if row.calibration.sign > 0:
-        return [f"Calibration pays: {found} over the same snapshots uncalibrated."]
+        return [f"Calibration pays: {found} over the same snapshots cached as they are."]
     if row.calibration.sign < 0:
         return [f"Calibration harms here, switch it off (device.calibrate=false): {found}."]
-    return [f"Calibrated and uncalibrated snapshots show no significant difference: {found}."]
+    return [
+        "Calibrated snapshots and the same cached as they are show no significant difference: "
+        f"{found}."
+    ]
 
 
 def _on_uncalibrated(rows: Mapping[int, IntervalFigures], interval: int | None) -> list[str]:
@@ -125,14 +159,23 @@ def _on_local(rows: Mapping[int, IntervalFigures], interval: int | None) -> list
     ]
 
 
-def _on_counters(figures: Figures) -> list[str]:
-    scored = {n: e.value for n, e in figures.counters.items() if e.value is not None}
-    if not scored or figures.alone.value is None:
+def _on_opponents(figures: Figures, row: IntervalFigures) -> list[str]:
+    """How the best that needs no cloud either does against the device's own score and the cloud."""
+    name, own = figures.opponent, figures.alone.value
+    if name is None or own is None:
         return []
-    name = max(scored, key=lambda counter: scored[counter])
-    if scored[name] <= figures.alone.value:
-        return []
-    return [
-        f"A plain baseline on the device ({name}, {score(scored[name])}) does better than its "
-        f"trained model ({score(figures.alone.value)}): train longer before you trust this."
-    ]
+    best = figures.opponents[name].value
+    said = []
+    if best is not None and best > own:
+        said.append(
+            f"Of what else the device could do without any cloud {NAMES[name]} "
+            f"({score(best)}) does best, better than its own score ({score(own)})."
+        )
+    over = row.over_opponent
+    if over is not None and over.sign <= 0:
+        how = "worse than" if over.sign < 0 else "not significantly better than"
+        said.append(
+            f"Calibrated answers, the cloud called {requests(row.interval)}, are {how} "
+            f"{NAMES[name]}, which needs no cloud: {difference(over)}."
+        )
+    return said

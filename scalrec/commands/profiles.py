@@ -11,7 +11,7 @@ from rich.table import Table
 
 from loadtest.replay.profile_figures import ProfileFigures, measure_profile
 from reports.marked import marked
-from reports.text import kib
+from reports.text import NONE, kib
 from scalrec.console import make_console
 from scalrec.options import SetOption, WorkDirOption, settings_from
 from shared.bundle import MANIFEST, load_bundle
@@ -72,15 +72,21 @@ def _print_profiles(console: Console, chosen: DeviceProfile) -> None:
 
 
 def _print_parts(console: Console, rows: list[tuple[str, ProfileFigures]]) -> None:
+    """What each part is downloaded with, and takes of a request by itself."""
     table = Table(title="Its parts", box=None, title_justify="left", header_style="bold")
-    for heading in ("bundle", "downloaded for", "of a request, p50"):
-        table.add_column(heading)
+    table.add_column("bundle")
+    table.add_column("part")
+    for heading in ("download", "request p50"):
+        table.add_column(heading, justify="right")
     for name, found in rows:
-        table.add_row(
-            name,
-            ", ".join(f"{part} {kib(size)}" for part, size in found.parts.items()),
-            ", ".join(f"{part} {us:.0f} µs" for part, us in found.part_p50_us.items()),
-        )
+        for part in dict.fromkeys((*found.part_p50_us, *found.parts)):
+            size, took = found.parts.get(part), found.part_p50_us.get(part)
+            table.add_row(
+                name,
+                part,
+                NONE if size is None else kib(size),
+                NONE if took is None else f"{took:.0f} µs",
+            )
     console.print(table)
 
 

@@ -60,7 +60,12 @@ async def advise(
     ) as embedder:
         result = checked(await compute(settings, log, embedder, progress=progress))
     with progress.task("resampling users"):
-        figures = estimate(result.scores, log.n_users, settings.profile)
+        figures = estimate(
+            result.scores,
+            log.n_users,
+            settings.profile,
+            fusion_weight=result.extras.get("fusion_weight"),
+        )
     return Advice(
         created=started.isoformat(timespec="seconds"),
         log=log.describe(),

@@ -36,7 +36,7 @@ def test_advice_for_a_small_device(tmp_path: Path) -> None:
     output, run = advise(tmp_path, "tiny")
     advice = Advice.model_validate_json((run / "advice.json").read_text())
     figures = advice.figures
-    assert figures.setting == "S2_history"
+    assert figures.opponent in figures.opponents
     assert figures.ages == (0, 1, 2, 5, 10, 20)
     assert [row.interval for row in figures.intervals] == [1, 2, 5, 10, 20]
     assert (figures.users, figures.requests) == (45, 45 * 4)
@@ -44,7 +44,9 @@ def test_advice_for_a_small_device(tmp_path: Path) -> None:
         sides = (row.calibrated.value, figures.alone.value, row.gain.value)
         assert None not in sides
         assert sides[0] - sides[1] == pytest.approx(sides[2])  # type: ignore[operator]
-    assert set(figures.counters) == {"popularity", "frequency", "decayed"}
+    assert set(figures.opponents) >= {"popularity", "frequency_all", "decayed_all", "counts",
+                                      "ensemble"}  # fmt: skip
+    assert figures.fusion_weight is not None
     flat = " ".join(output.split())
     assert " ".join(advice.verdict.sentence.split()) in flat
     assert "calls per 1,000" in output
@@ -65,7 +67,6 @@ def test_a_quick_one_says_so_and_a_table_tells_parts_apart(tmp_path: Path) -> No
     assert advice.quick
     assert advice.unknown[0].startswith("--quick: few epochs")
     assert advice.settings["training"]["epochs"] == 2  # what is set goes above --quick
-    assert advice.figures.setting == "S2_local"
     parts = advice.figures.intervals[0].gain_by_part
     assert set(parts) == {"return", "discovery"}
     assert sum(e.count for e in parts.values()) == advice.figures.requests

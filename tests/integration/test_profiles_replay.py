@@ -38,7 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "semantic_vectors": "own",
         "own_counts": OwnCounts(weight=0.8, scale=4.0, half_life=5.0),
         "text_student": TextStudentSpec(rows=256, weight=0.6),
-        "calibrator_inputs": (*CALIBRATOR_INPUTS, "text"),
+        "calibrator_inputs": (*CALIBRATOR_INPUTS, "e_text"),
     },
 }
 

@@ -6,6 +6,7 @@ The device runs the exported bundle on snapshots with the very embeddings that t
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +32,10 @@ from shared.snapshot import Snapshot, encode
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
 from tests.support.transports import ScriptedTransport, SentRequest
+from tests.support.twins import COUNTS
 from training.calibration.pairs import Pairs
 from training.export.export import export_bundle
+from training.fusion.fit import FittedFusion
 from training.refresh.evidence import features, gains
 from training.refresh.stage import with_refreshes
 from training.run import TrainingRun
@@ -86,7 +89,9 @@ async def test_features_and_gains_are_the_devices(
     with EmbeddingCache(tmp_path / "embeddings.sqlite") as cache:
         store = StageStore(tmp_path / "stages")
         run = TrainingRun(settings, LOG, embedder, cache, store, NullProgress())
-        trained = await with_refreshes(run, await run.all())
+        # So little is learned here that the weights of a score may well be chosen 0.
+        weighed = FittedFusion(counts=COUNTS, text_weight=0.4, fusion_weight=0.8)
+        trained = await with_refreshes(run, replace(await run.all(), fusion=weighed))
     bundle = await asyncio.to_thread(
         export_bundle, trained, tmp_path / "bundle", settings, created="2024", version="1"
     )
@@ -99,7 +104,7 @@ async def test_features_and_gains_are_the_devices(
     requests = make_requests(
         trained.backbone.model, trained.backbone.table, run.steps.events, anchors
     )
-    twin = make_twin(settings, trained, requests, e_sem)
+    twin = make_twin(settings, trained, requests, e_sem, run.words_at(trained, anchors))
     fresh = anchors.find(steps.user, steps.step)
     stale = [anchors.find(steps.user, steps.step.astype(int) - gap) for gap in GAPS]
     pairs = Pairs(np.tile(fresh, len(GAPS)), np.concatenate(stale))
@@ -125,7 +130,7 @@ async def test_features_and_gains_are_the_devices(
             return TransportResponse(200, {}, encode(snapshot))
 
         spy = Spy()
-        device = Device("ann", models, writer, policy=spy)
+        device = Device("ann", models, writer, policy=spy, digest=writer.digest())
         hours = LOG.local_hour_of_week()
         start = int(LOG.user_start[user])
         assert LOG.time is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import torch
 from pydantic import ValidationError
 
 from cloud_service.embedding.hashing import HashingEmbedder
-from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.cues import CUES
 from experiments.studies.scalrec.study import _ScalrecStudy
 from loadtest.evaluation.evaluation_models import EvaluationModels
@@ -26,7 +26,7 @@ from loadtest.evaluation.paper import run_paper
 from scalrec.settings import Settings, load_settings
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.profile import DeviceProfile, preset
+from shared.profile import SHORTLIST, DeviceProfile, preset
 from tests.support.logs import drifting_log
 from tests.support.twins import (
     GAMMA_MAX,
@@ -34,12 +34,17 @@ from tests.support.twins import (
     ExportedOnce,
     Floats,
     GivenSnapshots,
+    Parts,
     Policy,
     ShippedDevices,
     noticeable,
+    reading,
     studied,
     study_ranks,
+    with_parts,
 )
+from training.calibration.fit import FittedCalibration
+from training.calibration.networks import CONTEXT_INPUTS, PAPER_INPUTS, WORDS_INPUT
 from training.calibration.pairs import Pairs
 from training.export.export import export_bundle
 from training.pools import WANTED
@@ -49,7 +54,7 @@ from training.trained import TrainedModel
 GAPS = (0, 1, 5, 12)
 CANDIDATES, LOCAL = 15, 12
 SCORERS = {
-    "structure": "rank_structure",
+    "student": "rank_structure",
     "stale": "rank_uncalibrated",
     "calibrated": "rank_calibrated",
 }
@@ -59,14 +64,28 @@ VARIANTS = {
     "gate alone": {"residual": False},
     "context without gate": {"gate": False},
 }
+PARTS = {
+    "all": Parts(vectors=True, counts=True, words=True),
+    "none": Parts(),
+    "vectors": Parts(vectors=True),
+    "counts": Parts(counts=True),
+    "words": Parts(words=True),
+    "words unread": Parts(vectors=True, counts=True, words=True, read=False),
+}
 # Small enough that what a device keeps of its items is less than what it had.
 LIMITS = {
     "tiny": {"window": 6, "met_items": 8, "starter_items": 13},
-    "small": {"window": 6},
-    "full": {"window": 6, "local_candidates": LOCAL},
+    "forgetful": {"window": 6, "met_items": 8, "starter_items": 13, "retain": "window"},
+    "small": {"window": 6, "local_candidates": LOCAL},
+    "listing": {"window": 6, "local_candidates": 0},
+    "full": {"window": 6, "local_candidates": LOCAL, "retain": "window"},
 }
-PROFILES = {name: preset(name).model_copy(update=limits) for name, limits in LIMITS.items()}
-SETTINGS = ("S1", "S2", "S2_history", "S2_local", "alone")
+PRESET = {"forgetful": "tiny", "listing": "small"}
+PROFILES = {
+    name: preset(PRESET.get(name, name)).model_copy(update=limits)
+    for name, limits in LIMITS.items()
+}
+SETTINGS = ("S1", "S2", "S2_history", "S2_local", "device", "alone")
 
 
 def with_sessions(log: InteractionLog) -> InteractionLog:
@@ -81,8 +100,9 @@ LOGS = {
     "no returns": drifting_log(users=20, events=30, returns=False),
 }
 CASES = [
-    *(("context", name) for name in LOGS),
-    *((variant, "breaks") for variant in VARIANTS if variant != "context"),
+    *(("context", "all", name) for name in LOGS),
+    *((variant, "all", "breaks") for variant in VARIANTS if variant != "context"),
+    *(("context", parts, "breaks") for parts in PARTS if parts != "all"),
 ]
 
 
@@ -119,15 +139,19 @@ class Cases:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._trained: dict[tuple[str, bool], TrainedModel] = {}
-        self._cases: dict[tuple[str, str, str, Policy], Case] = {}
+        self._read: dict[tuple[str, bool, bool], FittedCalibration] = {}
+        self._cases: dict[tuple[str, str, str, str, Policy], Case] = {}
 
-    def of(self, profile: str, variant: str, log_name: str, policy: Policy) -> Case:
-        key = (profile, variant, log_name, policy)
+    def of(self, profile: str, variant: str, parts: str, log_name: str, policy: Policy) -> Case:
+        key = (profile, variant, parts, log_name, policy)
         if key not in self._cases:
             settings = settings_of(self._folder, variant, PROFILES[profile])
-            log = LOGS[log_name]
+            log, held = LOGS[log_name], PARTS[parts]
+            has_time = log.time is not None
+            model = self._model(variant, has_time=has_time)
+            calibration = self._reading(variant, has_time=has_time, words=held.words and held.read)
             trained = dataclasses.replace(
-                self._model(variant, has_time=log.time is not None), log=log, repeat_policy=policy
+                with_parts(model, held, calibration), log=log, repeat_policy=policy
             )
             study = studied(settings, trained)
             where = self._folder / "-".join(key)
@@ -136,6 +160,17 @@ class Cases:
                 study, bundle, ShippedDevices(study, bundle), study_ranks(study)
             )
         return self._cases[key]
+
+    def _reading(self, variant: str, *, has_time: bool, words: bool) -> FittedCalibration:
+        """One network for each of them, so that it is exported once."""
+        key = (variant, has_time, words)
+        if key not in self._read:
+            inputs: tuple[str, ...] = PAPER_INPUTS
+            if VARIANTS[variant].get("proposal") != "paper":
+                inputs = (*CONTEXT_INPUTS, WORDS_INPUT) if words else CONTEXT_INPUTS
+            fitted = self._model(variant, has_time=has_time).calibration
+            self._read[key] = reading(fitted, inputs)
+        return self._read[key]
 
     def _model(self, variant: str, *, has_time: bool) -> TrainedModel:
         key = (variant, has_time)
@@ -167,12 +202,12 @@ def moved_places(ours: Floats, theirs: Floats) -> int:
     return int(np.count_nonzero(gone))
 
 
-@pytest.mark.parametrize(("variant", "log_name"), CASES)
+@pytest.mark.parametrize(("variant", "parts", "log_name"), CASES)
 def test_paper_mode_ranks_and_sees_what_the_study_does(
-    variant: str, log_name: str, cases: Cases, tmp_path: Path
+    variant: str, parts: str, log_name: str, cases: Cases, tmp_path: Path
 ) -> None:
     policy: Policy = "exclude" if log_name == "no returns" else "allow"
-    case = cases.of("small", variant, log_name, policy)
+    case = cases.of("small", variant, parts, log_name, policy)
     study, log, trained = case.study, LOGS[log_name], case.study.trained
     expected, anchors = case.expected, study.twin.requests.anchors
     models = EvaluationModels.load(case.bundle)
@@ -227,6 +262,8 @@ def asked(devices: ShippedDevices, setting: str, pairs: Pairs) -> list[Answered]
             return devices.limited(local_candidates=0).answers(pairs, k=WANTED)
         case "S2_local":
             return devices.limited(local_candidates=LOCAL).answers(pairs, k=WANTED)
+        case "device":
+            return devices.answers(pairs, k=WANTED)
     return devices.alone(pairs.fresh, k=WANTED)
 
 
@@ -236,17 +273,28 @@ def places_of(setting: str, profile: DeviceProfile, policy: Policy) -> float:
         return np.inf
     if setting == "alone":
         return profile.local_candidates or SHORTLIST
-    return LOCAL if setting == "S2_local" else {"allow": np.inf, "exclude": WANTED}[policy]
+    if setting == "S2_local" or (setting == "device" and profile.local_candidates):
+        return LOCAL
+    return {"allow": np.inf, "exclude": WANTED}[policy]
 
 
-@pytest.mark.parametrize("log_name", ["breaks", "no times"])
-@pytest.mark.parametrize("policy", ["allow", "exclude"])
-@pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.parametrize("setting", SETTINGS)
+def told_apart() -> list[object]:
+    """Settings, profiles, policies and logs with all parts; then each part alone."""
+    quick = [
+        (setting, name, policy, log_name, "all")
+        for setting, name, policy, log_name in product(
+            SETTINGS, PROFILES, ("allow", "exclude"), ("breaks", "no times")
+        )
+    ]
+    alone = product(SETTINGS, ("tiny", "small"), ("allow",), ("breaks",), PARTS)
+    return [*quick, *(case for case in alone if case[-1] != "all")]
+
+
+@pytest.mark.parametrize(("setting", "name", "policy", "log_name", "parts"), told_apart())
 def test_the_twin_ranks_as_the_device(
-    setting: str, name: str, policy: Policy, log_name: str, cases: Cases
+    setting: str, name: str, policy: Policy, log_name: str, parts: str, cases: Cases
 ) -> None:
-    case, profile = cases.of(name, "context", log_name, policy), PROFILES[name]
+    case, profile = cases.of(name, "context", parts, log_name, policy), PROFILES[name]
     twin, expected = case.study.twin, case.expected
     if setting == "S2_local" and profile.table == "none":
         assert not any(key[0] == "S2_local" for key in expected)
@@ -260,11 +308,11 @@ def test_the_twin_ranks_as_the_device(
         places = np.arange(report.gap % 3, len(report.pairs), 3)  # one request of every user
         pairs = report.pairs[places]
         said = asked(case.devices, setting, pairs)
-        scorers = ("structure",) if setting == "alone" else SCORERS
+        scorers = ("student",) if setting == "alone" else SCORERS
         wanted = {n: [expected[setting, report.gap, n][places]] for n in scorers}
         if setting == "alone":
             assert np.isnan([a.omega for a in said]).all()
-            wanted["structure"].append(twin.ranks_alone()["expected"][pairs.fresh])
+            wanted["student"].append(twin.ranks_alone()["expected"][pairs.fresh])
         else:
             inputs = twin.inputs(pairs, listed=pairs.fresh if setting == "S1" else None)
             trusted, r = twin.trusted(inputs)
@@ -272,8 +320,8 @@ def test_the_twin_ranks_as_the_device(
             np.testing.assert_allclose([a.omega for a in said], omega, atol=2e-5)
             np.testing.assert_allclose([a.r for a in said], r.numpy(), atol=2e-5)
             if np.isfinite(exact):  # a device re-retrieves by what it ranks by, not by structure
-                del wanted["structure"]
-            if setting == shipped:
+                del wanted["student"]
+            if setting in (shipped, "device"):
                 stale, calibrated = twin.ranks(pairs, inputs.stale, trusted)
                 wanted["stale"].append(stale["expected"])
                 wanted["calibrated"].append(calibrated["expected"])
@@ -290,7 +338,7 @@ def test_the_twin_ranks_as_the_device(
 
 def test_what_the_twin_is_held_to_tells_one_device_from_another(cases: Cases) -> None:
     """The devices above differ from ones that unite their window, or whatever they ever had."""
-    case, excluded = (cases.of("tiny", "context", "breaks", p) for p in ("allow", "exclude"))
+    case, excluded = (cases.of("tiny", "context", "all", "breaks", p) for p in ("allow", "exclude"))
     twin, pairs = case.study.twin, case.study.reports[-1].pairs
     pools, rows = twin.pools(pairs.fresh), torch.from_numpy(pairs.fresh)
     assert pools.own is not None

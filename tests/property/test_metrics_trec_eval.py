@@ -119,6 +119,7 @@ def test_the_studys_ranks_among_candidates_are_trec_evals(exclude_seen: bool) ->
             rows,
             popularity=torch.from_numpy(popularity),
             half_life=20.0,
+            plain=pools.structural,
             second=pools.structural,
         )
         among = torch.rand(scores.structural.shape) < 0.7

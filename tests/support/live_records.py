@@ -17,6 +17,7 @@ def request(**known: Any) -> RequestRecord:
         "scheduled_s": 0.0, "finished_s": 0.0,
         "latency_scheduled_ms": 3.0, "latency_service_ms": 2.0,
         "source": "snapshot", "rank": 1.0, "rank_uncalibrated": 3.0, "rank_structure": math.inf,
+        "rank_alone": math.inf,
         "delta": 2, "snapshot_age_s": 4.0, "breaker": "closed", "cloud_up": True,
     }  # fmt: skip
     return RequestRecord(**(values | known))

@@ -136,7 +136,7 @@ def _paper(keys: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
 def _full(keys: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     n = keys.height
     scales = {
-        "structure": 12.0, "semantic": 30.0, "fused": 11.0,
+        "structure": 14.0, "counts": 13.0, "student": 12.0, "semantic": 30.0, "fused": 11.0,
         "popularity": 90.0, "frequency": 40.0, "decayed": 30.0,
     }  # fmt: skip
     return keys.with_columns(
@@ -170,6 +170,7 @@ def _requests(rng: np.random.Generator, users: int, per_user: int) -> pl.DataFra
             "rank": answered,
             "rank_uncalibrated": np.where(rng.random(n) < 0.2, answered + 2, answered),
             "rank_structure": _ranks(rng, n, 13.0, 0.1),
+            "rank_alone": _ranks(rng, n, 15.0, 0.1),
             "rank_popularity": _ranks(rng, n, 90.0),
             "rank_frequency": _ranks(rng, n, 40.0),
             "rank_decayed": _ranks(rng, n, 30.0),

@@ -18,6 +18,7 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.state.cached_snapshot import CachedSnapshot
+from experiments.studies.scalrec.rules_by_setting import Rules
 from experiments.studies.scalrec.study import _ScalrecStudy, _structural_of
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests
@@ -26,15 +27,23 @@ from loadtest.replay.item_pages import ItemPages
 from loadtest.replay.profile_figures import cache_holding
 from scalrec.settings import Settings
 from shared.bundle import AgeRule, Bundle
+from shared.own_score import OwnCounts
 from shared.packed import pack
 from shared.progress import NullProgress
 from shared.snapshot import Snapshot
+from shared.text_student import StudentWeights
 from training.backbone.batches import events_of, sessions_of
+from training.calibration.fit import FittedCalibration
+from training.calibration.networks import Calibrator
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.export.onnx_graphs import export_graph
+from training.fusion.fit import FittedFusion
 from training.semantic.anchors import stale_anchors, write_abstracts
 from training.semantic.requests import make_requests
+from training.student.bags import student_bags
+from training.student.fit import FittedStudent
 from training.trained import TrainedModel
+from training.twin import make_twin
 
 Floats = NDArray[np.float64]
 Policy = Literal["allow", "exclude"]
@@ -46,41 +55,125 @@ RULES = (
 )
 
 
+DISCOUNT = (AgeRule(from_delta=0, weight=0.5, correct=False, moved_correct=False),)
+COUNTS = OwnCounts(weight=0.6, scale=2.0, half_life=4.0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle holds beyond the paper's.
+
+    Attributes:
+        vectors: item vectors of the semantic channel's own.
+        counts: of all own events.
+        words: a text student; ``read``: which the calibrator reads too.
+    """
+
+    vectors: bool = False
+    counts: bool = False
+    words: bool = False
+    read: bool = True
+
+
 def noticeable(trained: TrainedModel) -> TrainedModel:
     """The networks with weights that matter, whatever one epoch has learnt, under real rules.
 
     Item vectors become such as int8 holds exactly: devices that keep them packed then have the
-    same ones as torch.
+    same ones as torch. The semantic channel has its own, and the student of words says something.
     """
-    rng, fitted = torch.Generator().manual_seed(0), trained.calibration
+    rng = torch.Generator().manual_seed(0)
     table = trained.backbone.table.requires_grad_(False)
-    vectors, bias = pack(table.vectors.numpy(), table.bias.numpy()).unpack()
+    moved = torch.randn(table.vectors.shape, generator=rng) * table.vectors.std()
+    semantic = (table.vectors + moved).numpy()
+    rows, bias = pack(table.vectors.numpy(), table.bias.numpy(), semantic).unpack()
+    vectors, semantic = np.split(rows, 2, axis=1)
     with torch.no_grad():
-        table.vectors.copy_(torch.from_numpy(vectors))
+        table.vectors.copy_(torch.from_numpy(vectors.copy()))
         table.bias.copy_(torch.from_numpy(bias))
-        for layer in (fitted.calibrator.residual, fitted.calibrator.gate):
+    projector = replace(trained.projector, vectors=torch.from_numpy(semantic.copy()))
+    student = trained.student
+    assert student is not None
+    student = replace(student, weights=_wordy(student))
+    fitted = trained.calibration
+    calibration = replace(fitted, calibrator=decided(fitted.calibrator))
+    calibration = replace(calibration, gamma_max=GAMMA_MAX, rules=RULES)
+    return replace(trained, projector=projector, student=student, calibration=calibration)
+
+
+def _wordy(student: FittedStudent) -> StudentWeights:
+    """Every word says something, e_text being about as long as a bag of weights allows."""
+    rows, dim = student.weights.codes.shape
+    rng = np.random.default_rng(0)
+    return StudentWeights(
+        codes=rng.integers(-127, 128, (rows, dim)).astype(np.int8),
+        scale=rng.uniform(0.2, 1.0, rows).astype(np.float16),
+        bias=rng.normal(0.0, 0.1, dim).astype(np.float32),
+        out_scale=0.01,
+    )
+
+
+def decided(calibrator: Calibrator) -> Calibrator:
+    """With proposals that are far from nothing."""
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in (calibrator.residual, calibrator.gate):
             if layer is not None:
                 layer.weight.normal_(0.0, 0.5, generator=rng)
-    projector = replace(trained.projector, fusion_weight=0.8)
-    calibration = replace(fitted, gamma_max=GAMMA_MAX, rules=RULES)
-    return replace(trained, projector=projector, calibration=calibration)
+    return calibrator
+
+
+def with_parts(trained: TrainedModel, parts: Parts, calibration: FittedCalibration) -> TrainedModel:
+    """The model with some of its parts alone; the weights of a score are given, not chosen."""
+    return replace(
+        trained,
+        projector=trained.projector if parts.vectors else replace(trained.projector, vectors=None),
+        student=trained.student if parts.words else None,
+        fusion=FittedFusion(
+            counts=COUNTS if parts.counts else None,
+            text_weight=0.4 if parts.words else 0.0,
+            fusion_weight=0.8,
+        ),
+        calibration=calibration,
+    )
+
+
+def reading(fitted: FittedCalibration, inputs: tuple[str, ...]) -> FittedCalibration:
+    """The calibration with a calibrator that reads these inputs."""
+    old = fitted.calibrator
+    if old.inputs == inputs:
+        return fitted
+    torch.manual_seed(0)
+    dim = old.residual.out_features if old.residual is not None else None
+    assert dim is not None
+    new = Calibrator(dim, inputs, gate=old.gate is not None).eval().requires_grad_(False)
+    return replace(fitted, calibrator=decided(new))
 
 
 def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:
     """The study of the last ``paper.steps`` test steps."""
     log, steps = trained.log, trained.split.last_test(settings.paper.steps)
-    anchors = stale_anchors(steps, settings.paper.gaps)
+    anchors, profile = stale_anchors(steps, settings.paper.gaps), settings.profile
     writer = TemplateAbstract(log.catalogue, settings.abstract.form)
-    texts = write_abstracts(log, anchors, writer, settings.profile)
+    texts = write_abstracts(log, anchors, writer, profile)
     with torch.no_grad():
         text = torch.from_numpy(asyncio.run(HashingEmbedder(32).embed(texts)))
         e_sem = trained.projector.projector(text)
-    backbone = trained.backbone
+    backbone, student = trained.backbone, trained.student
     requests = make_requests(
         backbone.model, backbone.table, events_of(log), anchors, None, sessions_of(log)
     )
+    words = None
+    if student is not None:
+        rows = len(student.weights.codes)
+        bags = student_bags(log, anchors, settings.abstract.form, profile, rows=rows)
+        words = torch.from_numpy(student.embed(bags))
+    twin = make_twin(settings, trained, requests, e_sem, words)
     second = _structural_of(backbone, requests, pairs_at_gap(anchors, steps, 0).fresh)
-    return _ScalrecStudy(settings, trained, trained.calibration, requests, second, e_sem, steps)
+    same = Rules(calibrated=RULES, discount=DISCOUNT, wordless=DISCOUNT)
+    rules = dict.fromkeys(("S1", "S2", "full", "device"), same)
+    return _ScalrecStudy(
+        settings, trained, trained.calibration, twin, requests, second, rules, steps
+    )
 
 
 def study_ranks(study: _ScalrecStudy) -> dict[tuple[str, int, str], Floats]:
@@ -114,11 +207,14 @@ class GivenSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a device said at one request: ranks of the target, and what calibration saw."""
+    """What a device said at one request: ranks of the target, and what calibration saw.
+
+    ``student`` is by the device's own score, as studies call it.
+    """
 
     calibrated: float
     stale: float
-    structure: float
+    student: float
     omega: float
     r: float
     ranked: int
@@ -186,7 +282,7 @@ class ShippedDevices:
         return Answered(
             calibrated=target_rank(said.candidates, said.scores, target).expected,
             stale=target_rank(plain.candidates, plain.scores, target).expected,
-            structure=target_rank(said.candidates, said.structural, target).expected,
+            student=target_rank(said.candidates, said.structural, target).expected,
             omega=said.diagnostics.omega,
             r=said.diagnostics.r,
             ranked=len(said.candidates),
@@ -200,7 +296,7 @@ class ShippedDevices:
         then = self._encoded[user, tau]
         assert then is not None
         items = twin.candidates[listed].numpy().astype(np.int32)
-        scores = (twin.requests.table.vectors[items] @ twin.e_sem[row]).detach().numpy()
+        scores = (twin.requests.semantics[items] @ twin.e_sem[row]).numpy()
         packed = None if self._pages is None else self._pages.packed.take(items)
         snapshot = Snapshot(
             user="u",

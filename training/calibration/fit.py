@@ -72,6 +72,11 @@ class CalibrationOptions(CalibrationMethod):
     unite_history: bool
     exclude_seen: bool
 
+    @property
+    def ranks_either_list(self) -> bool:
+        """Whether distributions are over the candidates of S1 or S2, as the paper draws them."""
+        return self.proposal == "paper" and not self.label_weight
+
 
 @dataclass(frozen=True, eq=False)
 class FittedCalibration:
@@ -273,9 +278,7 @@ class CalibrationFit:
         def step(_: int, at: NDArray[np.int64]) -> tuple[float, int]:
             nonlocal target
             index = torch.from_numpy(at)
-            loss, r_target = self._loss(
-                self.pairs[at], self.known.rows(index), self.label_weight[index]
-            )
+            loss, r_target = self._loss(at, self.known.rows(index), self.label_weight[index])
             target += float(r_target.sum())
             return descend(self.optimizer, loss, knob="gamma_max or the learning rate"), len(at)
 
@@ -283,10 +286,13 @@ class CalibrationFit:
         self.mean_target = target / len(order)
         return loss
 
-    def _loss(self, pairs: Pairs, inputs: Inputs, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Eqs. 15-21; the target's cross-entropy takes the share ``label`` [B] of the teacher's."""
-        options = self.options
-        items, valid, structural = self._candidates(pairs)
+    def _loss(self, at: NDArray[np.int64], inputs: Inputs, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Eqs. 15-21 at places ``at`` [B] of the pairs.
+
+        The target's cross-entropy takes the share ``label`` [B] of the teacher's.
+        """
+        options, pairs = self.options, self.pairs[at]
+        items, valid, structural = self.ranked(at)
         corrected, r, v = self._correct(inputs)
         fresh = self.e_sem[torch.from_numpy(pairs.fresh)]
         log_teacher, log_stale, log_corrected = (
@@ -314,15 +320,22 @@ class CalibrationFit:
             loss = loss - (label * hits).mean()
         return loss, r_target
 
-    def _candidates(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Items [B, C] of both snapshots (and own, and the label), which count, their s_str."""
-        options, requests = self.options, self.requests
+    def ranked(self, at: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Items [B, C] at places ``at`` [B] of the pairs, which of them count, their own scores.
+
+        Of both snapshots, and own items and the label; in the paper's method those of either the
+        fresh snapshot (S1) or the old one (S2), and nothing else.
+        """
+        options, requests, pairs = self.options, self.requests, self.pairs[at]
         fresh, stale = torch.from_numpy(pairs.fresh), torch.from_numpy(pairs.stale)
-        lists = [self.candidates[stale], self.candidates[fresh]]
-        if options.unite_history and not options.exclude_seen:
-            lists.append(requests.history[fresh])
-        if options.label_weight:
-            lists.append(requests.target[fresh][:, None])
+        if options.ranks_either_list:
+            lists = [self.candidates[torch.from_numpy(self.listed[at])]]
+        else:
+            lists = [self.candidates[stale], self.candidates[fresh]]
+            if options.unite_history and not options.exclude_seen:
+                lists.append(requests.history[fresh])
+            if options.label_weight:
+                lists.append(requests.target[fresh][:, None])
         items, valid = united(requests, fresh, lists, exclude_seen=options.exclude_seen)
         return items, valid, requests.structural_of(fresh, items)
 
@@ -339,7 +352,7 @@ class CalibrationFit:
         found = []
         for part in np.split(at, range(1024, len(at), 1024)):
             pairs = self.pairs[part]
-            items, valid, structural = self._candidates(pairs)
+            items, valid, structural = self.ranked(part)
             fresh, stale = (
                 self._log_p(self.e_sem[torch.from_numpy(r)], items, valid, structural)
                 for r in (pairs.fresh, pairs.stale)

@@ -175,8 +175,11 @@ def pair_cues(
     now = first + anchors.tau[pairs.fresh]
     then = np.minimum(first + anchors.tau[pairs.stale], now)  # a stranger's may claim more
     if events.time_s is not None:
-        out[:, 5] = cues.elapsed((events.time_s[now] - events.time_s[then]) / SECONDS_PER_HOUR)
-        out[:, 6] = cues.turn(events.local_hour[now], events.local_hour[then])
+        kept = None if requests.own is None else requests.own.kept
+        # A device that has forgotten the event at tau takes the oldest one it holds.
+        told = then if kept is None else np.maximum(then, now - kept)
+        out[:, 5] = cues.elapsed((events.time_s[now] - events.time_s[told]) / SECONDS_PER_HOUR)
+        out[:, 6] = cues.turn(events.local_hour[now], events.local_hour[told])
     out[:, 7] = requests.session[now] != requests.session[then]
     for at in np.split(np.arange(len(pairs)), range(ROWS_PER_BATCH, len(pairs), ROWS_PER_BATCH)):
         items = candidates[torch.from_numpy(listed[at])]

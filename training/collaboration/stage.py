@@ -16,6 +16,7 @@ from shared.bundle import CollaborationSpec
 from shared.progress import Progress
 from shared.strict import Strict
 from training.backbone.fit import TrainedBackbone
+from training.backbone.scorer_fit import score_candidates
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS, adaptive_scores
 from training.collaboration.asked import LATENESS, Lists, requests_of_validation
 from training.collaboration.ranks import list_ranks
@@ -77,7 +78,7 @@ def collaboration_stage(run: TrainingRun) -> Stage[ChosenCollaboration]:
         upstream=(run.structure, run.generator),
         code=(
             *(collaboration_stage, fused, Reranker, requests_of_validation, Lists, EncoderSrm),
-            *(list_ranks, adaptive_scores, adapted),
+            *(list_ranks, adaptive_scores, adapted, score_candidates),
         ),
         build=threaded(fit),
         form=SAVED,

@@ -27,7 +27,7 @@ COUNT_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 COUNT_SCALES = (0.3, 1.0, 3.0, 10.0, 30.0)
 HALF_LIVES = (20.0, 50.0)
 # Of the text student and of fresh semantics; "off" is always among the choices.
-WEIGHTS = (0.03125, 0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+WEIGHTS = (0.03125, 0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 MARGIN = 1.0  # standard errors that a weight must be ahead by, else it is off
 COUNTS_MARGIN = 2.0  # the best of forty count terms is ahead of none by chance alone

@@ -26,6 +26,8 @@ from training.calibration.pairs import (
     top_candidates,
     training_pairs,
 )
+from training.calibration_method import CalibrationMethod
+from training.choosing import ahead
 from training.fusion.fit import FittedFusion, kept_by
 from training.pools import Ranked
 from training.semantic.own_terms import OwnTerms
@@ -138,7 +140,7 @@ def calibration_stage(
         upstream=(backbone, projector, abstracts, fusion, *(() if words is None else (words,))),
         code=(
             *(calibration_stage, fit_calibration, Calibrator, make_inputs),
-            *(GapFigures, trusted, Pairs, Ranked, OwnTerms),
+            *(GapFigures, trusted, Pairs, Ranked, OwnTerms, CalibrationMethod, ahead),
         ),
         build=build,
         form=CALIBRATION,

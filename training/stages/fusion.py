@@ -11,12 +11,12 @@ from shared.progress import Progress
 from shared.split import Steps
 from training.backbone.fit import TrainedBackbone
 from training.calibration.pairs import pairs_at_gap, top_candidates
+from training.choosing import best_if_ahead
 from training.fusion.fit import FittedFusion, FusionOptions, fit_fusion
 from training.pools import Ranked
 from training.semantic.projector import FittedProjector
-from training.semantic.requests import make_requests
 from training.stages.forms import model_form
-from training.stages.projector import Encode
+from training.stages.projector import ENCODING, Encode
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
 
@@ -71,7 +71,7 @@ def fusion_stage(
         options=(options, profile, candidates),
         inputs={"steps": steps, "popularity": popularity},
         upstream=(backbone, projector, abstracts, *(() if words is None else (words,))),
-        code=(fusion_stage, fit_fusion, make_requests, pairs_at_gap, Ranked, TrainingSteps),
+        code=(fusion_stage, fit_fusion, best_if_ahead, pairs_at_gap, Ranked, *ENCODING),
         build=threaded(fit),
         form=FUSION,
     )

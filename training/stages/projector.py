@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ from numpy.typing import NDArray
 from device_runtime.state.cues import cue_vector
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
+from training.cut_log import events_before
 from training.semantic.held_out import HeldOut
+from training.semantic.own_terms import OwnTerms
 from training.semantic.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
 from training.semantic.requests import Requests, make_requests
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
+from training.student.fit import FittedStudent
 
 # Histories at every anchor, encoded once for all stages that need them.
 Encode = Callable[[TrainedBackbone, Progress], Requests]
+ENCODING = (make_requests, OwnTerms, cue_vector)  # the code of that
 
 
 def _save(fitted: FittedProjector, folder: Path) -> None:
@@ -52,16 +57,26 @@ def projector_stage(
     *,
     backbone: Stage[TrainedBackbone],
     abstracts: Stage[NDArray[np.float32]],
+    student: Stage[FittedStudent] | None,
     seed: int,
     threads: int,
 ) -> Stage[FittedProjector]:
-    """The map from abstracts' embeddings to the backbone's space, and the fusion weight."""
+    """The map from abstracts' embeddings to the space of the items' semantic vectors.
+
+    Args:
+        student: whose item vectors are taken as they are; None: those of structure, or as
+            ``options`` say vectors trained with the projector.
+    """
 
     def fit(
-        progress: Progress, trained: TrainedBackbone, text: NDArray[np.float32]
+        progress: Progress,
+        trained: TrainedBackbone,
+        text: NDArray[np.float32],
+        reader: FittedStudent | None = None,
     ) -> FittedProjector:
-        return fit_projector(
-            encode(trained, progress),
+        vectors = None if reader is None else torch.from_numpy(reader.vectors)
+        fitted = fit_projector(
+            encode(trained, progress).equipped(vectors, None),
             text,
             steps.rows(steps.trained_on),
             steps.validation_rows(),
@@ -71,13 +86,14 @@ def projector_stage(
             threads=threads,
             progress=progress,
         )
+        return fitted if vectors is None else replace(fitted, vectors=vectors)
 
     return Stage(
         name="projector",
         options=(options, seed, threads),
         inputs={"steps": steps},
-        upstream=(backbone, abstracts),
-        code=(projector_stage, fit_projector, TrainingSteps, make_requests, HeldOut, cue_vector),
+        upstream=(backbone, abstracts, *(() if student is None else (student,))),
+        code=(projector_stage, fit_projector, TrainingSteps, events_before, HeldOut, *ENCODING),
         build=threaded(fit),
         form=PROJECTOR,
     )

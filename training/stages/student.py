@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import device_runtime.student
@@ -16,15 +15,15 @@ from shared.progress import Progress
 from shared.text_student import StudentWeights
 from training.backbone.fit import TrainedBackbone
 from training.semantic.anchors import merge
-from training.semantic.projector import FittedProjector
-from training.semantic.requests import make_requests
+from training.semantic.held_out import HeldOut
 from training.stages.forms import MATRIX, Saved, load_arrays, save_arrays
-from training.stages.projector import Encode
+from training.stages.projector import ENCODING, Encode
 from training.stages.stage import Stage, threaded
 from training.stages.texts import WRITING
 from training.steps import TrainingSteps
 from training.student.bags import every_training_step, student_bags
 from training.student.fit import FittedStudent, StudentOptions, fit_student
+from training.student.judge import StudentJudge
 
 Vectors = NDArray[np.float32]
 _WEIGHTS = ("codes", "scale", "bias")
@@ -60,23 +59,20 @@ def student_stage(
     profile: DeviceProfile,
     *,
     backbone: Stage[TrainedBackbone],
-    projector: Stage[FittedProjector],
-    abstracts: Stage[Vectors],
     seed: int,
     threads: int,
 ) -> Stage[FittedStudent]:
-    """The device's own reader of its abstracts.
+    """The device's own reader of its abstracts, and with it the items' semantic vectors.
+
+    It comes before the cloud's projector: it may learn from every training step, the projector
+    only from those whose abstracts were paid for.
 
     Args:
         log: all that writers may read, see ``told_to_writers``.
     """
 
-    def fit(
-        progress: Progress, trained: TrainedBackbone, fitted: FittedProjector, text: Vectors
-    ) -> FittedStudent:
-        requests = encode(trained, progress).equipped(fitted.vectors, None)
-        with torch.no_grad():
-            teacher = fitted.projector(torch.from_numpy(text)).numpy()
+    def fit(progress: Progress, trained: TrainedBackbone) -> FittedStudent:
+        requests = encode(trained, progress)
         every = every_training_step(steps.split)
         bags = student_bags(log, merge(every, steps.anchors), form, profile, rows=options.rows)
         return fit_student(
@@ -85,8 +81,6 @@ def student_stage(
             bags.anchors.find(every.user, every.tau),
             steps.validation_rows(),
             options,
-            vectors=requests.semantics.numpy(),
-            teacher=teacher,
             seed=seed,
             threads=threads,
             progress=progress,
@@ -96,8 +90,8 @@ def student_stage(
         name="student",
         options=(options, form, _of(profile), seed, threads),
         inputs={"log": log, "steps": steps},
-        upstream=(backbone, projector, abstracts),
-        code=(student_stage, fit_student, student_bags, make_requests, *WRITING, *READING),
+        upstream=(backbone,),
+        code=(student_stage, *FITTING, student_bags, *ENCODING, *WRITING, *READING),
         build=threaded(fit),
         form=STUDENT,
     )
@@ -121,13 +115,14 @@ def words_stage(
         options=(form, _of(profile)),
         inputs={"log": log, "anchors": steps.anchors},
         upstream=(student,),
-        code=(words_stage, student_bags, fit_student, *WRITING, *READING),
+        code=(words_stage, student_bags, *FITTING, *WRITING, *READING),
         build=threaded(read),
         form=MATRIX,
     )
 
 
 READING = (device_runtime.student,)
+FITTING = (fit_student, StudentJudge, HeldOut)
 
 
 def _of(profile: DeviceProfile) -> dict[str, object]:

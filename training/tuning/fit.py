@@ -62,7 +62,11 @@ def tune(
         DataError: there is nothing to learn from or to judge by, or training diverged.
     """
     if len(training) < 2 or len(validation) == 0:
-        raise DataError("too few training or validation requests to tune the text model with")
+        raise DataError(
+            "too few training or validation requests to tune the text model with: take a log of "
+            "longer histories, or hold less out (training.test_steps, training.validation_steps, "
+            "training.calibration_steps)"
+        )
     with reproducible(seed, THREADS):
         fit = _TuningFit(encoder, items, training, settings, seed)
 

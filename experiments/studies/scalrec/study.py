@@ -31,6 +31,7 @@ from device_runtime.state.cues import CUES
 from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.extras import GapReport, measured, recalls, strata_shares
 from experiments.studies.scalrec.opponents import SCORERS, Opponents, fit_opponents, held_by
+from experiments.studies.scalrec.rules_by_setting import Rules, judge_for, rules_for
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
 from shared.bundle import rule_at
@@ -43,7 +44,6 @@ from training.calibration.age_rules import trusted
 from training.calibration.fit import FittedCalibration
 from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap
-from training.calibration.rules_for import Rules, judge_for, rules_for
 from training.pools import Pools, Setting
 from training.run import TrainingRun, opened_run
 from training.semantic.anchors import stale_anchors

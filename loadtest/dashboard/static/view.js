@@ -17,10 +17,10 @@ const say = (id, text) => { const place = $(id); if (place.textContent !== text)
 
 const charts = [
   new TimeChart("chart-ndcg", {
-    lines: [{ key: "structure", kind: "structure" }, { key: "uncalibrated", kind: "uncalibrated" }, { key: "calibrated", kind: "calibrated" }],
+    lines: [{ key: "alone", kind: "alone" }, { key: "uncalibrated", kind: "uncalibrated" }, { key: "calibrated", kind: "calibrated" }],
     span: 0.05, strip: true, format: (v) => v.toFixed(2),
-    words: (r) => `calibrated ${score(r.calibrated)}, uncalibrated ${score(r.uncalibrated)}, structure only ${score(r.structure)} (${count(r.scored)} requests), cloud ${r.up === null ? NONE : r.up >= 0.5 ? "up" : "away"}`,
-    summary: (s) => `NDCG at 10 over the last ${s.window_s} seconds: calibrated ${score(s.recent.calibrated)}, uncalibrated ${score(s.recent.uncalibrated)}, structure only ${score(s.recent.structure)}. Cloud ${away(s) ? "away" : "up"}.`,
+    words: (r) => `calibrated ${score(r.calibrated)}, cached as it is ${score(r.uncalibrated)}, device without any cloud ${score(r.alone)} (${count(r.scored)} requests), cloud ${r.up === null ? NONE : r.up >= 0.5 ? "up" : "away"}`,
+    summary: (s) => `NDCG at 10 over the last ${s.window_s} seconds: calibrated ${score(s.recent.calibrated)}, cached as it is ${score(s.recent.uncalibrated)}, device without any cloud ${score(s.recent.alone)}. Cloud ${away(s) ? "away" : "up"}.`,
   }),
   new TimeChart("chart-latency", {
     lines: [{ key: "p50", kind: "calibrated" }, { key: "p99", kind: "uncalibrated" }],
@@ -69,10 +69,10 @@ function show(state) {
   const links = state.breakers;
   const all = Object.values(links).reduce((a, b) => a + b, 0);
   say("breakers", `breakers: ${["open", "half-open"].filter((s) => links[s]).map((s) => `${links[s]} ${s}`).join(", ") || "all closed"} of ${count(all)} links`);
-  for (const name of ["calibrated", "uncalibrated", "structure"]) say(`ndcg-${name}`, score(recent[name]));
+  for (const name of ["calibrated", "uncalibrated", "alone"]) say(`ndcg-${name}`, score(recent[name]));
   say("ndcg-total", total.calibrated === null
-    ? `whole run: uncalibrated ${score(total.uncalibrated)}, structure only ${score(total.structure)}`
-    : `whole run: calibration ${signed(total.calibrated - total.uncalibrated)}, over structure ${signed(total.calibrated - total.structure)}`);
+    ? `whole run: cached as it is ${score(total.uncalibrated)}, without any cloud ${score(total.alone)}`
+    : `whole run: calibration ${signed(total.calibrated - total.uncalibrated)}, over no cloud ${signed(total.calibrated - total.alone)}`);
   say("answered", count(state.answered));
   say("answered-note", `of ${count(state.due)}; ${percent(total.requests ? total.from_snapshot / total.requests : null)} from a snapshot`);
   say("saved", percent(total.saved));
@@ -146,8 +146,8 @@ function showTable({ recent, total, skipped }) {
     ["requests", (f) => count(f.requests)],
     ["answered from a snapshot", (f) => percent(f.requests ? f.from_snapshot / f.requests : null)],
     ["NDCG@10, calibrated", (f) => score(f.calibrated)],
-    ["NDCG@10, uncalibrated", (f) => score(f.uncalibrated)],
-    ["NDCG@10, structure only", (f) => score(f.structure)],
+    ["NDCG@10, cached as it is", (f) => score(f.uncalibrated)],
+    ["NDCG@10, device without any cloud", (f) => score(f.alone)],
     ["request latency from schedule, p50 / p95 / p99", (f) => triple(f.latency_ms)],
     ["request latency from start, p50 / p95 / p99", (f) => triple(f.service_ms)],
     ["refresh latency, p50 / p95 / p99", (f) => triple(f.refresh_ms)],

@@ -8,15 +8,13 @@ from reports.page.charts.frame import Chart, Record, by_age, finish
 from reports.page.tables.table import name_of
 from reports.summary.model import SystemSection
 
-COLORS = {
-    "answered": "var(--s-calibrated)",
-    "uncalibrated": "var(--s-uncalibrated)",
-    "structure": "var(--s-structure)",
-}
+COLORS = {"answered": "var(--s-calibrated)", "uncalibrated": "var(--s-uncalibrated)"}
 
 
 def degradation_chart(system: SystemSection) -> Chart | None:
     """NDCG@10 of three answers by snapshot age in events; None with fewer than two ages."""
+    third = "alone" if any(s.scorer == "alone" for s in system.scores) else "structure"
+    colors = COLORS | {third: "var(--s-structure)"}
     rows: list[Record] = [
         {
             "age": score.group,
@@ -25,7 +23,7 @@ def degradation_chart(system: SystemSection) -> Chart | None:
             **score.metrics["ndcg@10"].row(),
         }
         for score in system.scores
-        if score.by == "delta" and score.scorer in COLORS
+        if score.by == "delta" and score.scorer in colors
     ]
     rows = [row for row in rows if row["value"] is not None]
     ages = list(dict.fromkeys(row["age"] for row in rows))
@@ -39,7 +37,7 @@ def degradation_chart(system: SystemSection) -> Chart | None:
         alt.Tooltip("high:Q", format=".4f"),
         alt.Tooltip("count:Q", title="requests", format=","),
     ]
-    chart = by_age(rows, ages, "scorer", COLORS, 64, tooltip)
+    chart = by_age(rows, ages, "scorer", colors, 64, tooltip)
     words = "; ".join(f"{r['name']} at age {r['age']} {r['value']:.4f}" for r in rows)
     return Chart(
         id="replay-degradation",
@@ -52,7 +50,7 @@ def degradation_chart(system: SystemSection) -> Chart | None:
             for css, name in (
                 ("calibrated", "answered"),
                 ("uncalibrated", "uncalibrated"),
-                ("structure", "structure"),
+                ("structure", third),
             )
         ),
     )

@@ -8,9 +8,10 @@ from reports.page.charts.frame import Chart, Record, Spec, color, finish, padded
 from reports.page.charts.paper import SHOWN, gap_axis, gap_chart, gap_tooltip
 from reports.page.judged import JudgedRecord
 from reports.page.tables.table import name_of
+from shared.statistics import Estimate
 
 # Each difference takes the colour of what calibration is compared with.
-_OPPONENTS = {"calibration": "uncalibrated", "calibrated-over-structure": "structure"}
+_OPPONENTS = ("uncalibrated", "structure")
 
 
 def gate_charts(judged: JudgedRecord, profile: str) -> list[Chart]:
@@ -46,10 +47,10 @@ def _scores(judged: JudgedRecord, profile: str, setting: str) -> Chart | None:
 def _differences(judged: JudgedRecord, profile: str, setting: str) -> Chart | None:
     rows = [
         {"gap": gap, "scorer": opponent, **estimate.row()}
-        for name, opponent in _OPPONENTS.items()
+        for opponent in _OPPONENTS
         for at, gap in judged.gaps(profile)
         if at == setting
-        and (estimate := judged.named(profile, setting, gap, name)).value is not None
+        and (estimate := _over(judged, profile, setting, gap, opponent)).value is not None
     ]
     if not rows:
         return None
@@ -59,14 +60,20 @@ def _differences(judged: JudgedRecord, profile: str, setting: str) -> Chart | No
         note="NDCG@10, calibrated minus the other on the same steps; bands: 95 % intervals. Above "
         "the line calibration pays.",
         spec=_difference_chart(setting, rows),
-        legend=tuple((f"s-{o}", f"over {name_of(o)}") for o in _OPPONENTS.values()),
+        legend=tuple((f"s-{o}", f"over {name_of(o)}") for o in _OPPONENTS),
     )
+
+
+def _over(judged: JudgedRecord, profile: str, setting: str, gap: int, opponent: str) -> Estimate:
+    if opponent == "structure":
+        return judged.over_own(profile, setting, gap)
+    return judged.named(profile, setting, gap, "calibration")
 
 
 def _difference_chart(setting: str, rows: list[Record]) -> Spec:
     values = [v for r in rows for v in (r["low"], r["high"], r["value"], 0.0) if v is not None]
     domain = padded(min(values), max(values))
-    series = color("scorer:N", {name: f"var(--s-{name})" for name in _OPPONENTS.values()})
+    series = color("scorer:N", {name: f"var(--s-{name})" for name in _OPPONENTS})
     y = y_axis("value:Q", domain, "+.4f")
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=gap_axis(sorted({r["gap"] for r in rows})), color=series

@@ -14,6 +14,7 @@ OUTCOMES = ("fresh", "stale", *FAILURES)
 
 def replay_charts(system: SystemSection) -> list[Chart]:
     """Quality, snapshot age and refreshes over replayed time, outages shaded."""
+    third = name_of("structure" if system.timeline[0].alone is None else "alone")
     bins = [
         {
             "start": m.start_s,
@@ -21,7 +22,7 @@ def replay_charts(system: SystemSection) -> list[Chart]:
             "middle": (m.start_s + m.end_s) / 2,
             "requests": m.requests,
             **{f"answered_{k}": v for k, v in m.answered.row().items()},
-            "structure": m.structure.value,
+            "third": (m.structure if m.alone is None else m.alone).value,
             "decayed": m.decayed.value,
             "age_p10": m.age_p10,
             "age_p50": m.age_p50,
@@ -44,10 +45,10 @@ def replay_charts(system: SystemSection) -> list[Chart]:
             id="replay-ndcg",
             title="NDCG@10 of the answers over replayed time",
             note=f"Mean per bin of {text_bin(bins)}; band: 95 % interval of the answered. {shaded}",
-            spec=_quality_chart(bins, down, end),
+            spec=_quality_chart(bins, down, end, third),
             legend=(
                 ("s-calibrated", replay_name("answered", collaborative=system.collaborative)),
-                ("s-structure", name_of("structure")),
+                ("s-structure", third),
             ),
         ),
         Chart(
@@ -77,11 +78,11 @@ def text_bin(bins: list[Record]) -> str:
     return f"{bins[0]['end'] - bins[0]['start']:.2g} s"
 
 
-def _quality_chart(bins: list[Record], down: list[Record], end: float) -> Spec:
+def _quality_chart(bins: list[Record], down: list[Record], end: float, third: str) -> Spec:
     values = [
         v
         for b in bins
-        for v in (b["answered_low"], b["answered_high"], b["structure"])
+        for v in (b["answered_low"], b["answered_high"], b["third"])
         if v is not None
     ]
     domain = padded(min(values, default=0.0), max(values, default=1.0), floor=0.0)
@@ -90,7 +91,7 @@ def _quality_chart(bins: list[Record], down: list[Record], end: float) -> Spec:
         y=y_axis("answered_low:Q", domain, ".2f"), y2="answered_high:Q"
     )
     structure = base.mark_line(strokeWidth=1.5, color="var(--s-structure)").encode(
-        y=y_axis("structure:Q", domain, ".2f")
+        y=y_axis("third:Q", domain, ".2f")
     )
     answered = base.mark_line(strokeWidth=2, color="var(--s-calibrated)").encode(
         y=y_axis("answered_value:Q", domain, ".2f")
@@ -101,7 +102,7 @@ def _quality_chart(bins: list[Record], down: list[Record], end: float) -> Spec:
         ("answered_value:Q", "answered", ".4f"),
         ("answered_low:Q", "low", ".4f"),
         ("answered_high:Q", "high", ".4f"),
-        ("structure:Q", "structure only", ".4f"),
+        ("third:Q", third, ".4f"),
         ("decayed:Q", "decayed frequency", ".4f"),
         ("from_snapshot:Q", "from a snapshot", ".0%"),
         ("requests:Q", "requests", "d"),

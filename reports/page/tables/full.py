@@ -8,9 +8,10 @@ from reports.page.tables.table import (
     Row,
     Table,
     difference_cells,
+    difference_name,
+    full_name,
     metric_cells,
     metric_heads,
-    name_of,
     part_cells,
     part_heads,
 )
@@ -30,7 +31,7 @@ def full_table(full: FullSection, steps: str) -> Table:
         caption=f"{steps.capitalize()}: {note}. " + text.scope(scope),
         heads=("Scorer",),
         columns=metric_heads(),
-        rows=tuple(Row((name_of(row.scorer),), metric_cells(row.metrics)) for row in rows),
+        rows=tuple(Row((full_name(row.scorer),), metric_cells(row.metrics)) for row in rows),
     )
 
 
@@ -42,7 +43,7 @@ def full_difference_table(full: FullSection) -> Table:
         columns=metric_heads(),
         rows=tuple(
             Row(
-                (row.steps, f"{row.minuend} − {row.subtrahend}"),
+                (row.steps, difference_name(row.minuend, row.subtrahend, full_name)),
                 difference_cells(row.metrics),
                 group=row.steps,
             )
@@ -62,7 +63,7 @@ def full_parts_table(full: FullSection) -> Table:
         columns=part_heads(),
         rows=tuple(
             Row(
-                (steps, name_of(scorer)),
+                (steps, full_name(scorer)),
                 part_cells(found[steps, scorer, "returns"], found[steps, scorer, "discoveries"]),
                 group=steps,
             )

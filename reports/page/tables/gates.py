@@ -45,11 +45,12 @@ def payoff_table(judged: JudgedRecord, profile: str) -> Table:
     """Loss, what was bought back, its share, against structure; per device and setting."""
     return Table(
         title="What a stale snapshot costs and calibration buys back, by device, NDCG@10",
-        caption="Loss: uncalibrated fusion at gap 0 minus at this gap. Bought back: calibrated "
-        "minus uncalibrated. Recovered: their ratio, where the loss is above zero. S1: the "
-        f"embedding is stale; S2: the candidates too. {scope(judged)}",
+        caption="Loss: the snapshot taken as it is, at gap 0 minus at this gap. Bought back: "
+        "calibrated minus cached as it is. Recovered: the share of what a device without words "
+        "loses. Own score: over the same candidates. S1: the embedding is stale; S2: the "
+        f"candidates too; device: what it really ranks. {scope(judged)}",
         heads=("Device", "Setting", "Gap"),
-        columns=("Loss", "Bought back", "Recovered", "Calibrated − structure"),
+        columns=("Loss", "Bought back", "Recovered", "Calibrated − own score"),
         rows=tuple(
             Row(
                 (device_name(name, profile), setting, str(gap)),
@@ -141,15 +142,14 @@ def device_name(name: str, profile: str) -> str:
 
 
 def _payoff(judged: JudgedRecord, profile: str, setting: str, gap: int) -> tuple[TableCell, ...]:
-    gained, recovered, over = (
-        judged.named(profile, setting, gap, name)
-        for name in ("calibration", "recovered", "calibrated-over-structure")
+    gained, recovered = (
+        judged.named(profile, setting, gap, name) for name in ("calibration", "recovered")
     )
     return (
         difference_cell(judged.loss(profile, setting, gap), good=-1),
         difference_cell(gained),
         TableCell(text.percent(recovered.value), text.percent_interval(recovered)),
-        difference_cell(over),
+        difference_cell(judged.over_own(profile, setting, gap)),
     )
 
 

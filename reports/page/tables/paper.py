@@ -10,6 +10,7 @@ from reports.page.tables.table import (
     TableCell,
     difference_cell,
     difference_cells,
+    difference_name,
     metric_cells,
     metric_heads,
     name_of,
@@ -23,15 +24,15 @@ def staleness_table(paper: PaperSection) -> Table:
     """Loss, what was bought back, its share, against structure; NDCG@10."""
     return Table(
         title="What staleness cost and calibration bought back, NDCG@10",
-        caption="Loss: uncalibrated fusion at gap 0 minus at this gap, on the same requests. "
-        "Bought back: calibrated minus uncalibrated. Recovered: their ratio, where the loss "
-        "is above zero. " + text.scope(paper.scope),
+        caption="Loss: the snapshot taken as it is, at gap 0 minus at this gap, on the same "
+        "requests. Bought back: calibrated minus cached as it is. Recovered: their ratio, where "
+        "the loss is above zero. " + text.scope(paper.scope),
         heads=("Setting", "Gap"),
         columns=(
             "Loss",
             "Bought back",
             "Recovered",
-            "Calibrated − structure",
+            "Calibrated − own score",
             "Target among candidates",
             "Mean age, events",
         ),
@@ -83,7 +84,7 @@ def paper_difference_table(paper: PaperSection) -> Table:
         columns=metric_heads(),
         rows=tuple(
             Row(
-                (row.setting, str(row.gap), f"{row.minuend} − {row.subtrahend}"),
+                (row.setting, str(row.gap), difference_name(row.minuend, row.subtrahend)),
                 difference_cells(row.metrics),
                 group=f"{row.setting} {row.gap}",
             )

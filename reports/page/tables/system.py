@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from reports import text
 from reports.page.tables.table import (
@@ -10,6 +11,7 @@ from reports.page.tables.table import (
     Table,
     TableCell,
     difference_cells,
+    difference_name,
     metric_cells,
     metric_heads,
     replay_name,
@@ -47,7 +49,10 @@ def system_group_table(system: SystemSection) -> Table:
         title="The replay by group, NDCG@10",
         caption=_replay(system),
         heads=("Group",),
-        columns=("Requests", *scorers),
+        columns=(
+            "Requests",
+            *(replay_name(s, collaborative=system.collaborative) for s in scorers),
+        ),
         rows=tuple(
             Row(
                 (_group(by, group),),
@@ -63,6 +68,7 @@ def system_group_table(system: SystemSection) -> Table:
 
 
 def system_difference_table(system: SystemSection) -> Table:
+    name = partial(replay_name, collaborative=system.collaborative)
     return Table(
         title="The replay, paired differences",
         caption="Differences on the same requests. " + _replay(system),
@@ -70,7 +76,7 @@ def system_difference_table(system: SystemSection) -> Table:
         columns=metric_heads(),
         rows=tuple(
             Row(
-                (_group(row.by, row.group), f"{row.minuend} − {row.subtrahend}"),
+                (_group(row.by, row.group), difference_name(row.minuend, row.subtrahend, name)),
                 difference_cells(row.metrics),
                 group=row.by + row.group,
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reports import text
+from reports.names import ALONE, CACHED, OWN_SCORE
 from reports.summary.model import METRICS, Metrics
 from shared.statistics import Estimate
 
@@ -12,13 +14,20 @@ PARTS = "Returns: targets the user had before; discoveries: all others. "
 HEADS = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "ndcg@5": "NDCG@5", "hr@5": "HR@5"}
 NAMES = {
     "answered": "answered (calibrated)",
-    "uncalibrated": "uncalibrated fusion",
-    "structure": "structure only (device alone)",
+    "uncalibrated": CACHED,
+    "structure": OWN_SCORE,
+    "alone": ALONE,
     "semantic": "semantic only (cloud alone)",
     "fused": "fresh fusion",
     "popularity": "popularity",
     "frequency": "personal frequency",
     "decayed": "decayed frequency",
+}
+# Where the whole catalogue is ranked, the parts of the own score are told apart.
+FULL_NAMES = {
+    "structure": "structure only",
+    "counts": "structure with counts",
+    "student": "own score: structure, counts and words",
 }
 COLLABORATIVE_NAMES = {
     "answered": "answered (collaborative)",
@@ -63,6 +72,16 @@ class Table:
 def name_of(scorer: str) -> str:
     """The scorer's name as tables and legends print it."""
     return NAMES.get(scorer, scorer)
+
+
+def full_name(scorer: str) -> str:
+    """As ``name_of``, where the whole catalogue is ranked."""
+    return FULL_NAMES.get(scorer, name_of(scorer))
+
+
+def difference_name(minuend: str, subtrahend: str, name: Callable[[str], str] = name_of) -> str:
+    """ "calibrated − cached as it is"."""
+    return f"{name(minuend)} − {name(subtrahend)}"
 
 
 def replay_name(scorer: str, *, collaborative: bool) -> str:

@@ -11,6 +11,7 @@ from device_runtime.settings import LinkSettings
 from device_runtime.state.cached_snapshot import CachedSnapshot, CacheKey
 from device_runtime.state.history import RequestContext
 from loadtest.replay.item_pages import ItemPages
+from shared.profile import PRESETS
 from shared.snapshot import Snapshot, encode
 from tests.support.bundles import make_bundle
 from tests.support.devices import (
@@ -96,6 +97,26 @@ async def test_a_refresh_brings_a_snapshot_that_the_next_request_uses(bundle):
     assert 0.0 < diagnostics.de_norm <= radius * (1 + 1e-6)
     assert {4, 7, 9, 11} <= set(response.candidates.tolist()), "united with the own history"
     assert not np.array_equal(response.scores, response.uncalibrated)
+
+
+@pytest.mark.parametrize("profile", ["tiny", "small", "full"])
+async def test_without_cloud_is_what_a_device_without_any_snapshot_answers(tmp_path, profile):
+    bundle = make_bundle(tmp_path / "b", profile=PRESETS[profile])
+    pages = ItemPages(bundle)
+    with_cloud, alone = new_device(bundle), new_device(bundle)
+    for device in (with_cloud, alone):
+        observe(device, [4, 7, 4], pages=pages)
+    await with_cloud.refresh(link_to(FakeCloud(bundle)), CONTEXT)
+    for device in (with_cloud, alone):
+        observe(device, [9, 11], pages=pages)
+    answered, expected = with_cloud.request(CONTEXT), alone.request(CONTEXT)
+    assert answered.source == "snapshot"
+    ranking = with_cloud.without_cloud(answered)
+    np.testing.assert_array_equal(ranking.items, expected.candidates)
+    np.testing.assert_array_equal(ranking.scores, expected.scores)
+    assert len(ranking.items) != len(answered.candidates) or profile != "tiny"
+    again = with_cloud.request(CONTEXT)
+    np.testing.assert_array_equal(again.scores, answered.scores)
 
 
 async def test_calibration_can_be_turned_off_and_the_cues_stay(bundle):

@@ -66,7 +66,8 @@ def test_the_mean_over_gaps_leaves_the_fresh_snapshot_out(found: Estimates) -> N
 
 
 def test_the_strongest_opponent_is_chosen_where_it_stands(found: Estimates) -> None:
-    assert found.differences[key("headline")].against == "discount"
+    assert found.differences[key("headline")].against == "ensemble_counts"
+    assert found.differences[key("headline-one-model")].against == "counts"
     counter = "tiny/base/structure-over-counter/full/0/all/last/ndcg10"
     assert found.differences[counter].against == "decayed"
 

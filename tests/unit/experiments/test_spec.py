@@ -43,7 +43,7 @@ def test_every_experiment_that_ships_has_valid_settings_on_known_logs(name: str)
 
 def test_gates_names_the_papers_parts() -> None:
     gates = spec.load("gates")
-    assert list(gates.gates) == ["G1", "G2", "G3", "G4a", "G4b", "G4c", "G4d", "G5", "G6"]
+    assert list(gates.gates) == ["G1", "G2", "G3", "G4a", "G4b", "G4c", "G4d", "G4e", "G5", "G6"]
     assert gates.seeds == 5
     assert spec.names()[0] == "gates"
 

@@ -43,7 +43,7 @@ def a_run(folder: Path, log: str = LOG, profile: str = "small", **settings: Any)
             update={
                 "log": info.log | {"log": log},
                 "profile": PRESETS.get(profile, PRESETS["small"]).model_copy(
-                    update={"name": profile}
+                    update={"name": profile, "local_candidates": 0}
                 ),
                 "settings": info.settings | {"log": settings},
             }
@@ -96,8 +96,8 @@ def test_what_differs_between_record_and_run_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "altered", "said"),
     [
-        ("small", {}, True),
-        ("small", {"local_candidates": 50}, False),
+        ("small", {"local_candidates": 0}, True),
+        ("small", {}, False),
         ("full", {}, False),
         ("tiny", {}, False),  # it has no table to retrieve from
     ],
@@ -142,15 +142,15 @@ def test_a_record_made_in_the_working_folder_is_found_first(
     tmp_path: Path, elsewhere: Path
 ) -> None:
     content = json.loads(COMMITTED.read_text())
-    key = "small/base/calibrated-over-discount/S1/5/all/last/ndcg10"
+    key = "small/base/fresh-calibration/S1/0/all/last/ndcg10"
     content["differences"][key] = [-0.5, -0.6, -0.4, 943]
     own = record_path(elsewhere / "docs/results", "gates", LOG)
     own.parent.mkdir(parents=True)
     own.write_text(json.dumps(content))
     page = page_of(a_run(tmp_path / "run"))
-    [row] = [row for row in page.tables[GRID] if row[0] == "G4c"]
+    [row] = [row for row in page.tables[GRID] if row[0] == "G4b"]
     assert row[3] == "fails −0.5000 [−0.6000,\u00a0−0.4000]"
-    assert "G4c fails (calibration never harms): calibrated over the discount" in words(page)
+    assert "G4b fails (calibration costs nothing when the snapshot is fresh)" in words(page)
 
 
 def test_a_damaged_record_costs_the_section_not_the_report(tmp_path: Path, elsewhere: Path) -> None:

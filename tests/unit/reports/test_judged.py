@@ -74,6 +74,30 @@ def test_scores_and_payoffs_are_those_of_the_record(gates: Experiment, record: R
     assert shown.headline("small") == [("S1", 5), ("S2", 5)]
 
 
+def test_the_own_score_takes_the_place_of_structure_where_a_record_has_it(
+    gates: Experiment, record: Record
+) -> None:
+    place = Place(profile="tiny", variant="base", setting="device", gap="5")
+    own = Figure(value=0.4, low=0.3, high=0.5, count=40)
+    over = Figure(value=0.02, low=0.01, high=0.03, count=40)
+    newer = record.model_copy(
+        update={
+            "estimates": record.estimates | {place.key("student"): own},
+            "differences": record.differences | {place.key("calibrated-over-own"): over},
+        }
+    )
+    shown = JudgedRecord.of(gates, newer, COMMAND)
+    assert shown.scores("tiny")[-1] == ("device", 5, "structure", own)
+    assert [score for score in shown.scores("tiny") if score[2] == "structure"] == [
+        ("device", 5, "structure", own)
+    ]
+    assert shown.over_own("tiny", "device", 5) == over
+    older = JudgedRecord.of(gates, record, COMMAND)
+    s1 = Place(profile="tiny", variant="base", setting="S1", gap="5")
+    expected = record.differences[s1.key("calibrated-over-structure")]
+    assert older.over_own("tiny", "S1", 5) == expected
+
+
 def test_a_gate_that_fails_is_decided_by_what_is_not_met(gates: Experiment, record: Record) -> None:
     place = Place(profile="tiny", variant="base", setting="S2", gap="10")
     harm = {

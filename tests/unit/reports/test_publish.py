@@ -105,11 +105,13 @@ def test_charts_are_drawings_with_words_beside_them(record: Record, tmp_path: Pa
     files = published(record, tmp_path)
     svg = files["experiments/gates/foursquare-nyc-gaps.svg"].decode()
     ET.fromstring(svg)  # noqa: S314 - our own file
-    assert "tiny, S1" in svg
+    assert "tiny, device" in svg
     assert "calibrated" in svg
     assert 'fill="white"' not in svg  # dark pages show through
     page = files["experiments/gates/README.md"].decode()
-    assert "![NDCG@10 by age of the snapshot, foursquare-nyc; NDCG@10 at S1, gap 5: tiny" in page
+    assert (
+        "![NDCG@10 by age of the snapshot, foursquare-nyc; NDCG@10 at device, gap 5: tiny" in page
+    )
 
 
 def test_a_table_without_figures_says_so(record: Record) -> None:
@@ -124,7 +126,7 @@ def test_one_table_over_all_logs(record: Record) -> None:
     text = table_text(gates, gates.tables["headline"], records)
     assert "| foursquare-nyc | tiny | S1 | NDCG@10 | +" in text
     assert "| redial | small | S2 | HR@10 | +" in text
-    assert "over discount" in text
+    assert "over ensemble_counts" in text
 
 
 def test_captions_count_the_steps_that_were_scored(record: Record) -> None:
@@ -189,7 +191,7 @@ def test_expected_results_are_met_or_named(
         changed = record.model_copy(update={"differences": record.differences | {key: figure}})
         found = {c.key: c for c in expected.compare(gates, changed, path)}
         assert found[f"differences/{key}"].met is met
-    gone = record.model_copy(update={"ratios": {}})
+    gone = record.model_copy(update={"differences": {}})
     assert any(c.found is None and not c.met for c in expected.compare(gates, gone, path))
 
 

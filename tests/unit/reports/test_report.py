@@ -109,7 +109,7 @@ def test_replay_tables_hold_every_group_percentile_and_count(page: Page, summary
     for score in (s for s in system.scores if s.by != "all"):
         label = f"snapshot {score.group} events old" if score.by == "delta" else score.group
         [row] = [r for r in groups if r[0] == label]
-        assert row[groups[0].index(score.scorer)] == shown(score.metrics["ndcg@10"])
+        assert row[groups[0].index(name_of(score.scorer))] == shown(score.metrics["ndcg@10"])
     latency = {row[0]: row[1:] for row in page.tables["Latency in milliseconds"]}
     for line in system.latency:
         assert latency[line.what][0] == f"{line.count:,}"
@@ -169,7 +169,7 @@ def test_verdict_does_not_claim_what_is_not_significant(summary: Summary) -> Non
     assert "0.0200 [0.0190,\u00a00.0210] below" in harm
     good = said(summary, staleness(0.01, 0.004, 0.002))
     assert "bought back 0.0040 [0.0030,\u00a00.0050], 40\u00a0% of the loss" in good
-    assert "above the device's own channel" in good
+    assert "above the device's own score over the same candidates" in good
 
 
 def test_report_is_the_same_twice(run_dir: Path, html: str) -> None:

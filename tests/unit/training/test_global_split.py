@@ -180,12 +180,13 @@ def assert_same_of_known(one: TrainedModel, two: TrainedModel) -> None:
     """Equal by the bit, as far as items go that were known at the instant."""
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys()
-    for name in ("table.vectors", "table.bias"):
+    for name in ("table.vectors", "table.bias", "semantic.vectors"):
         a[name], b[name] = a[name][:KNOWN], b[name][:KNOWN]
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     np.testing.assert_array_equal(one.popularity[:KNOWN], two.popularity[:KNOWN])
     assert not one.popularity[KNOWN:].any()
     assert one.figures == two.figures
+    assert one.fusion == two.fusion
     assert one.refresh == two.refresh
     assert one.repeat_policy == two.repeat_policy
     for chosen in ("gamma_max", "helped", "rules", "discount", "gaps"):

@@ -19,11 +19,14 @@ from scalrec.settings import Settings
 from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
 from shared.profile import DeviceProfile
+from shared.progress import NullProgress
 from shared.split import Split, split_log
 from tests.support.logs import drifting_log
 from tests.unit.training.test_pipeline import settings_for, weights
 from training.backbone.batches import events_of
 from training.data.registry import load_log
+from training.options import student_options
+from training.run import TrainingRun
 from training.semantic.anchors import (
     Anchors,
     merge,
@@ -31,7 +34,10 @@ from training.semantic.anchors import (
     training_anchors,
     write_abstracts,
 )
+from training.semantic.embedding_cache import EmbeddingCache
 from training.settings import LogSettings
+from training.splitting import split_of
+from training.stages.store import StageStore
 from training.train import train
 
 GAPS = (0, 5, 10, 20)
@@ -115,8 +121,9 @@ def test_an_event_changes_only_the_abstracts_after_it() -> None:
 
 
 async def test_test_events_change_no_weight_no_normaliser_and_no_prior(tmp_path: Path) -> None:
-    """Every number training fits: encoder, item table, projector and its means, estimator and its
-    means, calibrator, fusion weight, popularity and all validation figures."""
+    """Every number training fits: encoder, item table, projector and its means, semantic vectors,
+    text student, count term, estimator and its means, calibrator, fusion weights, popularity and
+    all validation figures."""
     log = with_sessions_and_queries(drifting_log())
     settings = settings_for(tmp_path / "one")
     options = settings.training
@@ -129,9 +136,11 @@ async def test_test_events_change_no_weight_no_normaliser_and_no_prior(tmp_path:
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys()
     assert any("mean" in name for name in a)  # the normalisers are among them
+    assert {"semantic.vectors", "student.codes", "student.out_scale"} <= a.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     np.testing.assert_array_equal(one.popularity, two.popularity)
     assert one.figures == two.figures
+    assert one.fusion == two.fusion  # the weights of counts, of words and of semantics
     for chosen in ("gamma_max", "helped", "rules", "discount", "gaps"):
         assert getattr(one.calibration, chosen) == getattr(two.calibration, chosen), chosen
 
@@ -145,6 +154,44 @@ async def test_a_training_event_does_change_them(tmp_path: Path) -> None:
     a, b = weights(one), weights(two)
     assert len([name for name in a if not torch.equal(a[name], b[name])]) > len(a) // 2
     assert not np.array_equal(one.popularity, two.popularity)
+
+
+async def models_of(folder: Path, log: InteractionLog) -> dict[str, torch.Tensor]:
+    """Weights of what is trained before anything is chosen: by part, one epoch of each."""
+    settings = settings_for(folder, epochs=1, restart_epochs=0, semantic_epochs=1)
+    with EmbeddingCache(folder / "embeddings.sqlite") as cache:
+        store, embedder = StageStore(folder), HashingEmbedder(32)
+        run = TrainingRun(settings, log, embedder, cache, store, NullProgress())
+        assert run.student is not None
+        backbone, student = await run.backbone(), await run.result(run.student)
+        projector = await run.result(run.semantics)
+    assert projector.vectors is not None
+    modules = {"encoder": backbone.model, "table": backbone.table, "f_sem": projector.projector}
+    found = {f"{n}.{k}": v for n, m in modules.items() for k, v in m.state_dict().items()}
+    words = torch.from_numpy(student.weights.unpack() * student.weights.out_scale)
+    return found | {"v'": projector.vectors, "words": words}
+
+
+async def test_targets_kept_from_models_train_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the calibration block, of validation and of the test: other items, moments and
+    queries there, of everybody. Which epoch is kept is chosen on validation, so there is one."""
+    monkeypatch.setattr(
+        "training.run.student_options",
+        lambda *args: student_options(*args).model_copy(update={"epochs": 1}),
+    )
+    log = with_sessions_and_queries(drifting_log())
+    options = settings_for(tmp_path).training
+    split = split_of(log, options, calibration=True)
+    assert (split.calibration_start < split.validation_start).all()
+    ours = await models_of(tmp_path / "ours", log)
+    later = await models_of(tmp_path / "later", changed_from(log, split.calibration_start))
+    assert [name for name in ours if not torch.equal(ours[name], later[name])] == []
+    # The last target that is trained on does reach each of them: the comparison would see a leak.
+    before = await models_of(tmp_path / "before", changed_from(log, split.calibration_start - 1))
+    differ = {name.partition(".")[0] for name in ours if not torch.equal(ours[name], before[name])}
+    assert differ == {"encoder", "table", "f_sem", "v'", "words"}
 
 
 @pytest.mark.data

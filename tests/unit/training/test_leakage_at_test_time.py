@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,30 +15,43 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from device_runtime.ranking.encoded import Encoded
 from experiments.studies.scalrec.scores import Scores
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.full_ranking import run_full_ranking
 from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.paper import run_paper
+from shared.abstract_form import AbstractForm
 from shared.interactions import InteractionLog
+from shared.own_score import OwnCounts, TextStudentSpec
 from shared.profile import preset
 from shared.split import Steps
 from tests.support.bundles import make_bundle
 from tests.support.logs import drifting_log
+from tests.support.sections import student_weights
 from tests.support.staleness import SeededSource
 from tests.unit.training.test_leakage import changed_from, with_sessions_and_queries
 from training.backbone.batches import events_of, sessions_of
 from training.backbone.item_table import ItemParameters
 from training.calibration.inputs import Inputs, make_inputs
-from training.calibration.networks import CONTEXT_INPUTS
+from training.calibration.networks import CONTEXT_INPUTS, WORDS_INPUT
 from training.calibration.pairs import pairs_at_gap
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.pools import make_pools
 from training.semantic.anchors import stale_anchors
+from training.semantic.own_terms import OwnTerms
 from training.semantic.requests import Requests, make_requests
+from training.student.bags import student_bags
+from training.student.fit import embed_bags
 
 USERS, DIM, GAPS = 8, 8, (0, 1, 5, 12)
 CASES = ["target and later", "later alone", "before"]
+COUNTS = OwnCounts(weight=0.7, scale=2.0, half_life=5.0)
+STUDENT = TextStudentSpec(rows=128, weight=0.5)
+OWN: dict[str, Any] = {
+    "semantic_vectors": "own", "own_counts": COUNTS, "text_student": STUDENT
+}  # fmt: skip
+INPUTS = (*CONTEXT_INPUTS, WORDS_INPUT)
 OUTCOMES = {"target", "is_return"}  # of a record, beside the ranks
 
 
@@ -76,13 +90,19 @@ def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[
     candidates = torch.rand(len(anchors), len(log.catalogue)).argsort(1)[:, :12]
     with torch.no_grad():
         requests = make_requests(model, table, events_of(log), anchors, None, sessions_of(log))
+        plain = requests
+        form, profile = AbstractForm(), preset("tiny")
+        bags = student_bags(log, anchors, form, profile, rows=STUDENT.rows)
+        said = embed_bags(student_weights(STUDENT.rows, DIM), bags)
+        own = OwnTerms(COUNTS, torch.from_numpy(said), STUDENT.weight)
+        requests = requests.equipped(torch.randn(len(log.catalogue), DIM), own)
         inputs = [
             make_inputs(
                 requests,
                 pairs_at_gap(anchors, steps, gap),
                 e_sem,
                 candidates,
-                CONTEXT_INPUTS,
+                INPUTS,
                 window=8,
                 top_l=5,
             )
@@ -97,6 +117,7 @@ def study_sees(log: InteractionLog, exclude_seen: bool) -> tuple[Requests, list[
             rows,
             popularity=torch.from_numpy(popularity),
             half_life=20.0,
+            plain=plain.structural(torch.from_numpy(rows)),
             second=pools.structural.flip(0),
         )
     return requests, inputs, scores
@@ -109,14 +130,14 @@ def features(log: InteractionLog, exclude_seen: bool) -> dict[str, torch.Tensor]
         "copy_logit": requests.copy_logit,
         "history": requests.history,
         "age": torch.from_numpy(requests.oldest_age_h),
-        "structural": scores.structural,
-        "ensemble": scores.ensemble,
+        "own score": scores.structural,
         **scores.counters,
+        **scores.alone,
     }
     masks = {"barred": scores.pools.barred, "own": scores.pools.own, "alone": scores.pools.alone()}
     found |= {name: mask for name, mask in masks.items() if mask is not None}
     for gap, these in zip(GAPS, inputs, strict=True):
-        named = zip(CONTEXT_INPUTS, these.parts, strict=True)
+        named = zip(INPUTS, these.parts, strict=True)
         found |= {f"{name} at {gap}": part for name, part in named}
     return found
 
@@ -132,7 +153,8 @@ def test_the_study_sees_the_past_alone(name: str, exclude_seen: bool, case: str)
     assert ours.keys() == theirs.keys()
     differ = {key for key in ours if not torch.equal(ours[key], theirs[key])}
     if case == "before":  # the comparison would see a leak
-        wanted = {"e_str", "structural", "frequency", "decayed_all", "recent at 5", "cues at 5"}
+        wanted = {"e_str", "structure", "frequency", "decayed_all", "recent at 5", "cues at 5"}
+        wanted |= {"own score", "counts", "words", "ensemble_counts", "e_text at 0"}
         assert wanted <= differ
     else:
         assert differ == set()
@@ -144,7 +166,12 @@ def test_the_replayed_device_sees_the_past_alone(case: str, policy: str, tmp_pat
     """Paper mode and full ranking: every recorded cue, and with the same target every rank."""
     log = LOGS["breaks"]
     changed = logs_of(case, log, STEP)
-    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue), repeat_policy=policy)  # type: ignore[arg-type]
+    bundle = make_bundle(
+        tmp_path / "bundle",
+        n_items=len(log.catalogue),
+        repeat_policy=policy,  # type: ignore[arg-type]
+        **OWN,
+    )
     models = EvaluationModels.load(bundle)
     source, steps = SeededSource(models), steps_at(STEP)
     differ = set()
@@ -167,12 +194,20 @@ def test_the_replayed_device_sees_the_past_alone(case: str, policy: str, tmp_pat
         assert {"drift", "omega", "r"} <= differ
 
 
+def terms_of(encoded: Encoded) -> tuple[NDArray[Any], ...]:
+    """What own counts and the text student say, all of it."""
+    own = encoded.own
+    assert own is not None
+    assert own.e_text is not None
+    return own.items, own.bonus, own.e_text
+
+
 @pytest.mark.parametrize("name", LOGS)
 def test_requests_are_replayed_from_the_past_alone(name: str, tmp_path: Path) -> None:
     log = LOGS[name]
     changed = logs_of("target and later", log, STEP)
     has_time = log.time is not None
-    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue), has_time=has_time)
+    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue), has_time=has_time, **OWN)
     models = EvaluationModels.load(bundle)
     one, two = LogRequests(log, models), LogRequests(changed, models)
     for user, step in enumerate(STEP.tolist()):
@@ -187,5 +222,7 @@ def test_requests_are_replayed_from_the_past_alone(name: str, tmp_path: Path) ->
             assert theirs is not None
             np.testing.assert_array_equal(ours.e_str, theirs.e_str)
             np.testing.assert_array_equal(ours.copy_logit, theirs.copy_logit)
+            for mine, other in zip(terms_of(ours), terms_of(theirs), strict=True):
+                np.testing.assert_array_equal(mine, other)
         ages = dict.fromkeys(asked, GAPS)
         assert list(map(repr, one.lapses(user, ages))) == list(map(repr, two.lapses(user, ages)))

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from device_runtime.ranking.candidates import SHORTLIST
 from device_runtime.state.history import History
-from shared.profile import preset
+from shared.profile import SHORTLIST, preset
 from shared.split import Steps
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from device_runtime.abstract.words import ItemWords
-from device_runtime.student.features import LATEST_SAID, PLACES, Part, StudentFeatures
+from device_runtime.student.features import EARLIER, LATEST_SAID, PLACES, Part, StudentFeatures
 from tests.support.sections import CAFES, sections
 
 ROWS = 16_384
@@ -60,10 +60,18 @@ def test_a_query_says_words_pairs_and_its_end() -> None:
 def test_parts_count_places_from_the_end_in_each_section() -> None:
     found = FEATURES.parts(sections(before=(0, 1), session=(1, 2, 0), usual=("Fat Cat",)))
     assert found == [
-        ("now0", 0), ("now1", 2), ("now2", 1), ("before0", 1), ("before1", 0), ("usual", "Fat Cat")
+        ("now0", 0), ("now1", 2), ("now2", 1), ("earlier0", 1), ("earlier1", 0),
+        ("usual", "Fat Cat"),
     ]  # fmt: skip
     many = FEATURES.parts(sections(session=tuple([0, 1] * PLACES)))
     assert [name for name, _ in many] == [f"now{place}" for place in range(PLACES)]
+
+
+def test_what_came_before_a_session_is_said_more_quietly_once_it_has_begun() -> None:
+    """At its start the past is all there is; then the present counts more than it."""
+    assert FEATURES.parts(sections(before=(0, 1))) == [("before0", 1), ("before1", 0)]
+    quiet, loud = told(("earlier1", 0)), told(("before1", 0))
+    assert quiet == {row: EARLIER * weight for row, weight in loud.items()}
 
 
 def test_nothing_told_is_no_part() -> None:

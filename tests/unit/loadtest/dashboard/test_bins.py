@@ -29,7 +29,7 @@ def test_a_request_is_counted_once_everywhere() -> None:
     assert one.corrected.requests == 2
     assert one.corrected.calibrated == pytest.approx(2.0)
     assert one.corrected.uncalibrated == pytest.approx(1.0)
-    assert one.corrected.structure == 0.0
+    assert one.corrected.alone == 0.0
 
 
 def test_without_calibration_there_is_no_calibrated_score() -> None:

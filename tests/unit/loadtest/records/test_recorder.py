@@ -26,7 +26,7 @@ REQUEST_COLUMNS = (
     "drift:double r:double alpha:double de_norm:double trust:double snapshot_version:uint64 "
     "snapshot_tau:int32 snapshot_age_s:double breaker:string cloud_up:bool "
     "tied:int32 tied_uncalibrated:int32 tied_structure:int32 tied_popularity:int32 "
-    "tied_frequency:int32 tied_decayed:int32"
+    "tied_frequency:int32 tied_decayed:int32 rank_alone:double tied_alone:int32"
 )
 REFRESH_COLUMNS = (
     "user:int32 step:int32 started_s:double finished_s:double outcome:string attempts:int32 "

@@ -16,6 +16,7 @@ from loadtest.timing.clock import ReplayClock, WallClock
 from loadtest.timing.virtual_loop import VirtualClockError
 from shared.bundle import Bundle
 from shared.errors import BundleError, ConfigError
+from shared.profile import PRESETS
 from shared.progress import NullProgress
 from shared.split import split_log
 from tests.support.bundles import make_bundle
@@ -70,6 +71,23 @@ def test_never_refreshing_means_no_calls(tmp_path: Path, bundle: Bundle) -> None
     settings = replay_settings(bundle, device={"policy": "never"})
     result = replay_tiny(tmp_path / "run", bundle, settings)
     assert (result.refreshes, result.from_snapshot, result.requests) == (0, 0, 120)
+
+
+@pytest.mark.parametrize("profile", ["tiny", "full"])
+def test_a_record_says_what_the_same_device_had_answered_without_a_cloud(
+    tmp_path: Path, profile: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", n_items=50, profile=PRESETS[profile])
+    availabilities = {"cloud": "always", "none": "never"}
+    for name, kind in availabilities.items():
+        settings = replay_settings(bundle, availability={"kind": kind})
+        replay_tiny(tmp_path / name, bundle, settings)
+    (asked, _), (unaided, _) = (records(tmp_path / name) for name in availabilities)
+    order = ("user", "step")
+    asked, unaided = asked.sort(*order), unaided.sort(*order)
+    assert asked["rank_alone"].equals(unaided["rank"].rename("rank_alone"))
+    assert asked["tied_alone"].equals(unaided["tied"].rename("tied_alone"))
+    assert not asked["rank_alone"].equals(asked["rank"].rename("rank_alone"))
 
 
 def test_seen_items_compete_nowhere_when_repeats_are_excluded(tmp_path: Path) -> None:

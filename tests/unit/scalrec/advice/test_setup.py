@@ -36,7 +36,7 @@ def test_a_log_of_the_gates_is_treated_as_there(tmp_path: Path) -> None:
 def test_any_other_log_gives_up_a_third_of_a_users_events_at_most(tmp_path: Path) -> None:
     training = defaults(a_log(tmp_path), "loans")["training"]  # 14 events each
     assert training["test_steps"] == 4
-    assert training["validation_steps"] == 1
+    assert training["validation_steps"] == 2
     assert (
         training["abstracts_per_user"] == spec.load("gates").base["training"]["abstracts_per_user"]
     )

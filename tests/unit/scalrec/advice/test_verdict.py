@@ -46,7 +46,9 @@ def figures(
     uncalibrated: tuple[float, ...] | None = None,
     *,
     local: float | None = None,
-    counters: dict[str, Estimate] | None = None,
+    opponents: dict[str, Estimate] | None = None,
+    over: float | None = None,
+    fusion_weight: float = 0.8,
 ) -> Figures:
     rows = []
     for (k, g), (_, u) in zip(
@@ -66,11 +68,13 @@ def figures(
                 calibration=estimate(g.value - u.value),
                 late_gain=estimate(g.value - 0.001),
                 local_gain=None if local is None else estimate(local),
+                over_opponent=None if over is None else estimate(over),
             )
         )
     return Figures(
-        setting="S2_history", ages=(0, 20), users=50, requests=100,
-        alone=estimate(0.2), counters=counters or {}, intervals=tuple(rows),
+        ages=(0, 20), users=50, requests=100, alone=estimate(0.2), fresh=estimate(gain[0]),
+        opponents=opponents or {}, opponent=max(opponents) if opponents else None,
+        fusion_weight=fusion_weight, intervals=tuple(rows),
     )  # fmt: skip
 
 
@@ -78,9 +82,9 @@ def test_a_cloud_that_pays() -> None:
     verdict = judge(figures((0.02, 0.018, 0.015, 0.008, 0.005), (0.02, 0.012, 0.007, 0.0, 0.0)))
     assert verdict.interval == 5
     assert verdict.sentence.replace("\u00a0", " ") == (
-        "Call the cloud every 5 requests: +0.0150 [+0.0130, +0.0170] NDCG@10 over the device alone "
-        "(0.2000), 200 calls per 1,000 requests; that is 75 % of what a call at every request "
-        "gains."
+        "Call the cloud every 5 requests: +0.0150 [+0.0130, +0.0170] NDCG@10 over the device "
+        "without any cloud (0.2000), 200 calls per 1,000 requests; that is 75 % of what a call "
+        "at every request gains."
     )
     calibration, uncalibrated, late = verdict.remarks
     assert calibration.startswith("Calibration pays: +0.0080")
@@ -102,20 +106,33 @@ def test_a_cloud_that_does_not_pay() -> None:
     assert nothing.sentence.startswith("Do not call the cloud: even called at every request")
     assert "+0.0010 [−0.0010" in nothing.sentence
     assert "that is not significant" in nothing.sentence
+    assert nothing.sentence.endswith("it would have to bring more than 0.0010 on top of that.")
+    assert nothing.shortfall == pytest.approx(0.001)
     harm = judge(figures((-0.01, -0.02, -0.02, -0.03, -0.03), (0.01, 0.0, 0.0, 0.0, 0.0)))
     assert "answers become worse" in harm.sentence
+    assert harm.shortfall == pytest.approx(0.012)
     assert harm.remarks[0].startswith("Calibration harms here, switch it off")
     assert "would pay at every request" in harm.remarks[1]
 
 
-def test_a_better_counter_and_an_unused_table_are_told() -> None:
-    counters = {"popularity": estimate(0.1), "decayed": estimate(0.25)}
-    verdict = judge(figures((-0.05, -0.06, -0.06, -0.06, -0.06), local=0.01, counters=counters))
-    table, counter = verdict.remarks[-2:]
+def test_a_better_opponent_and_an_unused_table_are_told() -> None:
+    better = {"decayed": estimate(0.1), "ensemble": estimate(0.25)}
+    gain = (-0.05, -0.06, -0.06, -0.06, -0.06)
+    verdict = judge(figures(gain, local=0.01, opponents=better, over=-0.1))
+    table, own, cloud = verdict.remarks[-3:]
     assert "would pay every 20 requests: +0.0100" in table
-    assert "decayed, 0.2500" in counter
-    fewer = {"popularity": estimate(0.1)}
-    assert len(judge(figures((0.0,) * 5, counters=fewer)).remarks) == 1
+    assert "two structure models (0.2500) does best, better than its own score (0.2000)" in own
+    assert "at every request, are worse than two structure models" in cloud
+    worse = {"ensemble": estimate(0.19)}
+    [level] = judge(figures((0.02,) * 5, opponents=worse, over=0.001)).remarks[2:]
+    assert "every 20 requests, are not significantly better than two structure models" in level
+    assert len(judge(figures((0.0,) * 5, opponents=worse, over=0.01)).remarks) == 1
+
+
+def test_no_weight_for_the_embedding_is_told_first() -> None:
+    verdict = judge(figures((0.0,) * 5, fusion_weight=0.0))
+    assert verdict.remarks[0].startswith("Validation gives the cloud's embedding no weight")
+    assert "its candidates are still used" in verdict.remarks[0]
 
 
 def test_a_gain_found_only_with_old_snapshots_is_doubted() -> None:

@@ -49,11 +49,13 @@ def test_presets_and_bundles_are_listed(tmp_path: Path, monkeypatch: pytest.Monk
     listed = runner.invoke(build_app(), ["profiles", "--work-dir", str(tmp_path)])
     assert listed.exit_code == 0, listed.output
     for name in PRESETS:
-        row, parts = [line for line in listed.output.splitlines() if f"log-{name}" in line]
+        row, *parts = [line for line in listed.output.splitlines() if f"log-{name}" in line]
         assert row.count("KiB") == 4
         assert row.count("µs") == 2
-        assert "networks" in parts
-        assert "encoder" in parts
+        for part in ("encoder", "calibrator", "item vectors"):
+            [line] = [line for line in parts if part in line]
+            assert "KiB" in line
+            assert "µs" in line
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -77,11 +79,13 @@ def test_every_part_that_a_bundle_adds_has_its_bytes_and_its_time(
     )
     for figures in (plain, added):
         assert sum(figures.parts.values()) == figures.download_total
-        assert figures.part_p50_us["encoder"] > 0
+        assert set(figures.part_p50_us) >= {"encoder", "calibrator", "item vectors"}
+        assert all(took > 0 for took in figures.part_p50_us.values())
     assert not grown & set(plain.parts)
     # Its counts and digest, and with no table a second vector of items met: no words, no student.
     assert added.state - plain.state < 256 * (32 + 4) * (name == "tiny") + STATE_OF_OWN_TERMS
-    assert set(added.part_p50_us) - set(plain.part_p50_us) == {"own counts and text"}
+    assert set(added.part_p50_us) - set(plain.part_p50_us) == {"own counts", "text student"}
+    assert (added.parts["own counts"], "own counts" in plain.parts) == (0, False)
 
 
 STATE_OF_OWN_TERMS = 120_000  # bytes, of 420 events with some 400 items

@@ -20,7 +20,7 @@ from tests.support.text_models import tiny_model
 from training.settings import LoraSettings, TextModelSettings
 
 FAST = ["embedder.lora.abstracts=64", "embedder.lora.validation_requests=30",
-        "embedder.lora.temperature=0.1"]  # fmt: skip
+        "embedder.lora.temperature=0.1", "training.calibration_steps=0"]  # fmt: skip
 
 
 def settings_over_a_file(folder: Path, *assignments: str) -> Settings:

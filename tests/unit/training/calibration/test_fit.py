@@ -9,7 +9,12 @@ from shared.split import split_log
 from tests.support.logs import KINDS, drifting_log
 from training.backbone.batches import events_of
 from training.backbone.item_table import ItemParameters
-from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
+from training.calibration.fit import (
+    CalibrationFit,
+    CalibrationOptions,
+    FittedCalibration,
+    fit_calibration,
+)
 from training.calibration.pairs import Pairs, pairs_at_gap, training_pairs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
@@ -161,3 +166,50 @@ def test_nothing_to_train_on_and_divergence_are_errors() -> None:
     e_sem[training.fresh[0]] = torch.nan
     with pytest.raises(DataError, match="diverged"):
         fit_calibration(requests, e_sem, training, validation, 1.0, QUICK)
+
+
+@pytest.mark.parametrize("severity", ["kl", "quantile"])
+def test_the_papers_method_learns_of_either_list_and_nothing_else(severity: str) -> None:
+    requests, e_sem, training, _ = make()
+    # In its variant nothing that the device adds to a list is learned of, whatever it ranks.
+    paper = QUICK.model_copy(
+        update={
+            "proposal": "paper", "gate": False, "label_weight": 0.0, "severity": severity,
+            "candidates": 5, "unite_history": True,
+        }
+    )  # fmt: skip
+    fit = CalibrationFit(requests, e_sem, 1.0, training, paper, 0, None)
+    pairs, at = fit.pairs, np.flatnonzero(fit.pairs.fresh != fit.pairs.stale)
+    items, valid, structural = fit.ranked(at)
+    drawn = fit.candidates[torch.from_numpy(fit.listed[at])].sort(dim=1).values
+    assert valid.all()
+    assert torch.equal(items, drawn)
+    assert torch.equal(structural, requests.structural_of(torch.from_numpy(pairs.fresh[at]), items))
+    fresh = fit.listed[at] == pairs.fresh[at]
+    assert (fit.listed[at][~fresh] == pairs.stale[at][~fresh]).all()
+    assert 0.4 < fresh.mean() < 0.6, "S1 and S2 alike"
+    # Of that very list is the omega that the estimator reads.
+    again = fit.inputs(pairs, fit.listed)
+    assert torch.equal(fit.known.cues, again.cues)
+    assert not torch.equal(fit.known.cues, fit.inputs(pairs).cues)
+    assert np.isfinite(fit.learn(0, lambda _: None))
+
+
+@pytest.mark.parametrize("update", [{"label_weight": 0.5}, {"proposal": "context"}])
+def test_other_methods_learn_of_both_lists_and_of_the_own_history(
+    update: dict[str, object],
+) -> None:
+    requests, e_sem, training, _ = make()
+    plain = {"proposal": "paper", "label_weight": 0.0, "candidates": 5, "unite_history": True}
+    options = QUICK.model_copy(update=plain | update)
+    fit = CalibrationFit(requests, e_sem, 1.0, training, options, 0, None)
+    at = np.arange(0, len(fit.pairs), 7)
+    items, valid, _ = fit.ranked(at)
+    for fresh, stale, some, counts in zip(
+        fit.pairs.fresh[at], fit.pairs.stale[at], items, valid, strict=True
+    ):
+        wanted = {*fit.candidates[fresh].tolist(), *fit.candidates[stale].tolist()}
+        wanted |= set(requests.history[fresh].tolist())
+        if options.label_weight:
+            wanted.add(int(requests.target[fresh]))
+        assert set(some[counts].tolist()) == wanted

@@ -18,6 +18,7 @@ from shared.interactions import InteractionLog
 from shared.profile import PRESETS
 from shared.progress import NullProgress
 from tests.support.logs import drifting_log
+from tests.unit.training.test_pipeline import STAGES
 from training.collaboration.stage import collaboration_stage
 from training.refresh.stage import refresh_stage
 from training.run import TrainingRun
@@ -29,11 +30,15 @@ from training.train import train
 
 LOG = drifting_log()
 ALL = frozenset({
-    *("items", "backbone", "abstracts", "projector", "calibration", "gate"),
-    *("refresh", "generator-p5", "collaboration"),
+    *("items", "backbone", "abstracts", "projector", "student", "words", "fusion", "calibration"),
+    *("gate", "refresh", "generator-p5", "collaboration"),
 })  # fmt: skip
 OF_VECTORS = ALL - {"items", "generator-p5", "abstracts"}
-SEMANTIC = frozenset({"abstracts", "projector", "calibration", "gate", "refresh"})
+CALIBRATED = frozenset({"calibration", "gate", "refresh"})
+WEIGHED = CALIBRATED | {"fusion"}
+PROJECTED = WEIGHED | {"projector"}
+READ = PROJECTED | {"student", "words"}
+SEMANTIC = READ | {"abstracts"}
 
 
 def settings_for(folder: Path, **sections: object) -> Settings:
@@ -67,19 +72,20 @@ def keys_of(
             embedder.identity = embedder.identity.model_copy(update=content)
         run = TrainingRun(settings, log, embedder, cache, StageStore(folder), NullProgress())
     stages: list[Stage] = [run.items, run.abstracts, run.structure, run.semantics, run.calibrator]
-    stages += [run.opponent, refresh_stage(run, None)]  # type: ignore[arg-type]
-    expected = ALL
+    stages += [run.opponent, run.fusion, refresh_stage(run, None)]  # type: ignore[arg-type]
+    stages += [stage for stage in (run.student, run.words) if stage is not None]
+    expected = ALL if settings.training.text_student else ALL - {"student", "words"}
     if settings.training.split == "user":
         stages += [run.generator, collaboration_stage(run)]
     else:  # a generator can only name items that it was trained with
-        expected = ALL - {"generator-p5", "collaboration"}
+        expected -= {"generator-p5", "collaboration"}
     keys = {stage.name: stage.key for stage in stages}
     assert keys.keys() == expected
     return keys
 
 
 def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
-    return {name for name in one if one[name] != other[name]}
+    return {name for name in one if name in other and one[name] != other[name]}
 
 
 def other_item(log: InteractionLog, back: int) -> InteractionLog:
@@ -118,10 +124,13 @@ def test_a_changed_row_or_text_costs_what_reads_it(
 @pytest.mark.parametrize(
     ("sections", "stages"),
     [
-        ({"training": {"gamma_max": 1.0}}, {"calibration", "gate", "refresh"}),
-        ({"training": {"top_l": 6}}, {"calibration", "gate", "refresh"}),
+        ({"training": {"gamma_max": 1.0}}, CALIBRATED),
+        ({"training": {"top_l": 6}}, CALIBRATED),
         ({"training": {"age_rules": False}}, {"calibration", "refresh"}),
-        ({"training": {"semantic_epochs": 1}}, {"projector", "calibration", "gate", "refresh"}),
+        ({"training": {"semantic_epochs": 1}}, PROJECTED),
+        ({"training": {"semantic_vectors": "shared"}}, READ),
+        ({"training": {"text_student": False}}, PROJECTED),
+        ({"training": {"own_counts": False}}, WEIGHED),
         ({"training": {"abstracts_per_user": 5}}, SEMANTIC),
         ({"training": {"layers": 2}}, OF_VECTORS),
         ({"training": {"backbone": "surge"}}, OF_VECTORS),
@@ -131,10 +140,10 @@ def test_a_changed_row_or_text_costs_what_reads_it(
         ({"seed": 1}, ALL - {"items", "abstracts"}),
         ({"abstract": {"level": "categories"}}, SEMANTIC),
         ({"embedder": {"backend": "hashing", "model": "hashing-32", "max_tokens": 64}}, ALL),
-        ({"cloud": {"candidates": 9}}, {"calibration", "gate", "refresh", "collaboration"}),
+        ({"cloud": {"candidates": 9}}, WEIGHED | {"collaboration"}),
         ({"generative": {"codes": 5}}, {"generator-p5", "collaboration"}),
         ({"lsc4rec": {"adaptive_rates": (0.5,)}}, {"collaboration"}),
-        ({"profile": {"window": 8, "local_candidates": 5}}, {"refresh"}),
+        ({"profile": {"window": 8, "local_candidates": 5}}, WEIGHED),
         # Where texts are embedded and how quickly decides nothing, nor does what a device sends.
         (
             {
@@ -237,10 +246,16 @@ def added(line: str, *paths: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        ("training/calibration/fit.py", {"calibration", "gate", "refresh"}),
-        ("training/calibration/networks.py", {"calibration", "gate", "refresh"}),
-        ("training/stages/calibration.py", {"calibration", "gate", "refresh"}),
-        ("training/semantic/projector.py", {"projector", "calibration", "gate", "refresh"}),
+        ("training/calibration/fit.py", CALIBRATED),
+        ("training/calibration/networks.py", CALIBRATED),
+        ("training/stages/calibration.py", CALIBRATED),
+        ("training/fusion/fit.py", WEIGHED),
+        ("training/stages/fusion.py", WEIGHED),
+        ("training/student/fit.py", READ),
+        ("training/student/bags.py", READ),
+        ("device_runtime/student/features.py", READ),
+        ("training/semantic/projector.py", PROJECTED),
+        ("training/semantic/own_terms.py", READ),
         ("training/backbone/fit.py", OF_VECTORS),
         ("training/encoders/base.py", OF_VECTORS),
         ("training/encoders/sasrec.py", OF_VECTORS),
@@ -250,7 +265,7 @@ def added(line: str, *paths: Path) -> Iterator[None]:
         ("cloud_service/generation/beam.py", {"generator-p5", "collaboration"}),
         ("cloud_service/app.py", set()),
         ("device_runtime/abstract/sanitise.py", SEMANTIC),
-        ("device_runtime/state/cues.py", {"projector", "calibration", "gate", "refresh"}),
+        ("device_runtime/state/cues.py", READ),
         ("device_runtime/ranking/adaptation.py", {"collaboration"}),
         ("device_runtime/cloud/retry.py", set()),
         ("training/refresh/gain_fit.py", {"refresh"}),
@@ -288,20 +303,20 @@ async def test_what_a_change_costs_is_computed_again_and_the_rest_is_not(
     settings, embedder = settings_for(tmp_path), HashingEmbedder(32)
     first = await train(settings, LOG, embedder)
     stages = list(first.stage_seconds)
-    assert stages == ["items", "backbone", "abstracts", "projector", "calibration", "refresh"]
+    assert stages == STAGES
     row = await train(settings, other_item(LOG, 20), embedder)
     assert list(row.reused) == ["items"]
     unread = await train(settings, other_item(LOG, 1), embedder)
-    assert list(unread.reused) == stages
+    assert set(unread.reused) == set(stages) - {"words"}, "nothing that reads them was built"
     text = await train(settings, other_word(LOG, "texts"), embedder)
     assert list(text.reused) == ["abstracts"]
     option = await train(settings_for(tmp_path, training={"gamma_max": 1.0}), LOG, embedder)
-    assert list(option.reused) == stages[:4]
+    assert set(option.reused) == set(stages[:7])
     with added("EDITED = 1", sources / "training/semantic/projector.py"):
         line = await train(settings, LOG, embedder)
         again = await train(settings, LOG, embedder)
-    assert list(line.reused) == stages[:3]
+    assert set(line.reused) == {*stages[:4], "words"}
     assert line.figures == first.figures
     np.testing.assert_array_equal(line.popularity, first.popularity)
-    assert list(again.reused) == stages
+    assert set(again.reused) == set(stages) - {"words"}
     assert again.keys == line.keys != first.keys

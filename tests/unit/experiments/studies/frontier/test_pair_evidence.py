@@ -56,7 +56,7 @@ def by_hand(twin: Twin, fresh: int, stale: int, *, calibrated: bool) -> tuple[fl
         age = int(requests.anchors.tau[fresh] - requests.anchors.tau[stale])
         weight, correct = rule_at(twin.calibration.rules, age).at(bool(inputs.cues[0, 7] > 0))
         e_sem = weight * (twin.calibration.correct(inputs)[0][0] if correct else e_sem)
-    vectors = requests.table.vectors.detach()
+    vectors = requests.semantics
     scores = requests.structural(torch.tensor([fresh]))[0]
     scores = (scores + twin.fusion_weight * (vectors @ e_sem)).detach().numpy()
     first = requests.events.user_start[requests.anchors.user[fresh]]
@@ -123,7 +123,7 @@ async def test_inconsistency_is_the_devices(tmp_path: Path) -> None:
         expected = inconsistency(initial, items, scores, top=2)
         assert first_two[place] == pytest.approx(expected, rel=1e-5, nan_ok=True)
         differ += expected != inconsistency(initial, items, scores)
-    assert differ > len(pairs) // 2
+    assert differ > len(pairs) // 4
 
 
 async def test_matrices_hold_no_later_snapshot(tmp_path: Path) -> None:
