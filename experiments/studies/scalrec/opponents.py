@@ -31,7 +31,8 @@ from training.twin import Twin
 Floats = NDArray[np.float64]
 
 SCORERS = ("ridge", "drift_compensation", "averaged")
-SPACINGS = (1, 5)  # events between the snapshots that are averaged
+# Events between the snapshots that are averaged; at 1 a store has had a call at every event.
+SPACINGS = (1, 5)
 
 
 @dataclass(frozen=True, eq=False)
