@@ -10,7 +10,7 @@ validation, under each setting by itself. A fresh snapshot is taken as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ from training.twin import Twin
 Floats = NDArray[np.float64]
 
 SCORERS = ("ridge", "drift_compensation", "averaged")
-SPACINGS = (1, 5)  # events between the snapshots that are averaged
+# Events between the snapshots that are averaged; at 1 a store has had a call at every event.
+SPACINGS = (1, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +137,18 @@ def fit_opponents(twin: Twin, block: Pairs, judge: Judge) -> Opponents:
         for every in SPACINGS
     }
     every = max(SPACINGS, key=lambda every: _mean(stale.scores(held.mean(counts[every], every))))
-    plain = Opponents(corrector, compensation, counts[every], every, {})
+    plain = Opponents(
+        corrector=corrector,
+        compensation=compensation,
+        count=counts[every],
+        every=every,
+        discounts={},
+    )
     discounts = {
         name: _corrected(choose_discount(stale.with_embeddings(e_sem), judge.pairs))
         for name, e_sem in plain.mended(held).items()
     }
-    return Opponents(corrector, compensation, counts[every], every, discounts)
+    return replace(plain, discounts=discounts)
 
 
 def _corrected(rules: tuple[AgeRule, ...]) -> tuple[AgeRule, ...]:
