@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.models import DeviceModels
-from device_runtime.ranking.own_terms import OwnTerms
+from device_runtime.ranking.own_terms import RequestTerms
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
 from device_runtime.state.history import History, RequestContext, Window
@@ -39,7 +39,7 @@ class Encoded:
     copy_logit: Floats
     length: float
     density: float
-    own: OwnTerms | None = None
+    own: RequestTerms | None = None
 
     def recent(self, delta: int) -> Floats:
         """[d] mean semantic vector of the items met in the last ``delta`` events.
@@ -59,7 +59,7 @@ def encode(
     vectors: ItemVectors,
     history: History,
     context: RequestContext,
-    own: OwnTerms | None = None,
+    own: RequestTerms | None = None,
 ) -> Encoded | None:
     """e_str(t) and copy logits (SCaLRec eq. 8); None without usable history.
 

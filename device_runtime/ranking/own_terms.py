@@ -1,4 +1,4 @@
-"""OwnTerms: what a device adds to the structural score of an item, from what it alone knows.
+"""RequestTerms: what a device adds to the structural score of an item, from what it alone knows.
 
 Structure and these terms together are the device's *own* score, which no snapshot and no age of one
 changes:
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class OwnTerms:
+class RequestTerms:
     """The terms of one request.
 
     Attributes:
@@ -104,7 +104,7 @@ class OwnState:
         else:
             self._left.append((item, hour_of_week))
 
-    def terms(self, context: RequestContext) -> OwnTerms | None:
+    def terms(self, context: RequestContext) -> RequestTerms | None:
         """At a request; None where the own score is the structural one."""
         if not self.adds:
             return None
@@ -114,7 +114,7 @@ class OwnState:
             added = self._counted.weight * np.log1p(self._counted.scale * counts)
             bonus = added.astype(np.float32)
         if self._student is None or self._digest is None or self._told is None:
-            return OwnTerms(items=items, bonus=bonus)
+            return RequestTerms(items=items, bonus=bonus)
         digest = self._digest
         if self._left is not None:
             digest = digest.anew()
@@ -122,4 +122,4 @@ class OwnState:
                 digest.observe(*event)
         e_text = self._student.embed(digest.sections(context))
         query = np.float32(self._told.weight) * e_text if self._told.weight > 0.0 else None
-        return OwnTerms(items=items, bonus=bonus, e_text=e_text, query=query)
+        return RequestTerms(items=items, bonus=bonus, e_text=e_text, query=query)

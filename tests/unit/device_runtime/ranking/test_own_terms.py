@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from device_runtime.cloud.snapshot_cache import CachedSnapshot, MemorySnapshotCache
-from device_runtime.ranking.own_terms import OwnTerms
+from device_runtime.ranking.own_terms import RequestTerms
 from loadtest.replay.item_pages import ItemPages
 from shared.bundle import MANIFEST, CollaborationSpec, load_bundle
 from shared.errors import BundleError
@@ -104,10 +104,10 @@ def test_terms_that_mean_nothing_are_refused(changed):
 
 
 def test_items_beyond_the_own_ones_have_no_term():
-    terms = OwnTerms(items=np.array([3, 8], np.int32), bonus=np.array([0.5, 0.25], np.float32))
+    terms = RequestTerms(items=np.array([3, 8], np.int32), bonus=np.array([0.5, 0.25], np.float32))
     items = np.array([0, 3, 5, 8, 99], np.int32)
     assert terms.of(items, ROWS).tolist() == [0.0, 0.5, 0.0, 0.25, 0.0]
-    none = OwnTerms(items=np.empty(0, np.int32), bonus=np.empty(0, np.float32))
+    none = RequestTerms(items=np.empty(0, np.int32), bonus=np.empty(0, np.float32))
     assert none.of(items, ROWS).tolist() == [0.0] * 5
 
 

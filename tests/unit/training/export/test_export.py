@@ -53,7 +53,9 @@ def trained(settings: Settings) -> TrainedModel:
     assert residual is not None
     with torch.no_grad():
         residual.weight.normal_(generator=torch.Generator().manual_seed(0))
-    return replace(model, calibration=replace(model.calibration, gamma_max=2.0))
+    # And semantics that count, which so little training may well leave out.
+    fusion = model.fusion.model_copy(update={"fusion_weight": 0.8})
+    return replace(model, fusion=fusion, calibration=replace(model.calibration, gamma_max=2.0))
 
 
 @pytest.fixture(scope="module")
