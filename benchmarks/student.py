@@ -32,7 +32,7 @@ def compare_student(log: InteractionLog, *, dim: int) -> list[BenchmarkLine]:
     told = dataclasses.replace(told, query="")
     found = interleaved(
         partial(TextStudent(weights, words).embed, told),
-        partial(TextStudent(weights, words, kept=0).embed, told),
+        lambda: TextStudent(weights, words, kept=0).embed(told),
         rounds=100,
     )
     name = "words of a request: kept parts against all words"

@@ -27,14 +27,9 @@ Part = tuple[str, int | str]
 _BEFORE = tuple(f"before{place}" for place in range(PLACES))
 _EARLIER = tuple(f"earlier{place}" for place in range(PLACES))
 _NOW = tuple(f"now{place}" for place in range(PLACES))
-# Section of a name -> section of the words in it: those know no place.
-_WORDS_OF = {
-    **dict.fromkeys(_BEFORE, "before words"),
-    **dict.fromkeys(_NOW, "now words"),
-    "favourite": "favourite words",
-}
+_WORDS = " words"  # ends the section of an item's words
 # The same tokens, said more quietly.
-_QUIETER = dict(zip(_EARLIER, _BEFORE, strict=True))
+_QUIETER = dict(zip(_EARLIER, _BEFORE, strict=True)) | {"earlier words": "before words"}
 _SAID = "query"
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
@@ -54,11 +49,14 @@ class StudentFeatures:
 
     def parts(self, sections: Sections) -> list[Part]:
         """The parts of a request; one that is told twice counts twice."""
-        found: list[Part] = []
-        found += zip(_NOW, sections.session[: -PLACES - 1 : -1], strict=False)
-        past = _EARLIER if sections.session else _BEFORE
-        found += zip(past, sections.before[: -PLACES - 1 : -1], strict=False)
-        found += [("favourite", item) for item in sections.favourites]
+        now, past = sections.session[: -PLACES - 1 : -1], sections.before[: -PLACES - 1 : -1]
+        places, spoken = (_EARLIER, "earlier words") if now else (_BEFORE, "before words")
+        # An item moves a place with every event; its words know no place, and stay what they were.
+        found: list[Part] = [*zip(_NOW, now, strict=False), *zip(places, past, strict=False)]
+        found += [("now words", item) for item in now]
+        found += [(spoken, item) for item in past]
+        for item in sections.favourites:
+            found += [("favourite", item), ("favourite words", item)]
         found += [("usual", name) for name in sections.usual]
         found += [("category", category) for category in sections.categories]
         found += [("area", area) for area in sections.areas]
@@ -84,10 +82,12 @@ class StudentFeatures:
         return np.array(at, dtype=np.int32), np.array([w for _, w in weighted], dtype=np.float32)
 
     def _of_item(self, section: str, item: int) -> list[tuple[str, float]]:
+        """Its name; of a section of words, the words of all that is known of it."""
         words = self._words.of(item)
+        if not section.endswith(_WORDS):
+            return [(f"{section}|{words.name}", NAME)] if words.name else []
         said = words_of(" ".join((words.name, *words.categories, words.area)))
-        name = [(f"{section}|{words.name}", NAME)] if words.name else []
-        return name + [(f"{_WORDS_OF[section]}|{w}", WORD) for w in dict.fromkeys(said)]
+        return [(f"{section}|{word}", WORD) for word in dict.fromkeys(said)]
 
 
 def uncached(part: Part) -> bool:

@@ -25,15 +25,15 @@ def told(part: Part, features: StudentFeatures = FEATURES) -> dict[int, float]:
 
 
 def test_an_item_says_its_name_at_its_place_and_its_words_at_none() -> None:
-    assert told(("now2", 1)) == expected(
-        **{"now2|Blue Bottle": 1.0, "now words|blue": 0.5, "now words|bottle": 0.5},
-        **{"now words|café": 0.5},
+    assert told(("now2", 1)) == expected(**{"now2|Blue Bottle": 1.0})
+    assert told(("now words", 1)) == expected(
+        **{"now words|blue": 0.5, "now words|bottle": 0.5, "now words|café": 0.5}
     )
 
 
 def test_words_of_categories_and_area_are_told_once_each() -> None:
     name = FEATURES._words.of(0).name
-    found = told(("favourite", 0))
+    found = told(("favourite", 0)) | told(("favourite words", 0))
     words = ("fat", "cat", "food", "bar", "west", "village", *(["in"] if " in " in name else []))
     wanted = {f"favourite|{name}": 1.0} | {f"favourite words|{word}": 0.5 for word in words}
     assert found == expected(**wanted)
@@ -61,17 +61,23 @@ def test_parts_count_places_from_the_end_in_each_section() -> None:
     found = FEATURES.parts(sections(before=(0, 1), session=(1, 2, 0), usual=("Fat Cat",)))
     assert found == [
         ("now0", 0), ("now1", 2), ("now2", 1), ("earlier0", 1), ("earlier1", 0),
-        ("usual", "Fat Cat"),
+        ("now words", 0), ("now words", 2), ("now words", 1),
+        ("earlier words", 1), ("earlier words", 0), ("usual", "Fat Cat"),
     ]  # fmt: skip
     many = FEATURES.parts(sections(session=tuple([0, 1] * PLACES)))
-    assert [name for name, _ in many] == [f"now{place}" for place in range(PLACES)]
+    places = [f"now{place}" for place in range(PLACES)]
+    assert [name for name, _ in many] == [*places, *(["now words"] * PLACES)]
 
 
 def test_what_came_before_a_session_is_said_more_quietly_once_it_has_begun() -> None:
     """At its start the past is all there is; then the present counts more than it."""
-    assert FEATURES.parts(sections(before=(0, 1))) == [("before0", 1), ("before1", 0)]
-    quiet, loud = told(("earlier1", 0)), told(("before1", 0))
-    assert quiet == {row: EARLIER * weight for row, weight in loud.items()}
+    assert FEATURES.parts(sections(before=(0, 1))) == [
+        ("before0", 1), ("before1", 0), ("before words", 1), ("before words", 0)
+    ]  # fmt: skip
+    for quiet, loud in (("earlier1", "before1"), ("earlier words", "before words")):
+        weights = told((loud, 0))
+        assert weights
+        assert told((quiet, 0)) == {row: EARLIER * weight for row, weight in weights.items()}
 
 
 def test_nothing_told_is_no_part() -> None:
