@@ -59,6 +59,7 @@ def aggregate(
         notes=tuple(notes),
         repeat_policy=repeat_policy,
         draws=draws,
+        resampled="users and seeds",
         planned=experiment.seeds,
         settings=common([finished.info.settings for _, finished in ordered]),
         variants=dict(experiment.variants),

@@ -49,8 +49,9 @@ class _Contrast:
 def estimate(experiment: Experiment, panel: Panel, *, draws: int = DRAWS) -> Estimates:
     """Everything the experiment asks of the scores; deterministic.
 
-    Seeds are averaged per user first. All intervals come from the same resampled users, so a
-    difference is paired by user, and by step where both sides scored the same steps.
+    All intervals come from the same resampled users and seeds, so a difference is paired by both,
+    and by step where both sides scored the same steps. With one seed an interval holds the users'
+    spread alone; with few, that of seeds is a rough one.
     """
     return _Estimation(experiment=experiment, panel=panel, draws=draws).run()
 
@@ -192,7 +193,7 @@ class _Estimation:
 
     def _handle(self, selector: Selector, seeds: tuple[int, ...]) -> int:
         if (selector, seeds) not in self._handles:
-            sums, counts = self.panel.sums(selector, seeds)
+            sums, counts = self.panel.by_seed(selector, seeds)
             self._handles[selector, seeds] = self._resampler.add_sums(sums, counts)
         return self._handles[selector, seeds]
 

@@ -91,6 +91,15 @@ class Panel:
         mean = self._means[key]
         return mean[:, 1 + _VALUES.index(selector.metric)], mean[:, 0]
 
+    def by_seed(self, selector: Selector, seeds: Sequence[int]) -> tuple[Float, Float]:
+        """Sum of the metric and number of steps per user and seed, both [users, seeds]."""
+        blocks = self._blocks[_group(selector)]
+        column = 1 + _VALUES.index(selector.metric)
+        sums, counts = (
+            np.stack([blocks[seed][:, at] for seed in seeds], axis=1) for at in (column, 0)
+        )
+        return sums, counts
+
     def value(self, selector: Selector, seeds: Sequence[int]) -> float | None:
         """The metric over all users; None without a step."""
         sums, counts = self.sums(selector, seeds)

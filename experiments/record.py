@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
@@ -101,6 +101,7 @@ class Record(Strict):
     notes: tuple[str, ...] = ()
     repeat_policy: str
     draws: int
+    resampled: Literal["users", "users and seeds"] = "users"
     planned: int
     settings: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]]

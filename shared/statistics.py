@@ -62,7 +62,7 @@ class Resampler:
         users, self._codes = np.unique(np.asarray(clusters), return_inverse=True)
         self._n_users = len(users)
         self._draws, self._seed = draws, seed
-        self._sums: list[Float] = []
+        self._sums: list[Float] = []  # [users, seeds] each
         self._counts: list[Float] = []
 
     def add(self, values: ArrayLike, mask: Mask | None = None) -> int:
@@ -79,11 +79,16 @@ class Resampler:
         return self.add_sums(sums, counts)
 
     def add_sums(self, sums: Float, counts: Float) -> int:
-        """Register a quantity by its sum and its count per user, both [users]; returns a handle."""
-        if not sums.shape == counts.shape == (self._n_users,):
+        """Register a quantity by its sum and its count per user, both [users]; returns a handle.
+
+        Of a quantity that was measured with several seeds, [users, seeds]: then seeds are drawn
+        too, each with all its users, so that the interval holds what another training would have
+        come to. Quantities of as many seeds share what is drawn: bring them in the same order.
+        """
+        if sums.shape != counts.shape or sums.shape[:1] != (self._n_users,) or sums.ndim > 2:
             raise ValueError(f"{sums.shape} sums, {counts.shape} counts, {self._n_users} users")
-        self._sums.append(sums)
-        self._counts.append(counts)
+        self._sums.append(sums if sums.ndim == 2 else sums[:, None])
+        self._counts.append(counts if counts.ndim == 2 else counts[:, None])
         self.__dict__.pop("_means", None)
         return len(self._sums) - 1
 
@@ -93,15 +98,16 @@ class Resampler:
 
     def mean(self, handle: int) -> Estimate:
         """Mean of a registered quantity; without a value where no request is in its group."""
-        count = int(self._counts[handle].sum())
-        if count == 0:
+        total, seeds = self._counts[handle].sum(), self._counts[handle].shape[1]
+        count = round(float(total) / seeds)
+        if total == 0:
             return no_estimate()
-        value = self._sums[handle].sum() / count
+        value = self._sums[handle].sum() / total
         return percentile_estimate(float(value), self._means[:, handle], count)
 
     def ratio(self, numerator: int, denominator: int) -> Estimate:
         """Ratio of two means, e.g. the share of a loss that was won back."""
-        count = int(self._counts[numerator].sum())
+        count = round(float(self._counts[numerator].sum()) / self._counts[numerator].shape[1])
         above, below = self.mean(numerator).value, self.mean(denominator).value
         if above is None or not below:
             return no_estimate(count)
@@ -112,18 +118,41 @@ class Resampler:
     @cached_property
     def _means(self) -> Float:
         """[draws, quantities] resampled means; NaN where a resample holds no request of a group."""
-        sums, counts = np.stack(self._sums, axis=1), np.stack(self._counts, axis=1)
         rng = np.random.default_rng(self._seed)
-        means = np.empty((self._draws, sums.shape[1]))
+        means = np.empty((self._draws, len(self._sums)))
         share = np.full(self._n_users, 1.0 / self._n_users)
+        # Quantities by how many seeds they were measured with: those share what is drawn.
+        alike: dict[int, list[int]] = {}
+        for handle, sums in enumerate(self._sums):
+            alike.setdefault(sums.shape[1], []).append(handle)
+        drawn = {seeds: _drawn(seeds, self._draws, self._seed) for seeds in alike}
+        columns = {
+            seeds: tuple(
+                np.concatenate([kept[handle] for handle in handles], axis=1)
+                for kept in (self._sums, self._counts)
+            )
+            for seeds, handles in alike.items()
+        }
         # In blocks, so that a million users do not need draws x users floats at once.
         block = max(1, min(self._draws, 4_000_000 // self._n_users))
         for start in range(0, self._draws, block):
             size = min(block, self._draws - start)
+            rows = slice(start, start + size)
             weights = rng.multinomial(self._n_users, share, size=size).astype(np.float64)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                means[start : start + size] = (weights @ sums) / (weights @ counts)
+            for seeds, handles in alike.items():
+                sums, counts = (
+                    ((weights @ held).reshape(size, -1, seeds) * drawn[seeds][rows, None]).sum(-1)
+                    for held in columns[seeds]
+                )
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    means[rows, handles] = sums / counts
         return means
+
+
+def _drawn(seeds: int, draws: int, seed: int) -> Float:
+    """[draws, seeds] how often each seed of a quantity is drawn."""
+    rng = np.random.default_rng([seed, seeds])
+    return rng.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=draws).astype(np.float64)
 
 
 def percentile_estimate(value: float, resampled: Float, count: int) -> Estimate:

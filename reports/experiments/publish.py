@@ -96,7 +96,12 @@ def _facts(experiment: Experiment, record: Record) -> str:
     lines = [
         f"{said.get('users', '?')} users, {said.get('items', '?')} items, "
         f"{said.get('interactions', '?')} interactions; {repeats}. Seeds: {seeds}. "
-        f"Intervals: {record.draws:,} resamples of users, seeds averaged per user first.",
+        f"Intervals: {record.draws:,} resamples of "
+        + (
+            "users and seeds."
+            if record.resampled != "users"
+            else "users, seeds averaged per user first."
+        ),
         f"Split {split_told(None, 'global')}." if split_at_once(record) else "",
         *(f"Note: {note}." for note in record.notes),
         _lacking(experiment, record),

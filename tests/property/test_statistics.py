@@ -94,6 +94,35 @@ def test_resampler_gives_the_interval_of_the_bootstrap_as_written() -> None:
     assert (ours.value, ours.low, ours.high) == pytest.approx((values.mean(), low, high), rel=1e-12)
 
 
+def _of_seeds(levels: list[float], noise: float = 0.1) -> Estimate:
+    """The interval of 200 users with three requests each, under seeds of these levels."""
+    rng = np.random.default_rng(3)
+    resampler = Resampler(np.arange(200))
+    counts = np.full((200, len(levels)), 3.0)
+    sums = counts * (np.array(levels) + noise * rng.standard_normal((200, len(levels))))
+    return resampler.mean(resampler.add_sums(sums, counts))
+
+
+def test_what_another_training_would_have_come_to_widens_the_interval() -> None:
+    alike, apart = _of_seeds([0.5] * 5), _of_seeds([0.3, 0.4, 0.5, 0.6, 0.7])
+    assert alike.value == pytest.approx(apart.value, abs=0.01)
+    assert alike.count == apart.count == 600
+    width = [None not in (e.low, e.high) and e.high - e.low for e in (alike, apart)]
+    assert 0 < width[0] < 0.02
+    assert width[1] > 0.2  # 2 x 1.96 x .141 / sqrt(5)
+
+
+def test_one_seed_is_the_users_spread_alone() -> None:
+    rng = np.random.default_rng(5)
+    sums, counts = rng.random(50), np.ones(50)
+    resampler = Resampler(np.arange(50))
+    flat, column = (
+        resampler.add_sums(sums, counts),
+        resampler.add_sums(sums[:, None], counts[:, None]),
+    )
+    assert resampler.mean(flat) == resampler.mean(column)
+
+
 def test_resampler_of_an_empty_group_has_no_value() -> None:
     resampler = Resampler([0, 0, 1])
     handle = resampler.add([1.0, 2.0, 3.0], np.zeros(3, dtype=bool))
