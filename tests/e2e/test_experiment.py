@@ -47,7 +47,7 @@ def test_an_interrupted_experiment_continues_where_it_was(
     assert left + kept == 4
     assert kept >= done
     assert text.count("✓ loans") == left
-    assert "G4a: calibration recovers" in text
+    assert "G4a: calibration wins back" in text
     page = tmp_path / "results" / "experiments" / "gates" / "README.md"
     assert "loans" in page.read_text()
     again = CliRun(["experiment", "table", "--results", str(tmp_path / "results")], work_dir)

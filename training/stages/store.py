@@ -34,7 +34,7 @@ class StageStore:
     Attributes:
         root: usually ``work_dir/stages``.
         force: compute everything anew, replacing what is there.
-        keys: of each stage this run went through, by name.
+        keys: of each stage that the results of this run rest on, by name, read or not.
         seconds: wall time of each stage this run went through, by name.
         reused: names of the stages that were read instead of computed.
     """
@@ -59,6 +59,7 @@ class StageStore:
         if stage.key not in self._results:
             found = await self.run(stage.name, stage.key, build, stage.form)
             self._results[stage.key] = found
+            self._note(stage)
         result: T = self._results[stage.key]
         return result
 
@@ -78,9 +79,14 @@ class StageStore:
         else:
             result = await build()
             self._write(folder, result, form)
-        self.keys[stage] = key
         self.seconds[stage] = time.perf_counter() - started
         return result
+
+    def _note(self, stage: Stage[Any]) -> None:
+        """Stages before it, too: a result that is read does not ask for them."""
+        for one in stage.upstream:
+            self._note(one)
+        self.keys[stage.name] = stage.key
 
     def _read(self, folder: Path, form: Saved[T]) -> T | None:
         try:
