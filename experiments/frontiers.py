@@ -161,9 +161,9 @@ def _registered(
     for selector in selectors:
         seeds = panel.seeds(selector)
         both = [selector.model_copy(update={"metric": m}) for m in ("calls", "ndcg10")]
-        sums = [panel.sums(one, seeds) for one in both]
+        sums = [panel.by_seed(one, seeds) for one in both]
         values.append([panel.value(one, seeds) or 0.0 for one in both])
         first, second = (resampler.add_sums(*pair) for pair in sums)
         handles.append((first, second))
-        steps = round(float(sums[0][1].sum()))
+        steps = round(float(sums[0][1].sum()) / len(seeds))
     return _Points(scorer, np.array(values).T, tuple(handles), steps)

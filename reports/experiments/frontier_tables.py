@@ -44,8 +44,7 @@ def frontier_note(experiment: Experiment, table: TableSpec) -> str:
         "axis of calls per request from 1 to 100 %. Gained: at as many realised calls as the "
         "baseline. Calls needed: for the NDCG@10 that the baseline has at that rate, as a share of "
         "the baseline's calls; below 1 saves calls, and where nothing reaches it a call at every "
-        "request counts; a dash where the baseline's calls are not sure to buy anything. "
-        "95 % intervals, clustered by user."
+        "request counts; a dash where the baseline's calls are not sure to buy anything."
     )
 
 

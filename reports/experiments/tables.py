@@ -230,10 +230,18 @@ def scored_steps(settings: dict[str, Any]) -> int | None:
     return steps
 
 
+def intervals(records: Sequence[Record]) -> str:
+    """What the intervals of a table hold; older records' were drawn by user alone."""
+    drawn = {record.resampled for record in records}
+    more = {"users and seeds": " and seed"}.get(drawn.pop(), "") if len(drawn) == 1 else ""
+    return f"95 % intervals, clustered by user{more}"
+
+
 def _caption(experiment: Experiment, table: TableSpec, records: Sequence[Record]) -> str:
     """What a reader must know that the rows do not say."""
     if table.show == "frontier":
-        return " ".join(text for text in (frontier_note(experiment, table), table.note) if text)
+        note = f"{frontier_note(experiment, table)} {intervals(records)}."
+        return " ".join(text for text in (note, table.note) if text)
     said = {*table.rows, table.columns}
     facts = []
     if table.show not in ("gates", "gate-grid", "extras"):
@@ -244,6 +252,6 @@ def _caption(experiment: Experiment, table: TableSpec, records: Sequence[Record]
         if "part" not in said and table.parts != ("all",):
             facts.append(" and ".join(_PARTS[p] for p in table.parts))
     if table.show in ("differences", "ratios", "gates", "gate-grid") or table.interval:
-        facts.append("95 % intervals, clustered by user")
+        facts.append(intervals(records))
     sentence = "; ".join(facts)
     return " ".join(text for text in (sentence and f"{sentence}.", table.note) if text)

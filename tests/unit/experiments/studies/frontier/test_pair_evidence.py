@@ -70,6 +70,9 @@ def by_hand(twin: Twin, fresh: int, stale: int, *, calibrated: bool) -> tuple[fl
     elif short:  # filled up from the table, or by what came with the models
         by = -scores if twin.profile.table != "none" else -twin.popularity
         items |= set(sorted(free, key=lambda i: by[i])[:WANTED])
+    if twin.profile.table == "none":  # what came with the models stands in every list
+        starters = np.argsort(-twin.popularity, kind="stable")[: twin.profile.starter_items]
+        items |= set(starters.tolist()) & set(free)
     target = int(requests.target[fresh])
     filled = short and twin.profile.table != "none"
     if target not in items:
