@@ -177,6 +177,8 @@ async def test_a_log_too_short_to_learn_gains_from_trains_all_the_same(tmp_path:
         training={
             "dim": 16, "layers": 1, "epochs": 1, "restart_epochs": 0, "semantic_epochs": 1,
             "calibration_epochs": 1, "top_l": 8, "threads": 1,
+            # Of three training events none can be spared.
+            "calibration_steps": 0,
         },
     )  # fmt: skip
     trained = await train(settings, log, HashingEmbedder(32))

@@ -139,7 +139,11 @@ def fit_student(
         if options.exclude_seen:
             rows = rows[fit.new_to_user(training)]
         if len(rows) == 0:
-            raise DataError("no user has enough events to train a text student on")
+            raise DataError(
+                "no user has enough events to train a text student on: hold out fewer "
+                "(training.test_steps, validation_steps, calibration_steps), or go without one "
+                "(training.text_student=false)"
+            )
         judge = StudentJudge(requests, validation, exclude_seen=options.exclude_seen)
         held = bags.anchors.find(judge.user, judge.step)
         if (held < 0).any():
