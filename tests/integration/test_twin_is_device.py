@@ -168,8 +168,9 @@ class Cases:
             inputs: tuple[str, ...] = PAPER_INPUTS
             if VARIANTS[variant].get("proposal") != "paper":
                 inputs = (*CONTEXT_INPUTS, WORDS_INPUT) if words else CONTEXT_INPUTS
-            fitted = self._model(variant, has_time=has_time).calibration
-            self._read[key] = reading(fitted, inputs)
+            trained = self._model(variant, has_time=has_time)
+            dim = trained.backbone.table.vectors.shape[1]
+            self._read[key] = reading(trained.calibration, inputs, dim=dim)
         return self._read[key]
 
     def _model(self, variant: str, *, has_time: bool) -> TrainedModel:

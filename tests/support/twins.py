@@ -137,15 +137,14 @@ def with_parts(trained: TrainedModel, parts: Parts, calibration: FittedCalibrati
     )
 
 
-def reading(fitted: FittedCalibration, inputs: tuple[str, ...]) -> FittedCalibration:
-    """The calibration with a calibrator that reads these inputs."""
+def reading(fitted: FittedCalibration, inputs: tuple[str, ...], *, dim: int) -> FittedCalibration:
+    """The calibration with a calibrator that reads these inputs, of ``dim`` numbers each."""
     old = fitted.calibrator
     if old.inputs == inputs:
         return fitted
     torch.manual_seed(0)
-    dim = old.residual.out_features if old.residual is not None else None
-    assert dim is not None
-    new = Calibrator(dim, inputs, gate=old.gate is not None).eval().requires_grad_(False)
+    gate, residual = old.gate is not None, old.residual is not None
+    new = Calibrator(dim, inputs, gate=gate, residual=residual).eval().requires_grad_(False)
     return replace(fitted, calibrator=decided(new))
 
 
