@@ -60,8 +60,11 @@ def test_every_way_a_row_can_come_gives_the_same_scores(tmp_path):
     for table in ("int8", "none"):
         bundle = own_bundle(tmp_path / table, table)
         answers.append(holding(bundle, snapshot_of(bundle)).request(CONTEXT))
-    np.testing.assert_array_equal(answers[0].candidates, answers[1].candidates)
-    np.testing.assert_array_equal(answers[0].scores, answers[1].scores)
+    # Without a table the starter's items are ranked beside the cloud's.
+    table, none = answers
+    same = np.isin(none.candidates, table.candidates)
+    np.testing.assert_array_equal(table.candidates, none.candidates[same])
+    np.testing.assert_array_equal(table.scores, none.scores[same])
 
 
 @pytest.mark.parametrize("table", ["float32", "int8"])

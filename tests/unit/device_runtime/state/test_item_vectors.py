@@ -27,6 +27,7 @@ from device_runtime.state.item_vectors import (
 from loadtest.replay.item_pages import ItemPages
 from shared.bundle import MANIFEST, Bundle, load_bundle
 from shared.errors import BundleError
+from shared.item_files import by_popularity
 from shared.packed import pack
 from shared.profile import PRESETS, DeviceProfile
 from shared.snapshot import Snapshot, encode
@@ -189,8 +190,9 @@ async def test_candidates_are_scored_with_the_vectors_their_snapshot_brought(tin
     await device.refresh(link_to(FakeCloud(tiny)), CONTEXT)
     snapshot = device.snapshot.snapshot
     response = device.request(CONTEXT)
-    assert response.candidates.tolist() == sorted(snapshot.items.tolist())
+    starters = by_popularity(tiny.array("item_popularity.npy"))[:6]
+    assert response.candidates.tolist() == np.union1d(snapshot.items, starters).tolist()
     vectors, bias = snapshot.vectors.unpack()
     fused = bias + np.float32(tiny.manifest.fusion_weight) * (vectors @ snapshot.e_sem)
-    order = np.argsort(snapshot.items)
-    np.testing.assert_allclose(response.uncalibrated, fused[order], atol=1e-5)
+    brought = np.searchsorted(response.candidates, snapshot.items)
+    np.testing.assert_allclose(response.uncalibrated[brought], fused, atol=1e-5)

@@ -79,4 +79,4 @@ def test_answers_seen_before_are_worth_at_least_the_stale_snapshot(
     """The epoch is picked on these very steps, over all items; none is picked if none helps."""
     bound = cells["experiments.studies.oracle"]
     fitted, stale = (ndcg(bound, name, "S1", 5) for name in ("fitted", "stale"))
-    assert fitted > stale
+    assert fitted >= stale
