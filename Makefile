@@ -3,11 +3,10 @@ PYTHON   ?= python3.11
 EMBEDDER ?= vllm
 MODEL    ?= minilm
 ARGS     ?=
-# What pays on the demo's own log and device: items re-retrieved on the device where the cloud's are
-# stale, and enough held-out steps to fit and judge calibration (docs/results). Other logs and
-# devices, named in ARGS, get the defaults.
-DEMO     := --set profile.local_candidates=100 --set training.abstracts_per_user=40 \
-            --set training.calibration_steps=8 --set training.validation_steps=5
+# Enough held-out steps to fit and judge calibration on the demo's own log (docs/results). Other
+# logs and devices, named in ARGS, get the defaults.
+DEMO     := --set training.abstracts_per_user=40 --set training.calibration_steps=8 \
+            --set training.validation_steps=5
 OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
 # See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE

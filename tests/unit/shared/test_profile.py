@@ -28,7 +28,7 @@ def test_the_presets():
     }
     assert limits == {
         "tiny": (10, "none", True, 0),
-        "small": (50, "float32", True, 0),
+        "small": (50, "float32", True, 100),
         "full": (200, "int8", True, 100),
     }
     assert [name for name in PRESETS if preset(name).vectors_in_snapshot] == ["tiny"]
