@@ -49,8 +49,8 @@ class DeviceProfile(Strict):
         default=100,
         ge=1,
         le=65_536,
-        description="without a table: most popular items whose vectors ship with the models; ranked "
-        "beside a snapshot's, and alone without one",
+        description="without a table: most popular items whose vectors ship with the models; "
+        "ranked beside a snapshot's, and alone without one",
     )
 
     @property

@@ -104,10 +104,23 @@ def _facts(experiment: Experiment, record: Record) -> str:
         ),
         f"Split {split_told(None, 'global')}." if split_at_once(record) else "",
         *(f"Note: {note}." for note in record.notes),
+        _before_own_score(experiment, record),
         _lacking(experiment, record),
         f"Terms of the data: {' '.join(record.terms.split())}" if record.terms else "",
     ]
     return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _before_own_score(experiment: Experiment, record: Record) -> str:
+    """Whether the record is of devices without a score of their own; "" if it is not."""
+    training = record.settings.get("training", {})
+    if not training or "text_student" in training or experiment.study == "lsc4rec":
+        return ""
+    return (
+        "Recorded before devices had counts and words of their own, and before the semantic "
+        "channel had its own item vectors: structure is the encoder alone here, and the cloud's "
+        "embedding is scored with the encoder's vectors."
+    )
 
 
 def _lacking(experiment: Experiment, record: Record) -> str:

@@ -119,6 +119,17 @@ def test_a_page_names_what_its_record_does_not_answer(
     assert "calibration" not in named
 
 
+@pytest.mark.parametrize(
+    ("training", "older"), [({"dim": 64}, True), ({"text_student": False}, False)]
+)
+def test_a_page_says_that_its_devices_had_no_score_of_their_own(
+    record: Record, tmp_path: Path, training: dict[str, object], older: bool
+) -> None:
+    made = record.model_copy(update={"settings": {**record.settings, "training": training}})
+    page = published(made, tmp_path)["experiments/gates/README.md"].decode()
+    assert ("Recorded before devices had counts and words of their own" in page) == older
+
+
 def test_charts_are_drawings_with_words_beside_them(record: Record, tmp_path: Path) -> None:
     files = published(record, tmp_path)
     svg = files["experiments/gates/foursquare-nyc-gaps.svg"].decode()
