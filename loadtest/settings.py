@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from device_runtime.settings import DeviceSettings
-from shared.profile import DeviceProfile
+from shared.profile import DEFAULT, DeviceProfile
 from shared.section import MAX_SEED, Section
 
 
@@ -60,7 +60,7 @@ class FleetSettings(Section):
     """What a replay is made from."""
 
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    profile: DeviceProfile = DeviceProfile()
+    profile: DeviceProfile = DEFAULT
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()
 

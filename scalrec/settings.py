@@ -31,7 +31,7 @@ from scalrec.profile_table import profile_table
 from scalrec.setting_names import SettingNames
 from scalrec.variables import check_variables
 from shared.errors import ConfigError
-from shared.profile import DeviceProfile
+from shared.profile import DEFAULT, DeviceProfile
 
 SETTINGS_FILE = "scalrec.toml"
 # Settings that are gone, and what they became: nothing ever set them to another value.
@@ -106,7 +106,7 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
     )
 
     profile: Annotated[DeviceProfile, NoDecode] = Field(
-        default=DeviceProfile(),
+        default=DEFAULT,
         description="tiny, small or full; or a table of limits: those of a device of your own, or "
         "the name of one of the three and what differs from it",
     )

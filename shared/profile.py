@@ -78,6 +78,7 @@ PRESETS = {
         DeviceProfile(name="full", window=200, table="int8", local_candidates=100),
     )
 }
+DEFAULT = PRESETS["small"]
 
 
 def preset(name: str) -> DeviceProfile:

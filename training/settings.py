@@ -14,7 +14,7 @@ from shared.cost import CostSettings
 from shared.generator_config import Generative
 from shared.paper_settings import PaperSettings
 from shared.paths import default_cache_dir
-from shared.profile import DeviceProfile
+from shared.profile import DEFAULT, DeviceProfile
 from shared.section import MACHINERY, MAX_SEED, Section
 from training.calibration_method import CalibrationMethod
 from training.encoders.size import EncoderSize
@@ -304,7 +304,7 @@ class Recipe(ServiceSettings):
     cache: Path = Field(default_factory=default_cache_dir)
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     log: LogSettings = LogSettings()
-    profile: DeviceProfile = DeviceProfile()
+    profile: DeviceProfile = DEFAULT
     abstract: AbstractSettings = AbstractSettings()
     embedder: TextModelSettings = TextModelSettings()
     training: TrainingSettings = TrainingSettings()
