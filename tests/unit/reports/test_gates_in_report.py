@@ -19,7 +19,7 @@ from shared.profile import PRESETS
 from tests.support.page import Page
 from tests.support.runs import invent_run
 
-LOG = "movielens-100k"
+LOG = "redial"
 COMMITTED = record_path(Path(__file__).parents[3] / "docs/results", "gates", LOG)
 GRID = "Which gates hold, by device"
 CHARTS = {f"spec-gates-{s}{what}" for s in ("S1", "S2") for what in ("", "-differences")}
@@ -66,7 +66,7 @@ def test_a_log_with_a_record_shows_every_verdict_and_marks_its_device(tmp_path: 
     record = gates_of(read_run_info(run_dir))
     assert isinstance(record, JudgedRecord)
     grid = page.tables[GRID]
-    assert grid[0] == ["", "Gate", "tiny", "small, this run", "full"]
+    assert grid[0] == ["", "Gate", "tiny", "small, this run"]
     assert [row[0] for row in grid[1:]] == list(record.experiment.gates)
     for row in grid[1:]:
         for cell, verdicts in zip(row[2:], record.verdicts.values(), strict=True):
@@ -86,7 +86,7 @@ def test_a_log_with_a_record_shows_every_verdict_and_marks_its_device(tmp_path: 
 
 
 def test_what_differs_between_record_and_run_is_said(tmp_path: Path) -> None:
-    said = words(page_of(a_run(tmp_path / "run")))
+    said = words(page_of(a_run(tmp_path / "run", log="movielens-100k", profile="tiny")))
     assert "judged on 943 users, 1,682 items and 100,000 interactions" in said
     assert "this run’s log has 40, 1,700 and 2,000" in said
     assert "judged with the text model minilm, this run used all-MiniLM-L6-v2" in said
@@ -98,7 +98,6 @@ def test_what_differs_between_record_and_run_is_said(tmp_path: Path) -> None:
     [
         ("small", {"local_candidates": 0}, True),
         ("small", {}, False),
-        ("full", {}, False),
         ("tiny", {}, False),  # it has no table to retrieve from
     ],
 )
@@ -119,8 +118,8 @@ def test_a_device_that_leaves_out_what_pays_is_told(
 
 def test_a_device_of_ones_own_gets_the_grid_and_is_told(tmp_path: Path) -> None:
     page = page_of(a_run(tmp_path / "run", profile="watch"))
-    assert "watch, is none of those the gates were judged for (tiny, small, full)" in words(page)
-    assert page.tables[GRID][0][2:] == ["tiny", "small", "full"]
+    assert "watch, is none of those the gates were judged for (tiny, small)" in words(page)
+    assert page.tables[GRID][0][2:] == ["tiny", "small"]
     assert not CHARTS & set(page.specs)
 
 
@@ -160,9 +159,9 @@ def test_a_damaged_record_costs_the_section_not_the_report(tmp_path: Path, elsew
     page = page_of(a_run(tmp_path / "run"))
     said = words(page)
     assert "Record refused." in said
-    assert "docs/results/experiments/gates/movielens-100k.json" in said
+    assert f"docs/results/experiments/gates/{LOG}.json" in said
     assert "not the record of an experiment" in said
-    assert "scalrec experiment run gates --log movielens-100k" in said
+    assert f"scalrec experiment run gates --log {LOG}" in said
     assert GRID not in page.tables
     assert "Whole catalogue, last steps" in page.tables
 
