@@ -17,7 +17,8 @@ from tests.support.staleness import make_log
 
 def _settings(bundle_window: int) -> Settings:
     settings = Settings(replay=ReplaySettings(steps=2))
-    profile = settings.profile.model_copy(update={"window": bundle_window})
+    limits = {"window": bundle_window, "local_candidates": 0}  # the bundle's
+    profile = settings.profile.model_copy(update=limits)
     return settings.model_copy(update={"profile": profile})
 
 
