@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +125,9 @@ def repeated(log: InteractionLog, users: int) -> InteractionLog:
     able = np.flatnonzero(split_log(log).test_start < log.counts())
     sources = able[np.arange(users) % len(able)]
     rows = np.concatenate([np.arange(*log.user_start[u : u + 2]) for u in sources])
-    return replace(
-        log,
+    return log.take(
+        rows,
         user=np.repeat(np.arange(users, dtype=np.int32), log.counts()[sources]),
-        item=log.item[rows],
-        time=None if log.time is None else log.time[rows],
-        utc_offset_min=None if log.utc_offset_min is None else log.utc_offset_min[rows],
-        query=None if log.query is None else tuple(log.query[row] for row in rows),
-        session=None if log.session is None else log.session[rows],
         user_ids=tuple(f"copy-{n}" for n in range(users)),
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,18 @@ class InteractionLog:
     @property
     def n_users(self) -> int:
         return len(self.user_ids)
+
+    def take(self, rows: NDArray[np.integer], **changed: Any) -> InteractionLog:
+        """The events at ``rows`` [k], and fields of the result that are not this log's."""
+        columns = {
+            "user": self.user[rows],
+            "item": self.item[rows],
+            "time": None if self.time is None else self.time[rows],
+            "utc_offset_min": None if self.utc_offset_min is None else self.utc_offset_min[rows],
+            "query": None if self.query is None else tuple(self.query[row] for row in rows),
+            "session": None if self.session is None else self.session[rows],
+        }
+        return replace(self, **columns | changed)
 
     def events_of(self, user: int) -> slice:
         """Rows of one user, in time order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -46,14 +45,9 @@ def some_users(log: InteractionLog, count: int, seed: int) -> InteractionLog:
         return log
     chosen = np.sort(np.random.default_rng(seed).choice(log.n_users, count, replace=False))
     rows = np.flatnonzero(np.isin(log.user, chosen))
-    return replace(
-        log,
+    return log.take(
+        rows,
         user=np.searchsorted(chosen, log.user[rows]).astype(np.int32),
-        item=log.item[rows],
-        time=None if log.time is None else log.time[rows],
-        utc_offset_min=None if log.utc_offset_min is None else log.utc_offset_min[rows],
-        query=None if log.query is None else tuple(log.query[row] for row in rows),
-        session=None if log.session is None else log.session[rows],
         user_ids=tuple(log.user_ids[user] for user in chosen),
         notes=(*log.notes, f"{count:,} of {log.n_users:,} users, drawn at random"),
     )
