@@ -18,7 +18,18 @@ AGES = (1, 4, 8)  # first ages, in events, of the groups that have a rule each
 MIN_REQUESTS = 200  # fewer validation requests of a kind do not get a rule of their own
 
 
-FRESH = AgeRule(from_delta=0, correct=False, moved_correct=False)
+def discount(from_delta: int, weight: float) -> AgeRule:
+    """Nothing is corrected, and the weight is that of later sessions, too."""
+    return AgeRule(
+        from_delta=from_delta,
+        weight=weight,
+        correct=False,
+        moved_weight=weight,
+        moved_correct=False,
+    )
+
+
+FRESH = discount(0, 1.0)
 UNRULED = AgeRule(from_delta=0)
 
 
@@ -129,16 +140,7 @@ def choose_discount(judge: JudgesRules, gaps: Iterable[int]) -> tuple[AgeRule, .
     rules = [FRESH] if 0 in gaps else []
     for start, some in age_groups(gaps):
         means = [float(_scores(judge, some, {}, scale, False).mean()) for scale in SCALES]
-        best = SCALES[int(np.argmax(means))]
-        rules.append(
-            AgeRule(
-                from_delta=start,
-                weight=best,
-                correct=False,
-                moved_weight=best,
-                moved_correct=False,
-            )
-        )
+        rules.append(discount(start, SCALES[int(np.argmax(means))]))
     return tuple(rules)
 
 

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.bundle import AgeRule
-from training.calibration.age_rules import UNRULED, age_groups, choose_discount, choose_rules
+from training.calibration.age_rules import (
+    UNRULED,
+    age_groups,
+    choose_discount,
+    choose_rules,
+    discount,
+)
 from training.calibration.judge import Judge
 from training.calibration.pairs import Pairs
 from training.fusion.fit import WEIGHTS
@@ -96,14 +102,5 @@ def _weights(judge: Judge) -> tuple[AgeRule, ...]:
             weight: sum(judge.score(gap, judge.stale_embedding(gap), weight) for gap in gaps)
             for weight in (0.0, *WEIGHTS)
         }
-        best = max(means, key=lambda weight: means[weight])
-        rules.append(
-            AgeRule(
-                from_delta=start,
-                weight=best,
-                correct=False,
-                moved_weight=best,
-                moved_correct=False,
-            )
-        )
+        rules.append(discount(start, max(means, key=lambda weight: means[weight])))
     return tuple(rules)
