@@ -98,22 +98,27 @@ class Resampler:
 
     def mean(self, handle: int) -> Estimate:
         """Mean of a registered quantity; without a value where no request is in its group."""
-        total, seeds = self._counts[handle].sum(), self._counts[handle].shape[1]
-        count = round(float(total) / seeds)
+        total = self._counts[handle].sum()
         if total == 0:
             return no_estimate()
         value = self._sums[handle].sum() / total
-        return percentile_estimate(float(value), self._means[:, handle], count)
+        return percentile_estimate(float(value), self._means[:, handle], self._size(handle))
 
     def ratio(self, numerator: int, denominator: int) -> Estimate:
         """Ratio of two means, e.g. the share of a loss that was won back."""
-        count = round(float(self._counts[numerator].sum()) / self._counts[numerator].shape[1])
+        count = self._size(numerator)
         above, below = self.mean(numerator).value, self.mean(denominator).value
         if above is None or not below:
             return no_estimate(count)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = self._means[:, numerator] / self._means[:, denominator]
         return percentile_estimate(above / below, ratios, count)
+
+    def _size(self, handle: int) -> int:
+        """Requests behind a quantity, those of one seed."""
+        counts = self._counts[handle]
+        seeds: int = counts.shape[1]
+        return round(float(counts.sum()) / seeds)
 
     @cached_property
     def _means(self) -> Float:
