@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
 from experiments.studies.cell import CellScores
-from experiments.studies.scalrec.rules_by_setting import Rules, rules_for
+from experiments.studies.scalrec.rules_by_setting import Rules, rules_for, validation_of
 from experiments.studies.scalrec.scores import StepRanks, aggregate
 from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.interactions import InteractionLog
@@ -32,7 +32,6 @@ from training.calibration.pairs import Pairs, pairs_at_gap
 from training.options import calibration_options
 from training.run import TrainingRun, opened_run
 from training.settings import Recipe
-from training.steps import VALIDATION_GAPS
 from training.trained import TrainedModel
 from training.twin import make_twin
 
@@ -58,15 +57,8 @@ async def run_cell(
 
 async def _rules(run: TrainingRun, trained: TrainedModel) -> dict[str, Rules]:
     """By setting, chosen on validation steps as the gates choose them."""
-    known, said = await run.on_known_items(trained), await run.said()
-    with torch.no_grad():
-        e_sem = known.projector.projector(torch.from_numpy(await run.text()))
-    requests = run.requests(known.backbone, run.progress)
-    words = None if said is None else torch.from_numpy(said)
-    twin = make_twin(run.settings, known, requests, e_sem, words)
-    steps, options = run.steps, run.settings.training
-    margin = options.rule_margin if options.age_rules else None
-    pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
+    known = await run.on_known_items(trained)
+    twin, pairs, margin = validation_of(run, known, await run.text(), await run.said())
     return {
         setting: rules_for(twin, pairs, "list", fresh_list=setting == "S1", margin=margin)
         for setting in ("S1", "S2")

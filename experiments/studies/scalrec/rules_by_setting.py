@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from shared.bundle import AgeRule
 from training.calibration.age_rules import (
@@ -14,11 +19,14 @@ from training.calibration.age_rules import (
     discount,
 )
 from training.calibration.judge import Judge
-from training.calibration.pairs import Pairs
+from training.calibration.pairs import Pairs, pairs_at_gap
 from training.fusion.fit import WEIGHTS
 from training.pools import Setting
+from training.run import TrainingRun
 from training.semantic.own_terms import OwnTerms
-from training.twin import Twin
+from training.steps import VALIDATION_GAPS
+from training.trained import TrainedModel
+from training.twin import Twin, make_twin
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,45 @@ class Rules:
     calibrated: tuple[AgeRule, ...]
     discount: tuple[AgeRule, ...]
     wordless: tuple[AgeRule, ...]
+
+
+class Validation(NamedTuple):
+    """What rules are chosen on.
+
+    Attributes:
+        twin: of the requests that training held out.
+        pairs: gap -> pairs of validation requests.
+        margin: of ``choose_rules``; None: nothing is ruled.
+    """
+
+    twin: Twin
+    pairs: dict[int, Pairs]
+    margin: float | None
+
+
+def validation_of(
+    run: TrainingRun,
+    trained: TrainedModel,
+    text: NDArray[np.float32],
+    said: NDArray[np.float32] | None,
+) -> Validation:
+    """Of a run's own anchors.
+
+    Args:
+        trained: over the items that training knew.
+        text: [A, e] embedded abstracts of all anchors.
+        said: [A, d] of the text student; None without one.
+    """
+    with torch.no_grad():
+        e_sem = trained.projector.projector(torch.from_numpy(text))
+    requests = run.requests(trained.backbone, run.progress)
+    words = None if said is None else torch.from_numpy(said)
+    steps, options = run.steps, run.settings.training
+    return Validation(
+        twin=make_twin(run.settings, trained, requests, e_sem, words),
+        pairs={gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS},
+        margin=options.rule_margin if options.age_rules else None,
+    )
 
 
 def rules_for(

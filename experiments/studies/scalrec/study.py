@@ -31,7 +31,7 @@ from device_runtime.state.cues import CUES
 from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.extras import GapReport, measured, recalls, strata_shares
 from experiments.studies.scalrec.opponents import SCORERS, Opponents, fit_opponents, held_by
-from experiments.studies.scalrec.rules_by_setting import Rules, judge_for, rules_for
+from experiments.studies.scalrec.rules_by_setting import Rules, judge_for, rules_for, validation_of
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
 from experiments.studies.scored_requests import encode_scored
 from shared.bundle import rule_at
@@ -50,7 +50,6 @@ from training.semantic.anchors import stale_anchors
 from training.semantic.requests import Requests, make_requests
 from training.settings import Recipe
 from training.stages.calibration import fitting_pairs
-from training.steps import VALIDATION_GAPS
 from training.trained import TrainedModel
 from training.twin import Twin, make_twin
 
@@ -132,15 +131,8 @@ def _chosen(
     Args:
         trained: over the items that training knew.
     """
-    with torch.no_grad():
-        e_sem = trained.projector.projector(torch.from_numpy(text))
-    requests = run.requests(trained.backbone, run.progress)
-    words = None if said is None else torch.from_numpy(said)
-    twin = make_twin(run.settings, trained, requests, e_sem, words)
-    steps, options = run.steps, run.settings.training
-    margin = options.rule_margin if options.age_rules else None
-    pairs = {gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS}
-    block = fitting_pairs(steps, run.settings.seed)
+    twin, pairs, margin = validation_of(run, trained, text, said)
+    block = fitting_pairs(run.steps, run.settings.seed)
     rules, opponents = {}, {}
     for name, (setting, fresh_list) in SETTINGS.items():
         rules[name] = rules_for(twin, pairs, setting, fresh_list=fresh_list, margin=margin)
