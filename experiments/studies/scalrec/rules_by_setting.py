@@ -43,7 +43,7 @@ class Rules:
     wordless: tuple[AgeRule, ...]
 
 
-class Validation(NamedTuple):
+class ChosenOn(NamedTuple):
     """What rules are chosen on.
 
     Attributes:
@@ -62,7 +62,7 @@ def validation_of(
     trained: TrainedModel,
     text: NDArray[np.float32],
     said: NDArray[np.float32] | None,
-) -> Validation:
+) -> ChosenOn:
     """Of a run's own anchors.
 
     Args:
@@ -75,7 +75,7 @@ def validation_of(
     requests = run.requests(trained.backbone, run.progress)
     words = None if said is None else torch.from_numpy(said)
     steps, options = run.steps, run.settings.training
-    return Validation(
+    return ChosenOn(
         twin=make_twin(run.settings, trained, requests, e_sem, words),
         pairs={gap: pairs_at_gap(steps.anchors, steps.validation, gap) for gap in VALIDATION_GAPS},
         margin=options.rule_margin if options.age_rules else None,
