@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.snapshot import Snapshot
 
@@ -29,8 +29,17 @@ REFRESH_HEADER = "Scalrec-Refresh"  # one id for all attempts of a device's refr
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"  # of both ids; others are replaced, or left out
 
 
+def _numbers_only(value: Any) -> Any:
+    """Refuse what pydantic would turn into a number although JSON Schema has it as none."""
+    if isinstance(value, bool | str):
+        raise ValueError("Input should be a valid integer")
+    return value
+
+
+# Behind the bounds: before them it would take them out of the published document.
+_NUMBER = BeforeValidator(_numbers_only)
 ItemCodes = Annotated[
-    list[Annotated[int, Field(ge=0, le=MAX_ITEM_CODE)]],
+    list[Annotated[int, Field(ge=0, le=MAX_ITEM_CODE), _NUMBER]],
     Field(min_length=1, max_length=MAX_ITEM_CODES),
 ]
 
@@ -53,7 +62,11 @@ class SnapshotRequest(BaseModel):
         },
     )
     abstract: str = Field(min_length=1, max_length=MAX_ABSTRACT_CHARS)
-    step: int = Field(ge=0, le=MAX_STEP, description="events of the user the abstract has seen")
+    step: Annotated[
+        int,
+        Field(ge=0, le=MAX_STEP, description="events of the user the abstract has seen"),
+        _NUMBER,
+    ]
     bundle_id: str | None = Field(
         default=None, max_length=64, description="refuse (409) unless the cloud serves this bundle"
     )

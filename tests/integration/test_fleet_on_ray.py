@@ -25,7 +25,7 @@ from loadtest.replay.shards.outcome import read_outcomes
 from reports.summary.build import read_summary
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
-from shared.profile import DeviceProfile
+from shared.profile import DEFAULT
 from tests.support.bundles import make_bundle
 from tests.support.cloud import cloud_settings, quiet
 from tests.support.histories import check_history
@@ -74,7 +74,7 @@ def two_nodes() -> Iterator[str]:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    return make_bundle(tmp_path / "bundle", n_items=ITEMS, profile=DeviceProfile())
+    return make_bundle(tmp_path / "bundle", n_items=ITEMS, profile=DEFAULT)
 
 
 @pytest.fixture
