@@ -75,6 +75,9 @@ class DashboardSettings(Section):
         le=65535,
         description="serve the live view from the process of the fleet; 0 picks a free port",
     )
+    stay: bool = Field(
+        default=True, description="on a terminal, keep the page after the run until Ctrl-C"
+    )
     push_url: str | None = Field(
         default=None, description="report to a `scalrec dashboard` there instead"
     )

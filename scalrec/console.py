@@ -71,15 +71,22 @@ class _PlainTask:
     def __init__(self, console: Console, label: str, total: int | None):
         self._console, self._label, self._total = console, label, total
         self._done = 0
-        self._last = time.monotonic()
+        self._began = self._last = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._done += amount
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL_S:
             self._last = now
-            of = f"/{self._total}" if self._total else ""
+            of = f"/{self._total}{self._left(now)}" if self._total else ""
             self._console.print(f"  {self._label}: {self._done}{of} {note}".rstrip(), markup=False)
+
+    def _left(self, now: float) -> str:
+        if not self._total or not self._done:
+            return ""
+        seconds = (now - self._began) / self._done * max(0, self._total - self._done)
+        near = seconds < 120
+        return f", about {seconds:.0f} s left" if near else f", about {seconds / 60:.0f} min left"
 
 
 class ConsoleProgress:

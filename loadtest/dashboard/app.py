@@ -205,10 +205,12 @@ class LiveView:
         """
         run = self._hub.look(lambda known, now: (known.facts.run, known.status, known.silent(now)))
         report = run is not None and run[1] != "running" and self._report_path(run[0]) is not None
+        if run is None:
+            return msgspec.json.encode(_before(self._hub.preparation.drawn()))
         key = hash((self._hub.version, run, report))
         if self._drawn[0] != key:
-            figures: dict[str, Any] = self._hub.look(self._view) or {"status": "waiting"}
-            figures["report"] = f"/runs/{run[0]}/report" if run and report else None
+            figures: dict[str, Any] = self._hub.look(self._view) or {}
+            figures["report"] = f"/runs/{run[0]}/report" if report else None
             self._drawn = key, msgspec.json.encode(figures)
         return self._drawn[1]
 
@@ -230,6 +232,11 @@ class LiveView:
         shown = request.headers.get(TOKEN_HEADER, "")
         if not secrets.compare_digest(shown.encode(), expected.encode()):
             raise HTTPException(403, f"{TOKEN_HEADER} is missing or wrong; reload the page")
+
+
+def _before(works: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page shows before there is a run."""
+    return {"status": "preparing" if works else "waiting", "works": works, "report": None}
 
 
 def _host_of(address: str) -> str | None:

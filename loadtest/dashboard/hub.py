@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.messages import Facts, Reply, Status, Update, Wish
+from loadtest.dashboard.preparation import Preparation
 from loadtest.timing.switched_availability import Mode
 from shared.errors import ConfigError
 
@@ -85,6 +86,9 @@ class Hub:
 
     Args:
         now: monotonic seconds.
+
+    Attributes:
+        preparation: what this process does before a run begins.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -92,6 +96,7 @@ class Hub:
         self._lock = Lock()
         self._run: Run | None = None
         self.version = 0
+        self.preparation = Preparation(now)
 
     def offer(self, update: Update) -> Reply:
         """Take an update.

@@ -38,6 +38,7 @@ from scalrec.stack.readiness import Readiness
 from scalrec.stack.watch import Watch
 from shared.bundle import Bundle
 from shared.interactions import InteractionLog
+from shared.progress import Progress
 from shared.split import Split
 from training.train import train
 from training.trained import TrainedModel
@@ -67,7 +68,9 @@ class Simulation:
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.progress = ConsoleProgress(self.console)
+        self.progress: Progress = ConsoleProgress(self.console)
+        if self.live is not None:
+            self.progress = self.live.progress(self.progress)
         if began := os.environ.get(SETUP_VARIABLE):
             self.times.add("environments", max(0.0, time.time() - float(began)))
 

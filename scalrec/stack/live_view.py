@@ -21,6 +21,7 @@ from loadtest.dashboard.bins import bin_width_s
 from loadtest.dashboard.feed import Feed, Sink
 from loadtest.dashboard.hub import Hub
 from loadtest.dashboard.messages import Facts
+from loadtest.dashboard.preparation import Preparation, ShownProgress
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
 from loadtest.timing.schedule import build_schedule
@@ -30,18 +31,31 @@ from shared.addresses import has_http_form, masked_address
 from shared.bundle import Manifest
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
+from shared.progress import Progress
 from shared.split import Split
 
 
 class Live:
-    """Where a run is shown; ``feed`` is for the replay, ``end`` when the report is there."""
+    """Where a run is shown; ``feed`` is for the replay, ``end`` when the report is there.
 
-    def __init__(self, settings: Settings, sink: Sink, url: str, *, served_here: bool) -> None:
+    Args:
+        preparation: what a page shows before the replay, if this process serves it.
+    """
+
+    def __init__(
+        self, settings: Settings, sink: Sink, url: str, preparation: Preparation | None = None
+    ) -> None:
         self._settings = settings
         self._sink = sink
         self._feed: Feed | None = None
-        self._served_here = served_here
+        self._preparation = preparation
         self.url = url
+
+    def progress(self, console: Progress) -> Progress:
+        """Where to tell what is done before the replay: on the page, too, if it is served here."""
+        if self._preparation is None:
+            return console
+        return ShownProgress(self._preparation, console)
 
     def feed(
         self,
@@ -74,7 +88,11 @@ class Live:
 
     async def stay(self, console: Console) -> None:
         """Keep a page that only this process serves, until Ctrl-C, where somebody may look."""
-        if not self._served_here or not console.is_terminal:
+        if (
+            self._preparation is None
+            or not console.is_terminal
+            or not self._settings.dashboard.stay
+        ):
             return
         console.print(marked("[green]✓[/] still to be seen at {}; Ctrl-C ends it", self.url))
         # Ctrl-C cancels the wait, and everything there was to do is done.
@@ -105,7 +123,7 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
                 "dashboard.token (SCALREC_DASHBOARD__TOKEN) on both sides"
             )
         sink = HttpSink(options.push_url, options.token.get_secret_value())
-        live = Live(settings, sink, options.push_url, served_here=False)
+        live = Live(settings, sink, options.push_url)
         try:
             yield live
         finally:
@@ -118,7 +136,7 @@ def live_view(settings: Settings, console: Console) -> Iterator[Live | None]:
             console.print(
                 marked("[green]✓[/] live view at [bold]{}[/]", server.url), highlight=False
             )
-            live = Live(settings, hub, server.url, served_here=True)
+            live = Live(settings, hub, server.url, hub.preparation)
             try:
                 yield live
             finally:

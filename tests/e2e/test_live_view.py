@@ -12,8 +12,14 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from loadtest.dashboard.app import LiveView
+from loadtest.dashboard.hub import Hub
+from loadtest.dashboard.preparation import ShownProgress
+from loadtest.dashboard.server import LiveServer
 from loadtest.replay.controls import read_interventions
+from shared.progress import NullProgress
 from tests.support.bundles import make_bundle
+from tests.support.live_records import update
 from tests.support.replays import replay_settings
 from tests.support.watched import Watched, watched_replay
 
@@ -35,13 +41,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iter
         availability={"kind": "always"},
         device={"k": 2, "link": {"deadline_s": 1.0, "breaker_open_s": 0.5}},
     )
-    with watched_replay(folder, bundle, settings) as watched, opened(browser, watched) as page:
+    with watched_replay(folder, bundle, settings) as watched, opened(browser, watched.url) as page:
         yield Finished(watched, page).drive()
 
 
 @contextmanager
 def opened(
-    browser: Browser, watched: Watched, *, width: int = 1280, scheme: str = "light"
+    browser: Browser, url: str, *, width: int = 1280, scheme: str = "light"
 ) -> Iterator[Page]:
     """The page in a window of its own; whatever its console says fails the test."""
     context = browser.new_context(
@@ -52,7 +58,7 @@ def opened(
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("requestfailed", lambda failed: complaints.append(f"{failed.url}: {failed.failure}"))
-    page.goto(watched.url)
+    page.goto(url)
     yield page
     page.evaluate("0")  # what was reported until now has arrived
     assert complaints == []
@@ -162,7 +168,7 @@ def test_the_report_opens_and_cannot_reach_the_page(finished: Finished) -> None:
 def test_readable_at_every_width_light_and_dark(
     finished: Finished, browser: Browser, width: int, scheme: str
 ) -> None:
-    with opened(browser, finished.watched, width=width, scheme=scheme) as page:
+    with opened(browser, finished.watched.url, width=width, scheme=scheme) as page:
         expect(page.locator("#status")).to_have_text(re.compile("Finished"))
         page.get_by_text("Figures as a table").click()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -197,7 +203,10 @@ def test_nothing_moves_while_figures_come_in(browser: Browser, tmp_path: Path) -
     bundle = make_bundle(tmp_path / "bundle")
     settings = replay_settings(bundle, clock="wall", duration_s=4.0, users=30,
                                availability={"kind": "always"}, device={"k": 2})  # fmt: skip
-    with watched_replay(tmp_path, bundle, settings) as watched, opened(browser, watched) as page:
+    with (
+        watched_replay(tmp_path, bundle, settings) as watched,
+        opened(browser, watched.url) as page,
+    ):
         page.evaluate(
             "new PerformanceObserver(l => l.getEntries().forEach(e => {"
             " shifted += e.value;"
@@ -207,3 +216,34 @@ def test_nothing_moves_while_figures_come_in(browser: Browser, tmp_path: Path) -
         watched.wait()
         expect(page.locator("#status")).to_have_text(re.compile("Finished"), timeout=LONG_MS)
         assert page.evaluate("shifted") < 0.02, page.evaluate("moved")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_done_before_the_replay_is_shown(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    hub = Hub()
+    progress = ShownProgress(hub.preparation, NullProgress())
+    with (
+        LiveServer(LiveView(hub, tmp_path), "127.0.0.1", 0) as server,
+        opened(browser, server.url, width=width) as page,
+    ):
+        expect(page.locator("#status")).to_have_text("Waiting for a run")
+        with progress.task("embedding items", 1682) as task:
+            task.advance(1682)
+        with progress.task("embedding abstracts", 41_235) as task:
+            task.advance(10_000)
+            expect(page.locator("#status")).to_have_text("Getting ready")
+            lines = page.locator("#works li")
+            expect(lines.first).to_contain_text("1,682 of 1,682")
+            expect(lines.last).to_contain_text("10,000 of 41,235")
+            expect(lines.last).to_contain_text("left")
+            expect(page.locator("#facts")).to_contain_text("embedding abstracts")
+            share = lines.last.locator("progress").evaluate("bar => bar.value")
+            assert share == pytest.approx(10_000 / 41_235)
+            assert page.locator("#figures").is_hidden()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        hub.offer(update(replay_s=1.0))
+        expect(page.locator("#status")).to_have_text(re.compile("Running"))
+        expect(page.locator("#answered")).to_be_visible()
+        assert page.locator("#preparation").is_hidden()

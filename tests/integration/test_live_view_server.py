@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from loadtest.dashboard.bins import Bin
 from loadtest.dashboard.feed import Feed
 from loadtest.dashboard.hub import Hub
 from loadtest.dashboard.messages import MOST_BINS, TOKEN_HEADER
+from loadtest.dashboard.preparation import ShownProgress
 from loadtest.dashboard.push import HttpSink
 from loadtest.dashboard.server import LiveServer
 from shared.errors import ConfigError
+from shared.progress import NullProgress
 from tests.support.live_records import facts, request, tick, update
 from tests.support.servers import free_port
 
@@ -167,12 +170,20 @@ def test_the_stream_sends_news_and_ends_with_the_server(hub: Hub, tmp_path: Path
     ):
         lines = (line for line in stream.iter_lines() if line.startswith("data: "))
         assert '"status":"waiting"' in next(lines)
+        with ShownProgress(hub.preparation, NullProgress()).task("embedding items", 20) as task:
+            task.advance(5)
+            assert _until(lines, '"status":"preparing"')["works"][0]["total"] == 20
         hub.offer(update(replay_s=1.0))
-        assert '"status":"running"' in next(lines)
+        assert _until(lines, '"status":"running"')["replay_s"] == 1.0
         hub.offer(update(status="finished"))
         assert '"status":"finished"' in next(lines)
         server.__exit__(None, None, None)
         assert list(lines) == []
+
+
+def _until(lines: Iterator[str], wanted: str) -> dict[str, Any]:
+    found = next(line for line in lines if wanted in line)
+    return dict(json.loads(found.removeprefix("data: ")))
 
 
 def test_news_missed_while_the_view_was_away_arrive(tmp_path: Path) -> None:

@@ -57,7 +57,10 @@ function away(state) { return state.cloud_up < state.processes; }
 function show(state) {
   showStatus(state);
   showControls(state);
-  if (state.status === "waiting") return;
+  const before = state.status === "waiting" || state.status === "preparing";
+  $("preparation").hidden = state.status !== "preparing";
+  $("figures").hidden = state.status === "preparing";
+  if (before) { showWorks(state.works ?? []); return; }
   const { recent, total, facts } = state;
   for (const place of document.querySelectorAll(".window")) place.textContent = `last ${state.window_s} s`;
   say("facts", [facts.log, `${count(state.devices)} devices`, facts.profile, facts.ranking && `ranking ${facts.ranking}`, facts.availability, `${facts.clock} clock`,
@@ -98,6 +101,7 @@ function show(state) {
 function showStatus(state) {
   const words = {
     waiting: "Waiting for a run",
+    preparing: "Getting ready",
     running: `Running, ${clock(state.replay_s ?? 0)} of ${clock(state.facts?.window_s ?? 0)}`,
     finished: "Finished",
     stopped: "Stopped early",
@@ -109,6 +113,33 @@ function showStatus(state) {
   if (!state.report) { say("status", words); return; }
   const made = Object.assign(document.createElement("a"), { href: state.report, textContent: "open the report" });
   pill.replaceChildren(`${words}, `, made);
+}
+
+// What is done before the replay: a line each, in the order in which it began.
+function showWorks(works) {
+  const list = $("works");
+  while (list.children.length > works.length) list.lastChild.remove();
+  works.forEach((work, at) => {
+    const line = list.children[at] ?? list.appendChild(document.createElement("li"));
+    if (!line.children.length) {
+      for (const [tag, name] of [["span", "label"], ["progress", "bar"], ["span", "amount"]]) {
+        line.appendChild(Object.assign(document.createElement(tag), { className: name }));
+      }
+    }
+    const [label, bar, amount] = line.children;
+    line.dataset.over = work.over;
+    label.textContent = work.label;
+    bar.max = 1;
+    bar.setAttribute("aria-label", work.label);
+    if (work.over) bar.value = 1;
+    else if (work.total) bar.value = work.done / work.total;
+    else bar.removeAttribute("value");
+    const done = work.total ? `${count(work.over ? work.total : work.done)} of ${count(work.total)}` : "";
+    const time = work.over ? clock(work.seconds) : work.left_s === null ? `${clock(work.seconds)} so far` : `about ${clock(work.left_s)} left`;
+    amount.textContent = [done, time].filter(Boolean).join(" · ");
+  });
+  const now = works.filter((work) => !work.over).map((work) => work.label).at(-1);
+  if (works.length) say("facts", now ? `Now: ${now}. The replay fills this page when it begins.` : "The replay is about to begin.");
 }
 
 function showControls(state) {
@@ -213,7 +244,7 @@ stream.addEventListener("message", (event) => {
   show(last);
 });
 stream.addEventListener("error", () => {
-  if (last && last.status !== "running" && last.status !== "waiting") return;
+  if (["finished", "stopped"].includes(last?.status)) return;
   $("status").dataset.status = "lost";
   say("status", last ? "No connection; these are the last figures" : "No connection");
 });

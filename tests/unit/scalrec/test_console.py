@@ -15,7 +15,7 @@ from rich.text import Text
 import reports
 import scalrec
 from reports.marked import marked
-from scalrec.console import make_console, print_log, print_settings, print_verdict
+from scalrec.console import ConsoleProgress, make_console, print_log, print_settings, print_verdict
 from scalrec.settings import load_settings
 from tests.support.logs import drifting_log
 
@@ -116,3 +116,17 @@ def test_every_value_of_a_template_has_a_place_outside_its_tags() -> None:
                         wrong.append(f"{path}:{call.lineno}")
     assert seen > 40
     assert not wrong
+
+
+def test_long_work_in_a_log_tells_what_is_done_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter((0.0, 0.0, 30.0, 60.0, 60.0))
+    monkeypatch.setattr("scalrec.console.time.monotonic", lambda: next(now))
+    console = Console(file=io.StringIO(), width=100)
+    with ConsoleProgress(console).task("embedding abstracts", 41_000) as task:
+        task.advance(1_000)
+        task.advance(9_000, "330 texts/s")
+    told = str(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "embedding abstracts: 1000/41000, about 20 min left" in told
+    assert "embedding abstracts: 10000/41000, about 3 min left 330 texts/s" in told

@@ -41,7 +41,7 @@ def test_a_scenario_is_named_in_place_of_the_settings_outages(
 ) -> None:
     make_bundle(tmp_path / "bundle")
     log, sink = make_log(), Kept()
-    live = Live(load_settings(), sink, "http://127.0.0.1:1", served_here=False)
+    live = Live(load_settings(), sink, "http://127.0.0.1:1")
     feed = live.feed(
         log,
         split_log(log),
