@@ -30,7 +30,6 @@ from shared.errors import DataError
 from shared.files import write_whole
 
 RECORDS = Path("docs/results")
-DOCUMENTS = ("README.md",)
 SCENARIOS = "docs/scenarios.md"  # filled by `scalrec loadtest run --docs .`
 ROBUSTNESS = "docs/robustness.md"  # by `scalrec robustness --docs .` and `make mutations`
 _BLOCK = re.compile(r"(<!-- table: (\S+) (\S+)(?: (\S+))? -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -64,15 +63,19 @@ def regenerate(root: Path) -> list[Path]:
 
 
 def documents(root: Path) -> tuple[str, ...]:
-    """Documents with tables; some count once there are the records that fill them."""
+    """README and pages of docs/ that hold tables, once there are the records that fill them."""
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    names = [str(page.relative_to(root)) for page in pages if _holds_tables(page)]
     filled_by = {SCENARIOS: ("scenarios",), ROBUSTNESS: ("robustness", "mutations")}
-    there = [
+    return tuple(
         name
-        for name, records in filled_by.items()
-        if (root / name).exists()
-        and all((root / RECORDS / f"{record}.json").exists() for record in records)
-    ]
-    return (*DOCUMENTS, *there)
+        for name in names
+        if all((root / RECORDS / f"{record}.json").exists() for record in filled_by.get(name, ()))
+    )
+
+
+def _holds_tables(page: Path) -> bool:
+    return page.exists() and _BLOCK.search(page.read_text()) is not None
 
 
 def render(text: str, root: Path) -> str:

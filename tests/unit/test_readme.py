@@ -1,0 +1,47 @@
+"""The README stays short, and no page of the repository links to what is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINES, BYTES = 150, 9_000
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md"))
+)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def test_the_readme_is_read_in_minutes() -> None:
+    text = (ROOT / "README.md").read_bytes()
+    assert len(text.splitlines()) <= LINES
+    assert len(text) <= BYTES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    missing = []
+    for link in _LINK.findall(path.read_text()):
+        target, _, anchor = link.partition("#")
+        if "://" in target:
+            continue
+        leads_to = path.parent / target if target else path
+        if not leads_to.exists():
+            missing.append(link)
+        elif anchor and anchor not in _anchors(leads_to.read_text()):
+            missing.append(link)
+    assert missing == []
+
+
+def _anchors(text: str) -> set[str]:
+    """What code hosts make of headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in _HEADING.findall(text)
+    }
