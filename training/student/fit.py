@@ -44,9 +44,6 @@ class StudentOptions(Strict):
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     token_dropout: float = Field(default=0.5, ge=0, lt=1, description="share of words left out")
-    teacher_weight: float = Field(
-        default=0.5, ge=0, description="of the cross-entropy against the fresh semantic channel"
-    )
     own_vectors: bool = Field(
         default=False, description="train the semantic item vectors together with the student"
     )
@@ -101,17 +98,15 @@ def fit_student(
     options: StudentOptions,
     *,
     vectors: NDArray[np.float32] | None = None,
-    teacher: NDArray[np.float32] | None = None,
     seed: int = 0,
     threads: int = 2,
     progress: Progress | None = None,
 ) -> FittedStudent:
     """Fit the student to the next item, and choose its weight beside the device's own score.
 
-    The loss of a step is the cross-entropy of its target under <e_text, v'_i> over the catalogue,
-    and at steps that have an abstract, ``teacher_weight`` times the cross-entropy against what the
-    cloud would say at once, softmax(<e_sem, v'_i>). The epoch with the best sum of NDCG@10 of the
-    student alone and beside the own score is kept, as for f_sem.
+    The loss of a step is the cross-entropy of its target under <e_text, v'_i> over the catalogue.
+    The epoch with the best sum of NDCG@10 of the student alone and beside the own score is kept, as
+    for f_sem.
 
     Args:
         bags: of every step that is used, at ``options.rows``.
@@ -119,22 +114,16 @@ def fit_student(
         training: rows of ``bags``. validation: rows of ``requests``; each has a bag.
         vectors: [I, d] v'_i, or with ``own_vectors`` what they start from; None: those of
             structure.
-        teacher: [A, d] fresh e_sem of every request; None: the next item alone teaches.
 
     Raises:
         DataError: nothing to train on, or the loss is not finite.
-        ValueError: bags of another table, a teacher beside own vectors, or a validation request
-            without a bag.
+        ValueError: bags of another table, or a validation request without a bag.
     """
     if bags.table_rows != options.rows:
         raise ValueError(f"bags are of {bags.table_rows} rows, the student of {options.rows}")
-    if teacher is not None and options.own_vectors:
-        raise ValueError("a teacher's scores are of item vectors that stay: own_vectors=False")
     start = requests.table.vectors.detach() if vectors is None else torch.from_numpy(vectors)
     with reproducible(seed, threads):
         fit = _StudentFit(bags, requests, start, options)
-        if teacher is not None:
-            fit.learn_from(torch.from_numpy(teacher))
         rows = torch.from_numpy(training)
         if options.exclude_seen:
             rows = rows[fit.new_to_user(training)]
@@ -184,8 +173,6 @@ class _StudentFit:
         # Bags of test steps have no event that training may read; they are not trained on.
         self.target = self._item[at.clamp(max=len(self._item) - 1)]
         self.requests = requests
-        self.told: Tensor | None = None  # [S, d] share of the teacher in what is pulled towards
-        self.taught: Tensor | None = None  # [S] weight of the teacher
         parameters = [*self.student.parameters(), *([self._table] if options.own_vectors else [])]
         self.optimizer = torch.optim.AdamW(
             parameters, lr=options.learning_rate, weight_decay=options.weight_decay
@@ -221,25 +208,6 @@ class _StudentFit:
             line[: len(own)], line[len(own) :] = own, own[0]
         return barred
 
-    @torch.no_grad()
-    def learn_from(self, e_sem: Tensor) -> None:
-        """Keep sum_i p_i v'_i of the teacher's p at every bag it knows.
-
-        As scores are linear in e_text, that mean is all that the cross-entropy against p needs.
-        """
-        anchors = self.requests.anchors
-        place = self.bags.anchors.find(anchors.user, anchors.tau)
-        self.told = torch.zeros(len(self.bags), e_sem.shape[1])
-        self.taught = torch.zeros(len(self.bags))
-        for at in torch.split(torch.from_numpy(np.flatnonzero(place >= 0)), ROWS_PER_BATCH // 4):
-            rows = place[at.numpy()]
-            scores = e_sem[at] @ self._table.T
-            barred = self._barred(rows)
-            if barred is not None:
-                scores.scatter_(1, barred, -torch.inf)
-            self.told[rows] = self.options.teacher_weight * (scores.softmax(1) @ self._table)
-            self.taught[rows] = self.options.teacher_weight
-
     def learn(self, rows: Tensor, number: int, say: Say) -> float:
         batches = torch.split(rows[torch.randperm(len(rows))], self.options.batch_size)
         self.mean_loss = mean_loss(
@@ -252,11 +220,9 @@ class _StudentFit:
         kept = 1.0 - self.options.token_dropout
         weight = weight * (torch.rand(len(weight)) < kept) / kept
         e_text = self.student(start, row.long(), weight)
-        towards, mass = self._table[self.target[index]], torch.ones(len(index))
-        if self.told is not None and self.taught is not None:
-            towards, mass = towards + self.told[index], mass + self.taught[index]
+        towards = self._table[self.target[index]]
         log_z = linear_logsumexp(e_text, self._table, self._no_bias, self._barred(index.numpy()))
-        loss: Tensor = (mass * log_z - (e_text * towards).sum(-1)).mean()
+        loss: Tensor = (log_z - (e_text * towards).sum(-1)).mean()
         return loss
 
     def result(self, judge: StudentJudge, held: NDArray[np.int64], epoch: int) -> FittedStudent:

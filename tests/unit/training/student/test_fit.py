@@ -122,43 +122,20 @@ def test_own_vectors_are_trained_and_start_from_what_is_given() -> None:
     assert np.array_equal(made()[2].table.vectors.detach().numpy()[:, 4:], fitted().vectors[:, 4:])
 
 
-def test_a_teacher_is_followed() -> None:
-    """A teacher who names one item at all validation requests pulls that item up there."""
-    _, bags, requests, _, validation = made()
-    anchors = requests.anchors
-    rows = bags.anchors.find(anchors.user, anchors.tau)
-    vectors = requests.table.vectors.detach().numpy()
-    teacher = np.tile(20.0 * vectors[7], (len(anchors), 1)).astype(np.float32)
-    options = QUICK.model_copy(update={"teacher_weight": 20.0})
-
-    def score_of_seven(**told: np.ndarray) -> float:
-        found = fit_student(
-            bags, requests, rows, validation, options, seed=0, threads=1, **told  # type: ignore[arg-type]
-        )  # fmt: skip
-        scores = found.embed(bags)[rows] @ vectors.T
-        return float((scores[:, 7] - scores.mean(1)).mean())
-
-    assert score_of_seven(teacher=teacher) > score_of_seven() + 0.5
-
-
-def test_the_teacher_s_part_is_its_cross_entropy() -> None:
-    """The mean item vector under the teacher stands for its whole distribution."""
+def test_the_loss_is_the_cross_entropy_of_the_next_item() -> None:
     _, bags, requests, _, _ = made()
     table = requests.table.vectors.detach()
     anchors = requests.anchors
     rows = bags.anchors.find(anchors.user, anchors.tau)
-    options = QUICK.model_copy(update={"token_dropout": 0.0, "teacher_weight": 0.5})
+    options = QUICK.model_copy(update={"token_dropout": 0.0})
     fit = _StudentFit(bags, requests, table, options)
     torch.manual_seed(3)
     with torch.no_grad():
         fit.student.words.weight.normal_(std=0.1)
-    e_sem = torch.randn(len(anchors), DIM)
-    fit.learn_from(e_sem)
     index = torch.from_numpy(rows[:16])
     start, row, weight = (torch.from_numpy(part) for part in bags.take(index.numpy()))
     log_p = (fit.student(start, row.long(), weight) @ table.T).log_softmax(1)
-    p = (e_sem[:16] @ table.T).softmax(1)
-    wanted = -log_p[torch.arange(16), fit.target[index]] - 0.5 * (p * log_p).sum(1)
+    wanted = -log_p[torch.arange(16), fit.target[index]]
     torch.testing.assert_close(fit.loss(index), wanted.mean(), rtol=5e-3, atol=5e-3)
 
 
@@ -182,11 +159,6 @@ def test_what_does_not_fit_together_is_refused() -> None:
     _, bags, requests, training, validation = made()
     with pytest.raises(ValueError, match="rows"):
         fitted(QUICK.model_copy(update={"rows": ROWS * 2}))
-    with pytest.raises(ValueError, match="own_vectors"):
-        fitted(
-            QUICK.model_copy(update={"own_vectors": True}),
-            teacher=np.zeros((len(requests), DIM), np.float32),
-        )
     with pytest.raises(DataError, match="enough events"):
         fit_student(bags, requests, training[:0], validation, QUICK)
     few = student_bags(made()[0], every_training_step(split_log(made()[0], test_steps=9)), FORM,
