@@ -123,10 +123,14 @@ class ChildProcess:
         """
         started = time.monotonic()
         reason = "not asked yet"
+        cancelled_before = _cancellations()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self.running:
                     answer = await probe()
+                    # asyncio.wait_for of Python 3.11, which clients use, can swallow a Ctrl-C.
+                    if _cancellations() > cancelled_before:
+                        raise asyncio.CancelledError
                     elapsed = time.monotonic() - started
                     if answer is None:
                         return elapsed
@@ -223,3 +227,9 @@ class ChildProcess:
         return LaunchError(
             f"{self.name} {what}. Last lines of {self.log}:\n{self.log_tail(lines)}{hint}"
         )
+
+
+def _cancellations() -> int:
+    """How often somebody asked the current task to stop."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

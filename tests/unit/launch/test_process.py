@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def written(path: Path):
 
 
 def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
@@ -106,6 +106,23 @@ async def test_cancelled_stop_leaves_nothing(tmp_path: Path) -> None:
         await task
     assert not any(alive(pid) for pid in pids)
     assert not process.running
+
+
+async def test_a_cancellation_that_a_probe_swallows_still_ends_the_wait(tmp_path: Path) -> None:
+    """As clients do that wait by the wait_for of Python 3.11, when an answer comes just then."""
+
+    async def deaf() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "not yet"
+
+    async with family(tmp_path) as process:
+        waiting = asyncio.create_task(process.wait_ready(deaf, 30))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        done, _ = await asyncio.wait([waiting], timeout=5)
+        assert done
+        assert waiting.cancelled()
 
 
 OWNER = """
