@@ -5,8 +5,9 @@ MODEL    ?= minilm
 ARGS     ?=
 # Enough held-out steps to fit and judge calibration on the demo's own log (docs/results). Other
 # logs and devices, named in ARGS, get the defaults.
-DEMO     := --set training.abstracts_per_user=40 --set training.calibration_steps=8 \
-            --set training.validation_steps=5
+DEMO     := --set training.validation_steps=3
+# A page of its own on a free port, which ends with the run.
+PAGE     := --dashboard 0 --set dashboard.stay=false
 OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
 # See scalrec/__main__.py: spinning threads make torch crawl on a busy machine.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -34,7 +35,7 @@ env:  ## create or update the environments (product and vLLM)
 demo:  ## the whole system on a real log: train, serve, replay, report
 	@started=$$(date +%s); $(INSTALL) && \
 	SCALREC_STARTED_AT=$$started SCALREC_EMBEDDER__BACKEND=$(EMBEDDER) SCALREC_EMBEDDER__MODEL=$(MODEL) \
-	exec .venv/bin/scalrec simulate $(if $(OTHERS),,$(DEMO)) $(ARGS)
+	exec .venv/bin/scalrec simulate $(PAGE) $(if $(OTHERS),,$(DEMO)) $(ARGS)
 
 up:  ## the whole stack in containers (needs Docker with Compose v2), and where to look
 	@$(PYTHON_FOUND) deploy/find_wheels.py

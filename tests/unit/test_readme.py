@@ -26,17 +26,14 @@ def test_the_readme_is_read_in_minutes() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
-    missing = []
-    for link in _LINK.findall(path.read_text()):
-        target, _, anchor = link.partition("#")
-        if "://" in target:
-            continue
-        leads_to = path.parent / target if target else path
-        if not leads_to.exists():
-            missing.append(link)
-        elif anchor and anchor not in _anchors(leads_to.read_text()):
-            missing.append(link)
-    assert missing == []
+    links = [link for link in _LINK.findall(path.read_text()) if "://" not in link]
+    assert [link for link in links if not _leads_somewhere(path, link)] == []
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    target, _, anchor = link.partition("#")
+    path = page.parent / target if target else page
+    return path.exists() and (not anchor or anchor in _anchors(path.read_text()))
 
 
 def _anchors(text: str) -> set[str]:
