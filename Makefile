@@ -3,9 +3,10 @@ PYTHON   ?= python3.11
 EMBEDDER ?= vllm
 MODEL    ?= minilm
 ARGS     ?=
-# Enough held-out steps to fit and judge calibration on the demo's own log (docs/results). Other
-# logs and devices, named in ARGS, get the defaults.
-DEMO     := --set training.validation_steps=3
+# As few abstracts as calibration can be fitted and judged with on the demo's own log: embedding
+# them takes longest. Other logs and devices, named in ARGS, get the defaults.
+DEMO     := --set training.abstracts_per_user=8 --set training.calibration_steps=4 \
+            --set training.validation_steps=2 --duration 60
 # A page of its own on a free port, which ends with the run.
 PAGE     := --dashboard 0 --set dashboard.stay=false
 OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))
