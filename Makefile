@@ -4,9 +4,11 @@ EMBEDDER ?= vllm
 MODEL    ?= minilm
 ARGS     ?=
 # As few abstracts as calibration can be fitted and judged with on the demo's own log: embedding
-# them takes longest. Other logs and devices, named in ARGS, get the defaults.
+# them takes long, and one thread leaves it a core. Other logs and devices, named in ARGS, get the
+# defaults.
 DEMO     := --set training.abstracts_per_user=8 --set training.calibration_steps=4 \
-            --set training.validation_steps=2 --duration 60
+            --set training.validation_steps=2 --set paper.steps=3 --duration 60 \
+            --set training.threads=1
 # A page of its own on a free port, which ends with the run.
 PAGE     := --dashboard 0 --set dashboard.stay=false
 OTHERS   := $(filter --log --profile --log=% --profile=%,$(ARGS))

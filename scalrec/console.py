@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel
@@ -90,10 +91,14 @@ class _PlainTask:
 
 
 class ConsoleProgress:
-    """The Progress seam drawn with rich; nested tasks stack as further bars."""
+    """The Progress seam drawn with rich; tasks at the same time stack as further bars.
+
+    Tasks may begin and end in several threads.
+    """
 
     def __init__(self, console: Console):
         self._console = console
+        self._lock = Lock()
         self._bars: Progress | None = None
         self._depth = 0
 
@@ -119,34 +124,42 @@ class ConsoleProgress:
             self._console.print(marked("[green]✓[/] {} [dim]{}[/]", label, took))
 
     def _open(self) -> Progress:
-        if self._bars is None:
-            self._bars = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=28),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", style="dim", markup=False),
-                console=self._console,
-                transient=True,
-            )
-            self._bars.start()
-        self._depth += 1
-        return self._bars
+        with self._lock:
+            if self._bars is None:
+                self._bars = Progress(
+                    SpinnerColumn(),
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(bar_width=28),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                    TextColumn("{task.fields[note]}", style="dim", markup=False),
+                    console=self._console,
+                    transient=True,
+                )
+                self._bars.start()
+            self._depth += 1
+            return self._bars
 
     def _close(self) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0 and self._bars is not None:
+                self._bars.stop()
+                self._bars = None
 
 
 @dataclass
 class StageTimes:
-    """Wall seconds per stage of a run, in order."""
+    """Wall seconds per stage of a run, in order; some stages go on side by side.
+
+    Attributes:
+        began: of the run, monotonic seconds; what precedes it is told by ``add``.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    _before: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -156,11 +169,13 @@ class StageTimes:
         finally:
             self.add(name, time.monotonic() - started)
 
-    def add(self, name: str, seconds: float) -> None:
+    def add(self, name: str, seconds: float, *, before: bool = False) -> None:
+        """Count ``seconds`` of a stage, which were ``before`` the run began or within it."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self._before += seconds * before
 
     def print(self, console: Console) -> None:
-        total = sum(self.seconds.values())
+        total = time.monotonic() - self.began + self._before
         table = Table(title="Where the time went", title_justify="left", box=None)
         table.add_column("stage")
         table.add_column("seconds", justify="right")

@@ -17,6 +17,7 @@ from shared.fixed_texts import TEXTS, FixedTexts
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.backbone.fit import TrainedBackbone
+from training.background import side_by_side
 from training.calibration.fit import FittedCalibration
 from training.generative.stage import checkpoint_of
 from training.generative.trained import TrainedGenerator
@@ -74,7 +75,8 @@ class TrainingRun(RunStages):
 
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
-        backbone, abstracts = await self.backbone(), await self.text()
+        # The embedding server computes in a process of its own, while small batches train here.
+        backbone, abstracts = await side_by_side(self.backbone(), self.text())
         projector = await self._projector(backbone)
         student = await self._student()
         fusion = await self.result(self.fusion)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from device_runtime.state.cues import sessions_by_breaks
 from shared.errors import DataError
@@ -155,19 +155,20 @@ def make_requests(
         raise DataError("an anchor lies beyond the events that training may read")
     frozen = copy.deepcopy(table).requires_grad_(False)
     windows = windows_before(events, row, model.config.window, row)
-    e_str, copy_logit = [], []
+    e_str = torch.empty(len(row), model.config.dim)
+    copy_logit = torch.full(windows.item.shape, -torch.inf)
+    # Rows of one length are encoded together, so those of a report have few lengths.
+    order = torch.argsort(windows.length, stable=True)
     with (progress or NullProgress()).task("encoding histories", len(row)) as task:
-        for index in torch.split(torch.arange(len(row)), ROWS_PER_REPORT):
-            states, logits = encode_requests(model, frozen, windows.rows(index))
-            e_str.append(states)
-            missing = windows.item.shape[1] - logits.shape[1]
-            copy_logit.append(nn.functional.pad(logits, (0, missing), value=-torch.inf))
+        for index in torch.split(order, ROWS_PER_REPORT):
+            e_str[index], logits = encode_requests(model, frozen, windows.rows(index))
+            copy_logit[index, : logits.shape[1]] = logits
             task.advance(len(index))
     return Requests(
         anchors=anchors,
         target=torch.from_numpy(events.item[row].astype(np.int64)),
-        e_str=torch.cat(e_str),
-        copy_logit=torch.cat(copy_logit),
+        e_str=e_str,
+        copy_logit=copy_logit,
         history=windows.item,
         length=windows.length.numpy(),
         oldest_age_h=windows.age_h[:, 0].numpy(),

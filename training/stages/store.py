@@ -35,7 +35,7 @@ class StageStore:
         root: usually ``work_dir/stages``.
         force: compute everything anew, replacing what is there.
         keys: of each stage that the results of this run rest on, by name, read or not.
-        seconds: wall time of each stage this run went through, by name.
+        seconds: wall time of each stage this run went through, by name, without those before it.
         reused: names of the stages that were read instead of computed.
     """
 
@@ -52,12 +52,18 @@ class StageStore:
         Raises what ``run`` and the stages' ``build`` raise.
         """
 
+        waited = 0.0
+
         async def build() -> T:
+            nonlocal waited
+            began = time.perf_counter()
             before = [await self.result(one, progress) for one in stage.upstream]
+            waited = time.perf_counter() - began
             return await stage.build(progress, *before)
 
         if stage.key not in self._results:
             found = await self.run(stage.name, stage.key, build, stage.form)
+            self.seconds[stage.name] -= waited  # those before it are told by themselves
             self._results[stage.key] = found
             self._note(stage)
         result: T = self._results[stage.key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from rich.text import Text
 import reports
 import scalrec
 from reports.marked import marked
-from scalrec.console import ConsoleProgress, make_console, print_log, print_settings, print_verdict
+from scalrec.console import (
+    ConsoleProgress,
+    StageTimes,
+    make_console,
+    print_log,
+    print_settings,
+    print_verdict,
+)
 from scalrec.settings import load_settings
 from tests.support.logs import drifting_log
 
@@ -130,3 +138,13 @@ def test_long_work_in_a_log_tells_what_is_done_and_the_time_left(
     told = str(console.file.getvalue())  # type: ignore[attr-defined]
     assert "embedding abstracts: 1000/41000, about 20 min left" in told
     assert "embedding abstracts: 10000/41000, about 3 min left 330 texts/s" in told
+
+
+def test_the_total_of_a_run_is_what_passed_not_a_sum_of_what_went_on_side_by_side() -> None:
+    times = StageTimes(began=time.monotonic() - 10.0)
+    times.add("environments", 5.0, before=True)
+    times.add("backbone", 9.0)
+    times.add("abstracts", 8.0)
+    console = Console(record=True, width=100)
+    times.print(console)
+    assert re.search(r"total +15\.0", console.export_text())

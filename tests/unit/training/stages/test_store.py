@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,16 @@ async def test_stages_before_are_built_first_and_once(tmp_path: Path) -> None:
     await changed.result(replace(three, version=2), NullProgress())
     assert changed.reused == ["one", "two"]
     assert [build.calls for build in (first, second, third)] == [1, 1, 2]
+
+
+async def test_the_seconds_of_a_stage_leave_out_those_before_it(tmp_path: Path) -> None:
+    class Slow(Build):
+        async def __call__(self) -> np.ndarray:
+            await asyncio.sleep(0.3)
+            return await super().__call__()
+
+    store = StageStore(tmp_path)
+    before = stage_for(Slow(), name="before")
+    await store.result(stage_for(Build(), name="after", upstream=(before,)), NullProgress())
+    assert store.seconds["before"] >= 0.3
+    assert 0 <= store.seconds["after"] < 0.3
