@@ -55,7 +55,7 @@ class Preparation:
 
     def began(self, label: str, total: int | None) -> _Work:
         with self._lock:
-            work = _Work(label, total, self._now())
+            work = _Work(label=label, total=total, began=self._now())
             self._works.append(work)
         return work
 
