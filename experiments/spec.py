@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from experiments.answer import Claim
 from experiments.frontiers import Frontier
 from experiments.gates import Gate
 from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, ScoreSelection, Steps
@@ -25,7 +27,10 @@ Dimension = Literal[
     "log", "profile", "variant", "name", "setting", "gap", "part", "steps", "metric"
 ]
 Overrides = dict[str, Any]
-_SHOWN = ("estimates", "differences", "ratios", "frontiers", "extras", "gates", "tables", "charts")
+_SHOWN = (
+    "estimates", "differences", "ratios", "frontiers", "extras", "gates", "answer", "tables",
+    "charts",
+)  # fmt: skip
 _OF_CELLS = ("study", "sections", "logs", "profiles", "seeds", "base", "variants", "quick")
 
 
@@ -156,6 +161,7 @@ class Experiment(Strict):
         quick: settings for a first look, over all others.
         estimates: scores the record keeps; tables can show these and no others.
         extras: shell patterns of the scalars the record keeps.
+        answer: to the question; the first claim stands for it where there is room for one sentence.
     """
 
     name: str = Field(pattern=NAME)
@@ -177,6 +183,7 @@ class Experiment(Strict):
     frontiers: dict[str, Frontier] = Field(default_factory=dict)
     extras: tuple[str, ...] = ()
     gates: dict[str, Gate] = Field(default_factory=dict)
+    answer: tuple[Claim, ...] = ()
     tables: dict[str, TableSpec]
     charts: dict[str, ChartSpec] = Field(default_factory=dict)
     published: tuple[Published, ...] = ()
@@ -197,6 +204,7 @@ class Experiment(Strict):
                 raise ValueError(f"{name!r} is no name: letters, digits and . _ = - only")
         self._check_gates()
         self._check_scopes()
+        self._check_answer()
         return self
 
     def _check_gates(self) -> None:
@@ -226,6 +234,20 @@ class Experiment(Strict):
             ):
                 if bad := [name for name in names or () if name not in known]:
                     raise ValueError(f"{where}: no {kind} {bad[0]!r}: one of {', '.join(known)}")
+
+    def _check_answer(self) -> None:
+        named: dict[str, Collection[str]] = {
+            "difference": self.differences,
+            "ratio": self.ratios,
+            "gate": self.gates,
+            "frontier": self.frontiers,
+        }
+        for claim in self.answer:
+            if claim.show in named and claim.of not in named[claim.show]:
+                raise ValueError(f"answer: no {claim.show} is called {claim.of!r}")
+            if bad := [name for name in claim.variants or () if name not in self.variants]:
+                known = ", ".join(self.variants)
+                raise ValueError(f"answer: no variant {bad[0]!r}: one of {known}")
 
     def label(self, name: str) -> str:
         """A difference or ratio in words."""

@@ -1,7 +1,7 @@
 """Tables in README and docs, generated from committed run summaries, never typed.
 
-A document holds ``<!-- table: KIND RECORD -->`` ... ``<!-- /table -->``; what stands between is
-replaced by the table KIND made from ``docs/results/RECORD.json``. With
+README or a page under docs holds ``<!-- table: KIND RECORD -->`` ... ``<!-- /table -->``; what
+stands between is replaced by the table KIND made from ``docs/results/RECORD.json``. With
 ``<!-- table: experiment NAME TABLE -->`` it is a table of an experiment, over all logs it has a
 record of.
 """
@@ -64,7 +64,7 @@ def regenerate(root: Path) -> list[Path]:
 
 def documents(root: Path) -> tuple[str, ...]:
     """README and pages of docs/ that hold tables, once there are the records that fill them."""
-    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
     names = [str(page.relative_to(root)) for page in pages if _holds_tables(page)]
     filled_by = {SCENARIOS: ("scenarios",), ROBUSTNESS: ("robustness", "mutations")}
     return tuple(

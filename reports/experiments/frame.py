@@ -13,7 +13,11 @@ _FONT = "Liberation Sans"
 
 
 def faceted(
-    *layers: alt.Chart, rows: list[dict[str, Any]], columns: int, width: int, height: int
+    *layers: alt.Chart,
+    rows: list[dict[str, Any]],
+    columns: int,
+    width: int,
+    height: int | alt.Step,
 ) -> alt.FacetChart:
     """One panel for each ``panel`` of the rows, each with a vertical axis of its own."""
     order = list(dict.fromkeys(row["panel"] for row in rows))

@@ -133,7 +133,8 @@ def run(
 @app.command("table")
 def table(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Experiments; none: all, and the README's tables.")
+        list[str] | None,
+        typer.Argument(help="Experiments; none: all, and the tables in README and docs."),
     ] = None,
     results: ResultsOption = RESULTS,
 ) -> None:
