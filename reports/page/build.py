@@ -23,6 +23,7 @@ from reports.page.charts.paper import paper_charts
 from reports.page.charts.replay import replay_charts
 from reports.page.charts.stages import stage_chart
 from reports.page.judged import JudgedRecord, NoRecord
+from reports.page.spoken import spoken
 from reports.page.tables import full as full_tables
 from reports.page.tables import gates as gate_tables
 from reports.page.tables import paper as paper_tables
@@ -63,6 +64,7 @@ def render(summary: Summary, gates: JudgedRecord | NoRecord | None = None) -> st
         text=text,
         tables=_TABLES,
         card_groups=cards.card_groups(summary),
+        spoken=spoken(summary),
         sentences=verdict.sentences(summary),
         facts=cards.facts(summary),
         paper_charts=paper_charts(paper, full) if paper else [],
