@@ -9,8 +9,10 @@ from rich.text import Text
 
 from loadtest.records.outcomes import in_words
 from reports import text
+from reports.marked import marked
 from reports.names import CACHED
 from reports.page import verdict
+from reports.page.spoken import spoken
 from reports.page.tables.table import full_name
 from reports.summary.model import FullSection, PaperSection, RunScope, Summary, SystemSection
 from shared.statistics import Estimate
@@ -36,6 +38,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     if summary.system is not None:
         console.print(_system(summary.system))
         console.print(_operation(summary.system))
+    if (said := spoken(summary)) is not None:
+        console.print(marked("[bold]{}[/]", said), highlight=False)
     for sentence in verdict.sentences(summary):
         console.print(sentence, highlight=False)
 

@@ -54,8 +54,9 @@ def _rows(experiment: Experiment, records: Sequence[Record]) -> list[dict[str, A
     for claim in experiment.answer:
         for one in outcomes(claim, experiment, records):
             if one.figure is not None:
-                log = log_name(one.log) if len(records) > 1 or not one.variant else ""
-                words = (log, one.profile if len(profiles) > 1 else "", one.variant)
+                spot = one.spot
+                log = log_name(spot.log) if len(records) > 1 or not spot.variant else ""
+                words = (log, spot.profile if len(profiles) > 1 else "", spot.variant)
                 place = ", ".join(word for word in words if word)
                 drawn = {name: one.figure.row()[name] for name in ("value", "low", "high")}
                 rows.append({"panel": head(claim, experiment), "place": place, **drawn})

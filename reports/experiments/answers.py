@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from experiments.answer import SIGNED, Claim
 from experiments.record import Record
 from experiments.spec import Experiment
-from reports.experiments.outcomes import Outcome, head, outcomes
+from reports.experiments.outcomes import Outcome, Spot, head, outcomes
 from reports.experiments.tables import METRICS, intervals
 from reports.markdown import markdown
 from reports.names import log_name
@@ -67,12 +67,14 @@ def _places(here: Sequence[Outcome], bare: bool, alone: bool) -> str:
     """``ReDial (tiny +15.3 %, small +9.0 %) and MovieLens 100K (tiny +3.1 %)``."""
     by_log: dict[str, list[str]] = {}
     for one in here:
-        words = ("" if bare else one.profile, "" if alone else one.variant, one.short)
-        by_log.setdefault(one.log, []).append(" ".join(word for word in words if word))
+        spot = one.spot
+        words = ("" if bare else spot.profile, "" if alone else spot.variant, one.short)
+        by_log.setdefault(spot.log, []).append(" ".join(word for word in words if word))
     logs = []
     for log, told in by_log.items():
         details = [words for words in told if words]
-        listed = f"{len(told)} variants" if len(told) > _MOST_NAMED else ", ".join(details)
+        many = f"{len(told)} {'variants' if bare else 'cases'}"
+        listed = many if len(told) > _MOST_NAMED else ", ".join(details)
         logs.append(log_name(log) + (f" ({listed})" if listed else ""))
     return joined(logs)
 
@@ -82,27 +84,25 @@ def glance(experiment: Experiment, records: Sequence[Record]) -> str:
 
     At most MOST_ROWS rows; of more, first those with a significant figure. "" without a figure.
     """
-    rows: dict[tuple[str, str, str], list[Outcome | None]] = {}
+    rows: dict[Spot, list[Outcome | None]] = {}
     for column, claim in enumerate(experiment.answer):
         for one in outcomes(claim, experiment, records):
-            place = (one.log, one.profile, one.variant)
-            rows.setdefault(place, [None] * len(experiment.answer))[column] = one
+            rows.setdefault(one.spot, [None] * len(experiment.answer))[column] = one
     if not rows:
         return ""
     order = {record.log: number for number, record in enumerate(records)}
-    places = sorted(rows, key=lambda place: order[place[0]])
+    spots = sorted(rows, key=lambda spot: order[spot.log])
     caption = _caption(experiment, records)
-    if len(places) > MOST_ROWS:
-        caption += f" {MOST_ROWS} of {len(places)} rows, significant ones first; the rest is below."
-        places = sorted(places, key=lambda place: not any(map(_significant, rows[place])))
-    varied = any(variant for _, _, variant in places)
+    if len(spots) > MOST_ROWS:
+        caption += f" {MOST_ROWS} of {len(spots)} rows, significant ones first; the rest is below."
+        spots = sorted(spots, key=lambda spot: not any(map(_significant, rows[spot])))
+    varied = any(spot.variant for spot in spots)
     heads = ["log", "profile", *(["variant"] if varied else [])]
     heads += [head(claim, experiment) for claim in experiment.answer]
-    body = [
-        [log_name(log), profile, *([variant] if varied else []), *map(_cell, rows[place])]
-        for place in places[:MOST_ROWS]
-        for log, profile, variant in [place]
-    ]
+    body = []
+    for spot in spots[:MOST_ROWS]:
+        variant = [spot.variant] if varied else []
+        body.append([log_name(spot.log), spot.profile, *variant, *map(_cell, rows[spot])])
     return markdown(heads, body, caption)
 
 

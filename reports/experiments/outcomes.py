@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from experiments import frontiers
 from experiments.answer import Claim
@@ -20,12 +20,19 @@ from shared.statistics import Estimate
 Side = Literal["above", "below", "neither", "value"]
 
 
+class Spot(NamedTuple):
+    """Where a claim is decided; ``variant`` is "" where there is one alone, or it is about none."""
+
+    log: str
+    profile: str
+    variant: str
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a claim at one place.
+    """What became of a claim at one spot.
 
     Attributes:
-        variant: "" where there is one alone, or the claim is about none.
         side: "above" where a difference is significantly above zero or a gate holds, "below" where
             it lies below or the gate fails; "value" of what has no sides.
         short: the figure in a sentence; "" where the words say all.
@@ -33,12 +40,10 @@ class Outcome:
         figure: to draw; of an extra, its mean and deviation over the seeds. None for a gate.
     """
 
-    log: str
-    profile: str
-    variant: str
+    spot: Spot
     side: Side
-    short: str
     cell: str
+    short: str = ""
     figure: Estimate | None = None
 
 
@@ -53,28 +58,34 @@ def _of_record(claim: Claim, experiment: Experiment, record: Record) -> Iterator
             yield from _gate(claim, experiment, record, profile)
             continue
         for variant in claim.variants or experiment.variants:
-            at = (record.log, profile, variant if len(experiment.variants) > 1 else "")
+            spot = Spot(record.log, profile, variant if len(experiment.variants) > 1 else "")
             if claim.show == "extra":
                 extra = record.extras.get(f"{profile}/{variant}", {}).get(claim.of)
                 if extra is not None:
-                    yield Outcome(*at, "value", _told(extra), scalar(extra), _deviation(extra))
+                    yield Outcome(
+                        spot,
+                        "value",
+                        cell=scalar(extra),
+                        short=_told(extra),
+                        figure=_deviation(extra),
+                    )
                 continue
             figure = _figure(claim, record, profile, variant)
             if figure is None or figure.value is None:
                 continue
             if claim.show == "ratio":
                 short = percent(figure.value, style=MARKDOWN)
-                yield Outcome(*at, "value", short, share(figure), figure)
+                yield Outcome(spot, "value", cell=share(figure), short=short, figure=figure)
             else:
-                yield _signed(at, figure)
+                yield _signed(spot, figure)
 
 
 def _gate(claim: Claim, experiment: Experiment, record: Record, profile: str) -> Iterator[Outcome]:
     status = judge(experiment.gates, record, profile)[claim.of].status
     if status == "holds":
-        yield Outcome(record.log, profile, "", "above", "", f"**{status}**")
+        yield Outcome(Spot(record.log, profile, ""), "above", cell=f"**{status}**")
     elif status == "fails":
-        yield Outcome(record.log, profile, "", "below", "", status)
+        yield Outcome(Spot(record.log, profile, ""), "below", cell=status)
 
 
 def _figure(claim: Claim, record: Record, profile: str, variant: str) -> Figure | None:
@@ -94,14 +105,15 @@ def _figure(claim: Claim, record: Record, profile: str, variant: str) -> Figure 
     return figures.get(place.key(claim.of))
 
 
-def _signed(at: tuple[str, str, str], figure: Figure) -> Outcome:
+def _signed(spot: Spot, figure: Figure) -> Outcome:
     if figure.sign == 0:
-        return Outcome(*at, "neither", "", signed(figure), figure)
+        return Outcome(spot, "neither", cell=signed(figure), figure=figure)
     if figure.relative is None:
         short = size(figure.value, style=MARKDOWN)
     else:
         short = percent(figure.relative[0], 1, sign=True, style=MARKDOWN)
-    return Outcome(*at, "above" if figure.sign > 0 else "below", short, signed(figure), figure)
+    side: Side = "above" if figure.sign > 0 else "below"
+    return Outcome(spot, side, cell=signed(figure), short=short, figure=figure)
 
 
 def _told(extra: Extra) -> str:

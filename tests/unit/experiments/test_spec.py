@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_every_experiment_that_ships_has_valid_settings_on_known_logs(name: str)
         assert {p.settings.profile.name for p in planned} == set(experiment.profiles)
         quick = overrides_of(experiment, cells[0], quick=True)
         assert settings_over(quick).training.epochs <= 1
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_question_has_an_answer_in_words_that_hold_no_result(name: str) -> None:
+    claims = spec.load(name).answer
+    assert 1 <= sum(bool(claim.about) for claim in claims) <= 3
+    assert claims[0].about
+    for claim in claims:
+        assert not re.search(r"\d\s*%|\d*\.\d|better|worse|significant(?!\s+harm)", claim.about)
+        assert not re.search(r"\d\s*%|\d*\.\d|better|worse|significant", claim.than)
 
 
 def test_gates_names_the_papers_parts() -> None:
@@ -94,6 +105,24 @@ def test_reused_cells_come_from_the_other_experiment() -> None:
         (MINIMAL + "tables: {t: {title: T}\n", "not valid YAML"),
         ("- a list\n", "expected a mapping, found list"),
         (MINIMAL + "reuse: none\n", "no experiment is called 'none': one of mine"),
+        (MINIMAL + "answer: [{of: gain, setting: S1}]\n", "no difference is called 'gain'"),
+        (MINIMAL + "answer: [{of: gain}]\n", "the claim about gain needs a setting"),
+        (
+            MINIMAL + "answer: [{of: gain, setting: S1, about: ours}]\n",
+            "the claim about gain needs a than",
+        ),
+        (
+            MINIMAL + "answer: [{show: frontier, of: plain, head: H, quantity: area}]\n",
+            "the claim about plain needs a scorer",
+        ),
+        (
+            MINIMAL + "answer: [{show: extra, of: x, about: x}]\n",
+            "the claim about x needs a head",
+        ),
+        (
+            MINIMAL + "answer: [{show: extra, of: x, head: X, variants: [b]}]\n",
+            "answer: no variant 'b': one of base",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_where_and_what(
@@ -137,7 +166,7 @@ def test_an_experiment_like_another_asks_the_same_unless_it_shows_something(tmp_
 
 def test_the_global_gates_ask_what_the_gates_ask() -> None:
     gates, at_once = spec.load("gates"), spec.load("gates-global")
-    for shown in ("gates", "differences", "ratios", "estimates", "tables", "variants"):
+    for shown in ("gates", "differences", "ratios", "estimates", "answer", "tables", "variants"):
         assert getattr(at_once, shown) == getattr(gates, shown)
     timed = {name: own for name, own in gates.logs.items() if name != "redial"}
     assert at_once.logs == timed

@@ -44,6 +44,22 @@ def test_a_run_fills_the_tables(tmp_path: Path) -> None:
     assert update_documents(tmp_path, summary) == [tmp_path / f"docs/results/{name}.json"]
 
 
+def test_every_page_under_docs_is_filled_and_no_other_is_touched(tmp_path: Path) -> None:
+    summary = build_summary(invent_run(tmp_path / "run"))
+    block = f"<!-- table: staleness {summary.run.log['log']} -->\nold\n<!-- /table -->\n"
+    (tmp_path / "docs" / "guide").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("# No table\n")
+    (tmp_path / "docs" / "guide" / "results.md").write_text(f"# Results\n{block}end\n")
+    (tmp_path / "docs" / "words.md").write_text("The README holds `<!-- table: KIND -->`.\n")
+    changed = update_documents(tmp_path, summary)
+    assert [path.name for path in changed[1:]] == ["results.md"]
+    assert documents(tmp_path) == ("docs/guide/results.md",)
+    text = (tmp_path / "docs" / "guide" / "results.md").read_text()
+    assert "| S1 | 5 |" in text
+    assert "old" not in text
+    assert text.endswith("end\n")
+
+
 def test_unknown_table_and_missing_record_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no table is called 'sales'"):
         render("<!-- table: sales x -->\n<!-- /table -->", tmp_path)

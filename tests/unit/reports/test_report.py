@@ -11,6 +11,7 @@ from loadtest.replay.run_info import StageRecord, read_run_info, write_run_info
 from reports import text
 from reports.page import verdict
 from reports.page.build import build_report, render
+from reports.page.spoken import spoken
 from reports.page.tables.table import name_of
 from reports.summary.build import build_summary, read_summary
 from reports.summary.model import METRICS, Staleness, Summary
@@ -140,6 +141,19 @@ def test_headline_states_what_the_intervals_allow(page: Page, summary: Summary) 
     for sentence in verdict.sentences(summary):
         assert sentence in words
     assert sum("(S1)" in s or "(S2)" in s for s in verdict.sentences(summary)) == 2
+
+
+def test_the_first_screen_is_a_sentence_and_pictures_before_any_table(
+    html: str, page: Page, summary: Summary
+) -> None:
+    said = spoken(summary)
+    assert said is not None
+    assert said in "".join(page.words)
+    lead, picture, cards, table, run = (
+        html.index(mark)
+        for mark in ('class="lead"', 'id="figure-paper-S1"', 'class="cards"', "<table", 'id="run"')
+    )
+    assert lead < picture < cards < table < run
 
 
 def staleness(loss: float, gain: float, over: float, width: float = 0.001) -> Staleness:
