@@ -13,8 +13,8 @@ from reports.experiments.frame import as_svg, faceted
 from reports.experiments.outcomes import head, outcomes
 from reports.names import log_name
 
-_WIDTH, _STEP = 320, 22
-_PER_LETTER = 6.6  # pixels
+_WIDTH, _STEP = 400, 22
+_PER_LETTER = 7.2  # pixels
 _COLOUR, _ZERO = "#2f81f7", "#8b949e"
 
 
