@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from experiments.answer import SIGNED, Claim
 from experiments.record import Record
 from experiments.spec import Experiment
-from reports.experiments.outcomes import Outcome, Spot, head, outcomes
+from reports.experiments.outcomes import ClaimOutcome, Spot, head, outcomes
 from reports.experiments.tables import METRICS, intervals
 from reports.markdown import markdown
 from reports.names import log_name
@@ -33,7 +33,7 @@ def sentences(experiment: Experiment, records: Sequence[Record]) -> list[str]:
 
 def _sentence(claim: Claim, experiment: Experiment, records: Sequence[Record], bare: bool) -> str:
     """Args: bare: whether all is of one profile, which then goes without saying."""
-    sides: dict[str, list[Outcome]] = {}
+    sides: dict[str, list[ClaimOutcome]] = {}
     for outcome in outcomes(claim, experiment, records):
         sides.setdefault(outcome.side, []).append(outcome)
     if not sides or not claim.about:
@@ -63,7 +63,7 @@ def _compared(claim: Claim, where: Mapping[str, str]) -> str:
     return "; ".join([*clauses, *(f"{_THEN[side]} on {where[side]}" for side in others)])
 
 
-def _places(here: Sequence[Outcome], bare: bool, alone: bool) -> str:
+def _places(here: Sequence[ClaimOutcome], bare: bool, alone: bool) -> str:
     """``ReDial (tiny +15.3 %, small +9.0 %) and MovieLens 100K (tiny +3.1 %)``."""
     by_log: dict[str, list[str]] = {}
     for one in here:
@@ -84,7 +84,7 @@ def glance(experiment: Experiment, records: Sequence[Record]) -> str:
 
     At most MOST_ROWS rows; of more, first those with a significant figure. "" without a figure.
     """
-    rows: dict[Spot, list[Outcome | None]] = {}
+    rows: dict[Spot, list[ClaimOutcome | None]] = {}
     for column, claim in enumerate(experiment.answer):
         for one in outcomes(claim, experiment, records):
             rows.setdefault(one.spot, [None] * len(experiment.answer))[column] = one
@@ -106,11 +106,11 @@ def glance(experiment: Experiment, records: Sequence[Record]) -> str:
     return markdown(heads, body, caption)
 
 
-def _significant(outcome: Outcome | None) -> bool:
+def _significant(outcome: ClaimOutcome | None) -> bool:
     return outcome is not None and outcome.side in ("above", "below")
 
 
-def _cell(outcome: Outcome | None) -> str:
+def _cell(outcome: ClaimOutcome | None) -> str:
     return NONE if outcome is None else outcome.cell
 
 

@@ -29,7 +29,7 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ClaimOutcome:
     """What became of a claim at one spot.
 
     Attributes:
@@ -47,12 +47,12 @@ class Outcome:
     figure: Estimate | None = None
 
 
-def outcomes(claim: Claim, experiment: Experiment, records: Sequence[Record]) -> list[Outcome]:
+def outcomes(claim: Claim, experiment: Experiment, records: Sequence[Record]) -> list[ClaimOutcome]:
     """One for each place that has the claim's figure, in the order of the records."""
     return [found for record in records for found in _of_record(claim, experiment, record)]
 
 
-def _of_record(claim: Claim, experiment: Experiment, record: Record) -> Iterator[Outcome]:
+def _of_record(claim: Claim, experiment: Experiment, record: Record) -> Iterator[ClaimOutcome]:
     for profile in record.profiles:
         if claim.show == "gate":
             yield from _gate(claim, experiment, record, profile)
@@ -62,7 +62,7 @@ def _of_record(claim: Claim, experiment: Experiment, record: Record) -> Iterator
             if claim.show == "extra":
                 extra = record.extras.get(f"{profile}/{variant}", {}).get(claim.of)
                 if extra is not None:
-                    yield Outcome(
+                    yield ClaimOutcome(
                         spot,
                         "value",
                         cell=scalar(extra),
@@ -75,17 +75,19 @@ def _of_record(claim: Claim, experiment: Experiment, record: Record) -> Iterator
                 continue
             if claim.show == "ratio":
                 short = percent(figure.value, style=MARKDOWN)
-                yield Outcome(spot, "value", cell=share(figure), short=short, figure=figure)
+                yield ClaimOutcome(spot, "value", cell=share(figure), short=short, figure=figure)
             else:
                 yield _signed(spot, figure)
 
 
-def _gate(claim: Claim, experiment: Experiment, record: Record, profile: str) -> Iterator[Outcome]:
+def _gate(
+    claim: Claim, experiment: Experiment, record: Record, profile: str
+) -> Iterator[ClaimOutcome]:
     status = judge(experiment.gates, record, profile)[claim.of].status
     if status == "holds":
-        yield Outcome(Spot(record.log, profile, ""), "above", cell=f"**{status}**")
+        yield ClaimOutcome(Spot(record.log, profile, ""), "above", cell=f"**{status}**")
     elif status == "fails":
-        yield Outcome(Spot(record.log, profile, ""), "below", cell=status)
+        yield ClaimOutcome(Spot(record.log, profile, ""), "below", cell=status)
 
 
 def _figure(claim: Claim, record: Record, profile: str, variant: str) -> Figure | None:
@@ -105,15 +107,15 @@ def _figure(claim: Claim, record: Record, profile: str, variant: str) -> Figure 
     return figures.get(place.key(claim.of))
 
 
-def _signed(spot: Spot, figure: Figure) -> Outcome:
+def _signed(spot: Spot, figure: Figure) -> ClaimOutcome:
     if figure.sign == 0:
-        return Outcome(spot, "neither", cell=signed(figure), figure=figure)
+        return ClaimOutcome(spot, "neither", cell=signed(figure), figure=figure)
     if figure.relative is None:
         short = size(figure.value, style=MARKDOWN)
     else:
         short = percent(figure.relative[0], 1, sign=True, style=MARKDOWN)
     side: Side = "above" if figure.sign > 0 else "below"
-    return Outcome(spot, side, cell=signed(figure), short=short, figure=figure)
+    return ClaimOutcome(spot, side, cell=signed(figure), short=short, figure=figure)
 
 
 def _told(extra: Extra) -> str:
