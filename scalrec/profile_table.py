@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import ConfigError
-from shared.profile import PRESETS, preset
+from shared.profile import DEFAULT, PRESETS, preset
 
 
 def profile_table(given: Any, changed: Mapping[str, Any] | None = None) -> Any:
@@ -37,3 +37,14 @@ def profile_table(given: Any, changed: Mapping[str, Any] | None = None) -> Any:
     if isinstance(name, str) and name in PRESETS:
         return {**preset(name).model_dump(), **merged}
     return merged
+
+
+def whole_table(given: Any) -> Any:
+    """As ``profile_table``, when every source has had its say: no name means the default profile.
+
+    Not before, or the limits of the default would count more than a profile of a weaker source.
+    """
+    table = profile_table(given)
+    if isinstance(table, dict) and "name" not in table:
+        return {**DEFAULT.model_dump(), **table}
+    return table

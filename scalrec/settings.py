@@ -27,7 +27,7 @@ from cloud_service.settings import TelemetrySettings
 from experiments.settings import CellSettings
 from loadtest.settings import DashboardSettings, FleetSettings
 from scalrec.contradictions import contradictions
-from scalrec.profile_table import profile_table
+from scalrec.profile_table import profile_table, whole_table
 from scalrec.setting_names import SettingNames
 from scalrec.variables import check_variables
 from shared.errors import ConfigError
@@ -107,8 +107,8 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
 
     profile: Annotated[DeviceProfile, NoDecode] = Field(
         default=DEFAULT,
-        description="tiny, small or full; or a table of limits: those of a device of your own, or "
-        "the name of one of the three and what differs from it",
+        description="tiny, small or full; or a table of limits: what differs from small, the name "
+        "of one of the three and what differs from it, or a device of your own with another name",
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     dashboard: DashboardSettings = DashboardSettings()
@@ -116,7 +116,7 @@ class Settings(CellSettings, FleetSettings, BaseSettings):
     @field_validator("profile", mode="before")
     @classmethod
     def _by_name(cls, profile: Any) -> Any:
-        return profile_table(profile)
+        return whole_table(profile)
 
     @classmethod
     def settings_customise_sources(

@@ -61,7 +61,10 @@ class DeviceProfile(Strict):
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
         if self.table == "none" and self.local_candidates:
-            raise ValueError("local_candidates needs an item table; set table, or make it 0")
+            raise ValueError(
+                "local_candidates needs an item table; set profile.table=float32 or int8, or "
+                "profile.local_candidates=0"
+            )
         if self.table == "none" and self.met_items < self.window:
             raise ValueError(
                 f"met_items is {self.met_items}, but the encoder needs the vectors of all "

@@ -31,7 +31,8 @@ def profiles(
     """List the device profiles; measure bytes, memory and time per request of bundles.
 
     A profile is chosen with `--profile NAME` where a bundle is trained. One of your own is a table
-    [profile] in scalrec.toml with the fields listed here (name, window, table, ...).
+    [profile] in scalrec.toml with the fields listed here (name, window, table, ...); without a name
+    of its own it is the default one, small, with what the table changes.
     """
     settings = settings_from(work_dir=work_dir, assignments=assignments)
     console = make_console()

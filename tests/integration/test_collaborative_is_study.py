@@ -56,7 +56,7 @@ def settings_of(folder: Path, window: int) -> Settings:
         work_dir=folder / "runs",
         cache=folder / "cache",
         # The list alone, as in the study.
-        profile={"window": window, "unite_history": False},
+        profile={"window": window, "unite_history": False, "local_candidates": 0},
         cloud={"candidates": LENGTH},
         generative={"epochs": 2, "codes": 4, "history": 6},
         lsc4rec={"lists": (6, LENGTH)},

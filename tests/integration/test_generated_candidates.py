@@ -185,7 +185,7 @@ def test_training_exports_a_generator_when_the_setting_asks(tmp_path: Path) -> N
     settings = load_settings(
         work_dir=tmp_path / "runs",
         cache=tmp_path / "cache",
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         abstract={"item_tokens": True},
         cloud={"candidates": 10, "candidates_from": "generative"},
         generative={"codes": 4, "epochs": 1, "history": 5},

@@ -172,7 +172,7 @@ async def test_a_log_too_short_to_learn_gains_from_trains_all_the_same(tmp_path:
     settings = load_settings(
         work_dir=tmp_path / "runs",
         cache=tmp_path / "cache",
-        profile={"window": 8},
+        profile={"window": 8, "local_candidates": 0},
         cloud={"candidates": 15},
         training={
             "dim": 16, "layers": 1, "epochs": 1, "restart_epochs": 0, "semantic_epochs": 1,

@@ -15,7 +15,7 @@ def settings_for(folder: Path, **frontier: object) -> Settings:
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
-        profile={"window": 8},
+        profile={"window": 8, "local_candidates": 0},
         embedder={"backend": "hashing", "model": "hashing-32", "batch_size": 16},
         cloud={"candidates": 10},
         training={

@@ -14,7 +14,7 @@ from scalrec.setting_names import SettingNames, variable
 from scalrec.settings import GONE, Settings, load_settings
 from scalrec.variables import NOT_SETTINGS
 from shared.errors import ConfigError
-from shared.profile import PRESETS
+from shared.profile import PRESETS, DeviceProfile
 
 ROOT = Path(__file__).parents[3]
 NAMES = SettingNames(Settings)
@@ -197,6 +197,60 @@ def test_a_named_profile_and_a_changed_limit_are_both_kept(
     monkeypatch.delenv("SCALREC_PROFILE__WINDOW")
     (tmp_path / "scalrec.toml").write_text("[profile]\nname = 'full'\nwindow = 30\n")
     assert load_settings().profile == FULL_BUT_30
+
+
+SMALL_BUT_30 = PRESETS["small"].model_copy(update={"window": 30})
+
+
+def test_a_changed_limit_alone_changes_the_default_profile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert SMALL_BUT_30.local_candidates == 100  # not the field's default
+    assert settings_from(assignments=["profile.window=30"]).profile == SMALL_BUT_30
+    assert load_settings(profile={"window": 30}).profile == SMALL_BUT_30
+    assert settings_from(assignments=['profile={"window": 30}']).profile == SMALL_BUT_30
+    (tmp_path / "scalrec.toml").write_text("[profile]\nwindow = 30\n")
+    assert load_settings().profile == SMALL_BUT_30
+    assert settings_from(assignments=["profile.retain=window"]).profile == SMALL_BUT_30.model_copy(
+        update={"retain": "window"}
+    )
+    monkeypatch.setenv("SCALREC_PROFILE__WINDOW", "31")
+    assert load_settings().profile == SMALL_BUT_30.model_copy(update={"window": 31})
+    (tmp_path / "scalrec.toml").unlink()
+    monkeypatch.setenv("SCALREC_PROFILE__WINDOW", "30")
+    assert load_settings().profile == SMALL_BUT_30
+    monkeypatch.delenv("SCALREC_PROFILE__WINDOW")
+    monkeypatch.setenv("SCALREC_PROFILE", '{"window": 30}')
+    assert load_settings().profile == SMALL_BUT_30
+
+
+def test_a_changed_limit_alone_changes_the_profile_of_a_weaker_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "scalrec.toml").write_text("profile = 'full'\n")
+    assert settings_from(assignments=["profile.window=30"]).profile == FULL_BUT_30
+    monkeypatch.setenv("SCALREC_PROFILE__WINDOW", "30")
+    assert load_settings().profile == FULL_BUT_30
+
+
+def test_a_device_of_another_name_is_of_its_own() -> None:
+    own = settings_from(assignments=['profile={"name": "kiosk", "window": 30}']).profile
+    assert own == DeviceProfile(name="kiosk", window=30)
+    assert own.local_candidates == 0
+
+
+def test_a_whole_profile_is_read_back_as_it_was_written() -> None:
+    for profile in (DeviceProfile(), DeviceProfile(window=30), SMALL_BUT_30, PRESETS["tiny"]):
+        stored = profile.model_dump(mode="json")
+        assert load_settings(profile=stored).profile == profile
+        assert DeviceProfile.model_validate(stored) == profile
+
+
+def test_a_table_that_goes_with_no_re_retrieval_is_told_which_setting() -> None:
+    with pytest.raises(ConfigError, match=r"profile\.local_candidates=0"):
+        settings_from(assignments=["profile.table=none"])
+    without = settings_from(assignments=["profile.table=none", "profile.local_candidates=0"])
+    assert (without.profile.window, without.profile.vectors_in_snapshot) == (50, True)
 
 
 def test_a_name_from_a_stronger_source_stands_for_all_its_limits(

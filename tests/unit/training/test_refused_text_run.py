@@ -31,7 +31,7 @@ async def test_it_goes_on_and_says_so_also_when_stages_are_reused(tmp_path: Path
     settings = load_settings(
         work_dir=tmp_path / "runs",
         cache=tmp_path / "cache",
-        profile={"window": 8},
+        profile={"window": 8, "local_candidates": 0},
         embedder={"backend": "hashing", "model": "hashing-32"},
         cloud={"candidates": 10},
         training={

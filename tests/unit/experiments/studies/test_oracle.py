@@ -26,7 +26,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
     settings = load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
-        profile={"window": 8},
+        profile={"window": 8, "local_candidates": 0},
         cloud={"candidates": 15},
         paper={"gaps": [0, 5], "steps": 3},
         training={

@@ -35,7 +35,7 @@ def settings_of(folder: Path, **sections: Any) -> Settings:
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         training={
             "dim": 8, "layers": 1, "epochs": 2, "restart_epochs": 0, "test_steps": 2,
             "validation_steps": 1, "abstracts_per_user": 2, "semantic_epochs": 1,

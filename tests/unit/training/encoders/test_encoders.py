@@ -98,7 +98,7 @@ def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path)
     settings = load_settings(
         work_dir=tmp_path / "runs",
         cache=tmp_path / "cache",
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         cloud={"candidates": 10},
         training={
             "backbone": backbone,

@@ -36,7 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
-        profile={"window": WINDOW},
+        profile={"window": WINDOW, "local_candidates": 0},
         cloud={"candidates": 10},
         training={
             "dim": 16, "epochs": 1, "restart_epochs": 0, "test_steps": 2, "abstracts_per_user": 6,

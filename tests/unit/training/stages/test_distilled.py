@@ -33,7 +33,7 @@ def settings_for(folder: Path, seed: int = 0, **training: object) -> Settings:
         work_dir=folder / "runs",
         cache=folder / "cache",
         seed=seed,
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         embedder={"backend": "hashing", "model": "hashing-16"},
         training=small | training,
     )

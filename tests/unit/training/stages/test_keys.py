@@ -51,7 +51,7 @@ def settings_for(folder: Path, **sections: object) -> Settings:
         **{
             "work_dir": folder / "runs",
             "cache": folder / "cache",
-            "profile": {"window": 8},
+            "profile": {"window": 8, "local_candidates": 0},
             "embedder": {"backend": "hashing", "model": "hashing-32"},
             "cloud": {"candidates": 10},
             "training": training,

@@ -31,7 +31,7 @@ def settings_for(folder: Path, calibration_steps: int = 1) -> Settings:
         work_dir=folder / "runs",
         cache=folder / "cache",
         log={"repeat_policy": "exclude"},
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         training={
             "backbone": "gru4rec", "dim": 8, "epochs": 2, "restart_epochs": 0, "test_steps": 1,
             "validation_steps": 1, "calibration_steps": calibration_steps, "threads": 1,

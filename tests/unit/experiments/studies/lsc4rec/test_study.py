@@ -34,7 +34,7 @@ def settings_for(
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
-        profile={"window": 6},
+        profile={"window": 6, "local_candidates": 0},
         training={
             "dim": 8, "epochs": 1, "restart_epochs": 0, "test_steps": 1, "validation_steps": 1,
             "calibration_steps": 1, "threads": 1, "return_mechanism": False,
