@@ -19,10 +19,9 @@ def main() -> NoReturn:
     try:
         from scalrec.cli import run
     except ImportError as error:
-        sys.exit(
-            f"scalrec cannot start: {error}\n"
-            "`scalrec doctor` says which packages cannot be imported here, and how to mend them"
-        )
+        from scalrec.machine import cannot_start
+
+        sys.exit(cannot_start(error))
     run()
 
 

@@ -13,24 +13,7 @@ import structlog
 import typer
 
 from reports.marked import marked
-from scalrec.commands import (
-    advise,
-    dashboard,
-    data,
-    doctor,
-    experiment,
-    export,
-    fleet,
-    loadtest,
-    profiles,
-    report,
-    robustness,
-    serve,
-    simulate,
-    token,
-    train,
-    tune_embedder,
-)
+from scalrec.command_list import CommandList
 from scalrec.console import make_console
 from scalrec.running import INTERRUPTED
 from shared.addresses import masked_line
@@ -41,29 +24,17 @@ _ADVICE = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _FULL}
 
 
 def build_app() -> typer.Typer:
+    """All commands, of which only the one that is run is imported."""
     app = typer.Typer(
         name="scalrec",
+        cls=CommandList,
         help=__doc__,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.add_typer(data.app, name="data")
-    app.add_typer(token.app, name="token")
-    app.command("train")(train.train)
-    app.command("tune-embedder")(tune_embedder.tune_embedder)
-    app.command("export")(export.export)
-    app.command("serve")(serve.serve)
-    app.command("fleet")(fleet.fleet)
-    app.command("simulate")(simulate.simulate)
-    app.command("dashboard")(dashboard.dashboard)
-    app.command("report")(report.report)
-    app.add_typer(loadtest.app, name="loadtest")
-    app.command("robustness")(robustness.robustness)
-    app.command("advise")(advise.advise)
-    app.command("profiles")(profiles.profiles)
-    app.add_typer(experiment.app, name="experiment")
-    app.command("doctor")(doctor.doctor)
+    # Without a callback typer takes an app that holds no command yet for none at all.
+    app.callback()(lambda: None)
     return app
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,9 +23,12 @@ from rich.progress import (
 from rich.table import Table
 
 from reports.marked import as_shown, marked
-from shared.interactions import InteractionLog
 from shared.progress import Task
-from shared.section import printable
+
+if TYPE_CHECKING:  # `scalrec --help` has a console, and needs neither pydantic nor numpy
+    from pydantic import BaseModel
+
+    from shared.interactions import InteractionLog
 
 PLAIN_INTERVAL_S = 20.0
 PLAIN_WIDTH = 140  # where there is no terminal to ask, wide enough for every table
@@ -188,6 +190,8 @@ class StageTimes:
 
 def print_settings(console: Console, settings: BaseModel) -> None:
     """Every setting in force, one line per section, secrets masked."""
+    from shared.section import printable
+
     for section, values in printable(settings).items():
         if isinstance(values, dict):
             text = "  ".join(f"{k}={v}" for k, v in values.items() if v is not None)

@@ -46,6 +46,14 @@ def problems() -> Iterator[str]:
     yield from broken_packages(required())
 
 
+def cannot_start(error: ImportError) -> str:
+    """What to say where a command cannot be imported."""
+    return (
+        f"scalrec cannot start: {error}\n"
+        "`scalrec doctor` says which packages cannot be imported here, and how to mend them"
+    )
+
+
 def required(distribution: str = "scalrec") -> dict[str, str]:
     """Modules of what a distribution needs, with the packages they come from."""
     try:

@@ -11,8 +11,9 @@ PROBE = """
 import sys
 for name in sys.argv[1:]:
     sys.modules[name] = None  # importing it raises ImportError
+import typer
 from scalrec.cli import build_app
-build_app()
+assert len(dict(typer.main.get_command(build_app()).commands)) > 10  # each is imported
 import cloud_service.app, loadtest.proxy.__main__
 """
 
