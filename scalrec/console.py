@@ -212,6 +212,11 @@ def print_log(console: Console, log: InteractionLog) -> None:
     """The description every command prints when it uses a log."""
     for label, value in log.describe().items():
         console.print(marked("[dim]{}[/]  {}", f"{label:>40}", value), highlight=False)
+    print_remarks(console, log)
+
+
+def print_remarks(console: Console, log: InteractionLog) -> None:
+    """What loading dropped or repaired, and the terms of use."""
     for note in log.notes:
         console.print(marked("[yellow]note[/] {}", note), highlight=False)
     if log.terms:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import DataError
+from shared.log_reading import LogReading
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class InteractionLog:
         catalogue: the items.
         terms: the source's terms of use, printed wherever the log is used.
         notes: what loading dropped or repaired, for the report.
+        reading: the same in numbers; None for a log that was read from no source.
     """
 
     name: str
@@ -74,6 +76,7 @@ class InteractionLog:
     terms: str = ""
     notes: tuple[str, ...] = ()
     session: NDArray[np.int64] | None = None
+    reading: LogReading | None = None
     user_start: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:

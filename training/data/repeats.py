@@ -15,8 +15,8 @@ _NEARLY = 0.99  # share of times; one exact time among days does not make its ne
 
 def without_repeats(
     events: pl.DataFrame, duplicates: Duplicates
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Events with or without repeated rows, and what was done with how many of them.
+) -> tuple[pl.DataFrame, tuple[str, ...], int]:
+    """Events with or without repeated rows, what was done with them in words, and their number.
 
     Args:
         events: columns user, item and time.
@@ -25,17 +25,18 @@ def without_repeats(
     whole = events.unique(subset=["user", "item", "time"], keep="first", maintain_order=True)
     repeated = len(events) - len(whole)
     if not repeated:
-        return events, ()
+        return events, (), 0
     share = f"{repeated:,} duplicate rows ({repeated / len(events):.1%}; same user, item and time)"
     grain = _grain(events["time"])
     if duplicates == "drop" or (duplicates == "auto" and not grain):
-        return whole, (f"{share} dropped",)
+        return whole, (f"{share} dropped",), repeated
     if duplicates == "keep":
-        return events, (f"{share} kept",)
-    return events, (
+        return events, (f"{share} kept",), repeated
+    told = (
         f"{share} kept: times are whole {grain}, which events may share; log.duplicates=drop "
-        "drops them",
+        "drops them"
     )
+    return events, (told,), repeated
 
 
 def _grain(times: pl.Series) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
+from shared.log_reading import LogReading
 from training.data.overlap import check_overlap
 from training.data.private import common_categories, queries_without_users, without_users
 from training.data.repeats import Duplicates, without_repeats
@@ -50,10 +51,12 @@ def build_log(
     said = list(notes)
     if events.is_empty():
         raise DataError("no interactions in the file", source)
-    timed = "time" in events.columns
+    timed, rows = "time" in events.columns, len(events)
+    repeated: int | None = None
     if timed:
-        events, told = without_repeats(events, duplicates)
+        events, told, repeated = without_repeats(events, duplicates)
         said.extend(told)
+    dropped = len(events) < rows
     everybody = events["user"].unique()
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
@@ -98,6 +101,13 @@ def build_log(
         terms=terms,
         notes=(*said, *remarks),
         session=_sessions(events),
+        reading=LogReading(
+            rows=rows,
+            duplicates=repeated,
+            duplicates_dropped=dropped,
+            items_told=None if items is None else sum(item in items for item in item_ids),
+            items_unused=len(items.keys() - set(item_ids)) if items else 0,
+        ),
     )
 
 
