@@ -79,7 +79,8 @@ def show(
         if label in _HEAD:
             console.print(marked("[dim]{}[/]  {}", f"{label:>12}", value), highlight=False)
     told = split_told(trained_after(loaded, split), settings.training.split)
-    console.print(marked("[dim]{}[/]  {}", f"{'split':>12}", told), highlight=False)
+    line = marked("[dim]{}[/]  {}", f"{'split':>12}", told)
+    console.print(line, highlight=False, soft_wrap=True)
     console.print()
     _print_checks(console, log_checks(loaded, split))
     _print_samples(console, loaded)

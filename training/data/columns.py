@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,25 @@ SYNTAX = "user=U,item=I[+I2],time=T[,session=S][,text=X]"
 ONE_BY_ONE = "\n"
 _ROLES = ("user", "item", "time", "session", "text")
 _SEVERAL = ("item", "text")  # may be made of several columns
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# The first that a file has counts: of several columns of times the finest.
 _USUAL = {
-    "user": ("user_id", "userid", "user", "uid", "reviewerid", "customer_id", "session_id"),
+    "user": (
+        *("user_id", "userid", "user", "uid", "reviewerid", "customer_id", "visitorid"),
+        *("visitor_id", "user_pseudo_id", "session_id"),
+    ),
     "item": (
         *("item_id", "itemid", "item", "iid", "movie_id", "movieid", "venue_id", "track_id"),
         *("parent_asin", "asin", "business_id", "product_id", "article_id", "video_id"),
     ),
     "time": (
-        *("timestamp", "time", "datetime", "date", "utc_time", "ts", "unixreviewtime"),
-        *("event_time", "created_at"),
+        *("timestamp", "event_timestamp", "time_ms", "unixreviewtime", "time", "datetime"),
+        *("event_time", "utc_time", "created_at", "ts", "date", "t_dat", "event_date"),
     ),
 }
+# Words of a column's name that say it holds times: anywhere, or at its end.
+_OF_TIMES = {"time", "timestamp", "date", "datetime"}
+_AT_THE_END = {"at", "ts", "day", "when"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,12 @@ def parse_columns(spec: str) -> ColumnSpec:
 
 
 def guess_columns(columns: Iterable[str], path: Path) -> ColumnSpec:
-    """The columns with usual names; raises DataError, naming what is there, if there are none."""
+    """The columns with usual names.
+
+    Raises:
+        DataError: user or item has none of them; or times have none, but a column is called as if
+            it held them, and without times the order of the file would count instead.
+    """
     columns = list(columns)
     lowered = {name.lower(): name for name in reversed(columns)}
     found = {
@@ -98,7 +112,19 @@ def guess_columns(columns: Iterable[str], path: Path) -> ColumnSpec:
             f"It has {', '.join(columns)}",
             path,
         )
+    if found["time"] is None and (told := [name for name in columns if _tells_times(name)]):
+        raise DataError(
+            f"{told[0]!r} may hold the times, and is not called as usual: say so with "
+            f"--columns user={user},item={item},time={told[0]}; or leave time= out, and the order "
+            "of the file counts",
+            path,
+        )
     return ColumnSpec(user=user, item=(item,), time=found["time"])
+
+
+def _tells_times(name: str) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return bool(_OF_TIMES & set(words)) or bool(_AT_THE_END & set(words[-1:]))
 
 
 def _joined(names: str) -> tuple[str, ...]:

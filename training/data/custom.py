@@ -46,7 +46,7 @@ def load(
         DataError: a file is malformed, named by file and line.
     """
     spec = None if columns is None else parse_columns(columns)
-    bad, parts = BadRows(bad_rows), parts_of(path)
+    bad, parts = BadRows(bad_rows, offered=True), parts_of(path)
     frames: list[pl.DataFrame] = []
     row_items: dict[str, Item] = {}
     notes: list[str] = []

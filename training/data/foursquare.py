@@ -137,7 +137,7 @@ def load(
         min_events: users with fewer check-ins are dropped.
     """
     headed = not _ORIGINAL_LINE.fullmatch(line := first_line(path)) and "user_id" in line
-    bad = BadRows(bad_rows)
+    bad = BadRows(bad_rows, offered=True)
     events = read_text(path, TSV if headed else _ORIGINAL, _parse, bad)
     venues = {
         venue: _venue("", category, "", "")

@@ -60,6 +60,7 @@ def parse_items(
         role: [_words(table, name) for name, its in roles.items() if its == role]
         for role in ("title", "category", "area", "more")
     }
+    by_commas = any(map(_lists_by_commas, columns["category"]))
     items: dict[str, Item] = {}
     for row, item_id in enumerate(joined_ids(table, ids)):
         if item_id not in items:
@@ -68,7 +69,7 @@ def parse_items(
             )
             items[item_id] = describe(
                 title[0] if title else "",
-                categories=tuple(c for text in category for c in _several(text)),
+                categories=tuple(c for text in category for c in _several(text, by_commas)),
                 area=", ".join(area),
                 more=". ".join([*title[1:], *more]),
             )
@@ -93,10 +94,23 @@ def _id_columns(table: FileColumns, wanted: tuple[str, ...]) -> tuple[str, ...]:
     return (next((lowered[name] for name in _IDS if name in lowered), table.columns[0]),)
 
 
-def _several(text: str) -> list[str]:
+def _several(text: str, by_commas: bool) -> list[str]:
     if _LIST.fullmatch(text):
         return [one or other for one, other in _QUOTED.findall(text)]
-    return _CATEGORY_SEPARATOR.split(text)
+    return text.split(", ") if by_commas else _CATEGORY_SEPARATOR.split(text)
+
+
+def _lists_by_commas(texts: list[str | None]) -> bool:
+    """Whether commas part categories ("Bars, Pubs"), not words of one ("Arts, Crafts & Sewing").
+
+    Then the same few parts make many lists.
+    """
+    values = {text for text in texts if text}
+    lists = {text for text in values if ", " in text}
+    if any(_CATEGORY_SEPARATOR.search(text) for text in values):
+        return False
+    parts = {part for text in lists for part in text.split(", ")}
+    return 2 * len(lists) >= len(values) and len(parts) < len(lists)
 
 
 def _role(name: str) -> str:

@@ -48,7 +48,7 @@ def load(
         used = spec or guess_columns(bare.columns, path)
         return used, bare.usable(parse_events(bare, used))
 
-    bad = BadRows(bad_rows)
+    bad = BadRows(bad_rows, offered=True)
     used, events = read_text(path, TSV, parse, bad)
     beside = path.with_suffix(".item")
     known: dict[str, Item] | None = None

@@ -7,6 +7,7 @@ read again, row by row, so that the error can name the exact line without slowin
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -75,14 +76,21 @@ class FileColumns:
     def column(self, name: str) -> pl.Series:
         """The column as it is; raises DataError naming the columns there are."""
         if name not in self.frame.columns:
-            raise DataError(f"no column {name!r}; it has {', '.join(self.columns)}", self.path)
+            near = difflib.get_close_matches(name, self.columns, n=1)
+            meant = f"; did you mean {near[0]!r} (--columns)?" if near else " (--columns)"
+            raise DataError(
+                f"no column {name!r}; it has {', '.join(self.columns)}{meant}", self.path
+            )
         return self.frame[name]
 
     def texts(self, name: str) -> pl.Series:
         """The column as strings, null where empty."""
         column = self.column(name)
         if column.dtype.is_nested() or column.dtype == pl.Object:
-            raise DataError(f"column {name!r} holds {column.dtype}, not text", self.path)
+            raise DataError(
+                f"column {name!r} holds {column.dtype}, not text; name another (--columns)",
+                self.path,
+            )
         if column.dtype == pl.Binary:  # as some databases write text into parquet
             try:
                 column = column.cast(pl.String)
@@ -128,7 +136,10 @@ class FileColumns:
         """Unix seconds, and UTC offsets in minutes if given; an unreadable time is a bad row."""
         column = self.column(name)
         if column.dtype.is_nested():
-            raise DataError(f"column {name!r} holds {column.dtype}, not times", self.path)
+            raise DataError(
+                f"column {name!r} holds {column.dtype}, not times; name another (--columns)",
+                self.path,
+            )
         try:
             seconds, offset = parse_times(column)
         except NoTimes as error:
@@ -153,7 +164,8 @@ class FileColumns:
             raise _LineUnknown
         first = int(rows[0])
         if not self.bad.skipping:
-            raise DataError(message(first), self.path, int(self.lines[first]))
+            told = self.bad.refusal(message(first), len(rows), len(bad))
+            raise DataError(told, self.path, int(self.lines[first]))
         line = int(self.lines[first])
         self.bad.refuse_many(self.path, line, message(first), len(rows), len(bad))
         for row in rows.to_list():
@@ -236,18 +248,22 @@ def read_parquet(
 
 
 def records(
-    path: Path, dialect: Dialect, bad: dict[int, str] | None = None
+    path: Path,
+    dialect: Dialect,
+    bad: dict[int, str] | None = None,
+    refusal: Callable[[str], str] = str,
 ) -> Iterator[tuple[int, list[str]]]:
     """(1-based line, fields) of every non-blank record.
 
     Args:
         bad: lines that are no records are left out and told here; None: they are refused.
+        refusal: makes the error's words of what is wrong.
 
     Raises:
         DataError: as ``numbered_lines``; naming the line.
     """
     if len(dialect.separator) > 1:
-        for number, text in numbered_lines(path, dialect.encoding, bad):
+        for number, text in numbered_lines(path, dialect.encoding, bad, refusal):
             if text.strip():
                 yield number, text.rstrip("\r\n").split(dialect.separator)
         return
@@ -255,7 +271,7 @@ def records(
 
     def lines() -> Iterator[str]:
         nonlocal line
-        for number, text in numbered_lines(path, dialect.encoding, bad):
+        for number, text in numbered_lines(path, dialect.encoding, bad, refusal):
             line = number
             yield text
 
@@ -276,7 +292,7 @@ def records(
         except csv.Error as error:
             message = f"not a {_kind(dialect)} row: {error}"
             if bad is None:
-                raise DataError(message, path, start) from error
+                raise DataError(refusal(message), path, start) from error
             # An open quote may have swallowed many lines: each of them counts.
             bad.update(dict.fromkeys(range(start, max(start, line) + 1), message))
             continue
@@ -312,7 +328,7 @@ def _read_fast(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
 
 def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
     wrong: dict[int, str] = {}
-    rows = records(path, dialect, wrong if bad.skipping else None)
+    rows = records(path, dialect, wrong if bad.skipping else None, bad.refusal)
     header = _header(path, dialect)
     if dialect.header is None:
         next(rows)
@@ -333,7 +349,7 @@ def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
             message = f"{len(fields)} fields where there should be {len(header)}"
             message = f"{message} ({', '.join(header)})"
             if not bad.skipping:
-                raise DataError(message, path, line)
+                raise DataError(bad.refusal(message), path, line)
             wrong[line] = message
             continue
         lines.append(line)
@@ -360,7 +376,11 @@ def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:
         raise DataError("the file is empty", path)
     header = tuple(field.strip() for field in fields)
     if len(set(header)) != len(header):
-        raise DataError(f"a column name occurs twice: {', '.join(header)}", path, line)
+        raise DataError(
+            f"a column name occurs twice: {', '.join(header)}; give each a name of its own",
+            path,
+            line,
+        )
     return header
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from shared.errors import DataError
 
 MOST = 0.01  # share of a file's rows that may be skipped
+WRONG_COLUMN = 0.1  # share from which on it is not the rows that are wrong
 LISTED = 5
 
 Policy = Literal["refuse", "skip"]
@@ -20,16 +21,35 @@ class BadRows:
 
     Attributes:
         policy: refuse: the first bad row is an error; skip: they are left out, up to MOST.
+        offered: whether the policy is a setting for this file, which errors then name.
         skipped: how many were. listed: the first of them, in words.
     """
 
     policy: Policy = "refuse"
+    offered: bool = False
     skipped: int = 0
     listed: list[str] = field(default_factory=list)
 
     @property
     def skipping(self) -> bool:
         return self.policy == "skip"
+
+    def refusal(self, message: str, found: int = 1, rows: int | None = None) -> str:
+        """Of the first bad row's message an error that says what to do.
+
+        Args:
+            found: rows that are bad in this way; rows: of the file, None if not known.
+        """
+        if rows is not None and found >= max(2, WRONG_COLUMN * rows):
+            return f"{message}. So it is in {found:,} of {rows:,} rows: is it the right column?"
+        if not self.offered:
+            return message
+        if rows is not None and found > MOST * rows:
+            return (
+                f"{message}. So it is in {found:,} of {rows:,} rows: mend them (at 1 % or less, "
+                "log.bad_rows=skip would leave them out)"
+            )
+        return f"{message} (--set log.bad_rows=skip leaves out up to 1 % of rows like this one)"
 
     def leave_out(self, path: Path, messages: dict[int, str], rows: int) -> None:
         """Count the bad rows of one file.

@@ -42,7 +42,8 @@ def read_json_lines(
             column.clear()
         lines.clear()
 
-    for line, text in numbered_lines(path, bad=wrong if bad.skipping else None):
+    rows = numbered_lines(path, bad=wrong if bad.skipping else None, refusal=bad.refusal)
+    for line, text in rows:
         if not text.strip():
             continue
         try:
@@ -52,7 +53,7 @@ def read_json_lines(
         except (msgspec.DecodeError, RecursionError) as error:
             message = f"not a JSON line: {error}"
             if not bad.skipping:
-                raise DataError(message, path, line) from error
+                raise DataError(bad.refusal(message), path, line) from error
             wrong[line] = message
             continue
         if not named:

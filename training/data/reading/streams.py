@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -46,12 +46,16 @@ def first_line(path: Path, encoding: str = "latin-1") -> str:
 
 
 def numbered_lines(
-    path: Path, encoding: str = "utf-8", bad: dict[int, str] | None = None
+    path: Path,
+    encoding: str = "utf-8",
+    bad: dict[int, str] | None = None,
+    refusal: Callable[[str], str] = str,
 ) -> Iterator[tuple[int, str]]:
     """(1-based number, text) of every line.
 
     Args:
         bad: lines that are not text are left out and told here; None: they are refused.
+        refusal: makes the error's words of what is wrong.
 
     Raises:
         DataError: a line is not text, named; or the file cannot be read.
@@ -63,7 +67,7 @@ def numbered_lines(
             except UnicodeDecodeError as error:
                 message = f"not {encoding} text: {error.reason}"
                 if bad is None:
-                    raise DataError(message, path, line) from error
+                    raise DataError(refusal(message), path, line) from error
                 bad[line] = message
                 continue
             yield line, text.removeprefix("\ufeff") if line == 1 else text
