@@ -158,7 +158,10 @@ def _log_overrides(log: str | None, columns: str | None, items: Path | None) -> 
     path = Path(log)
     if path.exists() or path.suffix or os.sep in log or is_pattern(path):
         if not (path.exists() or is_pattern(path)):
-            raise ConfigError(f"--log {log}: no such file")
+            raise ConfigError(
+                f"--log {log}: no such file; name a file, a folder of parts, a pattern or a known "
+                "dataset (`scalrec data list`)"
+            )
         name = name_of(path)
         return _given({"name": name, "path": path, "columns": columns, "items": items})
     # Explicitly none: the settings file may name a file of the user's own.

@@ -10,10 +10,11 @@ import html
 import re
 from pathlib import Path
 
+from training.data.file_columns import FileColumns
 from training.data.reading.dialects import Dialect
 from training.data.reading.streams import first_line
 from training.data.source import LogSource
-from training.data.tables import FileColumns, read_text
+from training.data.tables import read_text
 from training.data.text import Item, describe
 
 TERMS = """\

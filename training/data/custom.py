@@ -10,12 +10,13 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from training.data.columns import ColumnSpec, guess_columns, parse_columns
+from training.data.file_columns import FileColumns
 from training.data.items import JOINED_ID, joined_ids, read_items
 from training.data.overlap import check_overlap
 from training.data.reading.bad_rows import BadRows, Policy
 from training.data.reading.parts import parts_of
 from training.data.repeats import Duplicates
-from training.data.tables import FileColumns, read_table
+from training.data.tables import read_table
 from training.data.text import UNKNOWN_ITEM, Item, describe, in_words, tells_words
 from training.data.validate import build_log
 

@@ -24,13 +24,14 @@ from training.data.fetching import (
     record_hash,
     recorded_hash,
 )
+from training.data.file_columns import MAX_OFFSET_MIN, FileColumns
 from training.data.overlap import check_overlap
 from training.data.reading.bad_rows import BadRows, Policy
 from training.data.reading.dialects import TSV, Dialect
 from training.data.reading.streams import first_line
 from training.data.repeats import Duplicates
 from training.data.source import LogSource
-from training.data.tables import MAX_OFFSET_MIN, FileColumns, read_text
+from training.data.tables import read_text
 from training.data.text import Item, describe
 from training.data.validate import build_log
 

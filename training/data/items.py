@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from shared.errors import DataError
-from training.data.tables import FileColumns, read_table
+from training.data.file_columns import FileColumns
+from training.data.tables import read_table
 from training.data.text import Item, describe
 
 # By the last word of a column's name: movie_title, venue_category, release_year.
@@ -51,7 +52,10 @@ def parse_items(
     """Items of a table; ``roles`` (column -> title, category, area or more) replaces guessing."""
     roles = roles or {name: _role(name) for name in table.columns if name not in ids}
     if not roles:
-        raise DataError("it has item ids but no column with text", table.path)
+        raise DataError(
+            "it has item ids but no column with text; add titles, or leave log.items (--items) out",
+            table.path,
+        )
     if not {"title", "category"} & set(roles.values()):
         # Nothing has a usual name: the first column with words is the title.
         first = next((name for name in roles if any(_words(table, name))), "")

@@ -15,11 +15,12 @@ from shared.errors import DataError
 from shared.interactions import InteractionLog
 from training.data.columns import ColumnSpec, guess_columns, parse_columns
 from training.data.custom import parse_events
+from training.data.file_columns import FileColumns
 from training.data.items import parse_items, read_items
 from training.data.reading.bad_rows import BadRows, Policy
 from training.data.reading.dialects import TSV
 from training.data.repeats import Duplicates
-from training.data.tables import FileColumns, read_text
+from training.data.tables import read_text
 from training.data.text import Item
 from training.data.validate import build_log
 

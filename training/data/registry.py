@@ -99,7 +99,9 @@ def repeat_policy(settings: LogSettings, log: InteractionLog) -> Literal["allow"
 def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
     """A file somebody brings: what it is shows in its name and its first line."""
     if settings.items is not None and not settings.items.is_file():
-        raise DataError("no such file", settings.items)
+        raise DataError(
+            "no such file; log.items (--items) names one with item ids and text", settings.items
+        )
     parts = parts_of(path)
     stem = name_of(path)
     name = stem if settings.name == movielens.SOURCE.name else settings.name

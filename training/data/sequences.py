@@ -13,10 +13,11 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import InteractionLog
 from training.data import amazon
+from training.data.file_columns import MISSING
 from training.data.items import read_items
 from training.data.reading.dialects import Dialect
 from training.data.reading.streams import first_line
-from training.data.tables import MISSING, records
+from training.data.tables import records
 from training.data.validate import build_log
 
 _SPACED = Dialect(" ", quoted=False)

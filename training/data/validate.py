@@ -50,7 +50,7 @@ def build_log(
     """
     said = list(notes)
     if events.is_empty():
-        raise DataError("no interactions in the file", source)
+        raise DataError("no interactions in the file; is it the right one (--log)?", source)
     timed, rows = "time" in events.columns, len(events)
     repeated: int | None = None
     if timed:

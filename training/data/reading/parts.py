@@ -37,7 +37,7 @@ def parts_of(path: Path) -> list[Path]:
     elif path.is_dir():
         found = list(path.rglob("*"))
     else:
-        raise DataError("no such file or folder", path)
+        raise DataError("no such file or folder; log.path (--log) names the log", path)
     base = path if path.is_dir() else Path()
     parts = sorted(
         file
@@ -47,7 +47,9 @@ def parts_of(path: Path) -> list[Path]:
         and not any(part.startswith((".", "_")) for part in _below(file, base))
     )
     if not parts:
-        raise DataError("no file of a log is there", path)
+        raise DataError(
+            "no file of a log is there; name one, a folder of parts or a pattern (--log)", path
+        )
     kinds = {"".join(file.suffixes[-2:]) for file in parts}
     if len(kinds) > 1:
         shown = ", ".join(file.name for file in parts[:6])

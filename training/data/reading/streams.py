@@ -65,7 +65,7 @@ def numbered_lines(
             try:
                 text = raw.decode(encoding)
             except UnicodeDecodeError as error:
-                message = f"not {encoding} text: {error.reason}"
+                message = f"not {encoding} text: {error.reason}; write the file as UTF-8"
                 if bad is None:
                     raise DataError(refusal(message), path, line) from error
                 bad[line] = message
@@ -79,9 +79,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"damaged or truncated gzip file: {error}", path) from error
+        raise DataError(f"damaged or truncated gzip file: {error}; copy it again", path) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"not utf-16 text: {error.reason}", path) from error
+        raise DataError(f"not utf-16 text: {error.reason}; write it as UTF-8", path) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
 
