@@ -32,6 +32,8 @@ def test_a_command_prints_what_the_page_shows(command: str, shown: str, tmp_path
     assert "\n".join(line.rstrip() for line in lines) == shown.rstrip("\n")
 
 
-def test_the_page_shows_a_look_and_two_errors() -> None:
-    commands = [command.split(" --")[0] for command, _ in SESSIONS]
-    assert commands.count("data show") >= 3
+def test_the_page_shows_an_error_and_a_log_that_loads() -> None:
+    assert [command.startswith("data show --log plays.csv") for command, _ in SESSIONS] == [
+        True
+    ] * 2
+    assert ["DataError" in shown for _, shown in SESSIONS] == [True, False]

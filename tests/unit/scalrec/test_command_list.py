@@ -17,10 +17,10 @@ from scalrec import cli, command_list
 from scalrec.cli import build_app
 from scalrec.command_list import COMMANDS
 
-# What takes a second and more to import, or what only some commands need.
+# What takes long to import, or what only some commands need. Typer itself needs pydantic.
 HEAVY = (
     *("torch", "transformers", "onnxruntime", "onnx", "polars", "pyarrow", "numpy", "scipy"),
-    *("fastapi", "uvicorn", "redis", "altair", "pydantic", "pydantic_settings", "jinja2"),
+    *("fastapi", "uvicorn", "redis", "altair", "pydantic_settings", "jinja2"),
     *("httpx2", "opentelemetry", "prometheus_client", "huggingface_hub"),
 )
 PROBE = """

@@ -163,7 +163,7 @@ def test_a_day_of_imports_and_days_that_are_missing(tmp_path: Path) -> None:
     assert not told(tmp_path, spread)["events per day"].advice
     imported = [(6, n % 12, T + 5 * DAY + n * 60) for n in range(40)]
     checks = told(tmp_path, [*spread, *imported])
-    assert "over 20 days; at most 46 on one (28.8 % of all)" in checks["events per day"].found
+    assert "over 20 days; at most 46 on one (28.7 % of all)" in checks["events per day"].found
     assert "one day holds much of the log" in checks["events per day"].advice
     busy = rows(users=24, step=DAY)
     holes = [row for row in busy if (row[2] - T) // DAY not in (7, 8, 9)]
