@@ -132,7 +132,7 @@ class _Loaded(MutableMapping[str, Any]):
         return len(COMMANDS)
 
 
-def _imported(name: str, place: str) -> TyperCommand | TyperGroup:
+def _imported(name: str, place: str) -> Any:
     module, _, attribute = place.partition(":")
     try:
         found = getattr(import_module(f"scalrec.commands.{module}"), attribute)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -24,6 +25,11 @@ from training.data.reading.streams import first_line, numbered_lines, read_conte
 T = TypeVar("T")
 _PARQUET_MAGIC = "PAR1"
 _UNUSED = b"\x1f"  # stands for a separator of several characters
+# A row of ClickHouse's types, as its formats WithNamesAndTypes have behind the names.
+_TYPE = re.compile(
+    r"(Nullable|LowCardinality|Array|Map|Tuple|Enum|FixedString|Decimal|DateTime64)\d*\(.*\)"
+    r"|U?Int\d+|Float\d+|String|Date(32)?|DateTime(\(.*\))?|UUID|Bool|IPv[46]"
+)
 
 
 def read_text(
@@ -163,6 +169,7 @@ def _read_fast(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
     if frame.width != len(header) or frame.is_empty() or frame[frame.columns[-1]].null_count():
         raise LineUnknown
     frame = frame.rename(dict(zip(frame.columns, header, strict=True)))
+    _refuse_types(path, frame)
     return FileColumns(path=path, frame=frame, lines=None, headed=dialect.header is None, bad=bad)
 
 
@@ -198,14 +205,28 @@ def _read_slowly(path: Path, dialect: Dialect, bad: BadRows) -> FileColumns:
         if len(lines) >= CHUNK:
             close()
     close()
+    frame = pl.concat(chunks)
+    _refuse_types(path, frame)
     return FileColumns(
         path=path,
-        frame=pl.concat(chunks),
+        frame=frame,
         lines=pl.concat(numbers),
         headed=dialect.header is None,
         bad=bad,
         malformed=wrong,
     )
+
+
+def _refuse_types(path: Path, frame: pl.DataFrame) -> None:
+    """Nothing, unless the first row holds types, which without times would be one more user."""
+    first = frame.row(0) if len(frame) else ()
+    if first and all(value and _TYPE.fullmatch(value) for value in first):
+        raise DataError(
+            f"holds types of columns ({', '.join(first)}): leave the line out, or export it "
+            "WithNames, not WithNamesAndTypes",
+            path,
+            2,
+        )
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[str, ...]:

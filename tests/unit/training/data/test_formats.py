@@ -220,6 +220,25 @@ def test_clickhouse_writes_quoted_csv_and_marks_what_is_missing(tmp_path: Path) 
         read(path)
 
 
+@pytest.mark.parametrize("times", [True, False])
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_types_behind_the_names_are_no_row(tmp_path: Path, separator: str, times: bool) -> None:
+    path = tmp_path / "log.csv"
+    names, types = ["user", "item", "rating"], ["UInt64", "LowCardinality(String)", "Float32"]
+    if times:
+        names, types = [*names, "time"], [*types, "DateTime64(3)"]
+    rows = [separator.join(map(str, row[: len(names)])) for row in RATINGS]
+    path.write_text("\n".join([separator.join(names), separator.join(types), *rows]) + "\n")
+    with pytest.raises(DataError, match=r"line 2: holds types .*UInt64, LowC.* WithNamesAndTypes"):
+        read(path)
+    path.write_text("\n".join([separator.join(names), *rows, separator.join(types)]) + "\n")
+    if times:
+        with pytest.raises(DataError, match="line 50: column 'time' is"):
+            read(path)
+    else:
+        assert read(path).n_users == 4
+
+
 @pytest.mark.parametrize("way", ["folder", "pattern", "nested"])
 def test_parts_are_read_as_one_file(tmp_path: Path, way: str) -> None:
     folder = tmp_path / "ratings"
