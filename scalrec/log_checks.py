@@ -11,7 +11,7 @@ from shared.split import Split
 from training.data.degenerate import MOST_EVENTS
 from training.data.figures import (
     DayFigures,
-    GapFigures,
+    RequestGaps,
     UserFigures,
     WordFigures,
     day_figures,
@@ -184,7 +184,7 @@ def _days(days: DayFigures) -> LogCheck:
     return LogCheck("events per day", found, advice)
 
 
-def _gaps(gaps: GapFigures) -> LogCheck:
+def _gaps(gaps: RequestGaps) -> LogCheck:
     found = (
         f"median {gaps.median:,.0f} s; {_percent(gaps.minute)} within a minute, "
         f"{_percent(gaps.ten_minutes)} within ten, {_percent(gaps.day)} within a day"

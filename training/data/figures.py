@@ -49,7 +49,7 @@ class DayFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GapFigures:
+class RequestGaps:
     """Seconds between a user's consecutive requests.
 
     Attributes:
@@ -107,14 +107,14 @@ def day_figures(log: InteractionLog) -> DayFigures | None:
     )
 
 
-def gap_figures(log: InteractionLog) -> GapFigures | None:
+def gap_figures(log: InteractionLog) -> RequestGaps | None:
     """Gaps between consecutive events of a user; None without times or gaps."""
     if log.time is None:
         return None
     gaps = np.diff(log.time)[np.diff(log.user) == 0]
     if len(gaps) == 0:
         return None
-    return GapFigures(
+    return RequestGaps(
         median=float(np.median(gaps)),
         minute=float(np.mean(gaps <= MINUTE_S)),
         ten_minutes=float(np.mean(gaps <= TEN_MINUTES_S)),

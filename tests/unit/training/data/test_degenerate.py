@@ -73,7 +73,7 @@ def test_looking_at_it_says_so_too(tmp_path: Path, capsys: pytest.CaptureFixture
     show(log=str(path))
     said = " ".join(capsys.readouterr().out.split())
     assert "warning it cannot be trained on: log 'log' has a single item" in said
-    assert "tied times 0.0% of events share" in said
+    assert "tied times 0.0 % of events share" in said
     assert "by user: each user's last events are held out" in said
 
 
