@@ -14,6 +14,7 @@ def main() -> NoReturn:
     that runs makes each wait last a whole time slice: training slows down tenfold and more.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _look_for_the_rooms()
     if sys.argv[1:2] == ["doctor"] and not {"-h", "--help"} & set(sys.argv):
         _look_at_the_machine()
     try:
@@ -23,6 +24,16 @@ def main() -> NoReturn:
 
         sys.exit(cannot_start(error))
     run()
+
+
+def _look_for_the_rooms() -> None:
+    """End if Python would import another project's packages in place of ours."""
+    from scalrec.rooms import check_rooms
+
+    try:
+        check_rooms()
+    except ImportError as error:
+        sys.exit(f"scalrec cannot start: {error}")
 
 
 def _look_at_the_machine() -> None:
