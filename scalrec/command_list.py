@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scalrec.extras import COMMAND_EXTRAS, extra_missing
 from scalrec.machine import cannot_start
 
 # In the order of the list: module and name of what runs it (a Typer is a group), and its line.
@@ -137,6 +138,8 @@ def _imported(name: str, place: str) -> Any:
     try:
         found = getattr(import_module(f"scalrec.commands.{module}"), attribute)
     except ImportError as error:
+        if missing := extra_missing(error, f"scalrec {name}", COMMAND_EXTRAS[name]):
+            raise missing from error
         raise SystemExit(cannot_start(error)) from error
     if isinstance(found, typer.Typer):
         command = typer.main.get_group(found)

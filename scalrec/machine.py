@@ -10,13 +10,17 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-WANTED_PYTHON = (3, 11)
+from scalrec.extras import EXTRAS, normal, requirements
+from scalrec.rooms import ROOMS
+
+WANTED_PYTHON = ((3, 11), (3, 13))  # the first and the last; pyproject.toml says the same
 IMPORTS_S = 300.0  # for all of them together, on a machine that is busy
-MEND = "run `make env` (without make: python3.11 scripts/bootstrap.py product)"
+ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT_EXTRAS = ("cloud", "fleet", "train")  # what requirements/product.txt holds
 # Imports one module after another; tells each before and after.
 _TRY = """
 import importlib, sys
@@ -34,16 +38,24 @@ for name in sys.argv[1:]:
 
 def problems() -> Iterator[str]:
     """What is wrong with this machine, each with what to do; nothing if it will do."""
-    found = sys.version_info[:2]
-    if found != WANTED_PYTHON:
-        wanted = ".".join(map(str, WANTED_PYTHON))
-        yield f"this is Python {found[0]}.{found[1]}, scalrec needs {wanted}: {MEND} with it"
+    yield from unfit_python(sys.version_info[:2])
     if sys.platform == "linux" and platform.machine() == "x86_64" and not _has("avx2"):
         yield (
             "this processor (or virtual machine) has no AVX2 instructions, which polars and torch "
             "are built for: use another machine, or let the virtual one pass them on"
         )
+    yield from overlaid_rooms(metadata.packages_distributions())
     yield from broken_packages(required())
+
+
+def unfit_python(found: tuple[int, int]) -> Iterator[str]:
+    """What is wrong with a Python of this version."""
+    first, last = WANTED_PYTHON
+    if not first <= found <= last:
+        yield (
+            f"this is Python {found[0]}.{found[1]}; scalrec needs {first[0]}.{first[1]} to "
+            f"{last[0]}.{last[1]}: make an environment with one of those"
+        )
 
 
 def cannot_start(error: ImportError) -> str:
@@ -54,23 +66,61 @@ def cannot_start(error: ImportError) -> str:
     )
 
 
-def required(distribution: str = "scalrec") -> dict[str, str]:
-    """Modules of what a distribution needs, with the packages they come from."""
-    try:
-        texts = metadata.requires(distribution) or []
-    except metadata.PackageNotFoundError:
-        return {}
-    names = [re.split(r"[^\w.-]", text)[0] for text in texts if "extra ==" not in text]
+def overlaid_rooms(owners: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Packages of ours into which another distribution has installed files, too.
+
+    Args:
+        owners: distributions by top-level package.
+    """
+    for room in ROOMS:
+        for other in sorted({normal(owner) for owner in owners.get(room, ())} - {"scalrec"}):
+            yield (
+                f"{other} has installed files into the package {room!r}, which is scalrec's: give "
+                "scalrec an environment without it (docs/adr/0035)"
+            )
+
+
+def in_checkout(root: Path = ROOT) -> bool:
+    """Whether scalrec runs from a checkout, whose environment holds every extra but the optional.
+
+    Otherwise it was installed with the extras that its user chose.
+    """
+    return (root / "scripts" / "bootstrap.py").is_file()
+
+
+def required(distribution: str = "scalrec", *, whole: bool | None = None) -> dict[str, str]:
+    """Modules that must be importable, with the packages they come from.
+
+    Those of what the distribution needs, and of its extras what is installed.
+
+    Args:
+        whole: all of the extras that a checkout has, installed or not; None: in a checkout.
+    """
+    whole = in_checkout() if whole is None else whole
     modules: dict[str, list[str]] = {}
     for module, owners in metadata.packages_distributions().items():
         for owner in owners:
-            modules.setdefault(_normal(owner), []).append(module)
+            modules.setdefault(normal(owner), []).append(module)
+    wanted = requirements(distribution)
+    names = [
+        name
+        for extra in ("", *EXTRAS)
+        for name in wanted.get(extra, ())
+        if not extra or name in modules or (whole and extra in CHECKOUT_EXTRAS)
+    ]
     return {
         module: name
         for name in names
-        for module in sorted(modules.get(_normal(name), [name.replace("-", "_")]))
+        for module in sorted(modules.get(name, [name.replace("-", "_")]))
         if module.isidentifier() and not module.startswith("_")
     }
+
+
+def mend(package: str) -> str:
+    """What to do about a package that is missing or broken."""
+    if in_checkout():
+        return "run `make env` (without make: python3 scripts/bootstrap.py product)"
+    return f"run `pip install --force-reinstall {package}` in this environment"
 
 
 def broken_packages(modules: dict[str, str]) -> Iterator[str]:
@@ -112,8 +162,8 @@ def _told(module: str, package: str, words: str) -> str:
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
-        return f"{package} is not installed: {MEND}"
-    return f"{module} ({package} {version}) cannot be imported: {words}\n  -> {MEND}"
+        return f"{package} is not installed: {mend(package)}"
+    return f"{module} ({package} {version}) cannot be imported: {words}\n  -> {mend(package)}"
 
 
 def _has(flag: str) -> bool:
@@ -124,7 +174,3 @@ def _has(flag: str) -> bool:
         return True
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     return flags is None or flag in flags[1].split()
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -21,7 +21,8 @@ import sys
 
 if not (3, 11) <= sys.version_info[:2] < (3, 12):
     sys.exit(
-        "scalrec needs Python 3.11 (vLLM's CPU build is made for it); this is Python "
+        "a checkout of scalrec needs Python 3.11, which its locks and vLLM's build are made for "
+        "(`pip install .` takes 3.12 and 3.13, too); this is Python "
         f"{sys.version_info[0]}.{sys.version_info[1]}.\n"
         "Install it (Debian 12: apt install python3 python3-venv; Ubuntu: apt install python3.11 "
         "python3.11-venv;\nor pyenv install 3.11) and use that one, for example: "

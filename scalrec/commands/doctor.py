@@ -23,6 +23,8 @@ from launch.environments import find_vllm_python
 from launch.redis_server import find_redis_server
 from reports.marked import as_shown, marked
 from scalrec.console import make_console
+from scalrec.extras import extra_of
+from scalrec.machine import WANTED_PYTHON, in_checkout
 from scalrec.options import EmbedderOption, ModelOption, SetOption, settings_from
 from scalrec.settings import Settings
 from shared.addresses import masked_address
@@ -74,20 +76,23 @@ def doctor(
 
 
 def check_python() -> Finding:
-    ok = sys.version_info[:2] == (3, 11)
+    first, last = WANTED_PYTHON
+    ok = first <= sys.version_info[:2] <= last
     found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Finding(
-        "python", ok, found, "use Python 3.11; `make env` builds the environment with it"
-    )
+    wanted = " to ".join(".".join(map(str, one)) for one in WANTED_PYTHON)
+    return Finding("python", ok, found, f"make an environment with one of Python {wanted}")
 
 
 def check_packages() -> list[Finding]:
-    checks = []
-    for package in ("torch", "transformers", "onnxruntime", "fastapi", "redis"):
+    """Versions of the large packages; what an installation was made without is no mistake."""
+    checks = [Finding("scalrec", True, version("scalrec"))]
+    for package in ("onnxruntime", "fastapi", "redis", "polars", "torch", "transformers"):
         try:
             checks.append(Finding(package, True, version(package)))
         except PackageNotFoundError:
-            checks.append(Finding(package, False, "not installed", "run `make env`"))
+            extra = extra_of(package)
+            told = f"not installed; what needs it: pip install 'scalrec[{extra}]'"
+            checks.append(Finding(package, not in_checkout(), told, "run `make env`"))
     return checks
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 from tests.support.bundles import make_bundle
 from tests.support.devices import CONTEXT, new_device, observe
+from tests.support.installed import closure
 
 ROOT = Path(__file__).parents[2]
 NEEDS = ("httpx2", "msgspec", "numpy", "onnxruntime", "pydantic")
@@ -57,21 +56,6 @@ for place, item in enumerate(json.loads(sys.argv[3])):
 answer = device.request(RequestContext(*json.loads(sys.argv[4])), k=5)
 print(json.dumps([answer.source, answer.items.tolist()]))
 """
-
-
-def closure(names: tuple[str, ...]) -> set[str]:
-    """Names of these distributions and of all they require here, extras left out."""
-    todo, found = list(names), set[str]()
-    while todo:
-        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
-        if name in found:
-            continue
-        found.add(name)
-        for line in distribution(name).requires or ():
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
-                todo.append(wanted.name)
-    return found
 
 
 @pytest.fixture(scope="module")

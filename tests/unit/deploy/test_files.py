@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 
 from device_runtime.settings import DeviceSettings
 from launch.vllm_server import VllmOptions
 from loadtest.faults.driver import PROXIES
 from loadtest.proxy.toxics import ProxySpec
+from tests.support.installed import closure, declared, normal
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -205,37 +204,18 @@ def test_dashboards_and_alerts_ask_for_documented_metrics() -> None:
 def test_the_runtime_image_gets_pinned_packages_only() -> None:
     """Every name, and everything it needs in turn, has its version in product.txt."""
     pins = set(_names((ROOT / "requirements" / "product.txt").read_text()))
-    todo, seen = _names((ROOT / "requirements" / "runtime.txt").read_text()), set[str]()
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        assert name in pins, f"{name} is not pinned by product.txt"
-        for text in importlib.metadata.requires(name) or ():
-            needed = Requirement(text)
-            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                todo.append(_normal(needed.name))
-    assert "torch" not in seen
+    needed = closure(_names((ROOT / "requirements" / "runtime.txt").read_text()))
+    assert needed - pins == set()
+    assert "torch" not in needed
 
 
 def test_the_prepare_image_leaves_out_only_what_the_product_does_not_need() -> None:
     """It is installed without resolving: a package missing from it would show at run time."""
     listed = re.search(r"grep -vE '\^\(([^)]*)\)=='", (DEPLOY / "Dockerfile").read_text())
     assert listed
-    left_out = {_normal(name) for name in listed[1].split("|")}
+    left_out = {normal(name) for name in listed[1].split("|")}
     assert left_out <= set(_names((ROOT / "requirements" / "product.txt").read_text()))
-    needed, todo = set[str](), ["scalrec"]
-    while todo:
-        name = todo.pop()
-        needed.add(name)
-        wanted = (Requirement(text) for text in importlib.metadata.requires(name) or ())
-        found = {
-            _normal(one.name)
-            for one in wanted
-            if one.marker is None or one.marker.evaluate({"extra": ""})
-        }
-        todo += found - needed
+    needed = closure(declared("train"))
     assert needed & left_out == {"torch"}  # that comes as a layer
 
 
@@ -254,11 +234,7 @@ def test_builds_pull_no_frontend_image() -> None:
 
 def _names(lock: str) -> list[str]:
     lines = (line.partition("#")[0].strip() for line in lock.splitlines())
-    return [_normal(re.split(r"[=\[<>]", line)[0]) for line in lines if line]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return [normal(re.split(r"[=\[<>]", line)[0]) for line in lines if line]
 
 
 def test_no_script_of_a_container_hides_a_package() -> None:
