@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from scalrec.cli import build_app
 from scalrec.command_list import COMMANDS
 from scalrec.extras import COMMAND_EXTRAS, EXTRAS, extra_missing, extra_of, requirements
-from tests.support.installed import declared
+from tests.support.installed import ROOT, declared
 
 RUN = """
 import sys
@@ -77,3 +79,16 @@ def test_the_installed_metadata_says_what_the_project_does() -> None:
         assert set(found[extra]) <= set(declared(extra))
     assert "torch" in found["train"]
     assert requirements("no-such-distribution") == {}
+
+
+def test_the_page_on_installing_lists_extras_and_commands() -> None:
+    page = (ROOT / "docs/install.md").read_text()
+    rows = {
+        name.strip("`"): row
+        for name, row in re.findall(r"^\| (`\w+`|\(none\)) \| (.*)$", page, re.MULTILINE)
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert rows.keys() == {"(none)", *project["optional-dependencies"]}
+    for command, extra in COMMAND_EXTRAS.items():
+        told = rows[extra or "(none)"].replace("scalrec ", "")
+        assert f"`{command}`" in told, command
