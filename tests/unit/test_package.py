@@ -60,6 +60,13 @@ def test_the_licence_is_there_in_full() -> None:
     assert re.search(r"^COPY .*\bLICENSE\b", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_of_a_page_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_every_package_says_that_it_is_typed() -> None:
     assert [room for room in ROOMS if not (ROOT / room / "py.typed").is_file()] == []
 
