@@ -48,8 +48,8 @@ def environment_key(kind: str, lock_dir: Path) -> str:
         except OSError as error:
             raise EnvironmentMissing(
                 f"cannot read the lock file {lock_dir / name} ({error.strerror}): environments "
-                "are found from a checkout of the repository; elsewhere name an interpreter that has "
-                "vLLM (embedder.python), or set embedder.backend=transformers"
+                "are found from a checkout of the repository; elsewhere name an interpreter that "
+                "has vLLM (embedder.python), or set embedder.backend=transformers"
             ) from error
     major, minor = sys.version_info[:2]
     build = f"{sys.implementation.name}-{major}.{minor}-{sys.platform}-{platform.machine()}"

@@ -95,7 +95,7 @@ def test_the_list_is_what_typer_shows_of_loaded_commands(
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)
+    app.callback()(cli._program)
     loaded = typer.main.get_command(app)
     assert isinstance(loaded, TyperGroup)
     loaded.commands = dict(group().commands)
