@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, SecretStr, model_validator
 
+from shared.plugins import PluginKind, PluginName
 from shared.section import MACHINERY, Section
 from shared.tracing import Traces
 
 HASHING_MODEL = "hashing"  # of the back end of that name, where none is named
+Backend = Literal["vllm", "transformers", "hashing"]
+BACKENDS = PluginKind(
+    group="scalrec.embedders",
+    noun="embedder",
+    setting="embedder.backend",
+    built_in=get_args(Backend),
+)
 
 
 class CloudSettings(Section):
@@ -70,8 +78,11 @@ class CloudSettings(Section):
 class EmbedderSettings(Section):
     """The text model behind item vectors and semantic user embeddings."""
 
-    backend: Literal["vllm", "transformers", "hashing"] = Field(
-        default="vllm", json_schema_extra=MACHINERY
+    backend: Backend | PluginName = Field(
+        default="vllm",
+        description="vllm: a server of its own; transformers: inside the process; hashing: words "
+        "without a model, for tests; or the name of an embedder that an installed package brings",
+        json_schema_extra=MACHINERY,
     )
     model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
     pooling: Literal["MEAN", "LAST"] = "MEAN"
@@ -99,6 +110,12 @@ class EmbedderSettings(Section):
     device: Literal["cpu", "gpu"] = Field(
         default="cpu", description="gpu is unverified", json_schema_extra=MACHINERY
     )
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether a model's files are looked for on this machine: not behind somebody's server,
+        nor where the back end knows of none or sees to it itself."""
+        return self.url is None and self.backend in ("vllm", "transformers")
 
     @model_validator(mode="before")
     @classmethod

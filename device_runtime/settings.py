@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from shared.plugins import PluginKind, PluginName
 from shared.section import Section
 
 # Refresh policies that are held to a share of the requests.
@@ -22,6 +23,13 @@ BudgetedPolicy = Literal[
     "indexed-drift",
 ]
 BUDGETED: tuple[str, ...] = get_args(BudgetedPolicy)
+Policy = Literal["every-k", "always", "never", "time-to-live", BudgetedPolicy]
+POLICIES = PluginKind(
+    group="scalrec.refresh_policies",
+    noun="refresh policy",
+    setting="device.policy",
+    built_in=get_args(Policy),
+)
 
 
 class LinkSettings(Section):
@@ -40,7 +48,7 @@ class LinkSettings(Section):
 class DeviceSettings(Section):
     """The device runtime."""
 
-    policy: Literal["every-k", "always", "never", "time-to-live", BudgetedPolicy] = Field(
+    policy: Policy | PluginName = Field(
         default="every-k",
         description="when a device asks the cloud: by count (every-k: see k), by age "
         "(time-to-live: see ttl_s), or for a share of requests (see budget), namely random ones or "
@@ -49,7 +57,8 @@ class DeviceSettings(Section):
         "first ten of either: inconsistency-top10), or a model in the bundle expects "
         "a fresh snapshot to gain most (expected-gain), or where drift or expected gain, added up "
         "since the last attempt, are most (accumulated-drift, accumulated-gain), or where drift is "
-        "most above what it was since then (indexed-drift)",
+        "most above what it was since then (indexed-drift); or the name of a policy that an "
+        "installed package brings",
     )
     k: int = Field(default=5, ge=1, description="every-k: refresh after every k requests")
     ttl_s: float = Field(

@@ -107,7 +107,7 @@ def lazy_embedder(settings: CellSettings, start: Callable[[Path], Awaitable[Embe
         ConfigError: the model cannot be had.
     """
     wanted = settings.embedder
-    if wanted.backend == "hashing" or wanted.url is not None:
+    if not wanted.needs_model:
         return create_embedder(wanted, model_dir=None, threads=settings.training.threads)
     model_dir = resolve_model(wanted.model, cache=settings.cache)
     return LazyEmbedder(identity_of(wanted, model_dir), partial(start, model_dir))

@@ -23,7 +23,8 @@ from pydantic_settings import (
 )
 from pydantic_settings.sources import TomlConfigSettingsSource
 
-from cloud_service.settings import TelemetrySettings
+from cloud_service.settings import BACKENDS, TelemetrySettings
+from device_runtime.settings import POLICIES
 from experiments.settings import CellSettings
 from loadtest.settings import DashboardSettings, FleetSettings
 from scalrec.contradictions import contradictions
@@ -178,6 +179,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigError(f"invalid SCALREC_* environment: {error} (write JSON)") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{settings_file()} is not valid TOML: {error}") from error
+    POLICIES.check(settings.device.policy)
+    BACKENDS.check(settings.embedder.backend)
     if problems := "; ".join(contradictions(settings.log, settings.cloud)):
         raise ConfigError(f"settings that do not go together: {problems}")
     if settings.cloud.redis_url is None and (url := os.environ.get("REDIS_URL")):

@@ -9,7 +9,7 @@ from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
 from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.embedding.vllm import VllmEmbedder
-from cloud_service.settings import EmbedderSettings
+from cloud_service.settings import BACKENDS, EmbedderSettings
 from shared.errors import ConfigError
 from shared.tracing import Tracing
 
@@ -33,8 +33,14 @@ def create_embedder(
         tracing: whose trace context the vllm back end passes on.
 
     Raises:
-        ConfigError: the settings do not name what the back end needs.
+        ConfigError: the settings do not name what the back end needs, or there is no such one.
     """
+    make = BACKENDS.load(settings.backend)
+    if make is not None:
+        made: Embedder = make(settings)
+        return made
+    if settings.backend not in BACKENDS.built_in:
+        raise ConfigError(BACKENDS.unknown(settings.backend))
     if settings.backend == "hashing":
         return HashingEmbedder(hashing_dim(settings.model))
     if settings.backend == "transformers":

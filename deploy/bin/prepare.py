@@ -36,8 +36,8 @@ def main() -> None:
 
 def prepare_model(settings: Settings) -> None:
     """Raises ConfigError if there is no such model."""
-    if settings.embedder.backend == "hashing":
-        print("the hashing embedder needs no model")
+    if settings.embedder.backend not in ("vllm", "transformers"):
+        print(f"the {settings.embedder.backend} embedder needs no model of ours")
         return
     folder = resolve_model(settings.embedder.model, cache=settings.cache)
     served = settings.cache / "models" / "served"

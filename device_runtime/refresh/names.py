@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import TypeGuard, assert_never
 
 import numpy as np
 
@@ -27,10 +27,13 @@ from device_runtime.refresh.policy import (
     RefreshPolicy,
     TimeToLive,
 )
-from device_runtime.settings import BUDGETED, DeviceSettings
+from device_runtime.settings import BUDGETED, POLICIES, DeviceSettings, Policy
 from shared.bundle import CollaborationSpec
 from shared.errors import ConfigError
 from shared.refresh_file import CallRates
+
+# How a package makes a policy of its own for one device; the generator is the device's.
+PolicyMaker = Callable[[DeviceSettings, np.random.Generator], RefreshPolicy]
 
 FLEET_WINDOW = 1024  # past scores that a fleet's new ones are ranked among
 FLEET_TOLERANCE = 0.05  # a fleet's account is never further off its budget than this, or SLACK
@@ -43,6 +46,7 @@ def make_policy(
     gain: GainModel | None = None,
     known: Mapping[str, CallRates] | None = None,
     fleet: Budget | None = None,
+    other: PolicyMaker | None = None,
 ) -> RefreshPolicy:
     """A new instance of what ``device.policy`` names, for one device.
 
@@ -53,11 +57,16 @@ def make_policy(
         known: policy -> what its score meant on training data; of the bundle. A policy that is
             not named there starts from nothing.
         fleet: one for all devices of a fleet, from ``make_fleet_budget``; None: each its own.
+        other: makes the policy that an installed package brings under that name, if one does.
 
     Raises:
-        ConfigError: expected-gain without ``gain``.
+        ConfigError: expected-gain without ``gain``; a name that is not built in without ``other``,
+            or what that makes is no policy.
     """
-    match settings.policy:
+    name = settings.policy
+    if not _built_in(name):
+        return _others(settings, rng, other)
+    match name:
         case "every-k":
             return EveryK(settings.k)
         case "always":
@@ -66,8 +75,8 @@ def make_policy(
             return Never()
         case "time-to-live":
             return TimeToLive(settings.ttl_s)
-    budget = fleet or CallBudget(settings.budget, rng, known=(known or {}).get(settings.policy))
-    match settings.policy:
+    budget = fleet or CallBudget(settings.budget, rng, known=(known or {}).get(name))
+    match name:
         case "random":
             return Budgeted(no_score, budget)
         case "drift":
@@ -85,15 +94,38 @@ def make_policy(
         case "expected-gain" | "accumulated-gain":
             if gain is None:
                 raise ConfigError(
-                    f"device.policy={settings.policy} needs a bundle that holds a gain model, and "
+                    f"device.policy={name} needs a bundle that holds a gain model, and "
                     "this one has none; train and export it again, or choose another policy"
                 )
             score = gain.expected_gain
-            if settings.policy == "accumulated-gain":
+            if name == "accumulated-gain":
                 score = Accumulated(score)
             return Budgeted(score, budget, compares_rankings=True)
         case _:
-            assert_never(settings.policy)
+            assert_never(name)
+
+
+def _built_in(name: str) -> TypeGuard[Policy]:
+    return name in POLICIES.built_in
+
+
+def _others(
+    settings: DeviceSettings, rng: np.random.Generator, make: PolicyMaker | None
+) -> RefreshPolicy:
+    if make is None:
+        raise ConfigError(POLICIES.unknown(settings.policy))
+    policy = make(settings, rng)
+    if not callable(getattr(policy, "wants_refresh", None)):
+        raise ConfigError(
+            f"device.policy={settings.policy} makes {type(policy).__name__}, which is no refresh "
+            "policy: it has no method wants_refresh"
+        )
+    if not isinstance(getattr(policy, "compares_rankings", None), bool):
+        raise ConfigError(
+            f"device.policy={settings.policy} makes {type(policy).__name__}, which does not say "
+            "by compares_rankings (True or False) whether it reads inconsistencies"
+        )
+    return policy
 
 
 def make_fleet_budget(
@@ -125,6 +157,8 @@ def policy_text(settings: DeviceSettings) -> str:
             return settings.policy
         case "time-to-live":
             return f"time-to-live, {settings.ttl_s:g} s"
+        case name if name not in BUDGETED:
+            return name
         case _:
             shared = " of the fleet's requests" if settings.budget_scope == "fleet" else ""
             return f"{settings.policy}, budget = {settings.budget:g}{shared}"

@@ -17,10 +17,12 @@ from device_runtime.cloud.snapshot_cache import DiskSnapshotCache
 from device_runtime.cloud.tokens import TokenSource
 from device_runtime.cloud.transport import CloudTransport
 from device_runtime.device import Device
+from device_runtime.making import make_device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.response import Response
-from device_runtime.refresh.names import collaboration, make_fleet_budget, make_policy
+from device_runtime.refresh.names import make_fleet_budget
 from device_runtime.refresh.policy import EveryK
+from device_runtime.settings import POLICIES
 from device_runtime.state.history import RequestContext
 from loadtest.evaluation.counters import CounterRanks
 from loadtest.evaluation.target_rank import target_rank
@@ -219,7 +221,7 @@ class Fleet:
     ) -> Iterator[tuple[int, _Member]]:
         settings = self._settings
         models, writer = self._shared
-        reads = models.manifest.text_student is not None
+        other = POLICIES.load(settings.device.policy)
         folder = settings.device.cache_dir
         cache = None if folder is None else DiskSnapshotCache(folder)
         for place, user in enumerate(self._schedule.first_steps()):
@@ -234,23 +236,17 @@ class Fleet:
                     self._tracing,
                 )
                 self._links.append(link)
-            device = Device(
+            device = make_device(
                 f"{run_id}.{user}",
                 models,
                 writer,
+                settings.device,
+                np.random.default_rng([settings.seed, _POLICIES, user]),
                 cache=cache,
-                policy=make_policy(
-                    settings.device,
-                    np.random.default_rng([settings.seed, _POLICIES, user]),
-                    gain=models.gain,
-                    known=models.call_rates,
-                    fleet=self._budget,
-                ),
+                budget=self._budget,
+                other_policy=other,
                 clock=self._date_clock,
                 steady=self._time.clock,
-                calibrate=settings.device.calibrate,
-                collaboration=collaboration(settings.device, models.manifest.collaboration),
-                digest=writer.digest() if reads else None,
             )
             yield user, _Member(device, link)
 

@@ -78,7 +78,7 @@ async def served_embedder(
             "embedder.lora is for commands that train on a log; here, name the folder of the tuned "
             "model with --model (`scalrec tune-embedder` makes it)"
         )
-    if wanted.backend == "hashing" or wanted.url is not None:
+    if not wanted.needs_model:
         yield ServedEmbedder(wanted, None)
         return
     model_dir = resolve_model(wanted.model, cache=settings.cache)

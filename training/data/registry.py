@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 from shared.errors import ConfigError, DataError
 from shared.interactions import InteractionLog
+from shared.plugins import PluginKind, package_of
 from shared.progress import NullProgress, Progress
 from training.data import amazon, custom, foursquare, movielens, recbole, redial, sequences
 from training.data.reading.parts import name_of, parts_of
@@ -44,11 +45,18 @@ _KNOWN = {
     )
 }
 _BROUGHT = {source.name: source for source in (redial.SOURCE, *amazon.SOURCES)}
+LOADERS = PluginKind(
+    group="scalrec.log_loaders",
+    noun="log loader",
+    setting="log.name",
+    built_in=(*_KNOWN, *_BROUGHT),
+)
 
 
 def known_logs() -> list[LogSource]:
     """Logs that can be named in ``log.name``, the default first; some need their file as well."""
-    return [*(known.source for known in _KNOWN.values()), *_BROUGHT.values()]
+    ours = [*(known.source for known in _KNOWN.values()), *_BROUGHT.values()]
+    return [*ours, *(_of_a_package(name) for name in LOADERS.names() if name not in _names(ours))]
 
 
 def fetch(
@@ -78,14 +86,22 @@ def load_log(
 ) -> InteractionLog:
     """The validated log the settings ask for; a known one is fetched first if need be.
 
+    A log whose loader an installed package brings is that loader's, whatever ``path`` says: it
+    gets these settings.
+
     Raises:
-        ConfigError: unknown name, a log to bring without its file, or malformed ``columns``.
+        ConfigError: unknown name, a log to bring without its file, malformed ``columns``, or a
+            package's loader that cannot be used.
         DataError: the file is missing, malformed (named by file and line) or has no usable user.
     """
+    progress = progress or NullProgress()
+    loader = LOADERS.load(settings.name)
+    if loader is not None:
+        return _loaded(settings.name, loader(settings, cache, progress))
     if settings.path is not None:
         return _load_file(settings, settings.path)
     known = _known(settings.name)
-    path = known.fetch(cache, progress or NullProgress())
+    path = known.fetch(cache, progress)
     return known.load(path, min_events=settings.min_events or known.source.min_events)
 
 
@@ -132,7 +148,33 @@ def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
     return own(path)
 
 
+def _loaded(name: str, log: object) -> InteractionLog:
+    """What a package's loader gave, with a note of where it is from."""
+    point = LOADERS.find(name)
+    package = name if point is None else package_of(point)
+    if not isinstance(log, InteractionLog):
+        raise ConfigError(
+            f"the log loader {name!r} of {package} gave {type(log).__name__}, not an InteractionLog"
+        )
+    return replace(log, notes=(*log.notes, f"read by the log loader {name} of {package}"))
+
+
+def _of_a_package(name: str) -> LogSource:
+    point = LOADERS.find(name)
+    package = name if point is None else package_of(point)
+    return LogSource(name, f"read by {package}", f"see {package}", package, fetchable=False)
+
+
+def _names(sources: list[LogSource]) -> set[str]:
+    return {source.name for source in sources}
+
+
 def _known(name: str) -> _Known:
+    if LOADERS.find(name) is not None:
+        raise ConfigError(
+            f"{name} is a log of an installed package, which reads it itself: there is nothing to "
+            "fetch"
+        )
     if name in _BROUGHT:
         raise ConfigError(
             f"{name} is a log you bring; give its file with log.path (--log PATH). "
@@ -140,7 +182,8 @@ def _known(name: str) -> _Known:
         )
     if name not in _KNOWN:
         raise ConfigError(
-            f"no log is called {name!r}: name one of {', '.join(_KNOWN)}, or give the file "
-            "of your own with log.path (--log PATH)"
+            f"no log is called {name!r}: name one of "
+            f"{', '.join((*_KNOWN, *LOADERS.names()))}, or give the file of your own with "
+            "log.path (--log PATH)"
         )
     return _KNOWN[name]

@@ -85,7 +85,7 @@ async def tuned_model(
         DataError: the log is too small, the model's files are damaged, or training diverged.
     """
     wanted = settings.embedder
-    if wanted.backend == "hashing" or wanted.url is not None:
+    if not wanted.needs_model:
         raise ConfigError(
             "embedder.lora tunes a model of this machine: set embedder.backend to vllm or "
             "transformers, and no embedder.url"

@@ -1,5 +1,3 @@
-from typing import get_args
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -14,10 +12,10 @@ from device_runtime.refresh.policy import (
     RefreshState,
     TimeToLive,
 )
-from device_runtime.settings import BUDGETED, DeviceSettings
+from device_runtime.settings import BUDGETED, POLICIES, DeviceSettings
 from shared.errors import ConfigError
 
-NAMES = get_args(DeviceSettings.model_fields["policy"].annotation)
+NAMES = POLICIES.built_in
 
 
 class LengthGain:
@@ -113,7 +111,7 @@ def test_each_is_named_with_its_own_parameter_and_no_other() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"policy": "often"},
+        {"policy": 3},
         {"budget": 0},
         {"budget": 1.5},
         {"ttl_s": 0},
@@ -124,3 +122,19 @@ def test_each_is_named_with_its_own_parameter_and_no_other() -> None:
 def test_what_no_policy_can_do_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         settings(**wrong)
+
+
+def test_a_name_of_a_package_is_made_by_its_maker() -> None:
+    asked = []
+
+    def make(settings: DeviceSettings, own: np.random.Generator) -> RefreshPolicy:
+        asked.append((settings.k, own))
+        return Always()
+
+    mine, own = settings(policy="mine", k=9), rng()
+    assert make_policy(mine, own, other=make) == Always()
+    assert asked == [(9, own)]
+    assert policy_text(mine) == "mine"
+    assert make_policy(settings(policy="never"), own, other=make) == Never()
+    with pytest.raises(ConfigError, match=r"device\.policy: no refresh policy is called 'mine'"):
+        make_policy(mine, own)

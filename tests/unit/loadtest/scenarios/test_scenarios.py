@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from device_runtime.settings import DeviceSettings
+from device_runtime.settings import POLICIES
 from loadtest.faults.fault import Fault, Kind, Target
 from loadtest.faults.script import FaultScript
 from loadtest.scenarios.load import FOLDER, load_scenario, read_scenario, scenario_names
@@ -27,7 +27,7 @@ REQUIRED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("policy", get_args(DeviceSettings.model_fields["policy"].annotation))
+@pytest.mark.parametrize("policy", POLICIES.built_in)
 def test_a_scenario_may_use_any_policy_within_a_budget(policy: str, tmp_path: Path) -> None:
     device = {"policy": policy, "budget": 0.1, "budget_scope": "fleet"}
     path = tmp_path / "sparing.yaml"
