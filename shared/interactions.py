@@ -143,10 +143,7 @@ class InteractionLog:
         if self.time is None:
             return np.zeros(len(self), dtype=np.float32)
         offset = 0.0 if self.utc_offset_min is None else self.utc_offset_min.astype(float) * 60.0
-        # 1970-01-01 was a Thursday: shift by three days so that Monday starts the week.
-        hours = (((self.time + offset) / 3600.0 + 72.0) % 168.0).astype(np.float32)
-        # The last milliseconds of a week round up to its end in float32.
-        return np.minimum(hours, np.nextafter(np.float32(168.0), np.float32(0.0)))
+        return hour_of_week(self.time, offset)
 
     def session_events(self) -> NDArray[np.int64] | None:
         """[n] events of the same session before each event; None without sessions.
@@ -205,3 +202,19 @@ class InteractionLog:
     def _n_sessions(self) -> int:
         first = self.session_events()
         return 0 if first is None else int((first == 0).sum())
+
+
+def hour_of_week(
+    time: NDArray[np.float64], offset_s: NDArray[np.float64] | float
+) -> NDArray[np.float32]:
+    """[...] local hour of the week in [0, 168), Monday 00:00 = 0.
+
+    Args:
+        time: [...] Unix seconds.
+        offset_s: seconds to add for local time.
+    """
+    # 1970-01-01 was a Thursday: shift by three days so that Monday starts the week.
+    hours = (((time + offset_s) / 3600.0 + 72.0) % 168.0).astype(np.float32)
+    # The last milliseconds of a week round up to its end in float32.
+    week: NDArray[np.float32] = np.minimum(hours, np.nextafter(np.float32(168.0), np.float32(0.0)))
+    return week
