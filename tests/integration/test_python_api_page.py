@@ -9,7 +9,8 @@ import pytest
 
 import scalrec
 from loadtest.records.recorder import RefreshRecord, RequestRecord
-from tests.support.code_blocks import run_page
+from tests.support.code_blocks import CodeBlock, code_blocks, run_blocks
+from tests.support.small_log import small_log
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_code_on_the_page_runs_in_order(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = run_page(PAGE)
+    names = run_blocks(code_blocks(PAGE)[1:])
     assert isinstance(names["trained"], scalrec.Trained)
     assert names["bundle"].path == Path("bundle")
     assert 0 <= names["trained"].figures["validation_full_fused"] <= 1
@@ -48,6 +49,28 @@ def test_the_code_on_the_page_runs_in_order(
     assert latest.equals(requests)
     with pytest.raises(scalrec.ScalrecError, match="no records called 'answers': name one of requ"):
         scalrec.read_records(names["run"], "answers")  # type: ignore[arg-type]
+
+
+def test_the_example_in_short_runs_on_a_small_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_log(folder)
+    for name, value in {"EPOCHS": 1, "SEMANTIC_EPOCHS": 1, "TEST_STEPS": 4}.items():
+        monkeypatch.setenv(f"SCALREC_TRAINING__{name}", str(value))
+    short = code_blocks(PAGE)[0]
+    code = short.code.replace('"transformers"', '"hashing"')
+    assert code != short.code
+    names = run_blocks([CodeBlock(PAGE, short.line, code)])
+    titles = names["log"].interactions.catalogue.titles
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 5
+    assert {line.partition(" ")[2] for line in printed} <= set(titles)
+    assert names["device"].recommend(5).source == "snapshot"
+
+
+def test_what_the_readme_shows_stands_on_the_page() -> None:
+    shown = {block.code for block in code_blocks(PAGE)}
+    assert {block.code for block in code_blocks(PAGE.parents[1] / "README.md")} <= shown
 
 
 def test_the_page_names_what_there_is() -> None:

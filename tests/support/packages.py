@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ def install(
     for group, named in points.items():
         lines += [f"[{group}]", *(f"{point} = {place}" for point, place in named.items()), ""]
     (info / "entry_points.txt").write_text("\n".join(lines))
+    importlib.invalidate_caches()  # the folder may have been looked into before
     return folder
 
 
