@@ -33,7 +33,7 @@ def test_the_code_on_the_page_runs_in_order(
     requests, refreshes = names["requests"], names["refreshes"]
     assert requests.height == 30 * 4
     assert set(requests["source"].unique()) <= {"snapshot", "local"}
-    assert names["by_age"]["requests"].sum() == requests.height
+    assert names["by_age"]["len"].sum() == requests.height
     assert set(refreshes["outcome"].unique()) <= {"fresh", "network", "breaker", "deadline"}
     assert names["run"].report.is_file()
     assert names["run"].summary.system.policy == "every-k, k = 5"
