@@ -207,10 +207,10 @@ class InteractionLog:
 def hour_of_week(
     time: NDArray[np.float64], offset_s: NDArray[np.float64] | float
 ) -> NDArray[np.float32]:
-    """[...] local hour of the week in [0, 168), Monday 00:00 = 0.
+    """[n] local hour of the week in [0, 168), Monday 00:00 = 0.
 
     Args:
-        time: [...] Unix seconds.
+        time: [n] Unix seconds.
         offset_s: seconds to add for local time.
     """
     # 1970-01-01 was a Thursday: shift by three days so that Monday starts the week.

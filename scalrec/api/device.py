@@ -142,7 +142,7 @@ class UserDevice:
         if not self._parts.models.manifest.has_time:
             return None, 0.0
         when = clock.time() if time is None else float(time)
-        return when, float(hour_of_week(np.float64(when), utc_offset_min * 60.0))
+        return when, float(hour_of_week(np.array([when]), utc_offset_min * 60.0)[0])
 
 
 class _Parts:

@@ -80,7 +80,8 @@ def simulate(
     # Here, not above: torch is loaded for training only, and reading records does without it.
     from scalrec.jobs.simulation import Simulation
 
-    chosen = settings_for(source_of(log), settings, options, cloud={"port": 0})
+    cloud = {"port": 0} if verbose else {"port": 0, "log_level": "warning"}
+    chosen = settings_for(source_of(log), settings, options, cloud=cloud)
     simulation = Simulation(chosen, console_for(verbose), allow_fallback=fallback)
     folder = run_job(simulation.run())
     return SimulatedRun(folder, tuple(simulation.notes), tuple(simulation.failures))
