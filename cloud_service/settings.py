@@ -24,7 +24,7 @@ BACKENDS = PluginKind(
 class CloudSettings(Section):
     """The cloud service."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="address the API is served at")
     port: int = Field(default=8080, ge=0, le=65535, description="0 picks a free port")
     redis_url: SecretStr | None = Field(
         default=None, description="unset: a redis-server is started as a child"
@@ -85,18 +85,27 @@ class EmbedderSettings(Section):
         json_schema_extra=MACHINERY,
     )
     model: str = Field(default="minilm", description="minilm, smollm2, a local folder or a hub id")
-    pooling: Literal["MEAN", "LAST"] = "MEAN"
+    pooling: Literal["MEAN", "LAST"] = Field(
+        default="MEAN",
+        description="how the vectors of a text's tokens become one: their mean, or the last one's",
+    )
     url: str | None = Field(
         default=None,
         description="a running OpenAI-compatible server to use",
         json_schema_extra=MACHINERY,
     )
-    api_key: SecretStr | None = Field(default=None, json_schema_extra=MACHINERY)
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="what the server at embedder.url asks for",
+        json_schema_extra=MACHINERY,
+    )
     python: Path | None = Field(
         default=None, description="python of the vLLM environment", json_schema_extra=MACHINERY
     )
-    batch_size: int = Field(default=64, ge=1, json_schema_extra=MACHINERY)
-    max_tokens: int = Field(default=256, ge=16)
+    batch_size: int = Field(
+        default=64, ge=1, description="texts in one request", json_schema_extra=MACHINERY
+    )
+    max_tokens: int = Field(default=256, ge=16, description="longer texts are cut off there")
     deadline_s: float = Field(
         default=3.0,
         gt=0,

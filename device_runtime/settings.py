@@ -39,10 +39,12 @@ class LinkSettings(Section):
         default=None, description="cloud that `scalrec fleet` asks; `simulate` starts its own"
     )
     deadline_s: float = Field(default=5.0, gt=0, description="one refresh, all retries included")
-    attempts: int = Field(default=3, ge=1)
+    attempts: int = Field(default=3, ge=1, description="of one refresh, the first among them")
     retry_budget: float = Field(default=0.2, ge=0, description="retries per first attempt, at most")
     breaker_failures: int = Field(default=5, ge=1, description="failures in a row that open it")
-    breaker_open_s: float = Field(default=5.0, gt=0)
+    breaker_open_s: float = Field(
+        default=5.0, gt=0, description="how long an open breaker lets nothing pass"
+    )
 
 
 class DeviceSettings(Section):

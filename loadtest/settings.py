@@ -14,8 +14,12 @@ from shared.section import MAX_SEED, Section
 class AvailabilitySettings(Section):
     """When the cloud can be reached during a replay."""
 
-    kind: Literal["always", "never", "periodic"] = "periodic"
-    period_s: float = Field(default=30.0, gt=0)
+    kind: Literal["always", "never", "periodic"] = Field(
+        default="periodic",
+        description="always: the cloud can be reached; never: it cannot; periodic: an outage in "
+        "every period",
+    )
+    period_s: float = Field(default=30.0, gt=0, description="seconds from one outage to the next")
     outage_s: float = Field(default=10.0, ge=0, description="at the end of every period")
     failure: Literal["refuse", "hang"] = Field(
         default="refuse",
@@ -27,7 +31,11 @@ class AvailabilitySettings(Section):
 class ReplaySettings(Section):
     """The fleet: interactions as open-loop request traffic."""
 
-    clock: Literal["wall", "virtual"] = "wall"
+    clock: Literal["wall", "virtual"] = Field(
+        default="wall",
+        description="wall: requests are made at their times, over sockets; virtual: in one "
+        "process, as quickly as it can, and the same in every run",
+    )
     users: int = Field(default=300, ge=1, description="devices, sampled from users with test steps")
     steps: int = Field(default=10, ge=1, description="last events of each user that are replayed")
     duration_s: float = Field(default=90.0, gt=0, description="replayed time, if speed_up is unset")
@@ -59,7 +67,7 @@ class ReplaySettings(Section):
 class FleetSettings(Section):
     """What a replay is made from."""
 
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="of everything that is drawn")
     profile: DeviceProfile = DEFAULT
     device: DeviceSettings = DeviceSettings()
     replay: ReplaySettings = ReplaySettings()
@@ -68,7 +76,7 @@ class FleetSettings(Section):
 class DashboardSettings(Section):
     """The live view of a running fleet."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="address the live view is served at")
     port: int | None = Field(
         default=None,
         ge=0,

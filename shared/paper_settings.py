@@ -14,7 +14,7 @@ class PaperSettings(Section):
         default=(0, 5, 10, 20), description="ages in events; 0 is always among them"
     )
     steps: int = Field(default=5, ge=1, description="last steps of each user that are scored")
-    bootstrap: int = Field(default=2000, ge=100)
+    bootstrap: int = Field(default=2000, ge=100, description="resamples behind an interval")
 
     @field_validator("gaps")
     @classmethod

@@ -20,7 +20,7 @@ class DeviceProfile(Strict):
     when a bundle is trained: a device refuses a bundle made for another profile.
     """
 
-    name: str = "small"
+    name: str = Field(default="small", description="what reports and bundles call it")
     window: int = Field(default=50, ge=1, le=200, description="events the encoder sees")
     table: Table = Field(
         default="float32",

@@ -61,7 +61,9 @@ class SnapshotRequest(BaseModel):
             ]
         },
     )
-    abstract: str = Field(min_length=1, max_length=MAX_ABSTRACT_CHARS)
+    abstract: str = Field(
+        min_length=1, max_length=MAX_ABSTRACT_CHARS, description="sentences about the user"
+    )
     step: Annotated[
         int,
         Field(ge=0, le=MAX_STEP, description="events of the user the abstract has seen"),
@@ -81,16 +83,16 @@ class SnapshotRequest(BaseModel):
 class SnapshotResponse(BaseModel):
     """A snapshot as JSON; devices ask for the binary blob by its media type instead."""
 
-    user: str
-    version: int
-    tau: int
-    created_ms: int
-    bundle_id: str
+    user: str = Field(description="whose it is")
+    version: int = Field(description="made of the step; a newer snapshot has a higher one")
+    tau: int = Field(description="events of the user that its abstract knew")
+    created_ms: int = Field(description="when it was computed, Unix time in milliseconds")
+    bundle_id: str = Field(description="the bundle it was computed with")
     stale: bool = Field(description="true when an older snapshot stands in for a failed refresh")
     age_s: float = Field(ge=0, description="seconds since it was computed")
     e_sem_base64: str = Field(description="d little-endian float32")
-    items: list[int]
-    scores: list[float]
+    items: list[int] = Field(description="candidates, by their index in the bundle")
+    scores: list[float] = Field(description="the cloud's score of each")
 
     @classmethod
     def of(cls, snapshot: Snapshot, *, stale: bool, age_s: float) -> SnapshotResponse:
@@ -111,19 +113,19 @@ class SnapshotResponse(BaseModel):
 class BundleResponse(BaseModel):
     """Which bundle the cloud serves."""
 
-    bundle_id: str
-    log: str
-    profile: str
-    dim: int
-    n_items: int
-    embedder: str
+    bundle_id: str = Field(description="what devices compare theirs with")
+    log: str = Field(description="name of the dataset it was trained on")
+    profile: str = Field(description="device profile it was trained for")
+    dim: int = Field(description="d, length of an embedding")
+    n_items: int = Field(description="items in its catalogue")
+    embedder: str = Field(description="name of its text model")
 
 
 class HealthResponse(BaseModel):
     """Liveness or readiness; ``checks`` names each dependency and its state."""
 
-    status: str
-    checks: dict[str, str] = {}
+    status: str = Field(description="`ok` or `ready`")
+    checks: dict[str, str] = Field(default={}, description="each part and its state")
 
 
 class ProblemType(StrEnum):
@@ -153,8 +155,8 @@ class ProblemType(StrEnum):
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: ProblemType
-    title: str
-    status: int
-    detail: str = ""
-    instance: str = ""
+    type: ProblemType = Field(description="what went wrong, in a stable word")
+    title: str = Field(description="the same in words")
+    status: int = Field(description="that of the answer")
+    detail: str = Field(default="", description="what is special about this one")
+    instance: str = Field(default="", description="names the request in the service's log")

@@ -19,10 +19,12 @@ class CalibrationMethod(Section):
     """
 
     gamma_max: float = Field(default=4.0, ge=0, description="radius in units of mean |e_sem|")
-    temperature: float = Field(default=1.0, gt=0)
-    lambda_rel: float = Field(default=1.0, ge=0)
-    lambda_reg: float = Field(default=1e-4, ge=0)
-    top_l: int = Field(default=50, ge=2)
+    temperature: float = Field(default=1.0, gt=0, description="of the softmax over scores, T")
+    lambda_rel: float = Field(default=1.0, ge=0, description="weight of the estimator's loss")
+    lambda_reg: float = Field(default=1e-4, ge=0, description="weight of the correction's size")
+    top_l: int = Field(
+        default=50, ge=2, description="first items of two rankings whose agreement omega is"
+    )
     proposal: Literal["paper", "context"] = Field(
         default="context",
         description="what a correction is made from: paper: e_sem(tau) and e_str(t); context: also "

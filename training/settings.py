@@ -140,7 +140,9 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         description="what item vectors are trained from; text: embeddings of the items' texts; "
         "random: no text, ids alone",
     )
-    epochs: int = Field(default=8, ge=1)
+    epochs: int = Field(
+        default=8, ge=1, description="of the backbone; the best on validation is kept"
+    )
     restart_epochs: int = Field(default=4, ge=0, description="warm-restart epochs after the first")
     learning_rate: float = Field(default=3e-3, gt=0, description="of the backbone; half at restart")
     batch_windows: int = Field(default=32, ge=1, description="history windows per backbone batch")
@@ -176,7 +178,7 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         "histories are short",
     )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
-    semantic_epochs: int = Field(default=20, ge=1)
+    semantic_epochs: int = Field(default=20, ge=1, description="of the projector, at most")
     semantic_vectors: Literal["own", "shared"] = Field(
         default="own",
         description="item vectors of the semantic channel; own: trained with it; shared: those of "
@@ -196,8 +198,12 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         description="a training abstract's target is one of the next so many events: cached "
         "candidates then stay useful for longer",
     )
-    calibration_epochs: int = Field(default=30, ge=1)
-    threads: int = Field(default=2, ge=1, json_schema_extra=MACHINERY)
+    calibration_epochs: int = Field(
+        default=30, ge=1, description="of estimator and calibrator, at most"
+    )
+    threads: int = Field(
+        default=2, ge=1, description="of torch while training", json_schema_extra=MACHINERY
+    )
 
     @field_validator("split_at", mode="before")
     @classmethod
@@ -227,7 +233,7 @@ class GenerativeSettings(Section):
     )
     codes: int = Field(default=256, ge=2, le=4096, description="codes at each level")
     history: int = Field(default=20, ge=1, le=200, description="latest items that are read")
-    epochs: int = Field(default=14, ge=1)
+    epochs: int = Field(default=14, ge=1, description="passes over the training events, at most")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of matrix products while training; weights stay float32"
     )
@@ -301,8 +307,12 @@ class Recipe(ServiceSettings):
     """All that a model and what is measured of it follow from, and where they are kept."""
 
     work_dir: Path = Field(default=Path("runs"), description="stages, bundles and run records")
-    cache: Path = Field(default_factory=default_cache_dir)
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    cache: Path = Field(
+        default_factory=default_cache_dir,
+        description="fetched logs, text models and environments; unset: SCALREC_CACHE, else "
+        "scalrec in XDG_CACHE_HOME, else ~/.cache/scalrec",
+    )
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="of everything that is drawn")
     log: LogSettings = LogSettings()
     profile: DeviceProfile = DEFAULT
     abstract: AbstractSettings = AbstractSettings()

@@ -23,9 +23,29 @@ class PaperRecord(NamedTuple):
     """One request of paper mode at one setting and gap.
 
     Ranks are 1-based within the candidates, inf if the target is not among them or may not be
-    recommended again, and means over the orders of ``tied`` items, the target among them;
-    ``uncalibrated`` is the snapshot as it is, ``structure`` the device's own score (with its counts
-    and words); ``delta`` is below ``gap`` where the history is too short for it.
+    recommended again, and means over the orders of the items that tie with it.
+
+    Attributes:
+        user: index of the user in the log.
+        step: events of the user before the request.
+        target: index of the item that the user took next.
+        is_return: the user had that item before.
+        last: it is the user's last request.
+        setting: ``S1`` (candidates are fresh) or ``S2`` (they are as old as the snapshot).
+        gap: age of the snapshot in events, as the experiment sets it.
+        n_candidates: items that were ranked.
+        rank_calibrated: under the corrected snapshot.
+        rank_uncalibrated: under the snapshot as it is.
+        rank_structure: by the device's own score, with its counts and words.
+        rank_semantic: by the snapshot's embedding alone.
+        delta: events since the snapshot's abstract; below ``gap`` where the history is too short.
+        omega: cue: agreement of the device's ranking and the snapshot's.
+        drift: cue: how far e_str has moved since the snapshot's abstract.
+        r: estimated reliability of the snapshot.
+        alpha: strength 1 - r of the correction.
+        de_norm: length of the correction.
+        trust: factor that the age rule puts on the weight of the cloud's score.
+        tied*: items with the score of the rank of the same name, the target among them.
     """
 
     user: int
@@ -56,10 +76,21 @@ class PaperRecord(NamedTuple):
 class FullRecord(NamedTuple):
     """One request with the whole catalogue ranked at gap 0; ranks as in PaperRecord.
 
-    ``rank_structure`` is of the encoder's score alone, ``rank_counts`` of it with the own counts,
-    ``rank_student`` of the whole own score, with words; ``rank_fused`` adds a fresh embedding to
-    that one. Where a bundle lacks a term, the rank is that without it. Older records, whose device
-    had structure alone, are without the two.
+    Where a bundle lacks a term, a rank is that without it.
+
+    Attributes:
+        user: index of the user in the log.
+        step: events of the user before the request.
+        target: index of the item that the user took next.
+        is_return: the user had that item before.
+        last: it is the user's last request.
+        rank_structure: by the encoder's score alone.
+        rank_semantic: by the fresh embedding alone.
+        rank_fused: by the whole own score and the fresh embedding.
+        rank_popularity, rank_frequency, rank_decayed: by a counter.
+        tied*: items with the score of the rank of the same name, the target among them.
+        rank_counts: by the encoder's score with the own counts; NaN in older records.
+        rank_student: by the whole own score, with words; NaN in older records.
     """
 
     user: int

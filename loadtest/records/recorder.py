@@ -26,12 +26,39 @@ REFRESHES = "refreshes.parquet"
 class RequestRecord(NamedTuple):
     """One device request. Times are seconds of the replay; ranks are 1-based, inf if not ranked.
 
-    ``rank`` is of the answer given. Of the other answers to the same request ``rank_uncalibrated``
-    takes the cached snapshot as it is, ``rank_structure`` is by the device's own score over the
-    same candidates, and ``rank_alone`` of the device had it no cloud at all: own candidates, own
-    score (NaN in records that do not say). The rest are of counters over the full catalogue. A
-    rank is the mean over the orders of ``tied`` items, the target among them. -1, 0 and NaN
-    stand for "no snapshot" in delta and snapshot_tau, snapshot_version, and the cues.
+    A rank is the target's, and the mean over the orders of the items that tie with it. -1, 0 and
+    NaN stand for "no snapshot" in delta and snapshot_tau, snapshot_version, and the cues.
+
+    Attributes:
+        user: index of the user in the log.
+        step: events of the user before the request.
+        target: index of the item that the user took next.
+        is_return: the user had that item before.
+        scheduled_s: when the request was due.
+        started_s: when the device was asked.
+        finished_s: when it had answered.
+        latency_scheduled_ms: from the time it was due to the answer; what a user waits.
+        latency_service_ms: from the device being asked to the answer.
+        source: ``snapshot``, or ``local`` where the device held none.
+        rank: in the answer given.
+        rank_uncalibrated: in the answer that takes the cached snapshot as it is.
+        rank_structure: by the device's own score, over the same candidates.
+        rank_popularity, rank_frequency, rank_decayed: by a counter, over the full catalogue.
+        n_candidates: items that were ranked.
+        delta: events since the snapshot's abstract.
+        omega: cue: agreement of the device's ranking and the snapshot's.
+        drift: cue: how far e_str has moved since the snapshot's abstract.
+        r: estimated reliability of the snapshot.
+        alpha: strength 1 - r of the correction.
+        de_norm: length of the correction.
+        trust: factor that the age rule puts on the weight of the cloud's score.
+        snapshot_version, snapshot_tau: of the snapshot that was used.
+        snapshot_age_s: seconds since the cloud computed it.
+        breaker: state of the device's circuit breaker.
+        cloud_up: the cloud could be reached, as far as was planned and found.
+        tied*: items with the score of the rank of the same name, the target among them.
+        rank_alone: of the device had it no cloud at all: own candidates, own score. NaN in records
+            that do not say.
     """
 
     user: int
@@ -74,10 +101,19 @@ class RequestRecord(NamedTuple):
 
 
 class RefreshRecord(NamedTuple):
-    """One attempt of a device to get a snapshot; ``started_s`` is negative in the warm-up.
+    """One attempt of a device to get a snapshot.
 
-    ``tau`` and ``version`` are of the snapshot the device holds afterwards (-1 and 0: none);
-    ``reason`` is that of RefreshResult.
+    Attributes:
+        user: index of the user in the log.
+        step: events of the user that the abstract knows.
+        started_s, finished_s: seconds of the replay; negative in the warm-up.
+        outcome: fresh, stale, deadline, refused, breaker, network, server or rejected.
+        attempts: HTTP requests that were sent.
+        request_bytes, response_bytes: of all their bodies.
+        latency_ms: from the start to the end.
+        tau, version: of the snapshot that the device holds afterwards; -1 and 0: none.
+        cloud_up: the cloud could be reached, as far as was planned and found.
+        reason: what is behind the outcome, in a stable word; empty if the outcome says it all.
     """
 
     user: int
