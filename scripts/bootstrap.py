@@ -3,6 +3,7 @@
     python3 scripts/bootstrap.py product   everything but vLLM, and this checkout's .venv
     python3 scripts/bootstrap.py vllm      the vLLM server's environment (Linux)
     python3 scripts/bootstrap.py ray       the product, and Ray for fleets of many machines
+    python3 scripts/bootstrap.py docs      the product, and what builds the documentation's site
     python3 scripts/bootstrap.py all       product and vLLM, side by side
     python3 scripts/bootstrap.py prune     remove cached environments of older locks
 
@@ -55,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["product", "vllm", "ray", "all", "prune"])
+    parser.add_argument(
+        "what", choices=["product", "vllm", *environments.LAID_OVER, "all", "prune"]
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -75,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 def bootstrap(what: str, commands: Commands, progress: StepDisplay) -> int:
     """Install what is asked for; returns the exit code."""
     started = time.monotonic()
-    kinds = {"all": ["product", "vllm"], "ray": ["product", "ray"]}.get(what, [what])
+    over = what in environments.LAID_OVER
+    kinds = ["product", "vllm"] if what == "all" else ["product", what] if over else [what]
     wanted = [CachedEnvironment(kind, commands, progress) for kind in kinds]
     if any(not environments.is_complete(e.path) for e in wanted):
         progress.say(f"Installing into {default_cache_dir()} (first time: some minutes)")
@@ -97,12 +101,12 @@ def bootstrap(what: str, commands: Commands, progress: StepDisplay) -> int:
             thread.join(0.2)  # in slices, so that Ctrl-C is seen at once
     for kind, message in errors.items():
         print(f"\nThe {kind} environment could not be installed: {message}", file=sys.stderr)
-    if "product" in errors or "ray" in errors:
+    if errors.keys() - {"vllm"}:
         return EXIT_FAILED
     if "vllm" in errors:
         return EXIT_NO_VLLM
-    if what == "ray":
-        Checkout(ROOT, commands, progress).add("ray", environments.environment_dir("ray"))
+    if over:
+        Checkout(ROOT, commands, progress).add(what, environments.environment_dir(what))
     progress.say(f"{' and '.join(kinds)} ready ({time.monotonic() - started:.1f} s)")
     return 0
 

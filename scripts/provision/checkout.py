@@ -39,8 +39,11 @@ class Checkout:
         return self.python
 
     def add(self, name: str, environment: Path) -> None:
-        """Let ``.venv``, once made, also see another cached environment's packages."""
-        _add_packages(_site_packages(self.venv) / f"scalrec-{name}.pth", environment)
+        """Let ``.venv``, once made, also see another cached environment's packages.
+
+        Files are read by name: what both have (setuptools, for one) is the product's.
+        """
+        _add_packages(_site_packages(self.venv) / f"scalrec-over-{name}.pth", environment)
 
     def _state(self, product: Path) -> dict[str, str]:
         pyproject = self.root / "pyproject.toml"

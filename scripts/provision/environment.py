@@ -18,20 +18,21 @@ from provision.commands import Cancelled, Commands, InstallError, Unsupported
 from provision.progress import Step, StepDisplay
 from shared.paths import default_cache_dir
 
-NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30}
+NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30, "docs": 2**28}
 TORCH = re.compile(r"^torch==[\w.]+$", re.MULTILINE)
 # What must import before the environment counts as installed; compiled parts, mainly.
 SMOKE_TEST = {
     "product": "import torch, onnxruntime, polars, redis, fastapi",
     "vllm": "import torch, transformers, vllm, vllm._C",
     "ray": "import ray",
+    "docs": "import mkdocs, material",
 }
 PIP = ("-m", "pip", "install", "--no-input", "--no-compile", "--no-warn-script-location",
        "--progress-bar", "off", "--retries", "3")  # fmt: skip
 
 
 class CachedEnvironment:
-    """The product's, vLLM's or Ray's environment in the user's cache.
+    """The product's, vLLM's or another environment in the user's cache.
 
     ``.complete`` is written last: an environment without it is continued, not trusted.
     """
@@ -107,7 +108,7 @@ class CachedEnvironment:
                 )
         remove_half_installed(self.path)
         files = [self._locks / name for name in environments.LOCKS[kind]]
-        if kind != "ray":
+        if kind not in environments.LAID_OVER:
             pinned = TORCH.search(files[0].read_text(encoding="utf-8"))
             if pinned is None:
                 raise InstallError(f"{files[0]} does not pin torch==VERSION")

