@@ -39,6 +39,9 @@ class SettingNames:
         last = [known for known in self._fields if known.rpartition(".")[2] == name.split(".")[-1]]
         return last[0] if len(last) == 1 else None
 
+    def field(self, name: str) -> FieldInfo:
+        return self._fields[name]
+
     def is_section(self, name: str) -> bool:
         return _section(self._fields[name]) is not None
 
