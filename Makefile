@@ -26,7 +26,7 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test test-all test-compose check bench robustness mutations format clean
+.PHONY: help env demo up down docs test test-all test-compose check bench robustness mutations format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,11 +50,16 @@ up:  ## the whole stack in containers (needs Docker with Compose v2), and where 
 down:  ## stop the stack; its volumes stay (ARGS=--volumes removes bundle, runs and secrets)
 	docker compose --profile '*' down --remove-orphans $(ARGS)
 
+docs:  ## these pages as a site, in build/site, links checked; ARGS=serve shows it
+	@$(PYTHON_FOUND) scripts/bootstrap.py docs
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs $(or $(ARGS),build) --strict
+
 test: env  ## the tests to work by: every part, a real vLLM, Redis and sockets; minutes
 	@$(RUN) pytest -m "not slow and not compose" --hypothesis-profile=quick $(SUITE) $(ARGS)
 
 test-all: env  ## all tests but the stack's, with what `make test` leaves out: Ray, browser, long runs
 	@$(PYTHON_FOUND) scripts/bootstrap.py ray
+	@$(PYTHON_FOUND) scripts/bootstrap.py docs
 	@$(RUN) pytest -m "not compose" $(SUITE) $(ARGS)
 
 test-compose: env  ## only the tests that bring the stack up

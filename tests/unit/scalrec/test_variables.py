@@ -18,8 +18,8 @@ from shared.profile import PRESETS, DeviceProfile
 
 ROOT = Path(__file__).parents[3]
 NAMES = SettingNames(Settings)
-SOURCES = ["README.md", "Makefile", "docker-compose.yml", "deploy", "scripts", ".ci", "scalrec",
-           "shared", "launch", "cloud_service", "device_runtime", "training", "loadtest",
+SOURCES = ["README.md", "docs", "Makefile", "docker-compose.yml", "deploy", "scripts", ".ci",
+           "scalrec", "shared", "launch", "cloud_service", "device_runtime", "training", "loadtest",
            "experiments", "reports", "benchmarks", "tests/e2e", "tests/compose",
            "tests/support"]  # fmt: skip
 PLACEHOLDERS = {"SCALREC_SECTION__NAME"}
