@@ -32,7 +32,12 @@ from tests.support.bundles import make_bundle  # noqa: E402
 
 DOCS = "docs"
 # Pages of the site that lie elsewhere in the repository.
-BROUGHT = {"deploy/README.md": "deploy.md"}
+BROUGHT = {
+    "deploy/README.md": "deploy.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _FIRST_COMMENT = re.compile(r"\A\s*<!--.*?-->\s*", re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<to>[^)\s]+)\)")

@@ -55,6 +55,8 @@ def test_links_between_pages_keep_their_way(hooks: ModuleType) -> None:
     )
     assert on_site("[stack](../deploy)", "faults.md") == "[stack](deploy.md)"
     assert on_site("[x](../../deploy/README.md)", "adr/0014.md") == "[x](../deploy.md)"
+    assert on_site("[c](../SECURITY.md)", "threat-model.md") == "[c](security.md)"
+    assert on_site("[l](../LICENSE)", "datasets.md") == "l"
     assert on_site("[r](../README.md)", "results/experiments/README.md") == "[r](../README.md)"
 
 
