@@ -23,7 +23,8 @@ from scalrec.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 KEY_PAGES = [
-    "", "quick-start/", "install/", "changelog/", "contributing/", "security/", "how-it-works/", "house/", "evaluation/", "own-dataset/", "datasets/",
+    "", "quick-start/", "install/", "changelog/", "contributing/", "security/", "how-it-works/",
+    "house/", "evaluation/", "own-dataset/", "datasets/", "python-api/", "extending/",
     "results/", "calibration/", "refresh/", "lsc4rec/", "demo/", "live-view/", "command-line/",
     "results/experiments/gates/", "results/experiments/frontier/", "reference/settings/",
     "reference/commands/", "reference/api/", "reference/records/", "metrics/", "deploy/", "keys/",
