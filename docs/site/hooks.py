@@ -6,6 +6,7 @@ site does not have: there it becomes the name of the file.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -58,6 +59,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=text))
     for name, text in reference_pages().items() | {("api.md", api_page(described_api()))}:
         files.append(File.generated(config, f"reference/{name}", content=text))
+    for path in sorted(Path(config.docs_dir).glob("*/*.ipynb")):
+        name = path.relative_to(config.docs_dir).as_posix()
+        text = notebook_page(path.read_text(encoding="utf-8"), path.name)
+        files.append(File.generated(config, _page_of(name), content=text))
     return files
 
 
@@ -73,6 +78,30 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     markdown = _FIRST_COMMENT.sub("", markdown)
     text = relinked(markdown, sources.get(uri, f"{DOCS}/{uri}"), uri, config.repo_url)
     return text.replace("<details>", '<details markdown="1">')
+
+
+def notebook_page(notebook: str, name: str) -> str:
+    """A notebook (nbformat 4) as a page: its words, its code, and the outputs that it keeps.
+
+    Args:
+        name: of the file, which lies beside the page's folder.
+    """
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        text = "".join(cell["source"]).strip()
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {"text/plain": output.get("text", ())})
+            if picture := "".join(shown.get("image/png", ())):
+                parts.append(f"![picture](data:image/png;base64,{''.join(picture.split())})")
+            elif words := "".join(shown.get("text/plain", ())).rstrip():
+                parts.append(f"```text\n{words}\n```")
+    title, *rest = parts
+    return "\n\n".join([title, f"As a notebook: [{name}]({name}).", *rest]) + "\n"
+
+
+def _page_of(name: str) -> str:
+    return name.removesuffix(".ipynb") + ".md" if name.endswith(".ipynb") else name
 
 
 def described_api() -> dict[str, Any]:
@@ -109,7 +138,7 @@ def relinked(markdown: str, source: str, uri: str, repo_url: str | None = None) 
             return found.group()
         page = BROUGHT.get(target) or BROUGHT.get(f"{target}/README.md")
         if page is None and target.startswith(f"{DOCS}/"):
-            page = target.removeprefix(f"{DOCS}/")
+            page = _page_of(target.removeprefix(f"{DOCS}/"))
         if page is not None:
             return f"[{text}]({os.path.relpath(page, PurePosixPath(uri).parent)}{mark}{anchor})"
         if repo_url:
@@ -142,7 +171,8 @@ def _expanded(nav: Any, docs: Path) -> Any:
     entries: list[Any] = []
     for entry in nav:
         if isinstance(entry, str) and "*" in entry:
-            entries += [path.relative_to(docs).as_posix() for path in sorted(docs.glob(entry))]
+            found = sorted(docs.glob(entry))
+            entries += [_page_of(path.relative_to(docs).as_posix()) for path in found]
         else:
             entries.append(_expanded(entry, docs))
     return entries

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 KEY_PAGES = [
     "", "quick-start/", "install/", "changelog/", "contributing/", "security/", "how-it-works/",
     "house/", "evaluation/", "own-dataset/", "datasets/", "python-api/", "extending/",
+    "notebooks/quick-start/",
     "results/", "calibration/", "refresh/", "lsc4rec/", "demo/", "live-view/", "command-line/",
     "results/experiments/gates/", "results/experiments/frontier/", "reference/settings/",
     "reference/commands/", "reference/api/", "reference/records/", "metrics/", "deploy/", "keys/",

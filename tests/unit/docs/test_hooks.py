@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +77,28 @@ def test_patterns_in_the_navigation_become_pages(hooks: ModuleType, tmp_path: Pa
         "index.md",
         {"Results": ["all.md", "a/README.md", "b/README.md"]},
     ]
+
+
+def test_a_notebook_becomes_a_page(hooks: ModuleType) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},
+        {
+            "cell_type": "code",
+            "source": ["print(1)\n"],
+            "outputs": [
+                {"output_type": "stream", "text": ["1\n"]},
+                {"output_type": "display_data", "data": {"image/png": "QUJD\n"}},
+            ],
+        },
+    ]
+    page = hooks.notebook_page(json.dumps({"cells": cells}), "one.ipynb")
+    assert page == (
+        "# Title\n\nWords.\n\nAs a notebook: [one.ipynb](one.ipynb).\n\n"
+        "```python\nprint(1)\n```\n\n```text\n1\n```\n\n"
+        "![picture](data:image/png;base64,QUJD)\n"
+    )
+    linked = hooks.relinked("[n](notebooks/quick-start.ipynb)", "docs/index.md", "index.md")
+    assert linked == "[n](notebooks/quick-start.md)"
 
 
 def test_the_described_api_is_that_of_the_service(hooks: ModuleType) -> None:
