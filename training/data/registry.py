@@ -162,7 +162,13 @@ def _loaded(name: str, log: object) -> InteractionLog:
 def _of_a_package(name: str) -> LogSource:
     point = LOADERS.find(name)
     package = name if point is None else package_of(point)
-    return LogSource(name, f"read by {package}", f"see {package}", package, fetchable=False)
+    return LogSource(
+        name=name,
+        title=f"read by {package}",
+        terms=f"see {package}",
+        origin=package,
+        fetchable=False,
+    )
 
 
 def _names(sources: list[LogSource]) -> set[str]:
