@@ -11,7 +11,13 @@ import pytest
 
 from scalrec.cli import build_app
 from scalrec.command_list import COMMANDS
-from scalrec.extras import COMMAND_EXTRAS, EXTRAS, extra_missing, extra_of, requirements
+from scalrec.extras import (
+    COMMAND_EXTRAS,
+    EXTRAS,
+    extra_missing,
+    extra_of,
+    requirements,
+)
 from tests.support.installed import ROOT, declared
 
 RUN = """
@@ -46,6 +52,15 @@ def test_a_command_names_the_extra_that_it_needs(missing: str, command: str, ext
     words = told(package, command)
     assert f"scalrec {command} needs the package {package}, which is not installed" in words
     assert f"pip install 'scalrec[{extra}]'" in words
+
+
+@pytest.mark.parametrize(("name", "extra"), [("load_log", "fleet"), ("train", "train")])
+def test_the_public_api_names_the_extra_that_it_needs(name: str, extra: str) -> None:
+    program = f"import sys; sys.modules['polars'] = None; import scalrec; scalrec.{name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"scalrec.extras.ExtraMissing: scalrec.{name} needs the package polars")
+    assert f"'scalrec[{extra}]'" in last
 
 
 def test_packages_are_found_in_the_smallest_extra_that_names_them() -> None:

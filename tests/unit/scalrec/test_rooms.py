@@ -34,6 +34,17 @@ def test_a_foreign_package_is_named_with_what_to_do(tmp_path: Path, file: str) -
     assert "Traceback" not in done.stderr
 
 
+def test_the_public_api_names_it_too(tmp_path: Path) -> None:
+    (tmp_path / "shared.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", "import scalrec; scalrec.Device"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert f"ImportError: scalrec needs its own package 'shared' from {ROOT}" in done.stderr
+
+
 def test_ours_pass() -> None:
     check_rooms()
     with pytest.raises(ImportError, match="'no_such_room' is missing"):
