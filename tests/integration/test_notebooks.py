@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom and show what they show where they are kept.
 
-After a change: ``.venv/bin/jupyter-execute --inplace docs/notebooks/NAME.ipynb`` in a copy of the
-folder, so that what the run writes stays outside the checkout.
+After a change, in a copy of the folder, so that what the run writes stays outside the checkout:
+``.venv/bin/python -c "from nbclient.cli import main; main()" --inplace NAME.ipynb``.
 """
 
 from __future__ import annotations
