@@ -4,8 +4,8 @@ EMBEDDER ?= vllm
 MODEL    ?= minilm
 ARGS     ?=
 # As few abstracts as calibration can be fitted and judged with on the demo's own log: embedding
-# them takes long, and one thread leaves it a core. Other logs and devices, named in ARGS, get the
-# defaults.
+# them takes long. One thread: so small a model trains no faster by two. Other logs and devices, named
+# in ARGS, get the defaults.
 DEMO     := --set training.abstracts_per_user=8 --set training.calibration_steps=4 \
             --set training.validation_steps=2 --set paper.steps=3 --duration 60 \
             --set training.threads=1

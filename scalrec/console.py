@@ -153,7 +153,7 @@ class ConsoleProgress:
 
 @dataclass
 class StageTimes:
-    """Wall seconds per stage of a run, in order; some stages go on side by side.
+    """Wall seconds per stage of a run, in order.
 
     Attributes:
         began: of the run, monotonic seconds; what precedes it is told by ``add``.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from shared.progress import Progress, Task
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
 class _Stopped(BaseException):
@@ -60,18 +59,3 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress) -> T:
         await asyncio.wait([running])
         raise
     return result  # type: ignore[return-value]  # None only after a cancellation
-
-
-async def side_by_side(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
-    """Both results. What fails first ends the other and is raised as it is."""
-    tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in tasks:
-            if task.done():
-                task.result()
-        return tasks[0].result(), tasks[1].result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,7 +17,6 @@ from shared.fixed_texts import TEXTS, FixedTexts
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.backbone.fit import TrainedBackbone
-from training.background import side_by_side
 from training.calibration.fit import FittedCalibration
 from training.generative.stage import checkpoint_of
 from training.generative.trained import TrainedGenerator
@@ -75,8 +74,9 @@ class TrainingRun(RunStages):
 
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
-        # The embedding server computes in a process of its own, while small batches train here.
-        backbone, abstracts = await side_by_side(self.backbone(), self.text())
+        # One after the other: side by side, an embedding server and training on the same cores
+        # both take several times as long.
+        backbone, abstracts = await self.backbone(), await self.text()
         projector = await self._projector(backbone)
         student = await self._student()
         fusion = await self.result(self.fusion)

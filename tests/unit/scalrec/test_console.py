@@ -140,7 +140,7 @@ def test_long_work_in_a_log_tells_what_is_done_and_the_time_left(
     assert "embedding abstracts: 10000/41000, about 3 min left 330 texts/s" in told
 
 
-def test_the_total_of_a_run_is_what_passed_not_a_sum_of_what_went_on_side_by_side() -> None:
+def test_the_total_of_a_run_is_what_passed_not_a_sum_of_stages() -> None:
     times = StageTimes(began=time.monotonic() - 10.0)
     times.add("environments", 5.0, before=True)
     times.add("backbone", 9.0)
