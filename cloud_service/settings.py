@@ -121,10 +121,14 @@ class EmbedderSettings(Section):
     )
 
     @property
+    def runs_model(self) -> bool:
+        """Whether the back end runs a model of files; others know of none, or see to it."""
+        return self.backend in ("vllm", "transformers")
+
+    @property
     def needs_model(self) -> bool:
-        """Whether a model's files are looked for on this machine: not behind somebody's server,
-        nor where the back end knows of none or sees to it itself."""
-        return self.url is None and self.backend in ("vllm", "transformers")
+        """Whether those files are looked for on this machine, not behind somebody's server."""
+        return self.url is None and self.runs_model
 
     @model_validator(mode="before")
     @classmethod

@@ -59,10 +59,10 @@ def split_told(trained_after: float | None, kind: str = "user") -> str:
     )
 
 
-def joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str], by: str = "and") -> str:
     """``A``, ``A and B``, ``A, B and C``."""
     *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {by} {last}" if first else last
 
 
 def score(value: float | None, digits: int = 4) -> str:

@@ -63,32 +63,34 @@ def run() -> NoReturn:
         # A terminal of another encoding than UTF-8 has no check mark, and no such title.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    errors = make_console(stderr=True)
     try:
         build_app()()
     except ScalrecError as error:
-        errors.print(marked("[bold red]{}[/]", type(error).__name__), error, highlight=False)
-        sys.exit(2)
+        _refuse(error, error)
     except ModuleNotFoundError as error:
         # Of what a command imports only when it comes to it, as serving does with torch.
         what = " ".join(["scalrec", *sys.argv[1:2]])
         told = extra_missing(error, what, extra_of(error.name or ""))
         if told is None:
             raise
-        errors.print(marked("[bold red]{}[/]", type(told).__name__), told, highlight=False)
-        sys.exit(2)
+        _refuse(told, told)
     except OSError as error:
         # A full disk, a folder that is gone or not ours: nothing of ours to mend, and no mystery.
         if error.errno is None:
             raise
         where = "" if error.filename is None else f"{error.filename}: "
         advice = _ADVICE.get(error.errno, "")
-        words = f"{where}{error.strerror}{advice}"
-        errors.print(marked("[bold red]{}[/]", type(error).__name__), words, highlight=False)
-        sys.exit(2)
+        _refuse(error, f"{where}{error.strerror}{advice}")
     except KeyboardInterrupt:
-        errors.print(
+        make_console(stderr=True).print(
             marked("[yellow]Interrupted; everything that was started has been stopped.[/]")
         )
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def _refuse(error: Exception, words: object) -> NoReturn:
+    """End with exit code 2; one line says what kind of error it was, and ``words``."""
+    kind = marked("[bold red]{}[/]", type(error).__name__)
+    make_console(stderr=True).print(kind, words, highlight=False)
+    sys.exit(2)

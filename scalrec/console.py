@@ -156,12 +156,11 @@ class StageTimes:
     """Wall seconds per stage of a run, in order.
 
     Attributes:
-        began: of the run, monotonic seconds; what precedes it is told by ``add``.
+        began: of the run, monotonic seconds.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
-    _before: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -171,13 +170,11 @@ class StageTimes:
         finally:
             self.add(name, time.monotonic() - started)
 
-    def add(self, name: str, seconds: float, *, before: bool = False) -> None:
-        """Count ``seconds`` of a stage, which were ``before`` the run began or within it."""
+    def add(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        self._before += seconds * before
 
     def print(self, console: Console) -> None:
-        total = time.monotonic() - self.began + self._before
+        total = time.monotonic() - self.began
         table = Table(title="Where the time went", title_justify="left", box=None)
         table.add_column("stage")
         table.add_column("seconds", justify="right")

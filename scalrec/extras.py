@@ -8,7 +8,7 @@ from importlib import metadata
 from scalrec.rooms import ROOMS
 from shared.errors import ScalrecError
 
-# From small to large: each holds the one before it.
+# From small to large: of the first three, each holds the one before it.
 EXTRAS = ("cloud", "fleet", "train", "otel", "ray")
 # What commands need; None: what a device has is enough.
 COMMAND_EXTRAS = {

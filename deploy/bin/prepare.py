@@ -36,7 +36,7 @@ def main() -> None:
 
 def prepare_model(settings: Settings) -> None:
     """Raises ConfigError if there is no such model."""
-    if settings.embedder.backend not in ("vllm", "transformers"):
+    if not settings.embedder.runs_model:
         print(f"the {settings.embedder.backend} embedder needs no model of ours")
         return
     folder = resolve_model(settings.embedder.model, cache=settings.cache)

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from cloud_service.embedding.hashing import HashingEmbedder  # noqa: E402
 from cloud_service.settings import CloudSettings, ServiceSettings  # noqa: E402
 from cloud_service.store.snapshot_store import MemorySnapshotStore  # noqa: E402
 from scalrec.reference.api_page import api_page  # noqa: E402
+from scalrec.reference.fences import outside_fences  # noqa: E402
 from scalrec.reference.pages import reference_pages  # noqa: E402
 from tests.support.bundles import make_bundle  # noqa: E402
 
@@ -39,7 +40,6 @@ BROUGHT = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
-_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _FIRST_COMMENT = re.compile(r"\A\s*<!--.*?-->\s*", re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<to>[^)\s]+)\)")
 
@@ -146,20 +146,6 @@ def relinked(markdown: str, source: str, uri: str, repo_url: str | None = None) 
         return f"`{text}`" if "/" in text and "`" not in text else text
 
     return outside_fences(markdown, lambda prose: _LINK.sub(link, prose))
-
-
-def outside_fences(markdown: str, change: Callable[[str], str]) -> str:
-    """``change`` applied to all but the blocks of code."""
-
-    def parts() -> Iterator[str]:
-        done = 0
-        for fence in _FENCE.finditer(markdown):
-            yield change(markdown[done : fence.start()])
-            yield fence.group()
-            done = fence.end()
-        yield change(markdown[done:])
-
-    return "".join(parts())
 
 
 def _expanded(nav: Any, docs: Path) -> Any:

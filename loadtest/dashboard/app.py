@@ -204,9 +204,9 @@ class LiveView:
         process, so these two are looked at every time.
         """
         run = self._hub.look(lambda known, now: (known.facts.run, known.status, known.silent(now)))
-        report = run is not None and run[1] != "running" and self._report_path(run[0]) is not None
         if run is None:
             return msgspec.json.encode(_before(self._hub.preparation.drawn()))
+        report = run[1] != "running" and self._report_path(run[0]) is not None
         key = hash((self._hub.version, run, report))
         if self._drawn[0] != key:
             figures: dict[str, Any] = self._hub.look(self._view) or {}

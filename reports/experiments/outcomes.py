@@ -120,8 +120,8 @@ def _signed(spot: Spot, figure: Figure) -> ClaimOutcome:
 
 def _told(extra: Extra) -> str:
     """The mean as people say it: no exponent."""
-    size = abs(extra.mean)
-    digits = 0 if size >= 100 else 5 if 0 < size < 0.0005 else 3
+    large = abs(extra.mean)
+    digits = 0 if large >= 100 else 5 if 0 < large < 0.0005 else 3
     return f"{extra.mean:,.{digits}f}"
 
 

@@ -72,7 +72,9 @@ class Simulation:
         if self.live is not None:
             self.progress = self.live.progress(self.progress)
         if began := os.environ.get(SETUP_VARIABLE):
-            self.times.add("environments", max(0.0, time.time() - float(began)), before=True)
+            seconds = max(0.0, time.time() - float(began))
+            self.times.began -= seconds
+            self.times.add("environments", seconds)
 
     async def run(self) -> Path:
         """Do everything; returns the run folder, which ``latest`` then points at.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.markdown import markdown
+from reports.text import joined
 
 _CODE = re.compile(r"(`[^`]*`)")
 _FORMATS = {"date": "date", "path": "path", "password": "secret text", "binary": "bytes"}
@@ -58,7 +59,7 @@ def kind(schema: Mapping[str, Any]) -> str:
         kinds = [kind(one) for one in schema["anyOf"] if one.get("type") != "null"]
         return " or ".join(kinds)
     if "enum" in schema or "const" in schema:
-        return _joined([code(value) for value in schema.get("enum", [schema.get("const")])])
+        return joined([code(value) for value in schema.get("enum", [schema.get("const")])], "or")
     if schema.get("type") == "boolean":
         return "`true` or `false`"
     if schema.get("type") == "array":
@@ -85,7 +86,3 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         told.append(f", as `{schema['pattern']}`")
     return "".join(told)
-
-
-def _joined(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

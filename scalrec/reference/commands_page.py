@@ -9,6 +9,7 @@ from typer.cli import get_docs_for_click
 
 from scalrec.cli import build_app
 from scalrec.reference.cells import cell, code, table
+from scalrec.reference.fences import outside_fences
 
 _HEAD = """\
 # Commands
@@ -17,7 +18,6 @@ Settings that have no option of their own are given by `--set section.name=value
 ([settings](settings.md)).
 
 """
-_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # Lists of commands with their help cut short; the table says the same in whole sentences.
 _LISTS = re.compile(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n?")
 _EVERYWHERE = re.compile(r"^\* `(?:-h, )?--help`: .*\n", re.MULTILINE)
@@ -30,7 +30,8 @@ def commands_page() -> str:
     text = get_docs_for_click(obj=program, ctx=context, name="scalrec", title="scalrec")
     *_, commands = text.partition("\n## ")
     commands = _EVERYWHERE.sub("", _LISTS.sub("", f"## {commands}"))
-    return _HEAD + _overview(commands) + "\n" + _readable(commands)
+    # Outside code, ``<`` shall open no tag.
+    return _HEAD + _overview(commands) + "\n" + outside_fences(commands, _lines)
 
 
 def _overview(commands: str) -> str:
@@ -43,15 +44,6 @@ def _overview(commands: str) -> str:
         anchor = re.sub(r"[^a-z0-9-]", "", name.replace(" ", "-"))
         rows.append([f"[{code(name)}](#{anchor})", words])
     return table(["command", "what it does"], rows)
-
-
-def _readable(commands: str) -> str:
-    """Text outside code as text: ``<`` opens no tag there."""
-    done, parts = 0, []
-    for fence in _FENCE.finditer(commands):
-        parts += [_lines(commands[done : fence.start()]), fence.group()]
-        done = fence.end()
-    return "".join([*parts, _lines(commands[done:])])
 
 
 def _lines(text: str) -> str:

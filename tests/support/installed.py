@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as normal
 
 ROOT = Path(__file__).parents[2]
-
-
-def normal(name: str) -> str:
-    """A distribution's name as names are compared."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def closure(names: Iterable[str]) -> set[str]:

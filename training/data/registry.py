@@ -150,8 +150,7 @@ def _load_file(settings: LogSettings, path: Path) -> InteractionLog:
 
 def _loaded(name: str, log: object) -> InteractionLog:
     """What a package's loader gave, with a note of where it is from."""
-    point = LOADERS.find(name)
-    package = name if point is None else package_of(point)
+    package = _package(name)
     if not isinstance(log, InteractionLog):
         raise ConfigError(
             f"the log loader {name!r} of {package} gave {type(log).__name__}, not an InteractionLog"
@@ -160,8 +159,7 @@ def _loaded(name: str, log: object) -> InteractionLog:
 
 
 def _of_a_package(name: str) -> LogSource:
-    point = LOADERS.find(name)
-    package = name if point is None else package_of(point)
+    package = _package(name)
     return LogSource(
         name=name,
         title=f"read by {package}",
@@ -169,6 +167,12 @@ def _of_a_package(name: str) -> LogSource:
         origin=package,
         fetchable=False,
     )
+
+
+def _package(name: str) -> str:
+    """That brings the loader of this name."""
+    point = LOADERS.find(name)
+    return name if point is None else package_of(point)
 
 
 def _names(sources: list[LogSource]) -> set[str]:

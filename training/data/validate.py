@@ -12,6 +12,7 @@ import polars as pl
 from shared.errors import DataError
 from shared.interactions import Catalogue, InteractionLog
 from shared.log_reading import LogReading
+from training.data.figures import wordless
 from training.data.overlap import check_overlap
 from training.data.private import common_categories, queries_without_users, without_users
 from training.data.repeats import Duplicates, without_repeats
@@ -154,11 +155,6 @@ def _catalogue(
             remarks.append(f"{unused:,} items without an interaction left out")
     known = items or {}
     rows = [known.get(item_id) or from_id(item_id) for item_id in ids]
-    if wordless := sum(row.title == UNKNOWN_ITEM and not row.categories for row in rows):
-        remarks.append(
-            f"{wordless:,} items have no words, only an id: they count as "
-            f"{UNKNOWN_ITEM!r} and the text model cannot tell them apart"
-        )
     catalogue = Catalogue(
         ids=tuple(ids),
         titles=tuple(row.title for row in rows),
@@ -166,4 +162,9 @@ def _catalogue(
         areas=tuple(row.area for row in rows),
         texts=tuple(row.text or row.title for row in rows),
     )
+    if silent := int(wordless(catalogue).sum()):
+        remarks.append(
+            f"{silent:,} items have no words, only an id: they count as "
+            f"{UNKNOWN_ITEM!r} and the text model cannot tell them apart"
+        )
     return catalogue, remarks
