@@ -14,6 +14,7 @@ from typing import Literal, Self
 import httpx2 as httpx
 
 from launch.environments import find_vllm_python
+from launch.number_format import NumberFormat, cpu_number_format
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess, OnWait
 from shared.errors import LaunchError
@@ -36,6 +37,7 @@ class VllmOptions:
         pooling: ``MEAN`` as in the paper (no prefix caching), or ``LAST`` (prefix caching).
         max_model_len: tokens of the longest text the server takes.
         device: ``cpu``, or ``gpu`` (unverified): then nothing of the CPU's settings is sent.
+        number_format: of weights and products on a CPU; None: what this one is quickest in.
         kv_cache_gib: memory for the key/value cache on a CPU.
         api_key: clients must send it as a bearer token; None: the loopback server is open.
         extra_args: appended to the command line, so they win.
@@ -48,6 +50,7 @@ class VllmOptions:
     pooling: Literal["MEAN", "LAST"] = "MEAN"
     max_model_len: int = 512
     device: Literal["cpu", "gpu"] = "cpu"
+    number_format: NumberFormat | None = None
     kv_cache_gib: int = 1
     api_key: str | None = None
     extra_args: tuple[str, ...] = ()
@@ -65,7 +68,7 @@ class VllmOptions:
         }
         flags = ["--disable-uvicorn-access-log"]
         if self.device == "cpu":
-            options["--dtype"] = "bfloat16"
+            options["--dtype"] = self.number_format or cpu_number_format()
             flags.append("--enforce-eager")  # compiling takes minutes and gains little here
         pairs = [part for pair in options.items() for part in pair]
         return [str(python), "-m", MODULE, *pairs, *flags, *self.extra_args]

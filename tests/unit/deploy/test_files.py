@@ -146,7 +146,7 @@ def test_the_fleet_takes_policy_budget_and_ranking_from_the_environment() -> Non
 
 def test_vllm_is_started_as_the_product_starts_it() -> None:
     script = (DEPLOY / "bin" / "vllm.sh").read_text()
-    options = VllmOptions(model_dir=Path("/model"), served_name="minilm")
+    options = VllmOptions(model_dir=Path("/model"), served_name="minilm", number_format="bfloat16")
     command = options.command(Path("python"), 8000)
     for part in (p for p in command if p.startswith("--") or p in ("pooling", "bfloat16", "512")):
         assert f"{part}" in script, part

@@ -13,7 +13,9 @@ PYTHON = Path("/env/bin/python")
 
 
 def test_cpu_command_and_environment() -> None:
-    options = VllmOptions(Path("/m"), "minilm", extra_args=("--max-num-seqs", "8"))
+    options = VllmOptions(
+        Path("/m"), "minilm", number_format="bfloat16", extra_args=("--max-num-seqs", "8")
+    )
     command = options.command(PYTHON, 4711)
     assert command[:3] == [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
     settings = dict(pairwise(command))
