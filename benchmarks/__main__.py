@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,6 +23,7 @@ from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
 from benchmarks.embedding import compare_batches
 from benchmarks.replay import compare_memory, compare_replay
+from benchmarks.retrieval import compare_retrieval
 from benchmarks.student import compare_student
 from benchmarks.timing import BenchmarkLine
 from benchmarks.training import compare_training
@@ -44,16 +46,21 @@ from training.data.registry import load_log
 from training.semantic.anchors import training_anchors, write_abstracts
 from training.train import train
 
+MANY_ITEMS = (100_000, 1_000_000)
+MillionOption = Annotated[
+    bool, typer.Option("--million", help="Retrieve from a million items, too; takes a minute more.")
+]
 
-@options("log embedder model assignments")
-def bench(given: Given) -> None:
+
+@options("log embedder model million assignments")
+def bench(given: Given, million: MillionOption = False) -> None:
     """Measure ours against the peer or the limit, both in the same run (trains if needed)."""
     # The load comes from a few users that ask as often as they can.
     settings = given(cloud={"port": 0, "device_requests_per_minute": 0})
-    run_command(_bench(settings, make_console()))
+    run_command(_bench(settings, make_console(), million=million))
 
 
-async def _bench(settings: Settings, console: Console) -> None:
+async def _bench(settings: Settings, console: Console, *, million: bool) -> None:
     progress = ConsoleProgress(console)
     log = load_log(settings.log, cache=settings.cache, progress=progress)
     logs = settings.work_dir / "serve"
@@ -74,6 +81,12 @@ async def _bench(settings: Settings, console: Console) -> None:
                 results += await compare_cloud(cloud, served, _abstracts(settings, log))
                 results += await compare_cached(cloud, bundle.id, logs=logs)
     # After the servers are gone: their cores would be in the way.
+    results += await asyncio.to_thread(
+        compare_retrieval,
+        MANY_ITEMS if million else MANY_ITEMS[:1],
+        dim=settings.training.dim,
+        n=settings.cloud.candidates,
+    )
     results += await asyncio.to_thread(compare_device, log, bundle, trained)
     results += await asyncio.to_thread(compare_student, log, dim=settings.training.dim)
     results += await asyncio.to_thread(compare_adaptation, settings.training.dim, settings.lsc4rec)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import BenchmarkLine
 from cloud_service.embedding.base import Embedder
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.exact import ExactIndex
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
 

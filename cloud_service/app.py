@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from cloud_service.http.middleware import RequestEnvelope, SizeLimits
 from cloud_service.http.problems import RETRY_AFTER_S, ProblemAnswers, install_problems
 from cloud_service.http.security import Admission, required_keys
 from cloud_service.limits import DeviceRates, Limiter
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.making import candidate_index
 from cloud_service.routes.bundle import bundle_router
 from cloud_service.routes.health import bundle_check, health_router
 from cloud_service.routes.snapshots import snapshot_routes
@@ -74,7 +75,8 @@ def create_app(
 
     Raises:
         ConfigError: the settings lack what a part needs, a key to check tokens with for example,
-            or ask for generated candidates of a bundle without a generator.
+            or ask for generated candidates of a bundle without a generator, or for more recall
+            than an approximate index has.
     """
     cloud = settings.cloud
     _require_room(bundle, cloud.candidates)
@@ -100,6 +102,7 @@ def create_app(
         generator = T5Generator(bundle, n=cloud.candidates)
         owned.push_async_callback(generator.aclose)
     user_model = UserModel(bundle, embedder, deadline_s=settings.embedder.deadline_s)
+    index, recall = candidate_index(bundle.semantic_vectors(), cloud, user_model.fixed_embeddings())
     # Half of the deadline for waiting at most, so that whoever gets a slot has time to use it.
     limiter = Limiter(cloud.max_in_flight, cloud.max_waiting, settings.embedder.deadline_s / 2)
     rates = DeviceRates(cloud.device_requests_per_minute, cloud.device_burst, _loop_time)
@@ -107,7 +110,7 @@ def create_app(
     service = SnapshotService(
         bundle,
         user_model,
-        ExactIndex(bundle.semantic_vectors()),
+        index,
         store,
         limiter,
         telemetry,
@@ -121,6 +124,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with owned:
             telemetry.log.info("cloud service starts", bundle=bundle.id, log=bundle.manifest.log)
+            if recall is not None:
+                telemetry.log.info("candidates are found by an index", **asdict(recall))
             if not user_model.measured:
                 telemetry.log.warning(
                     "the bundle keeps no vectors of fixed texts, so another text model of the same "

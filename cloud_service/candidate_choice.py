@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.generation.base import Generator
-from cloud_service.retrieval import CandidateIndex
+from cloud_service.retrieval.base import CandidateIndex
 from cloud_service.telemetry.telemetry import Telemetry
 from shared.errors import GeneratorUnavailable
 

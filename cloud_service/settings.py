@@ -36,6 +36,19 @@ class CloudSettings(Section):
         "generator writes after the item tokens a device sends (abstract.item_tokens), semantic "
         "for a device that sends none",
     )
+    exact_below: int = Field(
+        default=100_000,
+        ge=1,
+        description="items from which on candidates are retrieved by an approximate index; below, "
+        "every item is scored",
+    )
+    least_recall: float = Field(
+        default=0.98,
+        gt=0,
+        le=1,
+        description="of an approximate index at cloud.candidates, measured at the start against "
+        "every item scored; one that cannot have it is refused",
+    )
     snapshot_ttl_s: float = Field(
         default=7 * 86400.0, gt=0, description="how long the store keeps a snapshot"
     )

@@ -16,7 +16,7 @@ from cloud_service.candidate_choice import CandidateChoice
 from cloud_service.coalescing import Coalescer
 from cloud_service.generation.base import Generator
 from cloud_service.limits import Limiter
-from cloud_service.retrieval import CandidateIndex
+from cloud_service.retrieval.base import CandidateIndex
 from cloud_service.store.snapshot_store import SnapshotStore
 from cloud_service.telemetry.telemetry import Telemetry
 from cloud_service.user_model import UserModel

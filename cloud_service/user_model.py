@@ -62,6 +62,10 @@ class UserModel:
         """The bundle tells what its text model makes of fixed texts."""
         return self._fixed is not None
 
+    def fixed_embeddings(self) -> NDArray[np.float32] | None:
+        """[k, d] of the bundle's fixed texts, as it keeps their vectors; None: it keeps none."""
+        return None if self._fixed is None else self.project(self._fixed.vectors)
+
     async def check(self) -> None:
         """Return when the embedder is the bundle's and has embedded a fixed text of late.
 

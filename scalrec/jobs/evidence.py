@@ -79,7 +79,7 @@ def evidence_stage(
             label="embedding test abstracts",
             progress=progress,
         )
-        source = OfflineCloud(bundle, embedder, abstracts, settings.cloud.candidates)
+        source = OfflineCloud(bundle, embedder, abstracts, settings.cloud)
         models = EvaluationModels.load(bundle, expected=settings.profile)
 
         def work(progress: Progress) -> None:

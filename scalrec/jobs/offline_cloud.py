@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.making import candidate_index
+from cloud_service.settings import CloudSettings
 from cloud_service.user_model import UserModel
 from device_runtime.abstract.writer import TemplateAbstract
 from scalrec.settings import Settings
@@ -41,18 +42,24 @@ class OfflineCloud:
 
     Args:
         abstracts: embeddings of every point that will be asked for.
-        candidates: N of SCaLRec eq. 7.
+        cloud: how many candidates there are, and how they are retrieved.
+
+    Raises:
+        ConfigError: as ``candidate_index`` does.
     """
 
     def __init__(
-        self, bundle: Bundle, embedder: Embedder, abstracts: AbstractVectors, candidates: int
+        self, bundle: Bundle, embedder: Embedder, abstracts: AbstractVectors, cloud: CloudSettings
     ) -> None:
-        projected = UserModel(bundle, embedder).project(abstracts.vectors)
+        user_model = UserModel(bundle, embedder)
+        projected = user_model.project(abstracts.vectors)
         self._e_sem: dict[tuple[int, int], NDArray[np.float32]] = dict(
             zip(abstracts.points, projected, strict=True)
         )
-        self._index = ExactIndex(bundle.semantic_vectors())
-        self._candidates = candidates
+        self._index, _ = candidate_index(
+            bundle.semantic_vectors(), cloud, user_model.fixed_embeddings()
+        )
+        self._candidates = cloud.candidates
 
     def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:
         return self._e_sem[user, tau]

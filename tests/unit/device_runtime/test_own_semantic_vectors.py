@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.exact import ExactIndex
 from device_runtime.cloud.snapshot_cache import CachedSnapshot, CacheKey, MemorySnapshotCache
 from device_runtime.device import Device
 from device_runtime.models import DeviceModels

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cloud_service.candidate_choice import CandidateChoice
 from cloud_service.generation.base import ToldItems
 from cloud_service.generation.t5 import T5Generator
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.exact import ExactIndex
 from shared.bundle import GENERATOR_FILE, Bundle, write_bundle
 from shared.errors import ConfigError, GeneratorUnavailable
 from tests.support.bundles import make_bundle

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_service.retrieval import ExactIndex
+from cloud_service.retrieval.exact import ExactIndex
 
 
 @given(
