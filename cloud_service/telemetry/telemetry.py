@@ -59,7 +59,7 @@ def create_logger(*, level: str = "info", stream: TextIO | None = None) -> Filte
             masked_line,
             renderer,
         ],
-    )
+    ).bind()  # what wrap_logger returns makes a logger anew for every line, even for one left out
     return logger
 
 
