@@ -72,6 +72,12 @@ def notes_of(embedder: object) -> tuple[str, ...]:
     return notes
 
 
+def texts_at_once(embedder: object, batch_size: int) -> int:
+    """Of many texts, how many one call should bring: as many as the embedder says, if it does."""
+    wanted: int = getattr(embedder, "texts_at_once", batch_size)
+    return wanted
+
+
 def model_name(model: str) -> str:
     """The name a manifest keeps for a model: a folder's own name, not where it happens to lie."""
     path = Path(model).expanduser()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_BATCHES_AT_ONCE = 4
+
+
 class TransformersEmbedder:
     """Mean or last-token pooling of the last hidden states, L2-normalised, as vLLM does it.
 
@@ -35,7 +38,7 @@ class TransformersEmbedder:
         model: name for the identity.
         pooling: ``MEAN`` (over the tokens of the text) or ``LAST``.
         max_tokens: longer texts are cut to this many tokens, special tokens kept.
-        batch_size: texts in one forward pass; texts of similar length go together.
+        batch_size: texts in one forward pass; texts of as many tokens go together.
         threads: torch's intra-op threads; None leaves torch's choice.
     """
 
@@ -63,6 +66,11 @@ class TransformersEmbedder:
     @property
     def identity(self) -> EmbedderIdentity:
         return require_identity(self._identity)
+
+    @property
+    def texts_at_once(self) -> int:
+        """Of many texts, a few batches in one call can be sorted, and are then padded least."""
+        return _BATCHES_AT_ONCE * self._batch_size
 
     async def ready(self) -> None:
         if self._identity is None:
@@ -118,11 +126,22 @@ class TransformersEmbedder:
         dim = self.identity.dim
         vectors = np.zeros((len(texts), dim), dtype=np.float32)
         failed: dict[int, str] = {}
-        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        lengths = self._lengths(texts)
+        by_length = sorted(range(len(texts)), key=lengths.__getitem__)
         for start in range(0, len(texts), self._batch_size):
             self._fill(vectors, by_length[start : start + self._batch_size], texts, failed)
         unit, refused = normalised(vectors, count=len(texts), dim=dim)
         return all_usable(unit, refused | failed)
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        """Tokens of each text; its characters, which say less, where one of them has no tokens."""
+        if len(texts) <= 1 or self._loaded is None:
+            return [0] * len(texts)
+        try:
+            encoded = self._loaded[0](texts, truncation=True, max_length=self._max_tokens)
+            return [len(tokens) for tokens in encoded["input_ids"]]
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            return [len(text) for text in texts]
 
     def _fill(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.embedding.base import Embedder, TextsRefused
+from cloud_service.embedding.base import Embedder, TextsRefused, texts_at_once
 from shared.errors import EmbedderMismatch
 from shared.progress import NullProgress, Progress, Task
 from training.semantic.embedding_cache import EmbeddingCache, cache_key
@@ -43,6 +43,7 @@ async def embed_texts(
     is not kept, and ``refused_rows`` finds it.
 
     Args:
+        batch_size: texts in one call, where the embedder does not ask for more.
         name: what people call the text at a position, for errors.
 
     Raises:
@@ -59,7 +60,8 @@ async def embed_texts(
     # Texts of similar length share a batch: back ends that pad then pad little.
     missing = sorted(text_of.keys() - vectors.keys(), key=lambda key: (len(text_of[key]), key))
     refused: dict[bytes, str] = {}
-    batches = iter([missing[i : i + batch_size] for i in range(0, len(missing), batch_size)])
+    size = texts_at_once(embedder, batch_size)
+    batches = iter([missing[i : i + size] for i in range(0, len(missing), size)])
 
     async def work(task: Task) -> None:
         for batch in batches:  # shared by all workers: each takes the next one

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cloud_service.embedding.base import model_content
+from cloud_service.embedding.base import TextsRefused, model_content
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.transformers import TransformersEmbedder, pool
 from cloud_service.settings import EmbedderSettings
@@ -95,3 +95,35 @@ def test_pooling_leaves_padding_out(pooling: str, expected: list[list[float]]) -
     states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [99.0, 99.0]]])
     mask = torch.tensor([[1, 1], [1, 0]])
     assert pool(states, mask, pooling).tolist() == expected
+
+
+async def test_texts_of_as_many_tokens_share_a_batch(
+    embedder: TransformersEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Characters mislead: long words are few tokens, digits and signs are one each."""
+    batches: list[list[str]] = []
+    forward = embedder._forward
+
+    def noted(texts: list[str]) -> np.ndarray:
+        batches.append(texts)
+        return forward(texts)
+
+    monkeypatch.setattr(embedder, "_forward", noted)
+    few = ["international government information", "responsibility understanding", *["music"] * 2]
+    many = [f"{n} . , ; : ! ? + - = {n}" for n in range(4)]
+    mixed = [text for pair in zip(few, many, strict=True) for text in pair]
+    vectors = await embedder.embed(mixed)
+    assert [sorted(batch) for batch in batches] == [sorted(few), sorted(many)]
+    assert embedder.texts_at_once == 4 * 4
+    for text, vector in zip(mixed, vectors, strict=True):
+        assert vector @ (await embedder.embed([text]))[0] > 0.999
+
+
+async def test_a_text_without_tokens_leaves_the_others_theirs(
+    embedder: TransformersEmbedder,
+) -> None:
+    broken = "lone \ud800 surrogate"
+    with pytest.raises(TextsRefused) as refused:
+        await embedder.embed(["drama", broken, "comedy"])
+    assert list(refused.value.refused) == [1]
+    np.testing.assert_allclose(np.linalg.norm(refused.value.vectors[[0, 2]], axis=1), 1, rtol=1e-5)
