@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from device_runtime.abstract.words import ItemWords
+from device_runtime.network import Network
 from device_runtime.refresh.policy import GainModel
 from device_runtime.refresh.quadratic_gain import QuadraticGain
 from device_runtime.state.cues import CUES
@@ -78,13 +77,10 @@ class DeviceModels:
         self._tokens = read_tokens(bundle) if tells else None
         self.student = _student(bundle)
         self._reader: tuple[ItemWords, TextStudent] | None = None
-        self._encoder = _session(bundle, "encoder.onnx")
-        # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
-        reads = {i.name for i in self._encoder.get_inputs()}
-        self._encoder_ignores = tuple(set(_GRAPHS["encoder.onnx"][0]) - reads)
-        self._estimator = _session(bundle, "estimator.onnx")
-        self._calibrator = _session(bundle, "calibrator.onnx")
-        self.proposes_from = tuple(i.name for i in self._calibrator.get_inputs())
+        self._encoder = Network(bundle, "encoder.onnx", *_GRAPHS["encoder.onnx"])
+        self._estimator = Network(bundle, "estimator.onnx", *_GRAPHS["estimator.onnx"])
+        self._calibrator = Network(bundle, "calibrator.onnx", *_GRAPHS["calibrator.onnx"])
+        self.proposes_from = self._calibrator.reads
         self._check_sizes(bundle)
         known = read_refresh(bundle)
         self.call_rates = known.call_rates
@@ -120,16 +116,15 @@ class DeviceModels:
         spec = self.manifest.calibration.cues
         if spec != CUES:
             raise BundleError(f"bundle {bundle.path} wants the cues {spec}, this device has {CUES}")
-        for name, session in (
+        for name, network in (
             ("estimator.onnx", self._estimator),
             ("calibrator.onnx", self._calibrator),
         ):
-            for given in session.get_inputs():
-                size = len(CUES) if given.name == "cues" else self.dim
-                if given.shape[-1] != size:
+            for given, width in zip(network.reads, network.widths, strict=True):
+                size = len(CUES) if given == "cues" else self.dim
+                if width != size:
                     raise BundleError(
-                        f"{bundle.file(name)} reads {given.name} of size {given.shape[-1]}, "
-                        f"not {size}"
+                        f"{bundle.file(name)} reads {given} of size {width}, not {size}"
                     )
         if "e_text" in self.proposes_from and self.student is None:
             raise BundleError(
@@ -195,20 +190,19 @@ class DeviceModels:
         Returns:
             e_str [d] and copy_logit [L].
         """
-        feeds = {
-            "item_vectors": np.ascontiguousarray(vectors)[None],
-            "age_hours": times.age_hours[None],
-            "event_hour": times.event_hour[None],
-            "request_hour": np.array([times.request_hour], dtype=np.float32),
+        known = {
+            "item_vectors": vectors,
+            "age_hours": times.age_hours,
+            "event_hour": times.event_hour,
+            "request_hour": times.request_hour,
         }
-        for name in self._encoder_ignores:
-            del feeds[name]
-        e_str, copy_logit = self._encoder.run(None, feeds)
-        return e_str[0], copy_logit[0]
+        # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
+        e_str, copy_logit = self._encoder.run(*(known[name] for name in self._encoder.reads))
+        return e_str, copy_logit
 
     def reliability(self, cues: Floats) -> float:
         """r = q_psi(c) of eq. 11 for raw cues [8]; within (0, 1)."""
-        return float(self._estimator.run(_GRAPHS["estimator.onnx"][1], {"cues": cues[None]})[0][0])
+        return float(self._estimator.run(cues)[0])
 
     def propose(
         self,
@@ -238,9 +232,7 @@ class DeviceModels:
             "e_text": e_text,
             "cues": cues,
         }
-        feeds = {name: known[name][None] for name in self.proposes_from}  # type: ignore[index]
-        proposal: Floats = self._calibrator.run(_GRAPHS["calibrator.onnx"][1], feeds)[0][0]
-        return proposal
+        return self._calibrator.run(*(known[name] for name in self.proposes_from))[0]
 
 
 def _table(bundle: Bundle) -> ItemTable | None:
@@ -274,27 +266,3 @@ def read_array(bundle: Bundle, name: str, shape: Sequence[int]) -> Floats:
     if not np.isfinite(array).all():
         raise BundleError(f"{bundle.file(name)} holds values that are not finite")
     return np.ascontiguousarray(array)
-
-
-def _session(bundle: Bundle, name: str) -> ort.InferenceSession:
-    """One thread and no spinning: hundreds of devices share a core."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    path: Path = bundle.file(name)
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions share no base class
-        raise BundleError(f"{path} cannot be run: {error}") from error
-    inputs, outputs = _GRAPHS[name]
-    reads = tuple(i.name for i in session.get_inputs())
-    writes = tuple(o.name for o in session.get_outputs())
-    if not set(reads) <= set(inputs) or writes != outputs:
-        raise BundleError(
-            f"{path} reads {reads} and writes {writes}; expected {inputs} and {outputs}"
-        )
-    return session

@@ -11,6 +11,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.ranking.fusion import top_k
 from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import Agreement, semantic_top
+from device_runtime.state.item_sets import among, distinct, united
 from device_runtime.state.item_vectors import ItemVectors, semantic_part
 
 Items = NDArray[np.int32]
@@ -75,13 +76,14 @@ def build_pool(
             keep=None,
         )
     snapshot = cached.snapshot
-    items = np.union1d(snapshot.items, own).astype(np.int32, copy=False)
+    offered = distinct(snapshot.items)
+    items = united(offered, own) if len(own) else offered
     if starters and models.starter is not None and models.profile.unite_history:
-        items = np.union1d(items, models.popular).astype(np.int32, copy=False)
+        items = united(items, models.popular)
     semantic = semantic_part(vectors.of(items)[0], models.dim) @ snapshot.e_sem
-    at = np.searchsorted(items, np.unique(snapshot.items))
+    at = items.searchsorted(offered)
     at = at[semantic_top(semantic[at], models.manifest.calibration.top_l)]
-    keep = ~np.isin(items, seen) if exclude and len(seen) else None
+    keep = ~among(items, seen) if exclude and len(seen) else None
     return Pool(
         cached=cached,
         items=items,
@@ -95,7 +97,7 @@ def build_pool(
 def best_of_table(scores: Floats, count: int, barred: Items) -> Items:
     """[<= count] int32 items with the best scores [I], without those ``barred``; best first."""
     best = top_k(scores, count + len(barred)).astype(np.int32)
-    return best[~np.isin(best, barred)][:count] if len(barred) else best
+    return best[~among(best, barred)][:count] if len(barred) else best
 
 
 def most_popular(models: DeviceModels, count: int, barred: Items) -> tuple[Items, Floats]:
@@ -104,6 +106,6 @@ def most_popular(models: DeviceModels, count: int, barred: Items) -> tuple[Items
     first = slice(count + len(barred))
     best, counts = models.popular[first], models.popular_count[first]
     if len(barred):
-        allowed = ~np.isin(best, barred)
+        allowed = ~among(best, barred)
         best, counts = best[allowed], counts[allowed]
     return best[:count], counts[:count]

@@ -25,6 +25,7 @@ from device_runtime.ranking.list_fusion import fused, unlisted
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score
 from device_runtime.ranking.semantic import Ranking, snapshot_cues
 from device_runtime.ranking.transitions import Transitions
+from device_runtime.state.item_sets import united
 from device_runtime.state.item_vectors import ItemVectors, structural_part
 from device_runtime.state.lapse import Lapse
 
@@ -90,7 +91,7 @@ def rank_collaboratively(
         scored = scored.kept(pool.keep)
     extra = extra_items(models, scored, encoded, None, barred_items(models, seen), k)
     if len(extra):
-        scored = score(vectors, np.union1d(scored.items, extra), encoded)
+        scored = score(vectors, united(scored.items, extra), encoded)
     scores = unlisted(_moved(scored, shift), rerank, alpha).astype(np.float32)
     if len(listed):
         place = np.minimum(np.searchsorted(listed, scored.items), len(listed) - 1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.models import DeviceModels
+from device_runtime.ranking.fusion import copy_bonus
 from device_runtime.ranking.own_terms import RequestTerms
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
@@ -27,7 +28,8 @@ class Encoded:
         history: [L] int32 items of the window, those without a vector left out.
         vectors: [L, d] of these items, those of the semantic channel.
         known: [W] bool, which events of the whole window they are.
-        copy_logit: [L].
+        copied: [m] int32 distinct items of the window, ascending.
+        bonus: [m] copy bonus of each; all other items have none.
         length, density: cues of the window.
         own: what the device adds to the structural score; None where the bundle adds nothing.
     """
@@ -36,7 +38,8 @@ class Encoded:
     history: Items
     vectors: Floats
     known: NDArray[np.bool_]
-    copy_logit: Floats
+    copied: Items
+    bonus: Floats
     length: float
     density: float
     own: RequestTerms | None = None
@@ -75,12 +78,14 @@ def encode(
     e_str, copy_logit = models.encode(structural_part(rows, models.dim), times)
     if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
         return None
+    copied, bonus = copy_bonus(window.items, copy_logit)
     return Encoded(
         e_str=e_str,
         history=window.items,
         vectors=semantic_part(rows, models.dim),
         known=known,
-        copy_logit=copy_logit,
+        copied=copied,
+        bonus=bonus,
         length=cues.length(len(window), models.profile.window),
         density=cues.density(times.age_hours, has_time=models.manifest.has_time),
         own=own,

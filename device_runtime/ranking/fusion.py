@@ -5,31 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.state.item_sets import distinct
+
 _MAX_LOGIT = 60.0  # exp() of it, and sums of them, stay inside float32
 
 Floats = NDArray[np.float32]
 
 
-def copy_bonus(items: NDArray[np.int32], history: NDArray[np.int32], copy_logit: Floats) -> Floats:
-    """[n] log(1 + sum of exp(copy_logit_j) over the history's events with that item).
+def copy_bonus(history: NDArray[np.int32], copy_logit: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """Items [m] of the history, ascending, and of each log(1 + sum of exp(copy_logit_j)) over its
+    events; all other items have none.
 
     Args:
-        items: [n] int32 candidates, strictly ascending.
         history: [L] int32 items of the encoder's window.
         copy_logit: [L] from the encoder.
     """
-    if len(items) == 0:
-        return np.zeros(0, dtype=np.float32)
     weights = np.exp(np.minimum(copy_logit, _MAX_LOGIT))
-    place = np.searchsorted(items, history)
-    place[place == len(items)] = 0
-    weights = np.where(items[place] == history, weights, np.float32(0.0))
-    return np.log1p(np.bincount(place, weights, minlength=len(items))).astype(np.float32)
+    items = distinct(history)
+    sums = np.bincount(items.searchsorted(history), weights, minlength=len(items))
+    return items, np.log1p(sums).astype(np.float32)
 
 
-def structural_scores(vectors: Floats, bias: Floats, e_str: Floats, bonus: Floats) -> Floats:
-    """[n] s_str(i) = <e_str, v_i> + b_i + copy bonus, for vectors [n, d]."""
-    return vectors @ e_str + bias + bonus
+def structural_scores(vectors: Floats, bias: Floats, e_str: Floats) -> Floats:
+    """[n] <e_str, v_i> + b_i for vectors [n, d]: s_str(i) but for the copy bonus."""
+    scores = vectors @ e_str
+    scores += bias
+    return scores
 
 
 def fuse(structural: Floats, semantic: Floats, fusion_weight: float) -> Floats:
@@ -46,5 +47,5 @@ def top_k(scores: Floats, k: int) -> NDArray[np.intp]:
         # Everything at least as good as the k-th best, so that ties are cut by position, not luck.
         threshold = np.partition(scores, n - k)[n - k]
         chosen = np.flatnonzero(scores >= threshold)
-        return chosen[np.argsort(-scores[chosen], kind="stable")[:k]]
-    return np.argsort(-scores, kind="stable")[:k]
+        return chosen[(-scores[chosen]).argsort(kind="stable")[:k]]
+    return (-scores).argsort(kind="stable")[:k]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from device_runtime.abstract.digest import Digest
 from device_runtime.models import DeviceModels
 from device_runtime.state.history import RequestContext
+from device_runtime.state.item_sets import add_at
 from device_runtime.state.item_vectors import semantic_part
 from device_runtime.state.own_counts import DecayedCounts
 
@@ -40,20 +41,14 @@ class RequestTerms:
     e_text: Floats | None = None
     query: Floats | None = None
 
-    def of(self, items: Items, rows: Floats) -> Floats:
-        """[n] what is added to the scores of ``items`` [n], of rows [n, k * d]."""
-        added = self._counted(items)
-        if self.query is not None:
-            added = added + semantic_part(rows, len(self.query)) @ self.query
-        return added
-
-    def _counted(self, items: Items) -> Floats:
-        if len(self.items) == 0:
-            return np.zeros(len(items), np.float32)
-        place = np.searchsorted(self.items, items)
-        place[place == len(self.items)] = 0
-        counted: Floats = np.where(self.items[place] == items, self.bonus[place], np.float32(0.0))
-        return counted
+    def add_to(self, scores: Floats, items: Items, rows: Floats) -> None:
+        """Add the terms of ``items`` [n], ascending, of rows [n, k * d] to their scores [n]."""
+        if self.query is None:
+            add_at(scores, items, self.items, self.bonus)
+            return
+        said = semantic_part(rows, len(self.query)) @ self.query
+        add_at(said, items, self.items, self.bonus)
+        scores += said
 
 
 class OwnState:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.candidates import best_of_table, most_popular
 from device_runtime.ranking.encoded import Encoded
-from device_runtime.ranking.fusion import copy_bonus, structural_scores
+from device_runtime.ranking.fusion import structural_scores
+from device_runtime.state.item_sets import add_at
 from device_runtime.state.item_vectors import ItemTable, ItemVectors, structural_part
 
 Items = NDArray[np.int32]
@@ -35,11 +36,11 @@ def score(known: ItemVectors, items: Items, encoded: Encoded | None) -> Scored:
     rows, bias = known.of(items)
     if encoded is None:
         return Scored(items, rows, bias)
-    bonus = copy_bonus(items, encoded.history, encoded.copy_logit)
     vectors = structural_part(rows, len(encoded.e_str))
-    structural = structural_scores(vectors, bias, encoded.e_str, bonus)
+    structural = structural_scores(vectors, bias, encoded.e_str)
+    add_at(structural, items, encoded.copied, encoded.bonus)
     if encoded.own is not None:
-        structural = structural + encoded.own.of(items, rows)
+        encoded.own.add_to(structural, items, rows)
     return Scored(items, rows, structural)
 
 
@@ -53,11 +54,10 @@ def score_table(
     if encoded is not None and encoded.own is not None and encoded.own.query is not None:
         text = encoded.own.query
         semantic = text if semantic is None else semantic + text
-    scores = table.products(e_str, semantic) + table.bias
+    scores = table.products(e_str, semantic)
+    scores += table.bias
     if encoded is not None:
-        # Few items are in the history: the bonus of all others is zero.
-        own = np.unique(encoded.history)
-        scores[own] += copy_bonus(own, encoded.history, encoded.copy_logit)
+        scores[encoded.copied] += encoded.bonus
         if encoded.own is not None:
             scores[encoded.own.items] += encoded.own.bonus
     return scores

@@ -18,6 +18,7 @@ from device_runtime.ranking.encoded import Encoded
 from device_runtime.ranking.fusion import fuse
 from device_runtime.ranking.scoring import Scored, barred_items, extra_items, score, score_table
 from device_runtime.state import cues
+from device_runtime.state.item_sets import united
 from device_runtime.state.item_vectors import ItemVectors, semantic_part
 from device_runtime.state.lapse import Lapse
 from shared.profile import SHORTLIST
@@ -150,7 +151,7 @@ def rank_with_snapshot(
     trusted = np.float32(weight * trust) * (e_sem if de is None else e_sem + de)
     extra = extra_items(models, scored, encoded, trusted, barred_items(models, seen), k)
     if len(extra):
-        scored = score(vectors, np.union1d(scored.items, extra), encoded)
+        scored = score(vectors, united(scored.items, extra), encoded)
         semantic = semantic_part(scored.rows, models.dim) @ e_sem
     uncalibrated = fuse(scored.structural, semantic, weight)
     scores = uncalibrated
@@ -199,6 +200,6 @@ def rank_locally(
         shortlist = best_of_table(score_table(models.table, encoded), count, barred)
     else:
         shortlist, _ = most_popular(models, count, barred)
-    items = np.union1d(pool.items, shortlist)
+    items = united(pool.items, shortlist)
     scores = score(vectors, items, encoded).structural
     return Ranking(items=items, scores=scores, uncalibrated=scores, structural=scores)

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.state.item_sets import distinct
+
 HOURS_PER_WEEK = 168.0
 _FIRST_CAPACITY = 16
 
@@ -96,7 +98,7 @@ class History:
     @property
     def distinct(self) -> NDArray[np.int32]:
         """[m] int32 distinct retained items, ascending."""
-        return np.unique(self.items)
+        return distinct(self.items)
 
     def append(self, item: int, time: float | None, hour: float) -> None:
         """Add the newest event.
