@@ -20,7 +20,7 @@ from device_runtime.ranking.scoring import score
 from device_runtime.ranking.semantic import rank_with_snapshot
 from device_runtime.state.cached_snapshot import CachedSnapshot
 from device_runtime.state.cues import CUES
-from device_runtime.state.features import TimeFeatures
+from device_runtime.state.features import SECONDS_PER_HOUR, TimeFeatures
 from device_runtime.state.history import History, RequestContext
 from device_runtime.state.lapse import SessionCount, lapse_since
 from loadtest.replay.item_pages import ItemPages
@@ -228,8 +228,12 @@ class _Requests:
         for event in events:
             self._device.observe(*event)
         self._events = itertools.cycle(events)
+        # Again and again, but never back in time: an event must not come before those known.
+        span = float(times.max() - times.min()) + SECONDS_PER_HOUR
+        self._later = (span * (n // len(events)) for n in itertools.count(len(events)))
 
     def __call__(self) -> None:
         item, time, hour, page = next(self._events)
+        time += next(self._later)
         self._device.request(RequestContext(time, hour))
         self._device.observe(item, time, hour, page)

@@ -7,6 +7,7 @@ kept with the number of items that share it, and gains are averaged over the pla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,8 +44,11 @@ def as_ranks(expected: ArrayLike, tied: ArrayLike = 1) -> Ranks:
 def rank_of(scores: ArrayLike, target: int) -> Rank:
     """``ranks_of`` one request: of ``scores[target]`` among ``scores`` [n]."""
     values = np.asarray(scores, dtype=np.float64)
-    found = ranks_of(values[None], np.array([target]))
-    return Rank(float(found["expected"][0]), int(found["tied"][0]))
+    own = float(values[target])
+    if math.isnan(own):
+        return Rank(float(len(values)))
+    above, tied = np.count_nonzero(values > own), np.count_nonzero(values == own)
+    return Rank(above + (tied + 1) / 2.0, tied)
 
 
 def ranks_of(

@@ -48,6 +48,11 @@ class TemplateAbstract:
         self._form = form or AbstractForm()
         self._words = ItemWords(catalogue, self._form.level)
 
+    @property
+    def words(self) -> ItemWords:
+        """Of the catalogue's items, shared with its digests."""
+        return self._words
+
     def digest(self) -> Digest:
         """Of no event yet, for one user; shares the words of items with this writer."""
         return Digest(self._words, self._form)

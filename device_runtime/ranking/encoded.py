@@ -13,6 +13,7 @@ from device_runtime.ranking.own_terms import RequestTerms
 from device_runtime.state import cues
 from device_runtime.state.features import time_features
 from device_runtime.state.history import History, RequestContext, Window
+from device_runtime.state.item_sets import all_true
 from device_runtime.state.item_vectors import ItemVectors, semantic_part, structural_part
 
 Items = NDArray[np.int32]
@@ -70,13 +71,13 @@ def encode(
     """
     whole = history.window()
     known = vectors.known(whole.items)
-    window = whole if known.all() else _at(known, whole)
+    window = whole if all_true(known) else _at(known, whole)
     if len(window) == 0:
         return None
     times = time_features(window, context, has_time=models.manifest.has_time)
     rows = vectors.of(window.items)[0]
     e_str, copy_logit = models.encode(structural_part(rows, models.dim), times)
-    if not (np.isfinite(e_str).all() and np.isfinite(copy_logit).all()):
+    if not (all_true(np.isfinite(e_str)) and all_true(np.isfinite(copy_logit))):
         return None
     copied, bonus = copy_bonus(window.items, copy_logit)
     return Encoded(

@@ -88,6 +88,11 @@ class OwnState:
         """Whether there are any terms."""
         return self._counts is not None or self._student is not None
 
+    @property
+    def digest(self) -> Digest | None:
+        """Of all events observed; None where none is kept, or only of those not yet forgotten."""
+        return self._digest if self._left is None else None
+
     def observe(self, item: int | None, hour_of_week: float) -> None:
         """Take in the user's newest event; ``item`` None if it is unknown to the bundle."""
         if self._counts is not None:

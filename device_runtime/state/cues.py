@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from device_runtime.state.item_sets import all_true
+
 PAPER_CUES = ("delta", "drift", "omega", "length", "density")
 CUES = (*PAPER_CUES, "elapsed", "turn", "moved")
 HOURS_PER_DAY = 24.0
@@ -37,7 +39,8 @@ def cue_vector(
 def drift(e_str: ArrayLike, e_str_tau: ArrayLike) -> NDArray[np.float64]:
     """|e_str(t) - e_str(tau)| along the last axis: [..., d], [..., d] -> [...]."""
     difference = np.asarray(e_str, dtype=np.float64) - np.asarray(e_str_tau, dtype=np.float64)
-    distance: NDArray[np.float64] = np.sqrt(np.square(difference).sum(axis=-1))
+    difference *= difference
+    distance: NDArray[np.float64] = np.sqrt(np.add.reduce(difference, axis=-1))
     return distance
 
 
@@ -159,7 +162,7 @@ class Agreement:
 
     def __init__(self, semantic: NDArray[np.floating]) -> None:
         n = len(semantic)
-        self._ranks = average_ranks(semantic)
+        self._ranks = average_ranks(semantic) if n else np.zeros(0)
         self._centred = self._ranks - self._ranks.mean() if n else self._ranks
         self._places = np.arange(n, dtype=np.float64)
         variation = float(self._centred @ self._centred) * n * (n * n - 1) / 12.0
@@ -167,12 +170,12 @@ class Agreement:
 
     def with_scores(self, structural: NDArray[np.floating]) -> float:
         """omega for the structural scores [n] of the same candidates."""
-        order = np.argsort(structural)
-        ordered = structural[order]
-        if not (ordered[1:] > ordered[:-1]).all():  # ties share ranks
+        order = structural.argsort()
+        ordered = structural.take(order)
+        if not all_true(ordered[1:] > ordered[:-1]):  # ties share ranks
             return float(correlation(self._ranks, average_ranks(structural)))
         # Distinct scores have the ranks 1 .. n, whose variation is n (n^2 - 1) / 12.
-        omega = float(self._centred[order] @ self._places) * self._scale
+        omega = float(self._centred.take(order) @ self._places) * self._scale
         return min(1.0, max(-1.0, omega))
 
 

@@ -100,8 +100,8 @@ class History:
         """[m] int32 distinct retained items, ascending."""
         return distinct(self.items)
 
-    def append(self, item: int, time: float | None, hour: float) -> None:
-        """Add the newest event.
+    def append(self, item: int, time: float | None, hour: float) -> float:
+        """Add the newest event; returns the hour of the week as it is kept.
 
         Args:
             item: item index, >= 0.
@@ -117,6 +117,7 @@ class History:
         self._total += 1
         if self._bounded and len(self) > self._window:
             self._start += 1
+        return float(self._hour[self._stop - 1])
 
     def skip(self) -> None:
         """Count an event whose item cannot be used (unknown to the bundle)."""

@@ -15,16 +15,21 @@ Items = NDArray[np.int32]
 Places = NDArray[np.intp]
 
 
+def all_true(marks: NDArray[np.bool_]) -> bool:
+    """Whether all of ``marks`` [n] are; the method of that name takes several times as long."""
+    return np.count_nonzero(marks) == len(marks)
+
+
 def distinct(items: Items) -> Items:
     """[m] the items of ``items`` [n], ascending, each once."""
     ordered = items.copy()
     ordered.sort()
-    repeats = ordered[1:] == ordered[:-1]
-    if not repeats.any():
+    if len(ordered) < 2:
         return ordered
-    kept = np.ones(len(ordered), np.bool_)
-    np.logical_not(repeats, out=kept[1:])
-    return ordered[kept]
+    first = np.empty(len(ordered), np.bool_)
+    first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered if all_true(first) else ordered[first]
 
 
 def united(one: Items, other: Items) -> Items:
@@ -54,7 +59,7 @@ def add_at(scores: NDArray[Any], items: Items, some: Items, values: NDArray[Any]
         at = items.searchsorted(some)
         at[at == len(items)] = 0
         found = items.take(at) == some
-        if found.all():
+        if all_true(found):
             scores[at] += values
         else:
             scores[at[found]] += values[found]

@@ -48,7 +48,7 @@ class StudentFeatures:
         self._words, self._rows = words, rows
 
     def parts(self, sections: Sections) -> list[Part]:
-        """The parts of a request; one that is told twice counts twice."""
+        """The parts of a request, what the user typed last; one that is told twice counts twice."""
         now, past = sections.session[: -PLACES - 1 : -1], sections.before[: -PLACES - 1 : -1]
         places, spoken = (_EARLIER, "earlier words") if now else (_BEFORE, "before words")
         # An item moves a place with every event; its words know no place, and stay what they were.

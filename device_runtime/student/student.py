@@ -67,18 +67,20 @@ class TextStudent:
     def embed(self, sections: Sections) -> NDArray[np.float32]:
         """[d] e_text; the bias alone where nothing is known of the user."""
         parts = self._features.parts(sections)
-        lasting = [part for part in parts if not uncached(part)]
+        # What a user types stands last; all else is likely to have been summed up before.
+        typed = parts.pop() if parts and uncached(parts[-1]) else None
         kept = self._kept
-        if not all(part in kept.place for part in lasting):
-            kept = self._remember(lasting)
-        places = [kept.place[part] for part in lasting]
+        try:
+            places = [kept.place[part] for part in parts]
+        except KeyError:
+            kept = self._remember(parts)
+            places = [kept.place[part] for part in parts]
         total = np.add.reduce(kept.vectors.take(places, axis=0), axis=0)
         squared = float(np.add.reduce(kept.squares.take(places)))
-        for part in parts:
-            if uncached(part):
-                vector, square = self._sum(part)
-                total += vector
-                squared += square
+        if typed is not None:
+            vector, square = self._sum(typed)
+            total += vector
+            squared += square
         if squared:
             total *= self._weights.out_scale / math.sqrt(squared)
         total += self._weights.bias

@@ -110,9 +110,11 @@ def test_terms_that_mean_nothing_are_refused(changed):
 def test_items_beyond_the_own_ones_have_no_term():
     terms = RequestTerms(items=np.array([3, 8], np.int32), bonus=np.array([0.5, 0.25], np.float32))
     items = np.array([0, 3, 5, 8, 99], np.int32)
-    assert terms.of(items, ROWS).tolist() == [0.0, 0.5, 0.0, 0.25, 0.0]
     none = RequestTerms(items=np.empty(0, np.int32), bonus=np.empty(0, np.float32))
-    assert none.of(items, ROWS).tolist() == [0.0] * 5
+    for added, expected in ((terms, [1.0, 1.5, 1.0, 1.25, 1.0]), (none, [1.0] * 5)):
+        scores = np.ones(5, np.float32)
+        added.add_to(scores, items, ROWS)
+        assert scores.tolist() == expected
 
 
 ROWS = np.ones((5, 2), np.float32)
