@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +24,6 @@ from scalrec.folders import point_latest
 from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_over_http
 from scalrec.jobs.run_folder import run_folder
-from scalrec.on_ray.cluster import Cluster, open_cluster
-from scalrec.on_ray.replaying import replay_on_ray
 from scalrec.options import (
     DashboardOption,
     Given,
@@ -31,6 +31,10 @@ from scalrec.options import (
 )
 from scalrec.running import run_command
 from scalrec.settings import Settings
+from scalrec.sharding.process_crew import ProcessCrew
+from scalrec.sharding.ray_cluster import open_cluster
+from scalrec.sharding.ray_crew import RayCrew
+from scalrec.sharding.replaying import OpenCrew, replay_in_shards
 from scalrec.stack.cloud_keys import token_source, with_local_keys
 from scalrec.stack.greeting import CloudSilent, bundle_for_devices, greet
 from scalrec.stack.live_view import Live, live_view
@@ -71,11 +75,15 @@ def fleet(
         int | None,
         typer.Option(help="With --ray: processes the users are dealt to (default: one per CPU)."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Deal the users to so many processes of this machine, best one a core."),
+    ] = None,
 ) -> None:
     """Replay a log as traffic of a fleet against `scalrec serve`, and report the replay.
 
-    With --ray the devices are spread over a cluster; a shard that fails does not end the run, its
-    requests count as unanswered, and the exit code is 1.
+    With --ray the devices are spread over a cluster, with --processes over this machine's cores; a
+    shard that fails does not end the run, its requests count as unanswered, and the exit code is 1.
     """
     settings = given(
         dashboard={"port": dashboard},
@@ -86,29 +94,60 @@ def fleet(
         raise ConfigError(
             "no cloud to replay against: give --cloud http://HOST:PORT, or set device.link.url"
         )
+    if ray is not None and processes is not None:
+        raise ConfigError("--ray and --processes are two ways to spread a fleet; give one of them")
     if ray is not None:
         run_command(_on_ray(settings, url, bundle, ray, shards))
         return
     if shards is not None:
-        raise ConfigError("--shards goes with --ray: one process serves the fleet without it")
+        raise ConfigError("--shards goes with --ray; for processes of this machine: --processes")
+    if processes is not None:
+        run_command(_on_processes(settings, url, bundle, processes))
+        return
     run_command(_watched(settings, url, bundle))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """How a fleet is spread: over how many shards at most, and what starts those of a run."""
+
+    shards: int
+    crew: Callable[[Path], OpenCrew]
 
 
 async def _on_ray(
     settings: Settings, url: str, path: Path | None, address: str, shards: int | None
 ) -> None:
+    settings, console = _prepared(settings, url, "--ray")
+    with open_cluster(address, shards) as cluster:
+        console.print(marked("[green]✓[/] Ray cluster joined, {} shards at most", cluster.shards))
+        spread = _Spread(cluster.shards, lambda _: lambda orders: RayCrew(cluster, orders))
+        await _fleet(settings, url, path, console, None, spread)
+
+
+async def _on_processes(settings: Settings, url: str, path: Path | None, processes: int) -> None:
+    if processes < 1:
+        raise ConfigError("--processes must be 1 or more")
+    settings, console = _prepared(settings, url, "--processes")
+
+    def crew(run_dir: Path) -> OpenCrew:
+        return lambda orders: ProcessCrew(orders, run_dir / "logs")
+
+    await _fleet(settings, url, path, console, None, _Spread(processes, crew))
+
+
+def _prepared(settings: Settings, url: str, option: str) -> tuple[Settings, Console]:
+    """Settings for several processes, with keys; says now what would otherwise fail later."""
     if settings.dashboard.port is not None and settings.dashboard.push_url is None:
         raise ConfigError(
-            "with --ray the live view is one that all shards can reach: start `scalrec dashboard` "
-            "and set dashboard.push_url and dashboard.token"
+            f"with {option} the live view is one that all shards can reach: start `scalrec "
+            "dashboard` and set dashboard.push_url and dashboard.token"
         )
     settings = with_local_keys(settings, url)
     token_source(settings, time.time)
     console = make_console()
     print_settings(console, settings)
-    with open_cluster(address, shards) as cluster:
-        console.print(marked("[green]✓[/] Ray cluster joined, {} shards at most", cluster.shards))
-        await _fleet(settings, url, path, console, None, cluster)
+    return settings, console
 
 
 async def _watched(settings: Settings, url: str, path: Path | None) -> None:
@@ -128,7 +167,7 @@ async def _fleet(
     path: Path | None,
     console: Console,
     live: Live | None,
-    cluster: Cluster | None = None,
+    spread: _Spread | None = None,
 ) -> None:
     started = datetime.now(UTC)
     progress = ConsoleProgress(console)
@@ -138,7 +177,7 @@ async def _fleet(
     split = split_of(log, settings.training)
     with run_folder(settings.work_dir, f"{settings.log.name}-fleet", started) as run_dir:
         failures = await _replay(
-            settings, url, bundle, log, split, run_dir, started, console, live, cluster
+            settings, url, bundle, log, split, run_dir, started, console, live, spread
         )
     if failures:
         raise typer.Exit(1)
@@ -154,7 +193,7 @@ async def _replay(
     started: datetime,
     console: Console,
     live: Live | None,
-    cluster: Cluster | None,
+    spread: _Spread | None,
 ) -> list[str]:
     """Replay into ``run_dir`` and report; returns why the figures are not to be trusted."""
     progress = ConsoleProgress(console)
@@ -177,16 +216,16 @@ async def _replay(
         Readiness(url, bundle.id) as readiness,
         Watch(nothing_started, readiness, meant) as watch,
     ):
-        if cluster is None:
+        if spread is None:
             result = await replay_over_http(
                 settings, log, split, bundle, url, run_dir,
                 progress=progress, feed=feed, cloud_there=watch.cloud_there,
             )  # fmt: skip
         else:
             result, outcomes = await in_thread(
-                lambda stoppable: replay_on_ray(
-                    settings, cluster, log, split, bundle, url, run_dir, started,
-                    progress=stoppable,
+                lambda stoppable: replay_in_shards(
+                    settings, spread.shards, spread.crew(run_dir), log, split, bundle, url,
+                    run_dir, started, progress=stoppable,
                 ),
                 progress,
             )  # fmt: skip

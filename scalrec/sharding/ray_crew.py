@@ -1,4 +1,4 @@
-"""Crew: the shards of one run as their driver sees them; one that dies is removed and reported."""
+"""RayCrew: shards as actors of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from scalrec.on_ray.cluster import Cluster
-from scalrec.on_ray.shard import ShardActor, ShardOrder, ShardReport, ShardState
-from shared.progress import Progress
+from scalrec.sharding.crew import Crew
+from scalrec.sharding.ray_cluster import Cluster
+from scalrec.sharding.shard import ShardActor, ShardOrder
 
 POLL_S = 0.25
 PLACED_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 10.0
 
 
-class Crew:
+class RayCrew(Crew):
     """Starts one actor per order.
 
     Args:
@@ -31,6 +31,7 @@ class Crew:
         *,
         placed_within_s: float = PLACED_WITHIN_S,
     ) -> None:
+        super().__init__(len(orders))
         self._ray = cluster.ray
         self._give_up = time.monotonic() + placed_within_s
         # Threads, so that a shard can be asked while it works. Nothing restarts: a replay cannot
@@ -39,42 +40,11 @@ class Crew:
         self._actors = {order.plan.number: actor.remote(order) for order in orders}
         self._running = {a.run.remote(): number for number, a in self._actors.items()}
         self._asked = {a.state.remote(): number for number, a in self._actors.items()}
-        self._states: dict[int, ShardState] = {}
-        self.reports: dict[int, ShardReport] = {}
 
-    def replay(self, due: int, progress: Progress) -> None:
-        """Bring all shards to their end; ``reports`` then has one of each.
-
-        Raises whatever ``progress`` raises to end the work; what was recorded is in ``reports``.
-        """
-        try:
-            with progress.task("Shards get ready", len(self._actors)) as task:
-                shown = 0
-                while any(not self._is(number, "ready") for number in self._running.values()):
-                    self._poll()
-                    ready = sum(state.ready for state in self._states.values())
-                    task.advance(ready - shown, note=self._slowest())
-                    shown = ready
-            self._tell("go")
-            with progress.task("Replay", due) as task:
-                shown = 0
-                while self._running:
-                    self._poll()
-                    answered = sum(state.answered for state in self._states.values())
-                    task.advance(max(0, answered - shown), note=self._standing())
-                    shown = max(shown, answered)
-        except BaseException:
-            self._tell("stop")
-            deadline = time.monotonic() + STOPPED_WITHIN_S
-            while self._running and time.monotonic() < deadline:
-                self._poll()
-            raise
-        finally:
-            for actor in self._actors.values():
-                self._ray.kill(actor)
+    def _going(self) -> Sequence[int]:
+        return list(self._running.values())
 
     def _poll(self) -> None:
-        """Take what has come within POLL_S: ends, failures, answers about where shards stand."""
         ended, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=POLL_S
         )
@@ -103,30 +73,18 @@ class Crew:
                 del self._running[ref]
                 self._fail(number, "no CPU of the Ray cluster became free for it in time")
 
-    def _fail(self, number: int, reason: str) -> None:
-        self.reports[number] = ShardReport("", error=reason)
-
     def _tell(self, what: str) -> None:
         for number in self._running.values():
             getattr(self._actors[number], what).remote()
 
-    def _is(self, number: int, what: str) -> bool:
-        state = self._states.get(number)
-        return state is not None and bool(getattr(state, what))
+    def _wait_for_the_last(self) -> None:
+        deadline = time.monotonic() + STOPPED_WITHIN_S
+        while self._running and time.monotonic() < deadline:
+            self._poll()
 
-    def _slowest(self) -> str:
-        for number in self._running.values():
-            if not self._is(number, "ready"):
-                state = self._states.get(number)
-                doing = "waits for a free CPU" if state is None else state.phase
-                return f"shard {number}: {doing}"
-        return ""
-
-    def _standing(self) -> str:
-        refreshes = sum(state.refreshes for state in self._states.values())
-        failed = sum(bool(report.error) for report in self.reports.values())
-        lost = f", {failed} failed" if failed else ""
-        return f"{len(self._running)} of {len(self._actors)} shards{lost}, {refreshes:,} refreshes"
+    def _end(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
 
 
 def _reason(error: Any) -> str:

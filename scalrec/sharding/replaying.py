@@ -1,8 +1,9 @@
-"""The replay of a run by shards on a Ray cluster, whose records become those of one run."""
+"""The replay of a run by shards, whose records become those of one run."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from loadtest.replay.shards.merge import keep_records, merge_records, shard_dir
 from loadtest.replay.shards.outcome import ShardOutcome, add_up, write_outcomes
 from loadtest.replay.shards.plan import ShardPlan, log_digest, plan_shards
 from loadtest.timing.schedule import build_schedule
-from scalrec.on_ray.cluster import Cluster
-from scalrec.on_ray.crew import Crew
-from scalrec.on_ray.shard import ShardOrder, ShardReport
 from scalrec.settings import Settings
+from scalrec.sharding.crew import Crew
+from scalrec.sharding.shard import ShardOrder, ShardReport
 from scalrec.stack.live_view import facts_of, run_name
 from shared.bundle import Bundle
 from shared.errors import ConfigError, LaunchError
@@ -26,10 +26,13 @@ from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
 
+OpenCrew = Callable[[Sequence[ShardOrder]], Crew]
 
-def replay_on_ray(
+
+def replay_in_shards(
     settings: Settings,
-    cluster: Cluster,
+    shards: int,
+    open_crew: OpenCrew,
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
@@ -39,16 +42,19 @@ def replay_on_ray(
     *,
     progress: Progress,
 ) -> tuple[ReplayResult, tuple[ShardOutcome, ...]]:
-    """Replay on the wall clock by ``cluster.shards`` actors; ``run_dir`` gets the records of all.
+    """Replay on the wall clock by ``shards`` processes; ``run_dir`` gets the records of all.
 
     Each shard's own lie in ``shards/``, what became of each in shards.json, also when the replay
     is cut short. A shard that fails does not end the others: its outcome says what is missing.
+
+    Args:
+        open_crew: starts a shard for each of its orders.
 
     Raises:
         LaunchError: every shard failed.
     """
     schedule = build_schedule(log, split, settings.replay, seed=settings.seed)
-    plans = plan_shards(schedule, cluster.shards, seed=settings.seed)
+    plans = plan_shards(schedule, shards, seed=settings.seed)
     carried = _portable(settings, len(plans))
     facts = None
     if settings.dashboard.push_url is not None:
@@ -70,7 +76,7 @@ def replay_on_ray(
         )
         for plan in plans
     ]
-    crew = Crew(cluster, orders)
+    crew = open_crew(orders)
     try:
         crew.replay(len(schedule), progress)
     finally:

@@ -1,4 +1,4 @@
-"""Shard: the process that replays some of a run's users, on whatever machine Ray puts it."""
+"""Shard: the process that replays some of a run's users, on this machine or where Ray puts it."""
 
 from __future__ import annotations
 

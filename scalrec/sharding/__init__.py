@@ -1,0 +1,1 @@
+"""`scalrec fleet --ray` and `--processes`: the replay as shards of devices."""
