@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shared.metrics import NOT_RANKED, Rank, rank_of
+from shared.metrics import NOT_RANKED, RANK, Rank, rank_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,22 @@ class CounterRanks:
     popularity: Rank
     frequency: Rank
     decayed: Rank
+
+
+class KeptRanks:
+    """Many CounterRanks in order, as 36 bytes each: a long replay has a million."""
+
+    def __init__(self, ranks: Iterable[CounterRanks], count: int) -> None:
+        rows = ((each.popularity, each.frequency, each.decayed) for each in ranks)
+        columns = np.dtype([(field.name, RANK) for field in fields(CounterRanks)])
+        self._ranks = np.fromiter(rows, columns, count)
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    def __iter__(self) -> Iterator[CounterRanks]:
+        for row in self._ranks:
+            yield CounterRanks(*(Rank(*rank) for rank in row.item()))
 
 
 class Counters:

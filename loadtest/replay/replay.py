@@ -16,7 +16,7 @@ import numpy as np
 from device_runtime.cloud.tokens import TokenSource
 from device_runtime.cloud.transport import CloudTransport
 from device_runtime.models import DeviceModels
-from loadtest.evaluation.counters import CounterRanks, Counters
+from loadtest.evaluation.counters import Counters, KeptRanks
 from loadtest.records.recorder import Observer, Recorder
 from loadtest.replay.controls import Controls, ReplayControls
 from loadtest.replay.fleet import Fleet
@@ -279,15 +279,16 @@ def _gated(
 
 def _counter_ranks(
     log: InteractionLog, schedule: Schedule, bundle: Bundle, settings: FleetSettings
-) -> list[CounterRanks]:
+) -> KeptRanks:
     """[n] ranks by counting, made before the clock runs so that they delay no request."""
     counters = Counters(bundle.array("item_popularity.npy"), HALF_LIFE)
     exclude = bundle.manifest.repeat_policy == "exclude"
     starts = log.user_start[schedule.user]
-    return [
+    ranks = (
         counters.ranks(log.item[start:row], int(log.item[row]), exclude_seen=exclude)
-        for start, row in zip(starts.tolist(), schedule.row.tolist(), strict=True)
-    ]
+        for start, row in zip(starts, schedule.row, strict=True)
+    )
+    return KeptRanks(ranks, len(schedule))
 
 
 def _result(

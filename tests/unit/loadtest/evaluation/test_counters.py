@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.evaluation.counters import CounterRanks, Counters
+from loadtest.evaluation.counters import CounterRanks, Counters, KeptRanks
 from shared.metrics import NOT_RANKED, Rank, rank_of
 
 N_ITEMS = 12
@@ -60,3 +60,13 @@ def test_personal_counters_do_not_back_off_to_popularity() -> None:
 def test_half_life_must_be_positive() -> None:
     with pytest.raises(ValueError, match="half-life"):
         Counters(np.zeros(3), 0.0)
+
+
+def test_kept_ranks_are_those_that_were_given() -> None:
+    given = [
+        CounterRanks(Rank(1.5, 2), NOT_RANKED, Rank(3.0)),
+        CounterRanks(NOT_RANKED, Rank(7.0, 9), Rank(1.0)),
+    ]
+    kept = KeptRanks(iter(given), 2)
+    assert len(kept) == 2
+    assert list(kept) == list(kept) == given
