@@ -22,6 +22,7 @@ from benchmarks.cloud import REQUESTS, ROUNDS, compare_cloud
 from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
 from benchmarks.embedding import compare_batches
+from benchmarks.processes import compare_processes
 from benchmarks.replay import compare_memory, compare_replay
 from benchmarks.retrieval import compare_retrieval
 from benchmarks.student import compare_student
@@ -92,6 +93,7 @@ async def _bench(settings: Settings, console: Console, *, million: bool) -> None
     results += await asyncio.to_thread(compare_adaptation, settings.training.dim, settings.lsc4rec)
     results += await asyncio.to_thread(compare_replay, settings, log, trained.split, bundle)
     results += await asyncio.to_thread(compare_memory, settings, log, bundle)
+    results += await asyncio.to_thread(compare_processes, settings, log, trained.split, bundle)
     results += await asyncio.to_thread(
         compare_training,
         log,

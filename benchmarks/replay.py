@@ -29,9 +29,10 @@ from loadtest.timing.clock import ReplayClock
 from scalrec.settings import Settings
 from scalrec.stack.cloud_keys import token_source, with_keys
 from shared.bundle import Bundle
+from shared.errors import ConfigError
 from shared.fixed_texts import read_fixed_texts
 from shared.interactions import InteractionLog
-from shared.progress import NullProgress
+from shared.progress import NullProgress, Progress
 from shared.split import Split, split_log
 
 DEVICES = 10_000
@@ -64,7 +65,7 @@ class _StandIn(HashingEmbedder):
 
 
 @dataclass
-class _Costs:
+class Costs:
     """Seconds of processor time: of the replay's window with closing its records, and of ONNX."""
 
     window_s: float = 0.0
@@ -81,7 +82,7 @@ def compare_replay(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result, costs = _replay(settings, log, split, bundle, log.n_users, folder / "run")
+        result, costs = replay_alone(settings, log, split, bundle, log.n_users, folder / "run")
         recording_s = _record_again(folder / "run", folder / "again")
     per_request = 1e6 / result.requests
     fleet = f"virtual-clock fleet, {result.users} devices, {result.refreshes} refreshes"
@@ -124,7 +125,7 @@ def compare_memory(
     process = psutil.Process()
     before = process.memory_info().rss
     with tempfile.TemporaryDirectory() as folder:
-        result, _ = _replay(once, many, split_log(many), bundle, devices, Path(folder) / "run")
+        result, _ = replay_alone(once, many, split_log(many), bundle, devices, Path(folder) / "run")
     grown = process.memory_info().rss - before
     return [
         BenchmarkLine(
@@ -140,9 +141,19 @@ def compare_memory(
     ]
 
 
-def repeated(log: InteractionLog, users: int) -> InteractionLog:
-    """A log of ``users`` users: those of ``log`` with enough events to be asked, in turns."""
-    able = np.flatnonzero(split_log(log).test_start < log.counts())
+def repeated(log: InteractionLog, users: int, *, test_steps: int | None = None) -> InteractionLog:
+    """A log of ``users`` users: those of ``log`` with enough events to be asked, in turns.
+
+    Args:
+        test_steps: that each is to be asked at; None: any.
+    """
+    if test_steps is None:
+        able = np.flatnonzero(split_log(log).test_start < log.counts())
+    else:
+        split = split_log(log, test_steps=test_steps)
+        able = np.flatnonzero(log.counts() - split.test_start >= test_steps)
+    if not len(able):
+        raise ConfigError(f"no user of log {log.name!r} has {test_steps} events to be asked at")
     sources = able[np.arange(users) % len(able)]
     rows = np.concatenate([np.arange(*log.user_start[u : u + 2]) for u in sources])
     return log.take(
@@ -152,18 +163,21 @@ def repeated(log: InteractionLog, users: int) -> InteractionLog:
     )
 
 
-def _replay(
+def replay_alone(
     settings: Settings,
     log: InteractionLog,
     split: Split,
     bundle: Bundle,
     users: int,
     folder: Path,
-) -> tuple[ReplayResult, _Costs]:
+    *,
+    progress: Progress | None = None,
+) -> tuple[ReplayResult, Costs]:
+    """Replay on the virtual clock, all in this process; and what it cost."""
     replay = settings.replay.model_copy(update={"clock": "virtual", "users": users})
     cloud = settings.cloud.model_copy(update={"device_requests_per_minute": 0.0})
     fast = with_keys(settings.model_copy(update={"replay": replay, "cloud": cloud}))
-    costs = _Costs()
+    costs = Costs()
 
     @asynccontextmanager
     async def open_cloud(clock: ReplayClock) -> AsyncIterator[Connect]:
@@ -188,7 +202,7 @@ def _replay(
             fast,
             open_cloud,
             folder,
-            progress=NullProgress(),
+            progress=progress or NullProgress(),
             on_start=window_begins,
             tokens=lambda clock: token_source(fast, clock.unix),
         )
@@ -197,7 +211,7 @@ def _replay(
 
 
 @contextmanager
-def _timed_networks(costs: _Costs) -> Iterator[None]:
+def _timed_networks(costs: Costs) -> Iterator[None]:
     """While the block runs, the time within ONNX Runtime's own calls is added up."""
     # Devices bind their inputs and outputs once; the cloud runs its projector as it comes.
     own = {name: getattr(ort.InferenceSession, name) for name in ("run", "run_with_iobinding")}
