@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 
+from benchmarks.fleet_size import measure
 from benchmarks.replay import compare_memory, compare_replay, repeated
 from loadtest.settings import ReplaySettings
 from scalrec.settings import Settings
+from shared.errors import ConfigError
+from shared.progress import NullProgress
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.staleness import make_log
@@ -56,3 +60,19 @@ def test_repeated_users_have_the_events_of_their_source() -> None:
             many.item[many.events_of(copy)], log.item[log.events_of(copy % 3)]
         )
     assert len(set(many.user_ids)) == 7
+
+
+def test_users_with_too_few_events_are_not_repeated() -> None:
+    log = make_log(users=3, events=20)
+    assert repeated(log, 4, test_steps=5).n_users == 4
+    with pytest.raises(ConfigError, match="100 events to be asked at"):
+        repeated(log, 4, test_steps=100)
+
+
+def test_a_large_fleet_tells_what_it_took(tmp_path: Path) -> None:
+    log = make_log(users=3, events=30)
+    bundle = make_bundle(tmp_path / "bundle", n_items=len(log.catalogue))
+    found = measure(_settings(10), log, bundle, devices=20, steps=4, progress=NullProgress())
+    assert (found.devices, found.requests) == (20, 80)
+    assert found.refreshes > 20
+    assert 0 < found.state_kib < 1024 * found.peak_mib
