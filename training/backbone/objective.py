@@ -22,7 +22,7 @@ from training.encoders.return_mechanism import NO_COPY
 RepeatPolicy = Literal["allow", "exclude"]
 # Loss [N] of every target of some windows.
 Objective = Callable[[Encoder, ItemParameters, Windows], Tensor]
-ROWS_IN_CACHE = 64
+SUMS_IN_CACHE = 1 << 18  # float32 numbers that are exponentiated and summed at a time
 
 
 def next_item_log_likelihood(
@@ -38,10 +38,6 @@ def next_item_log_likelihood(
     of them are left out.
     """
     vectors = table(windows.item)
-    e_str, copy_logit = model.encode(vectors, windows.age_h, windows.hour, windows.request_hour)
-    base_history = torch.baddbmm(
-        table.bias[windows.item][:, None, :], e_str, vectors.transpose(1, 2)
-    )
     is_target = windows.item[:, None, :] == windows.next_item[:, :, None]
     L = windows.item.shape[1]
     past = torch.ones(L, L, dtype=torch.bool).tril()
@@ -53,6 +49,9 @@ def next_item_log_likelihood(
         # Places after the query name the row's first item instead, which is always in the past.
         excluded = torch.where(past, windows.item[:, None, :], windows.item[:, :1, None])[wanted]
     at = wanted.flatten().nonzero()[:, 0]
+    e_str, copy_logit = model.encode(
+        vectors, windows.age_h, windows.hour, windows.request_hour, asked=at
+    )
     state, goal = _rows(e_str, at), _rows(windows.next_item, at)
     base_target = (state * table(goal)).sum(-1) + table.bias[goal]
     if negatives is None:
@@ -64,6 +63,9 @@ def next_item_log_likelihood(
     if repeat_policy == "exclude" or model.copy is None:
         log_p: Tensor = base_target - log_z
         return log_p
+    base_history = torch.baddbmm(
+        table.bias[windows.item][:, None, :], e_str, vectors.transpose(1, 2)
+    )
     return structural_log_likelihood(
         log_z, _rows(base_history, at), _rows(copy_logit, at), base_target, _rows(is_target, at)
     )
@@ -140,20 +142,21 @@ class _LinearLogSumExp(torch.autograd.Function):
         ctx: Any, state: Tensor, vectors: Tensor, bias: Tensor, exclude: Tensor | None
     ) -> Tensor:
         state_low, vectors_low = state.to(torch.bfloat16), vectors.to(torch.bfloat16)
-        bias_low, columns = bias.to(torch.bfloat16), vectors_low.T
-        weights = torch.empty(len(state), len(vectors), dtype=torch.bfloat16)
+        weights = torch.addmm(bias.to(torch.bfloat16), state_low, vectors_low.T)
         total, top = torch.empty(len(state)), torch.empty(len(state), 1)
         # A few rows at a time, so that the float32 sums are taken within the processor's cache.
-        block = torch.empty(ROWS_IN_CACHE, len(vectors))
-        for first in range(0, len(state), ROWS_IN_CACHE):
-            rows = slice(first, first + ROWS_IN_CACHE)
-            z = block[: len(state[rows])].copy_(torch.addmm(bias_low, state_low[rows], columns))
+        size = max(1, SUMS_IN_CACHE // len(vectors))
+        block = torch.empty(min(size, len(state)), len(vectors))
+        for first in range(0, len(state), size):
+            rows = slice(first, first + size)
+            low = weights[rows]
+            z = block[: len(low)].copy_(low)
             if exclude is not None:
                 z.scatter_(1, exclude[rows], -math.inf)
-            top[rows] = z.amax(1, keepdim=True)
+            torch.amax(z, 1, keepdim=True, out=top[rows])
             z.sub_(top[rows]).exp_()
-            total[rows] = z.sum(1)
-            weights[rows] = z
+            torch.sum(z, 1, out=total[rows])
+            low.copy_(z)
         ctx.save_for_backward(state_low, vectors_low, weights, total)
         return total.log() + top[:, 0]
 

@@ -84,12 +84,17 @@ class Encoder(nn.Module):
         request_hour: Tensor,
         *,
         last_only: bool = False,
+        asked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer the request that follows *each* event (Q = L), or only the last (Q = 1).
 
         Arguments as in `forward`. Rows may be padded on the right: a causal model never looks
         there. The request after event i is event i+1's moment, so a shorter row must carry its
         request's age and hour in the first padded place.
+
+        Args:
+            asked: [N] places among the B * L, row by row, whose answers somebody reads; all when
+                None. Elsewhere an encoder may save the work, and answers mean nothing.
 
         Returns:
             e_str [B, Q, d] and copy_logit [B, Q, L], NO_COPY for events after the query.

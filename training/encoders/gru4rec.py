@@ -65,6 +65,7 @@ class GRU4Rec(Encoder):
         request_hour: Tensor,
         *,
         last_only: bool = False,
+        asked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `Encoder.encode`."""
         moments = moments_of(age_hours, event_hour, request_hour)

@@ -95,10 +95,10 @@ def _at_every_place(
     # No gradient reaches the features, and half of all pairs lies in the future: the
     # others alone are computed, packed, for all readers in one product.
     causal = CausalPairs(moments[0].shape[1])
-    with torch.no_grad():
-        features = pairs(*causal.pack(*moments))  # [F, B, P]
-    terms = _terms(readers, features, causal.distance, in_pieces=True)
-    return list(torch.split(causal.unpack(terms), [r.terms for r in readers]))
+    features = pairs.packed(*causal.pack(*moments))  # [F, B, P]
+    terms = _of_features(readers, features, in_pieces=True)
+    square = causal.unpack(terms, _of_distance(readers, causal.distance))
+    return list(torch.split(square, [r.terms for r in readers]))
 
 
 def _at_the_end(
@@ -119,14 +119,15 @@ def _at_the_end(
     return [*found, *torch.split(terms, [r.terms for r in readers[lower:]])]
 
 
-def _terms(
-    readers: Sequence[PairReader],
-    features: Tensor,
-    distance: Tensor,
-    *,
-    in_pieces: bool = False,
+def _terms(readers: Sequence[PairReader], features: Tensor, distance: Tensor) -> Tensor:
+    """features [F, B, ...], distance [...] in events -> [C, B, ...], terms of all readers."""
+    return _of_features(readers, features) + _of_distance(readers, distance)[:, None]
+
+
+def _of_features(
+    readers: Sequence[PairReader], features: Tensor, *, in_pieces: bool = False
 ) -> Tensor:
-    """features [F, B, ...], distance [...] in events -> [C, B, ...], terms of all readers.
+    """features [F, B, ...] -> [C, B, ...].
 
     ``in_pieces`` is for training: faster, but no graph that can be exported.
     """
@@ -141,6 +142,10 @@ def _terms(
         maps = torch.cat(weights) @ features.flatten(1)
         shared = torch.split(maps, [len(weight) for weight in weights])
         terms = torch.cat([r.pair_terms(part) for r, part in zip(readers, shared, strict=True)])
+    return terms.reshape(-1, *features.shape[1:])
+
+
+def _of_distance(readers: Sequence[PairReader], distance: Tensor) -> Tensor:
+    """distance [...] in events -> [C, ...]."""
     tables = torch.cat([reader.distance_bias for reader in readers], 1)  # [W, C]
-    by_distance = nn.functional.embedding(distance.clamp(min=0), tables).movedim(-1, 0)
-    return terms.reshape(-1, *features.shape[1:]) + by_distance[:, None]
+    return nn.functional.embedding(distance.clamp(min=0), tables).movedim(-1, 0)

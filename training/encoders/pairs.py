@@ -38,9 +38,16 @@ class CausalPairs:
         events = (event_a.index_select(1, self._event), event_b.index_select(1, self._event))
         return *events, query_a.index_select(1, self._query), query_b.index_select(1, self._query)
 
-    def unpack(self, packed: Tensor) -> Tensor:
-        """[..., P] -> [..., L, L], FUTURE where the event lies after the query."""
-        square: Tensor = _Unpack.apply(packed, self._packed, self._square, self._future)  # type: ignore[no-untyped-call]
+    def unpack(self, packed: Tensor, of_all: Tensor) -> Tensor:
+        """Lay out terms of single pairs, with terms that all rows of a batch share.
+
+        Args:
+            packed: [C, B, P]. of_all: [C, P], added to each of the batch.
+
+        Returns:
+            [C, B, L, L], about FUTURE where the event lies after the query.
+        """
+        square: Tensor = _Unpack.apply(packed, of_all, self._packed, self._square, self._future)  # type: ignore[no-untyped-call]
         return square
 
 
@@ -48,12 +55,17 @@ class _Unpack(torch.autograd.Function):
     """A gather both ways: the derivative of an index_select would be a slow scatter."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, places: Tensor, square: Tensor, future: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, packed: Tensor, of_all: Tensor, places: Tensor, square: Tensor, future: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(square)
-        out = packed.index_select(-1, places).view(*packed.shape[:-1], *future.shape)
-        return out.masked_fill_(future, FUTURE)
+        shared = of_all.index_select(-1, places).masked_fill_(future.flatten(), FUTURE)
+        # In the future a term of some other pair is added, which FUTURE swallows.
+        out = packed.index_select(-1, places).add_(shared[:, None])
+        return out.view(*packed.shape[:-1], *future.shape)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (square,) = ctx.saved_tensors
-        return grads[0].flatten(-2).index_select(-1, square), None, None, None
+        packed = grads[0].flatten(-2).index_select(-1, square)
+        return packed, packed.sum(1), None, None, None

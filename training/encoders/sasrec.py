@@ -73,6 +73,7 @@ class SASRec(Encoder):
         request_hour: Tensor,
         *,
         last_only: bool = False,
+        asked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `Encoder.encode`."""
         moments = moments_of(age_hours, event_hour, request_hour)
@@ -87,9 +88,11 @@ class SASRec(Encoder):
             if last_only and i == len(self.blocks) - 1:
                 x = block(x[:, -1:], x, terms[i])
             else:
-                x = block(x, x, terms[i])
+                x = block(x, x, terms[i], asked if i == len(self.blocks) - 1 else None)
         state = self.final_norm(x)
         e_str = self.to_e_str(state)
+        if asked is not None:
+            state, e_str = (_spread(rows, asked, first) for rows in (state, e_str))
         if self.copy is None:
             return e_str, no_copies(e_str, age_hours)
         return e_str, self.copy(state, first, below, terms[-1][0])
@@ -120,10 +123,13 @@ class Block(LinearPairReader):
         )
         self.dropout = WordDropout(dropout)
 
-    def forward(self, asking: Tensor, events: Tensor, terms: Tensor) -> Tensor:
+    def forward(
+        self, asking: Tensor, events: Tensor, terms: Tensor, asked: Tensor | None = None
+    ) -> Tensor:
         """Update the asking states; the last event asked about sees all L, earlier ones less.
 
-        asking [B, Q, d], events [B, L, d], terms [H, B, Q, L] added to the logits -> [B, Q, d].
+        asking [B, Q, d], events [B, L, d], terms [H, B, Q, L] added to the logits -> [B, Q, d];
+        with ``asked`` [N], flat places of the states that are wanted, those alone: [N, d].
         """
         normed = self.norm(events)
         q = split_heads(
@@ -131,6 +137,14 @@ class Block(LinearPairReader):
         )
         k, v = (split_heads(t, self.heads) for t in self.key_value(normed).chunk(2, dim=-1))
         weights = (q @ k.transpose(-1, -2) + terms).softmax(-1)  # [H, B, Q, L]
-        x = asking + self.dropout(self.out(join_heads(weights @ v)))
-        updated: Tensor = x + self.dropout(self.mlp(x))
+        read, among = join_heads(weights @ v), asking[..., 0].numel()
+        if asked is not None:
+            asking, read = (t.flatten(0, 1).index_select(0, asked) for t in (asking, read))
+        x = asking + self.dropout(self.out(read), asked, among)
+        updated: Tensor = x + self.dropout(self.mlp(x), asked, among)
         return updated
+
+
+def _spread(rows: Tensor, places: Tensor, like: Tensor) -> Tensor:
+    """rows [N, d] at their flat places [N] -> [B, L, d], zeros elsewhere."""
+    return torch.zeros_like(like).flatten(0, 1).index_copy(0, places, rows).view(like.shape)

@@ -97,6 +97,7 @@ class Surge(Encoder):
         request_hour: Tensor,
         *,
         last_only: bool = False,
+        asked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `Encoder.encode`."""
         moments = moments_of(age_hours, event_hour, request_hour)

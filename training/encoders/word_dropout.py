@@ -14,9 +14,16 @@ class WordDropout(nn.Module):
         self._dropped = round(p * 65536)
         self._scale = 65536 / (65536 - self._dropped)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: Tensor | None = None, among: int = 0) -> Tensor:
+        """Of x [..., d]; or [N, d], which are some ``rows`` [N] of ``among``.
+
+        Decisions are drawn for all rows, so that leaving some out changes nothing for others.
+        """
         if not self.training or not self._dropped:
             return x
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        draws = words.view(torch.int16)[: x.numel()].view(x.shape)
-        return x * (draws >= self._dropped - 32768).to(x.dtype).mul_(self._scale)
+        count = x.numel() if rows is None else among * x.shape[-1]
+        words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        draws = words.view(torch.int16)[:count].view(-1, x.shape[-1])
+        draws = (draws if rows is None else draws.index_select(0, rows)).view(x.shape)
+        kept = torch.ge(draws, self._dropped - 32768, out=x.new_empty(x.shape))
+        return x * kept.mul_(self._scale)

@@ -122,3 +122,27 @@ def test_a_bundle_carries_it_and_its_graphs_agree(backbone: str, tmp_path: Path)
 
 def test_the_setting_names_every_backbone() -> None:
     assert set(get_args(TrainingSettings.model_fields["backbone"].annotation)) == set(CONFIGS)
+
+
+@BOTH
+def test_places_that_are_asked_about_answer_and_learn_as_if_all_were(backbone: str) -> None:
+    """Under dropout, too: what is left out changes nothing for the others."""
+    request, asked = make_request(3, 9), torch.tensor([0, 4, 8, 13, 26])
+    weights = torch.randn(5, DIM, generator=torch.Generator().manual_seed(1))
+
+    def learned(places: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        model = make_encoder(backbone, layers=2, dropout=0.3).train()
+        torch.manual_seed(5)
+        e_str, copy_logit = model.encode(*request, asked=places)
+        e_str, copy_logit = (t.flatten(0, 1)[asked] for t in (e_str, copy_logit))
+        strong = copy_logit[copy_logit > NO_COPY / 2]
+        loss = (e_str * weights).sum() + strong.square().sum()
+        model.zero_grad()
+        loss.backward()
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        return (e_str, copy_logit, *grads)
+
+    of_some, of_all = learned(asked), learned(None)
+    assert len(of_some) == len(of_all) > 10
+    for some, whole in zip(of_some, of_all, strict=True):
+        torch.testing.assert_close(some, whole, rtol=1e-4, atol=1e-4)
