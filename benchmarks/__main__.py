@@ -23,11 +23,14 @@ from benchmarks.codec import compare_codec
 from benchmarks.device import compare_device
 from benchmarks.embedding import compare_batches
 from benchmarks.processes import compare_processes
+from benchmarks.reading import compare_reading
 from benchmarks.replay import compare_memory, compare_replay
 from benchmarks.retrieval import compare_retrieval
+from benchmarks.start import compare_start
 from benchmarks.student import compare_student
 from benchmarks.timing import BenchmarkLine
 from benchmarks.training import compare_training
+from benchmarks.twin import compare_twin
 from device_runtime.abstract.writer import TemplateAbstract
 from loadtest.replay.run_info import git_revision
 from scalrec.console import ConsoleProgress, make_console
@@ -101,6 +104,9 @@ async def _bench(settings: Settings, console: Console, *, million: bool) -> None
         trained.backbone.model.config,
         trained.backbone.options,
     )
+    results += await asyncio.to_thread(compare_twin, settings, trained, bundle)
+    results.append(await asyncio.to_thread(compare_start))
+    results += await asyncio.to_thread(compare_reading)
     _print(console, results)
     path = _write(settings.work_dir / "bench", results)
     console.print(f"[green]✓[/] {path}", soft_wrap=True)

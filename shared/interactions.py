@@ -159,12 +159,10 @@ class InteractionLog:
 
     def return_share(self) -> float:
         """Share of events whose item the same user had before (each user's first event aside)."""
-        seen: set[tuple[int, int]] = set()
-        returns = 0
-        for pair in zip(self.user.tolist(), self.item.tolist(), strict=True):
-            returns += pair in seen
-            seen.add(pair)
-        return returns / max(1, len(self) - self.n_users)
+        pairs = self.user.astype(np.int64) * len(self.catalogue) + self.item
+        pairs.sort()
+        distinct = 1 + np.count_nonzero(np.diff(pairs))
+        return (len(self) - int(distinct)) / max(1, len(self) - self.n_users)
 
     def tied_share(self) -> float:
         """Share of events at the same moment as another of the same user; 0 without times."""

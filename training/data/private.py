@@ -76,12 +76,15 @@ def common_categories(
     """
     names = sorted({name for kinds in catalogue.categories for name in kinds})
     place = {name: number for number, name in enumerate(names)}
-    pairs = np.unique(np.stack([item, user], axis=1), axis=0)
-    first = np.searchsorted(pairs[:, 0], np.arange(len(catalogue) + 1))
+    if not names:
+        return ()
+    n_users = int(user.max()) + 1
+    pairs = np.unique(item.astype(np.int64) * n_users + user)  # by item, then user
+    first = np.searchsorted(pairs, np.arange(len(catalogue) + 1) * n_users)
     items: list[int] = [0] * len(names)
     users: list[set[int]] = [set() for _ in names]
     for number, kinds in enumerate(catalogue.categories):
-        met = pairs[first[number] : first[number + 1], 1].tolist()
+        met = (pairs[first[number] : first[number + 1]] % n_users).tolist()
         for name in set(kinds):
             items[place[name]] += 1
             if len(users[place[name]]) < MIN_USERS:

@@ -6,6 +6,8 @@ model that learns it scores far above what it could do live.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -13,18 +15,25 @@ FEWEST = 100  # pairs of tied neighbours before their order means anything
 SORTED = 0.95  # share of them in the order of items that chance does not give
 
 
-def without_item_order(events: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def without_item_order(
+    events: pl.DataFrame, item_ids: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Events whose tied ones are in no order of items, and what was done about it.
 
     Args:
-        events: columns user, item (index), item_id and time; sorted by user, then time.
+        events: columns user, item (index) and time; sorted by user, then time.
+        item_ids: by index.
     """
     same = pl.col("user").eq(pl.col("user").shift(-1)) & pl.col("time").eq(pl.col("time").shift(-1))
     tied = events.select(same.fill_null(value=False)).to_series()
     count = int(tied.sum())
-    number = events["item_id"].str.extract(r"(\d+)").cast(pl.Int64, strict=False)
-    orders = (events["item"], events["item_id"], number)
-    if count < FEWEST or not any(_sorted(order, tied) for order in orders):
+    if count < FEWEST:
+        return events, ()
+    ids = pl.Series(item_ids, dtype=pl.String)
+    number = ids.str.extract(r"(\d+)").cast(pl.Int64, strict=False)
+    by_id = (ids.rank("dense"), number)
+    orders = (events["item"], *(order.gather(events["item"]) for order in by_id))
+    if not any(_sorted(order, tied) for order in orders):
         return events, ()
     lot = pl.Series("lot", np.random.default_rng(0).permutation(len(events)))
     shuffled = events.with_columns(lot).sort(["user", "time", "lot"]).drop("lot")

@@ -53,12 +53,16 @@ def build_log(
     if events.is_empty():
         raise DataError("no interactions in the file; is it the right one (--log)?", source)
     timed, rows = "time" in events.columns, len(events)
+    # Numbers stand for ids as soon as they can: texts of all rows are slow, and take much memory.
+    everybody, everything = _natural_order(events["user"]), _natural_order(events["item"])
+    events = events.with_columns(
+        _numbers(events["user"], everybody), _numbers(events["item"], everything)
+    )
     repeated: int | None = None
     if timed:
         events, told, repeated = without_repeats(events, duplicates)
         said.extend(told)
     dropped = len(events) < rows
-    everybody = events["user"].unique()
     events, n_before = _frequent_users(events, min_events)
     n_users = events["user"].n_unique()
     if n_users == 0:
@@ -71,29 +75,27 @@ def build_log(
         said.append(f"{n_before - n_users:,} users with fewer than {min_events} events dropped")
     if "query" in events.columns:
         events = events.with_columns(query=queries_without_users(events["query"], everybody))
-    user_ids = _natural_order(events["user"])
-    item_ids = _natural_order(events["item"])
-    events = events.with_columns(
-        _index(events["user"], user_ids), _index(events["item"], item_ids), item_id="item"
-    )
+    user, user_ids = _present(events["user"], everybody)
+    item, item_ids = _present(events["item"], everything)
+    events = events.with_columns(user, item)
     if timed:
         back = events.select("user", back=pl.col("time").diff().over("user") < 0)
         if unsorted := back.filter("back")["user"].n_unique():
             said.append(f"events of {unsorted:,} users were not in time order; sorted")
     events = events.sort(["user", "time"] if timed else ["user"], maintain_order=True)
     if timed:
-        events, told = without_item_order(events)
+        events, told = without_item_order(events, item_ids)
         said.extend(told)
     catalogue, remarks = _catalogue(item_ids, items, source, told=overlap_told)
     catalogue, cut = without_users(catalogue, everybody)
     if cut:
         remarks.append(f"{cut:,} items named a user of the log in their words; cut out")
-    user, item = events["user"].to_numpy(), events["item"].to_numpy()
-    catalogue = replace(catalogue, vocabulary=common_categories(catalogue, user, item))
+    users, taken = events["user"].to_numpy(), events["item"].to_numpy()
+    catalogue = replace(catalogue, vocabulary=common_categories(catalogue, users, taken))
     return InteractionLog(
         name=name,
-        user=events["user"].to_numpy().astype(np.int32),
-        item=events["item"].to_numpy().astype(np.int32),
+        user=users.astype(np.int32),
+        item=taken.astype(np.int32),
         time=events["time"].to_numpy().astype(np.float64) if timed else None,
         utc_offset_min=_offsets(events),
         query=tuple(events["query"]) if "query" in events.columns else None,
@@ -126,8 +128,17 @@ def _natural_order(ids: pl.Series) -> list[str]:
     return numbers.sort(["number", "id"], nulls_last=True)["id"].to_list()
 
 
-def _index(values: pl.Series, ids: list[str]) -> pl.Series:
-    return values.replace_strict(ids, range(len(ids)), return_dtype=pl.Int32)
+def _numbers(values: pl.Series, ids: list[str]) -> pl.Series:
+    """Each value's place in ``ids``, which are all values there are."""
+    return values.cast(pl.Enum(ids)).to_physical().cast(pl.Int32)
+
+
+def _present(numbers: pl.Series, ids: list[str]) -> tuple[pl.Series, list[str]]:
+    """Numbers without gaps, and the ids that they stand for."""
+    there = numbers.unique().sort().to_numpy()
+    new = np.zeros(len(ids), dtype=np.int32)
+    new[there] = np.arange(len(there))
+    return pl.Series(numbers.name, new[numbers.to_numpy()]), [ids[place] for place in there]
 
 
 def _offsets(events: pl.DataFrame) -> np.ndarray | None:

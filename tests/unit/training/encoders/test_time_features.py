@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.encoders.pairs import FUTURE, CausalPairs
 from training.encoders.time_features import PairFeatures
 
 SUBNORMAL = torch.finfo(torch.float32).tiny
@@ -28,17 +27,3 @@ def test_packed_features_are_never_subnormal() -> None:
     nothing = torch.zeros_like(hour)
     found = PairFeatures(has_time=True).packed(nothing, hour, nothing, nothing).abs()
     assert found[(found > 0) & (found < SUBNORMAL)].numel() == 0
-
-
-def test_unpacked_terms_stand_at_their_pairs_with_what_all_rows_share() -> None:
-    pairs = CausalPairs(3)
-    packed = torch.arange(12.0).view(1, 2, 6).requires_grad_()
-    shared = (100.0 * torch.arange(6.0)[None]).requires_grad_()
-    square = pairs.unpack(packed, shared)
-    assert square.shape == (1, 2, 3, 3)
-    assert (square[..., torch.ones(3, 3, dtype=torch.bool).triu(1)] < FUTURE / 2).all()
-    told = square[0, :, torch.ones(3, 3, dtype=torch.bool).tril()]
-    torch.testing.assert_close(told, packed[0] + shared)
-    (told * told.detach()).sum().backward()
-    torch.testing.assert_close(packed.grad, told[None])
-    torch.testing.assert_close(shared.grad, told.sum(0)[None])

@@ -1,0 +1,67 @@
+"""`scalrec data show` on a long log, against what polars alone needs for such figures.
+
+`python -m benchmarks.reading --rows 10000000` measures a longer log than `make bench` does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import typer
+
+from benchmarks.children import alternated
+from benchmarks.scaling.invented import EVENTS, written_log
+from benchmarks.timing import BenchmarkLine
+
+ROWS, ITEMS, ROUNDS = 1_000_000, 20_000, 1
+COLUMNS = "user=user,item=item,time=time"
+# Reads the file and sorts it by user and time; counts users, items, repeats, and events by user and
+# day. It checks no id and no time, and knows no items.
+POLARS = """
+import sys
+import polars as pl
+log = pl.read_csv(sys.argv[1]).sort("user", "time", maintain_order=True)
+day = pl.col("time") // 86400
+print(log.select(pl.col("user").n_unique(), pl.col("item").n_unique(), pl.col("time").min()))
+print(log.group_by("user").len()["len"].median(), log.group_by(day).len()["len"].median())
+print(log.select("user", "item").n_unique(), log.select("user", "item", "time").n_unique())
+"""
+
+
+def compare_reading(rows: int = ROWS) -> list[BenchmarkLine]:
+    """Wall time and peak memory of whole processes on an invented csv file of ``rows`` rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(written_log(Path(folder) / "log.csv", rows // EVENTS, ITEMS))
+        show = ["-m", "scalrec", "data", "show", "--log", path, "--columns", COLUMNS]
+        ours, theirs, ratio = alternated(show, ["-c", POLARS, path], rounds=ROUNDS)
+    name = f"data show, {rows:,} rows / polars alone"
+    return [
+        BenchmarkLine(
+            name=name,
+            ours=ours.seconds,
+            theirs=theirs.seconds,
+            unit="s",
+            ratio=ratio,
+            meaning="lower",
+        ),
+        BenchmarkLine(
+            name=f"{name}, memory",
+            ours=ours.mib,
+            theirs=theirs.mib,
+            unit="MiB",
+            ratio=ours.mib / theirs.mib,
+            meaning="lower",
+        ),
+    ]
+
+
+def _print(rows: int = ROWS) -> None:
+    for line in compare_reading(rows):
+        typer.echo(
+            f"{line.name}: {line.ours:,.1f} / {line.theirs:,.1f} {line.unit} = {line.ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(_print)
