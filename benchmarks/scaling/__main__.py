@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from scalrec.console import make_console
 from shared.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
+WORK_DIR = ROOT / "runs" / "scaling"  # a small model's stages and bundle stay for the next run
 
 
 def scaling(
@@ -33,23 +33,23 @@ def scaling(
 ) -> None:
     """Measure how time and memory grow; write docs/results/scaling.json and docs/scaling.md."""
     path = ROOT / RECORD
-    kept = ScalingRecord.model_validate_json(path.read_text()) if path.exists() else None
-    if page and kept is not None:
-        written(ROOT, kept)
+    if page:
+        written(ROOT, ScalingRecord.model_validate_json(path.read_text()))
         return
-    old = {} if kept is None else {(c.along, c.work): c for c in kept.curves}
     torch.set_num_threads(1)
     console = make_console()
-    curves = []
-    with tempfile.TemporaryDirectory() as folder:
-        for work in works(Path(folder)):
-            before = old.get((work.along, work.name))
-            if only and work.along not in only and before is not None:
-                curves.append(before)
-                continue
-            curve = curve_of(work, SIZES[work.along])
-            console.print(f"{work.along}: {work.name}, {curve.last_exponent:.2f}", highlight=False)
-            curves.append(curve)
+    WORK_DIR.mkdir(parents=True, exist_ok=True)
+    every = works(WORK_DIR)
+    found: dict[tuple[str, str], Curve] = {}
+    for work in every:
+        if only and work.along not in only:
+            continue
+        curve = found[work.along, work.name] = curve_of(work, SIZES[work.along])
+        console.print(f"{work.along}: {work.name}, {curve.last_exponent:.2f}", highlight=False)
+    if path.exists():
+        kept = ScalingRecord.model_validate_json(path.read_text())
+        found = {(c.along, c.work): c for c in kept.curves} | found
+    places = [(work.along, work.name) for work in every]
     record = ScalingRecord(
         when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         revision=revision(ROOT),
@@ -57,7 +57,7 @@ def scaling(
         instructions=instructions(),
         memory_gib=memory_gib(),
         threads=1,
-        curves=tuple(curves),
+        curves=tuple(found[place] for place in places if place in found),
     )
     write_whole(path, record.model_dump_json(indent=1) + "\n")
     for made in (path, *written(ROOT, record)):
@@ -66,6 +66,7 @@ def scaling(
 
 def curve_of(work: Measurable, sizes: tuple[int, ...]) -> Curve:
     """The work at each of the sizes, the smallest first."""
+    measured(sizes[0], work.lay_out)  # what is loaded but once belongs to no point
     points = tuple(measured(size, work.lay_out) for size in sizes)
     return Curve(along=work.along, work=work.name, told=work.told, points=points)
 

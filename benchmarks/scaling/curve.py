@@ -16,7 +16,7 @@ class Point(Strict):
 
     Attributes:
         size: of what the curve is along.
-        seconds: median of the calls that were timed.
+        seconds: of processor time, all threads together; median of the calls that were timed.
         mib: most memory that the process held beyond what it held before the work was laid out;
             its inputs are part of it.
     """

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from cloud_service.embedding.hashing import HashingEmbedder
+from scalrec.jobs.exporting import exported
 from scalrec.settings import load_settings
 from shared.bundle import Bundle
 from shared.interactions import Catalogue, InteractionLog
+from shared.progress import NullProgress
 from training.backbone.batches import Events
-from training.export.export import export_bundle
 from training.train import train
-from training.trained import TrainedModel
 
 EVENTS = 50  # of each user
 TEXT_DIM = 64
@@ -74,19 +74,27 @@ def written_log(path: Path, users: int, items: int, events: int = EVENTS) -> Pat
     return path
 
 
-def trained_bundle(folder: Path, *, candidates: int) -> tuple[TrainedModel, Bundle]:
-    """A small model that has seen each batch once, and its bundle for the usual device."""
+def trained_bundle(folder: Path, *, candidates: int) -> Bundle:
+    """The bundle, for the usual device, of a small model that has seen each batch once.
+
+    Args:
+        folder: where its stages and the bundle are kept, and found again.
+    """
     settings = load_settings(
-        work_dir=folder / "runs",
+        work_dir=folder,
         cache=folder / "cache",
         cloud={"candidates": candidates},
         embedder={"backend": "hashing", "model": HASHING},
         training={
-            "epochs": 1, "restart_epochs": 0, "abstracts_per_user": 4, "semantic_epochs": 1,
+            "epochs": 1, "restart_epochs": 0, "abstracts_per_user": 2, "semantic_epochs": 1,
             "calibration_epochs": 1, "threads": 1, "test_steps": 3, "calibration_steps": 2,
         },
     )  # fmt: skip
-    log = invented_log(users=40, items=2 * candidates)
-    trained = asyncio.run(train(settings, log, HashingEmbedder(TEXT_DIM)))
-    bundle = export_bundle(trained, folder / "bundle", settings, created="2024", version="1")
-    return trained, bundle
+    log = invented_log(users=24, items=2 * candidates, events=30)
+
+    async def made() -> Bundle:
+        trained = await train(settings, log, HashingEmbedder(TEXT_DIM))
+        bundle, _ = await exported(trained, settings, NullProgress())
+        return bundle
+
+    return asyncio.run(made())

@@ -60,8 +60,9 @@ def _machine(record: ScalingRecord) -> str:
     threads = "one thread" if record.threads == 1 else f"{record.threads} threads"
     return (
         f"Measured on {record.when[:10]} at revision {record.revision or 'unknown'}: "
-        f"{record.machine}, {record.memory_gib:g} GiB; {has}; {threads}. Times are medians; memory "
-        "is the most that the process grew by, inputs included. The record is "
+        f"{record.machine}, {record.memory_gib:g} GiB; {has}; {threads}. Time is the processor's, "
+        "medians of several calls; memory is the most that the process grew by, inputs included. "
+        "The record is "
         f"[{Path(RECORD).name}](results/{Path(RECORD).name}); `{COMMAND}` makes it and this page "
         "anew.\n"
     )

@@ -37,6 +37,7 @@ from training.options import FULL_SOFTMAX_ITEMS, SAMPLED_NEGATIVES
 from training.settings import LogSettings
 
 DIM, WINDOW, WINDOWS, CANDIDATES = 64, 50, 32, 100
+EVENTS = 20  # of a user, where users are what grows
 TARGETS = 64  # requests that are ranked among all items at once
 USERS, ITEMS = 200, 2_000  # where they are not what grows
 SIZES: dict[Along, tuple[int, ...]] = {
@@ -77,7 +78,7 @@ def works(folder: Path) -> list[Measurable]:
         Measurable(
             "users",
             "reading a log",
-            "A csv file of 50 events a user is read, checked, ordered and indexed.",
+            f"A csv file of {EVENTS} events a user is read, checked, ordered and indexed.",
             lambda n: _reading(folder, n),
         ),
         Measurable(
@@ -97,7 +98,7 @@ def works(folder: Path) -> list[Measurable]:
             "window",
             "encoding a request",
             "The exported encoder on a full window, one request, as on a device.",
-            _encoding,
+            _Encoder().request,
         ),
         Measurable(
             "candidates",
@@ -145,37 +146,51 @@ def _candidates(items: int) -> Work:
 
 
 def _reading(folder: Path, users: int) -> Work:
-    settings = LogSettings(path=written_log(folder / "log.csv", users, ITEMS))
+    settings = LogSettings(path=written_log(folder / "log.csv", users, ITEMS, EVENTS))
     return lambda: load_log(settings, cache=folder)
 
 
 def _looking(folder: Path, users: int) -> Work:
-    log = load_log(LogSettings(path=written_log(folder / "log.csv", users, ITEMS)), cache=folder)
+    log = load_log(
+        LogSettings(path=written_log(folder / "log.csv", users, ITEMS, EVENTS)), cache=folder
+    )
     split = split_log(log)
     return lambda: (log.describe(), log_checks(log, split))
 
 
 def _windows(users: int) -> Work:
-    events = invented_events(users, ITEMS)
+    events = invented_events(users, ITEMS, EVENTS)
     return lambda: training_windows(events, WINDOW, WINDOW // 2, np.random.default_rng(0))
 
 
-def _encoding(window: int) -> Work:
-    graph = export_encoder(SASRecConfig(dim=DIM, window=window).build().eval())
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    events = invented_events(1, ITEMS, events=window + 1)
-    last = np.array([window])
-    row = windows_before(events, last, window, last)
-    vectors = torch.randn(ITEMS, DIM)[row.item]
-    feeds = {
-        "item_vectors": vectors.numpy(),
-        "age_hours": row.age_h.numpy(),
-        "event_hour": row.hour.numpy(),
-        "request_hour": row.request_hour.numpy(),
-    }
-    return lambda: session.run(None, feeds)
+class _Encoder:
+    """One graph for all windows, exported when it is first needed: its length is dynamic."""
+
+    def __init__(self) -> None:
+        self._session: ort.InferenceSession | None = None
+
+    def request(self, window: int) -> Work:
+        session = self._made()
+        events = invented_events(1, ITEMS, events=window + 1)
+        last = np.array([window])
+        row = windows_before(events, last, window, last)
+        feeds = {
+            "item_vectors": torch.randn(ITEMS, DIM)[row.item].numpy(),
+            "age_hours": row.age_h.numpy(),
+            "event_hour": row.hour.numpy(),
+            "request_hour": row.request_hour.numpy(),
+        }
+        return lambda: session.run(None, feeds)
+
+    def _made(self) -> ort.InferenceSession:
+        if self._session is None:
+            longest = SASRecConfig(dim=DIM, window=max(SIZES["window"]))
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 1
+            self._session = ort.InferenceSession(
+                export_encoder(longest.build().eval()), options, providers=["CPUExecutionProvider"]
+            )
+        return self._session
 
 
 class _Devices:
@@ -211,7 +226,7 @@ class _Devices:
 
     def _bundle(self) -> Bundle:
         if self._made is None:
-            _, self._made = trained_bundle(self._folder, candidates=max(SIZES["candidates"]))
+            self._made = trained_bundle(self._folder, candidates=max(SIZES["candidates"]))
         return self._made
 
 
