@@ -22,7 +22,8 @@ ROUNDS = 10
 class BareProducts:
     """Linear maps, attention and scores of one step, forwards and back, on numbers ready-made.
 
-    Maps and attention are taken in float32 and scores in bfloat16, as the training does.
+    Maps and attention are taken in float32 and scores in bfloat16, as the training does. Those of
+    all places are counted, also where the last block has nothing to answer.
     """
 
     def __init__(

@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.scaling.measured.MOST_CALLS", 1)
+
+
 def test_the_slope_of_a_power_law_is_its_power() -> None:
     sizes = [10, 20, 40, 80]
     assert slope(sizes, [3.0 * size**1.7 for size in sizes]) == pytest.approx(1.7)
