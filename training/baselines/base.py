@@ -14,13 +14,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.metrics import RANK, Ranks, ndcg, ranks_of
 from shared.progress import Progress
 from training.backbone.batches import Events, Windows, windows_before
 from training.calibration.pairs import Pairs
 from training.run import TrainingRun
+from training.semantic.own_terms import count_bonus
 from training.semantic.requests import Requests
 from training.trained import TrainedModel
 from training.twin import Twin
@@ -77,6 +78,17 @@ class World:
         had = torch.zeros(len(rows), self.n_items, dtype=torch.bool)
         had[self.seen(rows)] = True
         return had
+
+    def count_bonus(self, rows: Rows) -> Tensor:
+        """[B, I] what a device adds to structure for its own events, as the product's does.
+
+        For device methods whose scores are logits of the next item, as structure's are: a device
+        keeps its events, whatever model it has. Zeros where validation gave counts no weight.
+        """
+        own = self.requests.own
+        if own is None or own.counts is None:
+            return torch.zeros(len(rows), self.n_items)
+        return count_bonus(self.requests.counts(torch.from_numpy(rows), own), own.counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +237,23 @@ def batches(pairs: Pairs) -> Iterator[tuple[NDArray[np.int64], Rows, Rows]]:
     for start in range(0, len(pairs), BATCH):
         at = np.arange(start, min(start + BATCH, len(pairs)))
         yield at, pairs.fresh[at], pairs.stale[at]
+
+
+def best_items(world: World, rows: Rows, scores: Tensor, count: int) -> Tensor:
+    """[B, N] the ``count`` best items at most, best first; none that is barred while others last.
+
+    Args:
+        rows: [B] whose users had what they had by then. scores: [B, I].
+    """
+    barred = world.barred(rows)
+    if barred is not None:
+        scores = scores.masked_fill(barred, -torch.inf)
+    return scores.topk(min(count, world.n_items), dim=1).indices
+
+
+def weights_in(*modules: nn.Module) -> int:
+    """Numbers in the parameters of modules."""
+    return sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 @torch.no_grad()
