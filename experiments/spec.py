@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from experiments.answer import Claim
 from experiments.frontiers import Frontier
 from experiments.gates import Gate
+from experiments.matrix import Matrix
 from experiments.selection import Difference, Gap, Metric, Part, Ratio, Scope, ScoreSelection, Steps
 from experiments.settings import CellSettings
 from experiments.study import STUDY
@@ -28,8 +29,8 @@ Dimension = Literal[
 ]
 Overrides = dict[str, Any]
 _SHOWN = (
-    "estimates", "differences", "ratios", "frontiers", "extras", "gates", "answer", "tables",
-    "charts",
+    "estimates", "differences", "matrices", "ratios", "frontiers", "extras", "gates", "answer",
+    "tables", "charts",
 )  # fmt: skip
 _OF_CELLS = ("study", "sections", "logs", "profiles", "seeds", "base", "variants", "quick")
 
@@ -50,18 +51,27 @@ class TableSpec(Strict):
 
     Attributes:
         show: which quantities.
-        names: scorers, differences, ratios or extras (shell patterns); None: all there are.
+        names: scorers, differences, ratios or extras (shell patterns); None: all there are. Of
+            costs: what extras called NAME_SCORER measure of each scorer, a column each.
         rows: dimensions spread over the rows.
         columns: the dimension spread over the columns; "name" is the scorer or quantity.
         together: one table over all logs instead of one for each.
         interval: print intervals beside values.
-        frontier: which one, of a table that shows one.
+        frontier, matrix: which one, of a table that shows one.
     """
 
     title: str
     note: str = ""
     show: Literal[
-        "estimates", "differences", "ratios", "frontier", "extras", "gates", "gate-grid"
+        "estimates",
+        "differences",
+        "matrix",
+        "ratios",
+        "frontier",
+        "extras",
+        "costs",
+        "gates",
+        "gate-grid",
     ] = "estimates"
     names: tuple[str, ...] | None = None
     rows: tuple[Dimension, ...] = ("profile", "setting", "gap")
@@ -69,6 +79,7 @@ class TableSpec(Strict):
     together: bool = False
     interval: bool = False
     frontier: str | None = None
+    matrix: str | None = None
     profiles: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
     settings: tuple[str, ...] | None = None
@@ -81,8 +92,9 @@ class TableSpec(Strict):
     def _one_place_per_dimension(self) -> TableSpec:
         if self.columns in self.rows:
             raise ValueError(f"{self.columns} is in the rows and in the columns")
-        if (self.show == "frontier") != (self.frontier is not None):
-            raise ValueError("name a frontier in a table that shows one, and in no other")
+        for kind, named in (("frontier", self.frontier), ("matrix", self.matrix)):
+            if (self.show == kind) != (named is not None):
+                raise ValueError(f"name a {kind} in a table that shows one, and in no other")
         return self
 
 
@@ -160,6 +172,7 @@ class Experiment(Strict):
         variants: settings of each variant, over ``base`` and the log's.
         quick: settings for a first look, over all others.
         estimates: scores the record keeps; tables can show these and no others.
+        matrices: scorers of which every pair is a difference, too (see ``experiments.matrix``).
         extras: shell patterns of the scalars the record keeps.
         answer: to the question; the first claim stands for it where there is room for one sentence.
     """
@@ -179,6 +192,7 @@ class Experiment(Strict):
     quick: Overrides = Field(default_factory=dict)
     estimates: tuple[ScoreSelection, ...] = (ScoreSelection(),)
     differences: dict[str, Difference] = Field(default_factory=dict)
+    matrices: dict[str, Matrix] = Field(default_factory=dict)
     ratios: dict[str, Ratio] = Field(default_factory=dict)
     frontiers: dict[str, Frontier] = Field(default_factory=dict)
     extras: tuple[str, ...] = ()
@@ -188,6 +202,13 @@ class Experiment(Strict):
     charts: dict[str, ChartSpec] = Field(default_factory=dict)
     published: tuple[Published, ...] = ()
     expected: tuple[Expectation, ...] = ()
+
+    @model_validator(mode="after")
+    def _with_pairs(self) -> Experiment:
+        for matrix in self.matrices.values():
+            for name, difference in matrix.differences():
+                self.differences.setdefault(name, difference)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -221,6 +242,8 @@ class Experiment(Strict):
         for name, table in self.tables.items():
             if table.frontier is not None and table.frontier not in self.frontiers:
                 raise ValueError(f"table {name}: no frontier is called {table.frontier!r}")
+            if table.matrix is not None and table.matrix not in self.matrices:
+                raise ValueError(f"table {name}: no matrix is called {table.matrix!r}")
         scopes: list[tuple[str, Scope | TableSpec]] = [
             *(("estimates", scores) for scores in self.estimates),
             *self.differences.items(),

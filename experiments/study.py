@@ -22,6 +22,7 @@ STUDIES = {
     "scalrec": "experiments.studies.scalrec.study:run_cell",
     "frontier": "experiments.studies.frontier.study:run_cell",
     "lsc4rec": "experiments.studies.lsc4rec.study:run_cell",
+    "rq1": "experiments.studies.rq1.study:run_cell",
     "oracle": "experiments.studies.oracle:run_cell",
 }
 

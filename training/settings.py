@@ -280,6 +280,21 @@ class Lsc4recSettings(Section):
         return tuple(sorted(values))
 
 
+class BaselineSettings(Section):
+    """Methods of other papers, which studies put beside the product."""
+
+    methods: tuple[str, ...] | None = Field(
+        default=None,
+        description="names of those that a study fits; unset: all that it has",
+    )
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="passes of each over its training data, at most, for a first look; unset: as "
+        "many as its paper, or early stopping, says",
+    )
+
+
 class FrontierSettings(Section):
     """Requests, budgets and outages over which refresh policies are compared offline."""
 
@@ -323,3 +338,4 @@ class Recipe(ServiceSettings):
     paper: PaperSettings = PaperSettings()
     cost: CostSettings = CostSettings()
     frontier: FrontierSettings = FrontierSettings()
+    baselines: BaselineSettings = BaselineSettings()

@@ -77,7 +77,9 @@ def _is_older(experiment: Experiment, record: Record) -> bool:
 def _lacking(experiment: Experiment, record: Record) -> str:
     """What the experiment asks and the record does not answer; "" if it answers all."""
     held = {key.split("/")[2] for key in (*record.differences, *record.ratios)}
-    lacking = [name for name in (*experiment.differences, *experiment.ratios) if name not in held]
+    pairs = {name for matrix in experiment.matrices.values() for name, _ in matrix.differences()}
+    asked = (*experiment.differences, *experiment.ratios)
+    lacking = [name for name in asked if name not in held and name not in pairs]
     if not lacking:
         return ""
     return (

@@ -11,6 +11,7 @@ from experiments.record import Figure, Record
 from experiments.selection import Place, gap_order, read_key, within
 from experiments.spec import Experiment, Published, TableSpec
 from reports.experiments.frontier_tables import frontier_note, frontier_table
+from reports.experiments.rival_tables import costs_table, matrix_table
 from reports.markdown import markdown, plain, scalar, share, signed
 from reports.text import NONE
 
@@ -54,6 +55,10 @@ def table_text(experiment: Experiment, table: TableSpec, records: Sequence[Recor
         text = _gate_grid(experiment, records)
     elif table.show == "extras":
         text = _extras(table, records)
+    elif table.show == "matrix":
+        text = matrix_table(experiment, table, records)
+    elif table.show == "costs":
+        text = costs_table(table, records)
     elif table.show == "frontier":
         text = frontier_table(experiment, table, records)
     else:
@@ -244,14 +249,15 @@ def _caption(experiment: Experiment, table: TableSpec, records: Sequence[Record]
         return " ".join(text for text in (note, table.note) if text)
     said = {*table.rows, table.columns}
     facts = []
-    if table.show not in ("gates", "gate-grid", "extras"):
+    if table.show not in ("gates", "gate-grid", "extras", "costs"):
         if "metric" not in said:
             facts.append(", ".join(METRICS[m] for m in table.metrics))
         if "steps" not in said:
             facts.append(" and ".join(_steps(s, records) for s in table.steps))
         if "part" not in said and table.parts != ("all",):
             facts.append(" and ".join(_PARTS[p] for p in table.parts))
-    if table.show in ("differences", "ratios", "gates", "gate-grid") or table.interval:
+    signed_by = ("differences", "matrix", "ratios", "gates", "gate-grid")
+    if table.show in signed_by or table.interval:
         facts.append(intervals(records))
     sentence = "; ".join(facts)
     return " ".join(text for text in (sentence and f"{sentence}.", table.note) if text)

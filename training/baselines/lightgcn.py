@@ -211,17 +211,22 @@ class FittedLightGCN:
     def costs(self) -> Costs:
         return Costs(parameters=self.parameters)
 
-    def users(self, world: World, rows: Rows) -> Tensor:
-        """[B, d] sum over k of u(k + 1) at ``rows``; zero of a user without events."""
-        place, item = world.seen(rows)
-        code = torch.unique(place * len(self.vectors) + item)
-        place, item = code // len(self.vectors), code % len(self.vectors)
-        total = torch.zeros(len(rows), self.spread.shape[1])
+    def users(self, place: Tensor, item: Tensor, count: int) -> Tensor:
+        """[count, d] rows of users who met these items: the mean over the layers, u(0) being zero.
+
+        Args:
+            place, item: [n] who met what; a pair counts once. The row of who met nothing is zero.
+        """
+        items = len(self.vectors)
+        code = torch.unique(place * items + item)
+        place, item = code // items, code % items
+        total = torch.zeros(count, self.spread.shape[1])
         total.index_add_(0, place, self.spread[item])
-        return total / torch.bincount(place, minlength=len(rows)).clamp(min=1).sqrt()[:, None]
+        met = torch.bincount(place, minlength=count).clamp(min=1)
+        return total / met.sqrt()[:, None] / (LAYERS + 1)
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
-        return self.users(world, stale) / (LAYERS + 1) @ self.vectors.T
+        return self.users(*world.seen(stale), len(stale)) @ self.vectors.T
 
     def listed(self, world: World, stale: Rows, count: int) -> Tensor:
         return best_items(world, stale, self.scores(world, stale, stale), count)

@@ -18,12 +18,11 @@ on validation under each setting by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cloud_service.embedding.base import Embedder
@@ -31,9 +30,15 @@ from device_runtime.state.cues import CUES
 from experiments.studies.cell import CellScores
 from experiments.studies.scalrec.extras import GapReport, measured, recalls, strata_shares
 from experiments.studies.scalrec.opponents import SCORERS, Opponents, fit_opponents, held_by
-from experiments.studies.scalrec.rules_by_setting import Rules, judge_for, rules_for, validation_of
+from experiments.studies.scalrec.rules_by_setting import (
+    ChosenOn,
+    Rules,
+    judge_for,
+    rules_for,
+    validation_of,
+)
 from experiments.studies.scalrec.scores import Scores, StepRanks, aggregate
-from experiments.studies.scored_requests import encode_scored
+from experiments.studies.scored_requests import ScoredRequests, encode_scored
 from shared.bundle import rule_at
 from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, RANK, Ranks, ndcg
@@ -75,30 +80,71 @@ async def run_cell(
         DataError, EmbedderError, ConfigError: as ``training.train.train``.
     """
     async with opened_run(settings, log, embedder, progress) as run:
-        trained = await run.all()
-        gate = await run.gate()
-        partner = await _partner(run).backbone()
-        scored = await encode_scored(run, trained)
-        requests, steps = scored.requests, scored.steps
+        product = await product_of(run)
+        ranks = product.ranks()
+        return CellScores(aggregate(ranks), product.extras(ranks))
+
+
+async def product_of(run: TrainingRun) -> Product:
+    """Train all that a cell of this study compares.
+
+    Raises:
+        DataError, EmbedderError, ConfigError: as ``training.train.train``.
+    """
+    trained = await run.all()
+    gate = await run.gate()
+    partner = await _partner(run).backbone()
+    scored = await encode_scored(run, trained)
+    requests, steps = scored.requests, scored.steps
+    second = _structural_of(partner, requests, pairs_at_gap(requests.anchors, steps, 0).fresh)
+    twin = make_twin(run.settings, trained, requests, scored.e_sem, scored.words)
+    known = await run.on_known_items(trained)
+    chosen_on = validation_of(run, known, await run.text(), await run.said())
+    rules, opponents = _chosen(run, chosen_on)
+    study = _ScalrecStudy(
+        run.settings, trained, gate, twin, requests, second, rules, steps, opponents
+    )
+    return Product(run, trained, scored, chosen_on, study)
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The product and its opponents in one cell, trained.
+
+    Attributes:
+        chosen_on: the validation requests that rules and opponents were chosen on.
+    """
+
+    run: TrainingRun
+    trained: TrainedModel
+    scored: ScoredRequests
+    chosen_on: ChosenOn
+    study: _ScalrecStudy
+
+    @property
+    def twin(self) -> Twin:
+        return self.study.twin
+
+    def ranks(self, settings: Collection[str] | None = None) -> StepRanks:
+        """Of every scorer at every scored request, in some settings or in all."""
+        requests, steps = self.scored.requests, self.scored.steps
         own = pairs_at_gap(requests.anchors, steps, 0).fresh
-        second = _structural_of(partner, requests, own)
-        twin = make_twin(settings, trained, requests, scored.e_sem, scored.words)
-        known = await run.on_known_items(trained)
-        rules, opponents = _chosen(run, known, await run.text(), await run.said())
-        study = _ScalrecStudy(
-            settings, trained, gate, twin, requests, second, rules, steps, opponents
-        )
-        ranks = StepRanks(requests, own, run.split.test_stop, trained.popularity)
-        for setting, gap, scorer, found in study.ranks(progress):
-            ranks.add(setting, gap, scorer, found)
-        extras = (
-            measured(study.reports, trained, run.store.seconds, scored.texts)
+        ranks = StepRanks(requests, own, self.run.split.test_stop, self.trained.popularity)
+        for setting, gap, scorer, found in self.study.ranks(self.run.progress):
+            if settings is None or setting in settings:
+                ranks.add(setting, gap, scorer, found)
+        return ranks
+
+    def extras(self, ranks: StepRanks) -> dict[str, float]:
+        """Scalars measured beside the scores, by name."""
+        study, seconds = self.study, self.run.store.seconds
+        return (
+            measured(study.reports, self.trained, seconds, self.scored.texts)
             | {f"drift_r_{share}": r for share, r in study.drift_r.items()}
-            | opponents["device"].chosen()
+            | study.opponents["device"].chosen()
             | recalls(ranks)
             | strata_shares(ranks)
         )
-        return CellScores(aggregate(ranks), extras)
 
 
 def _partner(run: TrainingRun) -> TrainingRun:
@@ -120,18 +166,9 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
     return make_requests(backbone.model, backbone.table, requests.events, stale_anchors(steps, ()))
 
 
-def _chosen(
-    run: TrainingRun,
-    trained: TrainedModel,
-    text: NDArray[np.float32],
-    said: NDArray[np.float32] | None,
-) -> tuple[dict[str, Rules], dict[str, Opponents]]:
-    """Rules and opponents by setting, chosen on validation steps.
-
-    Args:
-        trained: over the items that training knew.
-    """
-    twin, pairs, margin = validation_of(run, trained, text, said)
+def _chosen(run: TrainingRun, chosen_on: ChosenOn) -> tuple[dict[str, Rules], dict[str, Opponents]]:
+    """Rules and opponents by setting, chosen on validation steps."""
+    twin, pairs, margin = chosen_on
     block = fitting_pairs(run.steps, run.settings.seed)
     rules, opponents = {}, {}
     for name, (setting, fresh_list) in SETTINGS.items():

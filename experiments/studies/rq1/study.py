@@ -1,0 +1,176 @@
+"""One cell of RQ1: every method of both papers on the same requests as the product.
+
+Two settings. ``full``: all items, under the repeat policy of the log. ``S2``: the cloud's list of
+the snapshot's moment and nothing else: the own list of a method whose cloud makes one, SCaLRec's
+for the others. What the product compares itself with (counters, structure, ensemble, student,
+calibrated, the simpler remedies) is scored by its own study, so all differences are paired.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloud_service.embedding.base import Embedder
+from experiments.studies.cell import CellScores
+from experiments.studies.rq1.worlds import fitting_on
+from experiments.studies.scalrec.extras import sizes
+from experiments.studies.scalrec.scores import StepRanks, aggregate
+from experiments.studies.scalrec.study import Product, product_of
+from shared.errors import ConfigError
+from shared.interactions import InteractionLog
+from shared.metrics import RANK, Ranks, ranks_of
+from shared.progress import Progress
+from training.baselines.base import (
+    Baseline,
+    Costs,
+    FittedBaseline,
+    ListsItself,
+    World,
+    batches,
+)
+from training.baselines.registry import BASELINES
+from training.calibration.pairs import Pairs, pairs_at_gap
+from training.run import opened_run
+from training.settings import BaselineSettings, Recipe
+
+SETTINGS = ("full", "S2")
+COUNTERS = ("popularity", "frequency", "frequency_all", "decayed", "decayed_all")
+
+
+async def run_cell(
+    settings: Recipe, log: InteractionLog, embedder: Embedder, *, progress: Progress
+) -> CellScores:
+    """Train the product and every method that ``settings.baselines`` names, and rank with each.
+
+    Raises:
+        ConfigError: a name is of no method, or training does not know all items.
+        DataError, EmbedderError: as ``training.train.train``, or a method cannot be trained.
+    """
+    methods = chosen(settings.baselines, BASELINES)
+    async with opened_run(settings, log, embedder, progress) as run:
+        run.require_all_items("a comparison with other papers' methods")
+        product = await product_of(run)
+        ranks = product.ranks(SETTINGS)
+        repeat_counters(ranks, settings.paper.gaps)
+        extras = product_costs(product)
+        most = settings.baselines.epochs
+        fitting = fitting_on(run, product.trained, product.chosen_on, most_epochs=most)
+        world = World(product.twin, product.scored.texts)
+        for name, method in methods.items():
+            started = time.perf_counter()
+            fitted = await method.fit(fitting)
+            seconds = time.perf_counter() - started
+            extras |= costs_of(name, fitted.costs, seconds)
+            add_ranks(ranks, name, fitted, world, product)
+        return CellScores(aggregate(ranks), extras)
+
+
+def repeat_counters(ranks: StepRanks, gaps: Sequence[int]) -> None:
+    """Counters read no snapshot: over all items they rank at every age as at gap 0."""
+    for (setting, gap, scorer), found in list(ranks.found.items()):
+        if (setting, gap) == ("full", 0) and scorer in COUNTERS:
+            for other in gaps:
+                ranks.add("full", other, scorer, found)
+
+
+def chosen(settings: BaselineSettings, known: Mapping[str, Baseline]) -> dict[str, Baseline]:
+    """The methods that a cell fits, in the registry's order.
+
+    Raises:
+        ConfigError: a name is of no method.
+    """
+    if settings.methods is None:
+        return dict(known)
+    if unknown := [name for name in settings.methods if name not in known]:
+        raise ConfigError(
+            f"baselines.methods names {unknown[0]!r}, which is no method: there are "
+            f"{', '.join(known)}"
+        )
+    return {name: method for name, method in known.items() if name in settings.methods}
+
+
+def add_ranks(
+    ranks: StepRanks, name: str, fitted: FittedBaseline, world: World, product: Product
+) -> None:
+    """Ranks of a method at every scored request, at every age of its snapshot."""
+    steps, settings = product.scored.steps, product.run.settings
+    with product.run.progress.task(f"scoring {name}", len(settings.paper.gaps)) as task:
+        for gap in settings.paper.gaps:
+            pairs = pairs_at_gap(world.requests.anchors, steps, gap)
+            full, listed = method_ranks(world, pairs, fitted, settings.cloud.candidates)
+            ranks.add("full", gap, name, full)
+            ranks.add("S2", gap, name, listed)
+            task.advance()
+
+
+@torch.no_grad()
+def method_ranks(
+    world: World, pairs: Pairs, fitted: FittedBaseline, candidates: int
+) -> tuple[Ranks, Ranks]:
+    """[P] ranks of each target in the whole catalogue, and in the cloud's list at tau."""
+    full, listed = np.empty(len(pairs), RANK), np.empty(len(pairs), RANK)
+    target = world.requests.target.numpy()
+    for at, fresh, stale in batches(pairs):
+        scores = fitted.scores(world, fresh, stale)
+        if isinstance(fitted, ListsItself):
+            items = fitted.listed(world, stale, candidates)
+        else:
+            items = world.twin.candidates[torch.from_numpy(stale)]
+        inside = torch.zeros(scores.shape, dtype=torch.bool).scatter_(1, items, True)
+        barred = world.barred(fresh)
+        free: NDArray[np.bool_] | None = None
+        if barred is not None:
+            free, inside = (~barred).numpy(), inside & ~barred
+        values = scores.numpy()
+        full[at] = ranks_of(values, target[fresh], free)
+        listed[at] = ranks_of(values, target[fresh], inside.numpy())
+    return full, listed
+
+
+def costs_of(name: str, costs: Costs, seconds: float) -> dict[str, float]:
+    """By name; seconds are of one fit, with the stages that it had to train."""
+    found = {
+        f"seconds_{name}": seconds,
+        f"parameters_{name}": float(costs.parameters),
+        f"device_bytes_{name}": float(costs.device_bytes),
+        f"snapshot_bytes_{name}": float(costs.snapshot_bytes),
+        f"cloud_tokens_{name}": costs.cloud_tokens,
+    }
+    if costs.device_us is not None:
+        found[f"device_us_{name}"] = costs.device_us
+    return found
+
+
+def product_costs(product: Product) -> dict[str, float]:
+    """The same of the product's rows, as far as they differ in what they hold."""
+    size, seconds = sizes(product.trained), product.run.store.seconds
+    dim = product.trained.backbone.model.config.dim
+    structure = size["structure"] + product.trained.backbone.table.vectors.numel()
+    table = 4 * structure
+    device = size["structure"] + size["items"] + size["calibration"] + size["words"]
+    texts = product.scored.texts
+    words = float(np.mean([len(text.split()) for text in texts]))
+    spent = {
+        "structure": seconds.get("backbone", 0.0),
+        "ensemble": 2 * seconds.get("backbone", 0.0),
+        "calibrated": sum(seconds.values()),
+    }
+    found = {f"seconds_{name}": value for name, value in spent.items()}
+    found |= {
+        "parameters_structure": float(structure),
+        "parameters_ensemble": float(2 * structure),
+        "parameters_calibrated": float(device),
+        "device_bytes_structure": float(table),
+        "device_bytes_ensemble": float(2 * table),
+        # The student's weights are int8, all others float32.
+        "device_bytes_calibrated": float(4 * (device - size["words"]) + size["words"]),
+        # e_sem and e_str at tau.
+        "snapshot_bytes_calibrated": float(2 * 4 * dim),
+        "cloud_words_calibrated": words,
+    }
+    return found
