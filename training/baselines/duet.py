@@ -19,6 +19,7 @@ draws the age of a history at each training step.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -140,6 +141,8 @@ class Duet:
             def step(_: int, chosen: NDArray[np.int64]) -> tuple[float, int]:
                 network.train()
                 loss, count = targets.loss(network, chosen, np.array(self.gaps), rng)
+                if count == 0:  # every target is a repeat, and those are left out
+                    return math.nan, 0
                 return descend(optimizer, loss), count
 
             def learn(_: int, say: Say) -> float:

@@ -101,7 +101,7 @@ async def test_the_loss_of_a_target_is_that_of_its_request(tmp_path: Path, retur
         )
         rng = np.random.default_rng(0)
         losses = [
-            float(targets.loss(network, np.array([place]), np.array([0]), rng)[0])
+            targets.loss(network, np.array([place]), np.array([0]), rng)[0].item()
             for place in range(len(rows))
         ]
         np.testing.assert_allclose(losses, wanted.detach().numpy(), rtol=1e-3, atol=1e-4)
