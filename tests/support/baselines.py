@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +51,19 @@ class Trial:
         return (await world_of(other, self.fitting.trained))[0]
 
 
-@asynccontextmanager
-async def trial(folder: Path, log: InteractionLog, epochs: int = 2) -> AsyncIterator[Trial]:
+async def trial(folder: Path, log: InteractionLog, cache: EmbeddingCache, epochs: int = 2) -> Trial:
     """On ``log``; stages that another trial in ``folder`` has trained are read."""
     settings = settings_for(folder)
-    with EmbeddingCache(settings.cache / "embeddings.sqlite") as cache:
-        store = StageStore(settings.work_dir / "stages")
-        run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
-        trained = await run.all()
-        fitting = await fitting_of(run, trained, most_epochs=epochs)
-        world, steps = await world_of(run, trained)
-        yield Trial(fitting, world, steps)
+    store = StageStore(settings.work_dir / "stages")
+    run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
+    trained = await run.all()
+    fitting = await fitting_of(run, trained, most_epochs=epochs)
+    world, steps = await world_of(run, trained)
+    return Trial(fitting, world, steps)
+
+
+@contextmanager
+def cache_in(folder: Path) -> Iterator[EmbeddingCache]:
+    """What trials in ``folder`` share."""
+    with EmbeddingCache(settings_for(folder).cache / "embeddings.sqlite") as cache:
+        yield cache
