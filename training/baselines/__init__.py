@@ -1,1 +1,1 @@
-"""What a practitioner would try before calibrating: pure functions of snapshots and own history."""
+"""Methods of other papers, and simpler remedies for an old snapshot."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from training.baselines.base import Baseline
-from training.baselines.duet import Duet
+from training.baselines.duet.method import Duet
 from training.baselines.lightgcn import LightGCN
 from training.baselines.published_encoder import PublishedEncoder
 from training.baselines.structure import Structure

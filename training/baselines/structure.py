@@ -26,6 +26,7 @@ from training.baselines.base import (
     best_items,
     weights_in,
 )
+from training.baselines.device_time import encoder_us
 
 FLOAT_BYTES = 4
 
@@ -46,21 +47,29 @@ class Structure:
     async def fit(self, fitting: Fitting) -> FittedBaseline:
         window = CLOUD_WINDOW if self.reads == "cloud" else None
         run = fitting.sibling(window=window, **self.training)
-        return FittedStructure(self.reads, await run.backbone())
+        backbone = await run.backbone()
+        timed = self.reads == "device" and fitting.most_epochs is None
+        device_us = encoder_us(backbone.model) if timed else None
+        return FittedStructure(self.reads, backbone, device_us)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedStructure:
-    """A trained backbone that ranks by its structural scores."""
+    """A trained backbone that ranks by its structural scores.
+
+    Attributes:
+        device_us: microseconds of a request; None where it was not measured.
+    """
 
     reads: Reads
     backbone: TrainedBackbone
+    device_us: float | None = None
 
     @property
     def costs(self) -> Costs:
         count = weights_in(self.backbone.model, self.backbone.table)
         held = 0 if self.reads == "cloud" else FLOAT_BYTES * count
-        return Costs(parameters=count, device_bytes=held)
+        return Costs(parameters=count, device_bytes=held, device_us=self.device_us)
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
         if self.reads == "cloud":

@@ -33,6 +33,7 @@ from training.baselines.base import (
     World,
     batches,
 )
+from training.baselines.device_time import encoder_us
 from training.baselines.registry import BASELINES
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.run import opened_run
@@ -59,6 +60,8 @@ async def run_cell(
         repeat_counters(ranks, settings.paper.gaps)
         extras = product_costs(product)
         most = settings.baselines.epochs
+        if most is None:
+            extras["device_us_structure"] = encoder_us(product.trained.backbone.model)
         fitting = fitting_on(run, product.trained, product.chosen_on, most_epochs=most)
         world = World(product.twin, product.scored.texts)
         for name, method in methods.items():

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from device_runtime.state.cues import CUES
 from shared.bundle import AgeRule
-from training.baselines.averaged import averaged, fit_count
-from training.baselines.drift_compensation import Compensation, drifts, fit_compensation
-from training.baselines.ridge import LinearCorrector, fit_ridge
+from training.baselines.remedies.averaged import averaged, fit_count
+from training.baselines.remedies.drift_compensation import Compensation, drifts, fit_compensation
+from training.baselines.remedies.ridge import LinearCorrector, fit_ridge
 from training.calibration.age_rules import choose_discount, trusted
 from training.calibration.inputs import Inputs
 from training.calibration.judge import Judge

@@ -12,14 +12,10 @@ import torch
 from tests.support.baselines import cache_in, trial
 from tests.support.logs import drifting_log
 from training.backbone.batches import Events
-from training.baselines.duet import (
-    CLOUD_WINDOW,
-    SEGMENT,
-    FittedDuet,
-    HyperNetwork,
-    Targets,
-    segments_of,
-)
+from training.baselines.base import CLOUD_WINDOW
+from training.baselines.duet.method import FittedDuet
+from training.baselines.duet.network import HyperNetwork
+from training.baselines.duet.targets import SEGMENT, Targets, segments_of
 
 DIM = 6
 

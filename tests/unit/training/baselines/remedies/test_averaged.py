@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.baselines.averaged import averaged, fit_count
+from training.baselines.remedies.averaged import averaged, fit_count
 from training.calibration.pairs import Pairs
 from training.semantic.anchors import Anchors
 

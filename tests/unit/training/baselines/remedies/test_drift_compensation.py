@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.baselines.drift_compensation import (
+from training.baselines.remedies.drift_compensation import (
     Compensation,
     drifts,
     fit_compensation,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.baselines.ridge import (
+from training.baselines.remedies.ridge import (
     INPUTS,
     LinearCorrector,
     design,
