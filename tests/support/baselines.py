@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from training.stages.store import StageStore
 TEST_STEPS, GAPS = 3, (0, 5)
 
 
-def settings_for(folder: Path) -> Settings:
+def settings_for(folder: Path, policy: str = "auto") -> Settings:
     return load_settings(
         work_dir=folder / "runs",
         cache=folder / "cache",
+        log={"repeat_policy": policy},
         profile={"window": 8, "local_candidates": 0},
         cloud={"candidates": 10},
         paper={"steps": TEST_STEPS, "gaps": GAPS},
@@ -51,9 +52,24 @@ class Trial:
         return (await world_of(other, self.fitting.trained))[0]
 
 
-async def trial(folder: Path, log: InteractionLog, cache: EmbeddingCache, epochs: int = 2) -> Trial:
+@asynccontextmanager
+async def trial(
+    folder: Path, log: InteractionLog, epochs: int = 2, policy: str = "auto"
+) -> AsyncIterator[Trial]:
     """On ``log``; stages that another trial in ``folder`` has trained are read."""
-    settings = settings_for(folder)
+    with cache_in(folder) as cache:
+        yield await trial_with(cache, folder, log, epochs, policy)
+
+
+async def trial_with(
+    cache: EmbeddingCache,
+    folder: Path,
+    log: InteractionLog,
+    epochs: int = 2,
+    policy: str = "auto",
+) -> Trial:
+    """As ``trial``, with a cache that several share."""
+    settings = settings_for(folder, policy)
     store = StageStore(settings.work_dir / "stages")
     run = TrainingRun(settings, log, HashingEmbedder(32), cache, store, NullProgress())
     trained = await run.all()

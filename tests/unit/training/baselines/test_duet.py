@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.baselines import cache_in, trial
+from tests.support.baselines import trial
 from tests.support.logs import drifting_log
 from training.backbone.batches import Events
 from training.baselines.base import CLOUD_WINDOW
@@ -74,8 +74,7 @@ def test_every_target_is_in_one_segment_behind_its_own_users_events() -> None:
 async def test_the_loss_of_a_target_is_that_of_its_request(tmp_path: Path, returns: bool) -> None:
     """A segment of one target, learned from, and the same request asked as a device asks."""
     log = drifting_log(returns=returns, items=40 if returns else 60)
-    with cache_in(tmp_path) as cache:
-        found = await trial(tmp_path, log, cache)
+    async with trial(tmp_path, log) as found:
         fitting, world = found.fitting, found.fitting.world
         base = fitting.trained.backbone
         torch.manual_seed(0)

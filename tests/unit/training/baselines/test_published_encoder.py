@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.baselines import cache_in, trial
+from tests.support.baselines import trial
 from tests.support.logs import drifting_log
 from training.baselines.base import CLOUD_WINDOW
 from training.baselines.published_encoder import PATIENCE, PublishedEncoder
@@ -26,8 +26,7 @@ async def test_times_and_texts_do_not_reach_it_and_do_reach_the_equipped_one(
     retold = dataclasses.replace(log, time=log.time + 7919.0 * place, catalogue=catalogue)
     found = {}
     for name, one in (("log", log), ("retold", retold)):
-        with cache_in(tmp_path) as cache:
-            here = await trial(tmp_path, one, cache, epochs=1)
+        async with trial(tmp_path, one, epochs=1) as here:
             rows = here.world.requests.anchors.find(here.steps.user, here.steps.step)
             for kind, method in (("ids", PublishedEncoder("sasrec")), ("all", Structure("cloud"))):
                 fitted = await method.fit(here.fitting)
@@ -39,8 +38,7 @@ async def test_times_and_texts_do_not_reach_it_and_do_reach_the_equipped_one(
 
 @pytest.mark.slow
 async def test_it_is_trained_until_validation_stops_rising(tmp_path: Path) -> None:
-    with cache_in(tmp_path) as cache:
-        here = await trial(tmp_path, drifting_log(), cache, epochs=100)
+    async with trial(tmp_path, drifting_log(), epochs=100) as here:
         fitted = await PublishedEncoder("sasrec", learning_rate=3e-2).fit(here.fitting)
     assert isinstance(fitted, FittedStructure)
     backbone = fitted.backbone
