@@ -32,6 +32,7 @@ from training.baselines.base import (
     ListsItself,
     World,
     batches,
+    weights_in,
 )
 from training.baselines.device_time import encoder_us
 from training.baselines.registry import BASELINES
@@ -40,6 +41,7 @@ from training.run import opened_run
 from training.settings import BaselineSettings, Recipe
 
 SETTINGS = ("full", "S2")
+FLOAT_BYTES = 4
 COUNTERS = ("popularity", "frequency", "frequency_all", "decayed", "decayed_all")
 
 
@@ -150,30 +152,23 @@ def costs_of(name: str, costs: Costs, seconds: float) -> dict[str, float]:
 
 
 def product_costs(product: Product) -> dict[str, float]:
-    """The same of the product's rows, as far as they differ in what they hold."""
+    """The same of the product's own rows, as far as they differ in what they hold."""
     size, seconds = sizes(product.trained), product.run.store.seconds
-    dim = product.trained.backbone.model.config.dim
-    structure = size["structure"] + product.trained.backbone.table.vectors.numel()
-    table = 4 * structure
-    device = size["structure"] + size["items"] + size["calibration"] + size["words"]
-    texts = product.scored.texts
-    words = float(np.mean([len(text.split()) for text in texts]))
+    backbone, texts = product.trained.backbone, product.scored.texts
+    structure = weights_in(backbone.model, backbone.table)
+    calibrated = sum(size.values())
+    parameters = {"structure": structure, "ensemble": 2 * structure, "calibrated": calibrated}
+    held = {name: FLOAT_BYTES * count for name, count in parameters.items()}
+    held["calibrated"] -= (FLOAT_BYTES - 1) * size["words"]  # a student's weights are int8
     spent = {
         "structure": seconds.get("backbone", 0.0),
         "ensemble": 2 * seconds.get("backbone", 0.0),
         "calibrated": sum(seconds.values()),
     }
-    found = {f"seconds_{name}": value for name, value in spent.items()}
-    found |= {
-        "parameters_structure": float(structure),
-        "parameters_ensemble": float(2 * structure),
-        "parameters_calibrated": float(device),
-        "device_bytes_structure": float(table),
-        "device_bytes_ensemble": float(2 * table),
-        # The student's weights are int8, all others float32.
-        "device_bytes_calibrated": float(4 * (device - size["words"]) + size["words"]),
-        # e_sem and e_str at tau.
-        "snapshot_bytes_calibrated": float(2 * 4 * dim),
-        "cloud_words_calibrated": words,
-    }
+    found = {f"parameters_{name}": float(count) for name, count in parameters.items()}
+    found |= {f"device_bytes_{name}": float(count) for name, count in held.items()}
+    found |= {f"seconds_{name}": value for name, value in spent.items()}
+    # e_sem and e_str of the snapshot's moment.
+    found["snapshot_bytes_calibrated"] = float(2 * FLOAT_BYTES * backbone.model.config.dim)
+    found["cloud_words_calibrated"] = float(np.mean([len(text.split()) for text in texts]))
     return found
