@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -82,6 +83,25 @@ def test_only_who_reads_a_snapshot_is_changed_by_its_age(found: CellResult) -> N
         )
         if method.reads != "both":  # what is hardly trained may have nothing to cache yet
             assert fresh.equals(old) == (method.reads == "device"), name
+
+
+@pytest.mark.slow
+def test_a_clouds_own_list_ranks_as_all_items_do_in_the_first_places(found: CellResult) -> None:
+    here = (pl.col("part") == "all") & ~pl.col("loo")
+    scores = found.scores.filter(here).sort("gap", "user")
+    for name in ("lightgcn", "sasrec", "surge-equipped"):
+        assert BASELINES[name].reads == "cloud"
+        whole, listed = (
+            scores.filter((pl.col("scorer") == name) & (pl.col("setting") == setting))["ndcg10"]
+            for setting in ("full", "S2")
+        )
+        np.testing.assert_allclose(listed.to_numpy(), whole.to_numpy(), atol=1e-12)
+    # On SCaLRec's list a device's model can place fewer targets.
+    lists = [
+        scores.filter((pl.col("scorer") == "wide") & (pl.col("setting") == setting))["hr10"].sum()
+        for setting in ("full", "S2")
+    ]
+    assert lists[1] != lists[0]
 
 
 @pytest.mark.slow
