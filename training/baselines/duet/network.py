@@ -54,7 +54,7 @@ class HyperNetwork(nn.Module):
 
     def applied(self, numbers: Tensor, e_str: Tensor) -> Tensor:
         """e' [N, d]: the device's side."""
-        first, second = numbers.split(self.per_layer, dim=1)
+        first, second = numbers[:, : self.per_layer], numbers[:, self.per_layer :]
         return e_str + self._layer(second, torch.tanh(self._layer(first, e_str)))
 
     @torch.no_grad()
@@ -72,8 +72,8 @@ class HyperNetwork(nn.Module):
         """W x + b with W = U V', or W itself."""
         bias, size = numbers[:, -self.dim :], self._first_factor
         if self.rank is None:
-            square = numbers[:, :size].unflatten(1, (self.dim, self.dim))
+            square = numbers[:, :size].reshape(-1, self.dim, self.dim)
             return torch.einsum("nij,nj->ni", square, x) + bias
-        u = numbers[:, :size].unflatten(1, (self.dim, self.rank))
-        v = numbers[:, size : 2 * size].unflatten(1, (self.dim, self.rank))
+        u = numbers[:, :size].reshape(-1, self.dim, self.rank)
+        v = numbers[:, size : 2 * size].reshape(-1, self.dim, self.rank)
         return torch.einsum("nir,njr,nj->ni", u, v, x) + bias
