@@ -59,7 +59,7 @@ class LightGCN:
         return await in_thread(lambda shown: self._train(fitting, shown), fitting.progress)
 
     def _train(self, fitting: Fitting, progress: Progress) -> FittedLightGCN:
-        graph = Graph.of(fitting.learned, fitting.n_items)
+        graph = MeetingGraph.of(fitting.learned, fitting.n_items)
         rng = np.random.default_rng(fitting.seed)
         with reproducible(fitting.seed, fitting.threads):
             start = nn.Parameter(torch.empty(graph.users + graph.items, self.dim))
@@ -95,7 +95,7 @@ class LightGCN:
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class MeetingGraph:
     """The training events as edges, each once.
 
     Attributes:
@@ -113,7 +113,7 @@ class Graph:
     degree: Tensor
 
     @classmethod
-    def of(cls, events: Events, n_items: int) -> Graph:
+    def of(cls, events: Events, n_items: int) -> MeetingGraph:
         users = len(events.user_start) - 1
         user = np.repeat(np.arange(users), np.diff(events.user_start))
         code = np.unique(user * n_items + events.item.astype(np.int64))
@@ -150,7 +150,7 @@ def _sparse(index: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def bpr(
-    graph: Graph,
+    graph: MeetingGraph,
     start: Tensor,
     edges: NDArray[np.int64],
     negative: NDArray[np.int64],
@@ -170,7 +170,9 @@ def bpr(
     return nn.functional.softplus(-ahead).mean() + penalty * size / 2
 
 
-def unseen(graph: Graph, edges: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def unseen(
+    graph: MeetingGraph, edges: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """[B] for each edge an item that its user has not met; any, where the user met nearly all."""
     user = graph.user[edges]
     known = graph.user * graph.items + graph.item
@@ -201,7 +203,7 @@ class FittedLightGCN:
     parameters: int
 
     @classmethod
-    def of(cls, graph: Graph, start: Tensor) -> FittedLightGCN:
+    def of(cls, graph: MeetingGraph, start: Tensor) -> FittedLightGCN:
         with torch.no_grad():
             items = torch.stack([item for _, item in graph.layers(start)])
             spread = items[:-1].sum(0) / graph.degree.clamp(min=1).sqrt()[:, None]

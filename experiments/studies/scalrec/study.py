@@ -104,7 +104,7 @@ async def product_of(run: TrainingRun) -> Product:
     study = _ScalrecStudy(
         run.settings, trained, gate, twin, requests, second, rules, steps, opponents
     )
-    return Product(run, trained, scored, chosen_on, study)
+    return Product(run=run, trained=trained, scored=scored, chosen_on=chosen_on, study=study)
 
 
 @dataclass(frozen=True, eq=False)
