@@ -59,7 +59,7 @@ class LightGCN:
         return await in_thread(lambda shown: self._train(fitting, shown), fitting.progress)
 
     def _train(self, fitting: Fitting, progress: Progress) -> FittedLightGCN:
-        graph = MeetingGraph.of(fitting.learned, fitting.n_items)
+        graph = Bipartite.of(fitting.learned, fitting.n_items)
         rng = np.random.default_rng(fitting.seed)
         with reproducible(fitting.seed, fitting.threads):
             start = nn.Parameter(torch.empty(graph.users + graph.items, self.dim))
@@ -95,7 +95,7 @@ class LightGCN:
 
 
 @dataclass(frozen=True, eq=False)
-class MeetingGraph:
+class Bipartite:
     """The training events as edges, each once.
 
     Attributes:
@@ -113,7 +113,7 @@ class MeetingGraph:
     degree: Tensor
 
     @classmethod
-    def of(cls, events: Events, n_items: int) -> MeetingGraph:
+    def of(cls, events: Events, n_items: int) -> Bipartite:
         users = len(events.user_start) - 1
         user = np.repeat(np.arange(users), np.diff(events.user_start))
         code = np.unique(user * n_items + events.item.astype(np.int64))
@@ -150,7 +150,7 @@ def _sparse(index: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def bpr(
-    graph: MeetingGraph,
+    graph: Bipartite,
     start: Tensor,
     edges: NDArray[np.int64],
     negative: NDArray[np.int64],
@@ -171,7 +171,7 @@ def bpr(
 
 
 def unseen(
-    graph: MeetingGraph, edges: NDArray[np.int64], rng: np.random.Generator
+    graph: Bipartite, edges: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """[B] for each edge an item that its user has not met; any, where the user met nearly all."""
     user = graph.user[edges]
@@ -203,7 +203,7 @@ class FittedLightGCN:
     parameters: int
 
     @classmethod
-    def of(cls, graph: MeetingGraph, start: Tensor) -> FittedLightGCN:
+    def of(cls, graph: Bipartite, start: Tensor) -> FittedLightGCN:
         with torch.no_grad():
             items = torch.stack([item for _, item in graph.layers(start)])
             spread = items[:-1].sum(0) / graph.degree.clamp(min=1).sqrt()[:, None]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.backbone.batches import Events
-from training.baselines.lightgcn import LAYERS, FittedLightGCN, MeetingGraph, bpr, unseen
+from training.baselines.lightgcn import LAYERS, Bipartite, FittedLightGCN, bpr, unseen
 
 ITEMS, DIM = 7, 3
 # User 0 met item 1 twice; nobody met item 6.
@@ -22,8 +22,8 @@ def events() -> Events:
 
 
 @pytest.fixture
-def graph(events: Events) -> MeetingGraph:
-    return MeetingGraph.of(events, ITEMS)
+def graph(events: Events) -> Bipartite:
+    return Bipartite.of(events, ITEMS)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def dense() -> np.ndarray:
     return scale[:, None] * a * scale
 
 
-def test_propagation_is_that_of_the_dense_matrix(graph: MeetingGraph, start: torch.Tensor) -> None:
+def test_propagation_is_that_of_the_dense_matrix(graph: Bipartite, start: torch.Tensor) -> None:
     a, x = dense(), start.numpy()
     for user, item in graph.layers(start.float()):
         np.testing.assert_allclose(torch.cat([user, item]).numpy(), x, rtol=1e-5, atol=1e-6)
@@ -53,7 +53,7 @@ def test_propagation_is_that_of_the_dense_matrix(graph: MeetingGraph, start: tor
 
 
 def test_a_users_row_made_anew_is_that_of_the_graph_but_for_its_own_start(
-    graph: MeetingGraph, start: torch.Tensor
+    graph: Bipartite, start: torch.Tensor
 ) -> None:
     fitted = FittedLightGCN.of(graph, start.float())
     place = np.repeat(np.arange(len(HISTORIES)), [len(items) for items in HISTORIES])
@@ -69,7 +69,7 @@ def test_a_users_row_made_anew_is_that_of_the_graph_but_for_its_own_start(
     np.testing.assert_allclose(fitted.vectors.numpy(), items, rtol=1e-4, atol=1e-6)
 
 
-def test_the_loss_is_bpr_of_the_mean_layers(graph: MeetingGraph, start: torch.Tensor) -> None:
+def test_the_loss_is_bpr_of_the_mean_layers(graph: Bipartite, start: torch.Tensor) -> None:
     edges, negative = np.array([0, 3, 5]), np.array([0, 6, 6])
     a, x = dense(), start.numpy()
     mean = sum(np.linalg.matrix_power(a, k) @ x for k in range(LAYERS + 1)) / (LAYERS + 1)
@@ -82,7 +82,7 @@ def test_the_loss_is_bpr_of_the_mean_layers(graph: MeetingGraph, start: torch.Te
     assert float(found) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_negatives_are_items_that_the_user_has_not_met(graph: MeetingGraph) -> None:
+def test_negatives_are_items_that_the_user_has_not_met(graph: Bipartite) -> None:
     edges = np.arange(len(graph.user)).repeat(50)
     drawn = unseen(graph, edges, np.random.default_rng(0))
     for user, item in zip(graph.user[edges], drawn, strict=True):
