@@ -1,0 +1,1 @@
+"""CDA4Rec: a plan for each request says what the cloud and the device each do."""
