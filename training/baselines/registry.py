@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from training.baselines.base import Baseline
+from training.baselines.cda4rec.method import CDA4Rec
+from training.baselines.dccl.method import DCCL
 from training.baselines.duet.method import Duet
 from training.baselines.lightgcn import LightGCN
+from training.baselines.llrec.method import LLRec
+from training.baselines.prefer.method import Prefer
 from training.baselines.published_encoder import PublishedEncoder
 from training.baselines.structure import Structure
 
@@ -23,5 +27,11 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "wide": Structure("device", {"dim": 96}),
         "deep": Structure("device", {"layers": 3}),
         "distilled": Structure("device", {"distil": True}),
+        "cda4rec": CDA4Rec(),
+        "cda4rec-fuse": CDA4Rec(planner="fuse"),
+        "llrec": LLRec(),
+        "dccl": DCCL(),
+        "dccl-patch": DCCL(distil=False),
+        "prefer": Prefer(),
     }
 )
