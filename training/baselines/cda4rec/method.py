@@ -39,6 +39,7 @@ from training.baselines.cda4rec.language import CausalModel, LetterPlanner
 from training.baselines.cda4rec.planner import fit_planner
 from training.baselines.cda4rec.plans import PLANS, Plan, plan_gains, plan_scores
 from training.baselines.cda4rec.situation import features, situations
+from training.baselines.device_time import encoder_us
 from training.calibration.pairs import Pairs
 from training.stages.calibration import fitting_pairs
 
@@ -158,4 +159,5 @@ def costs_of(fitting: Fitting, *, parameters: int = 0, plan_tokens: float = 0.0)
         device_bytes=FLOAT_BYTES * (structure + semantic) + words,  # words are int8
         snapshot_bytes=FLOAT_BYTES * (twin.e_sem.shape[1] + twin.candidates.shape[1]) + PLAN_BYTES,
         cloud_tokens=plan_tokens + (float(np.mean(read)) if read else 0.0),
+        device_us=encoder_us(trained.backbone.model) if fitting.most_epochs is None else None,
     )

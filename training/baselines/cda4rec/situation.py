@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.abstract.week import moment_in_words
+from device_runtime.abstract.week import slot_in_words
 from training.baselines.base import Rows, World
 
 SHARES = (0.0, 0.1, 0.3, 0.6)  # upper ends of the buckets that a share of returns falls into
@@ -57,7 +57,7 @@ class Situation:
             f"The user {'asks a question in words' if self.query else 'asks no question'}.",
         ]
         if self.hour is not None:
-            told.append(f"It is {moment_in_words(self.hour)}.")
+            told.append(f"It is a {slot_in_words(self.hour)}.")
         return " ".join(told)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime
 import torch
 
+from training.baselines.device_time import REPEATS
 from training.baselines.llrec.student import LLRecStudent, UnrolledStudent
 from training.export.onnx_graphs import EXAMPLE_BATCH, MAX_BATCH, Graph, export_graph
 
 STUDENT = Graph("llrec.onnx", ("item_vectors", "known"), ("state",))
-REPEATS = 200
 
 
 def export_student(student: LLRecStudent, window: int) -> bytes:

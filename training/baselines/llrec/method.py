@@ -15,7 +15,7 @@ student has no return mechanism; beside it stand the counts of own events that e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,9 @@ from training.baselines.base import (
     World,
     weights_in,
 )
+from training.baselines.device_time import CANDIDATES
 from training.baselines.frozen_answers import FrozenAnswers, numbered, rows_and_items
+from training.baselines.llrec.export import request_us
 from training.baselines.llrec.student import LLRecStudent
 from training.learning import (
     Judged,
@@ -51,6 +53,7 @@ from training.learning import (
 )
 
 FLOAT_BYTES = 4
+MOST_UNROLLED = 50  # events; the graph of more would be long to export and to load
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ class LLRec:
                 patience=self.patience,
             )
         student.eval().requires_grad_(False)
-        return fitted
+        if fitting.most_epochs is not None or window > MOST_UNROLLED:
+            return fitted
+        return replace(fitted, device_us=request_us(student, window, CANDIDATES))
 
 
 class Taught(NamedTuple):
@@ -188,16 +193,20 @@ class FittedLLRec:
 
     Attributes:
         window: events that it reads.
+        device_us: microseconds of a request; None where it was not measured.
     """
 
     student: LLRecStudent
     window: int
+    device_us: float | None = None
 
     @property
     def costs(self) -> Costs:
         """Of the student, in float32; the teacher ships nowhere."""
         numbers = weights_in(self.student)
-        return Costs(parameters=numbers, device_bytes=FLOAT_BYTES * numbers)
+        return Costs(
+            parameters=numbers, device_bytes=FLOAT_BYTES * numbers, device_us=self.device_us
+        )
 
     @torch.no_grad()
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:

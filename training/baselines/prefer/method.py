@@ -14,7 +14,7 @@ counts, as those of every structure model here: the only figure that all users g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from training.baselines.base import (
     full_ranks,
     weights_in,
 )
+from training.baselines.device_time import encoder_us
 from training.baselines.prefer.clients import BIAS, MODEL, PERSONAL, VECTORS, Clients, Weights
 from training.baselines.prefer.edges import Edges, by_locality, by_taste
 from training.baselines.prefer.federation import Federation, Rounds
@@ -117,7 +118,10 @@ class Prefer:
                 progress=progress,
                 patience=self.patience,
             )
-        return fitted_of(federation, config)
+        found = fitted_of(federation, config)
+        if fitting.most_epochs is not None:
+            return found
+        return replace(found, device_us=encoder_us(found.models[0][0]))
 
 
 @torch.no_grad()
@@ -154,11 +158,13 @@ class FittedPrefer:
     Attributes:
         models: encoder and item table of each edge.
         edges: [U] of each user. personal: [U, d].
+        device_us: microseconds of a request; None where it was not measured.
     """
 
     models: tuple[tuple[Encoder, ItemParameters], ...]
     edges: Edges
     personal: Tensor
+    device_us: float | None = None
 
     @property
     def costs(self) -> Costs:
@@ -166,6 +172,7 @@ class FittedPrefer:
         return Costs(
             parameters=len(self.models) * one + self.personal.numel(),
             device_bytes=FLOAT_BYTES * (one + self.personal.shape[1]),
+            device_us=self.device_us,
         )
 
     @torch.no_grad()

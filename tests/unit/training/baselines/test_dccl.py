@@ -17,7 +17,7 @@ from training.backbone.distil import answers
 from training.backbone.fit import TrainedBackbone
 from training.backbone.item_table import ItemParameters
 from training.baselines.dccl.meta import Descent, MetaTraining, PatchBasis, tasks_of
-from training.baselines.dccl.method import momo, repeated
+from training.baselines.dccl.momo import momo, repeated
 from training.baselines.dccl.patch import PastTransitions, adapted, loss_and_pulls
 from training.baselines.dccl.transitions import transitions_before
 from training.baselines.frozen_answers import FrozenAnswers, numbered, rows_and_items
