@@ -250,6 +250,9 @@ class Lsc4recSettings(Section):
     lists: tuple[int, ...] = Field(
         default=(20, 50), description="lengths of candidate lists; a shorter one begins the longest"
     )
+    lateness: int = Field(
+        default=2, ge=1, description="events that the cloud's history lacks, near real time"
+    )
     training_users: int = Field(
         default=20_000, ge=1, description="users whose calibration request has a list, to train on"
     )

@@ -38,7 +38,6 @@ from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
 from tests.support.twins import COUNTS
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS
-from training.collaboration.asked import LATENESS
 from training.collaboration.reranking import Reranker
 from training.export.export import export_bundle
 from training.fusion.fit import FittedFusion
@@ -47,7 +46,7 @@ from training.semantic.embedding_cache import EmbeddingCache
 from training.stages.store import StageStore
 from training.train import train
 
-LENGTH, LATE = 12, LATENESS
+LENGTH, LATE = 12, 2
 SHARES = (0.0, 0.2, 0.65, 1.0)
 
 

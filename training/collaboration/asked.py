@@ -13,7 +13,8 @@ from training.settings import Lsc4recSettings
 
 Rows = NDArray[np.int64]
 
-LATENESS = 2  # events the cloud's history lacks, near real time
+# Of the cloud's model that writes lists, whatever the seed: the SRMs of all seeds share it.
+LLM_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)

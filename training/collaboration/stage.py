@@ -18,7 +18,7 @@ from shared.strict import Strict
 from training.backbone.fit import TrainedBackbone
 from training.backbone.scorer_fit import score_candidates
 from training.collaboration.adaptive import ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS, adaptive_scores
-from training.collaboration.asked import LATENESS, Lists, requests_of_validation
+from training.collaboration.asked import Lists, requests_of_validation
 from training.collaboration.ranks import list_ranks
 from training.collaboration.reranking import INDEPENDENT, Place, Reranker
 from training.collaboration.srm import EncoderSrm
@@ -67,7 +67,7 @@ def collaboration_stage(run: TrainingRun) -> Stage[ChosenCollaboration]:
         name="collaboration",
         options={
             "plan": chosen.model_dump(include={"validation_users", "adaptive_rates"}),
-            "lateness": LATENESS,
+            "lateness": chosen.lateness,
             "adaptation": [ADAPTIVE_STEPS, ADAPTIVE_TRANSITIONS],
             "candidates": run.settings.cloud.candidates,
             "exclude_seen": run.policy == "exclude",
@@ -90,7 +90,7 @@ def _choose(
 ) -> ChosenCollaboration:
     chosen, exclude = run.settings.lsc4rec, run.policy == "exclude"
     asked = requests_of_validation(run.steps.events, run.split, chosen)
-    histories = asked.known_at(LATENESS)
+    histories = asked.known_at(chosen.lateness)
     barred = max((len(np.unique(known)) for known in histories), default=0) if exclude else 0
     n = min(run.settings.cloud.candidates, len(run.log.catalogue) - barred)
     if len(asked) == 0 or n < SHORTEST:
@@ -103,12 +103,12 @@ def _choose(
         held = Reranker(
             srms={INDEPENDENT: srm},
             asked=asked,
-            lists={LATENESS: lists},
+            lists={chosen.lateness: lists},
             chosen=chosen,
             exclude_seen=exclude,
         )
         with progress.task("choosing how devices collaborate") as task:
-            found = choose_spec(held, (n, LATENESS), chosen)
+            found = choose_spec(held, (n, chosen.lateness), chosen)
             task.advance()
     return found
 

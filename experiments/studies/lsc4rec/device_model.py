@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.studies.lsc4rec.cooperative import (
-    Cooperative,
-    CooperativeOptions,
-    cooperate,
-)
 from experiments.studies.lsc4rec.lists import Listed
 from shared.errors import DataError
 from shared.progress import Progress
 from training.backbone.item_table import ItemParameters
 from training.backbone.scorer_fit import ScorerOptions, TrainedScorer, train_scorer
-from training.collaboration.asked import LATENESS, Asked, Lists
+from training.collaboration.asked import Asked, Lists
+from training.collaboration.cooperative import (
+    Cooperative,
+    CooperativeOptions,
+    cooperate,
+)
 from training.collaboration.ranks import list_ranks
 from training.collaboration.srm import EncoderSrm, ScorerSrm, Srm
 from training.encoders.din import DINConfig
@@ -123,7 +123,7 @@ def cooperative_stage(
     lists_key: str,
 ) -> Stage[Cooperative]:
     """``cooperative_srm`` as a stage."""
-    settings, late = run.settings, LATENESS
+    settings, late = run.settings, run.settings.lsc4rec.lateness
     options = CooperativeOptions(exclude_seen=run.policy == "exclude")
 
     def fit(progress: Progress) -> Cooperative:

@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.progress import Progress
 from training.backbone.batches import events_of
 from training.collaboration.asked import (
-    LATENESS,
+    LLM_SEED,
     Asked,
     Lists,
     requests_of_calibration,
@@ -26,9 +26,6 @@ from training.run import TrainingRun
 from training.settings import Lsc4recSettings
 from training.stages.forms import Saved, load_arrays, save_arrays
 from training.stages.stage import Stage, threaded
-
-# Of the cloud's model, whatever the seed: the SRMs of all seeds share it.
-LLM_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,19 +68,19 @@ async def candidate_lists(run: TrainingRun) -> tuple[TrainedGenerator, Listed, s
     trained_on = requests_trained_on(events, run.split, chosen)
     validation = requests_of_validation(events, run.split, chosen)
     test = requests_of_test(events, run.split, run.settings.paper.steps)
-    wanted = {("calibration", LATENESS): calibration, ("trained-on", LATENESS): trained_on}
-    for gap in (0, LATENESS):
+    late, gaps = chosen.lateness, (0, chosen.lateness)
+    wanted = {("calibration", late): calibration, ("trained-on", late): trained_on}
+    for gap in gaps:
         wanted |= {("validation", gap): validation, ("test", gap): test}
     stage = lists_stage(run, cloud, wanted)
     found = await run.result(stage)
-    gaps = (0, LATENESS)
     listed = Listed(
         calibration=calibration,
         trained_on=trained_on,
         validation=validation,
         test=test,
-        of_calibration=found[f"calibration-{LATENESS}"],
-        of_trained_on=found[f"trained-on-{LATENESS}"],
+        of_calibration=found[f"calibration-{late}"],
+        of_trained_on=found[f"trained-on-{late}"],
         of_validation={gap: found[f"validation-{gap}"] for gap in gaps},
         of_test={gap: found[f"test-{gap}"] for gap in gaps},
     )

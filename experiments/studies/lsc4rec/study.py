@@ -3,7 +3,7 @@
 Recipe are ``list20``, ``list50`` and so on (the cloud's candidates), ``full`` (the whole
 catalogue) and ``budget-5`` and so on (late lists of the longest kind, where the given percentage of
 requests gets a list of the moment). The gap is how many events the cloud's history lacks: 0 is real
-time, LATENESS near real time. The device always knows the user's last event, except
+time, ``lsc4rec.lateness`` near real time. The device always knows the user's last event, except
 under ``full`` with a gap. Scorers:
 
 - ``llm``: the cloud's own ranking; ``popularity`` and, where users return, ``decayed``: counters;
@@ -35,7 +35,6 @@ from device_runtime.ranking.list_fusion import fused
 from device_runtime.state.cues import SHOWN
 from experiments.studies.cell import CellScores
 from experiments.studies.lsc4rec import costs, requesting
-from experiments.studies.lsc4rec.cooperative import Cooperative
 from experiments.studies.lsc4rec.counters import (
     decayed_ranks,
     decayed_scores,
@@ -48,7 +47,8 @@ from shared.interactions import InteractionLog
 from shared.metrics import HALF_LIFE, Ranks
 from shared.progress import Progress
 from training.background import in_thread
-from training.collaboration.asked import LATENESS, Asked, Lists
+from training.collaboration.asked import Asked, Lists
+from training.collaboration.cooperative import Cooperative
 from training.collaboration.ranks import Sums, metrics_of, sample
 from training.collaboration.reranking import (
     INDEPENDENT,
@@ -116,7 +116,7 @@ class _Lsc4recStudy:
 
         self.validation = reranker(listed.validation, listed.of_validation)
         self.test = reranker(listed.test, listed.of_test)
-        late, longest = LATENESS, self.chosen.longest
+        late, longest = self.chosen.lateness, self.chosen.longest
         first = (longest, late)
         others = [(n, gap) for n in self.chosen.lists for gap in (0, late) if (n, gap) != first]
         self.places: tuple[Place, ...] = (first, *others)
@@ -135,7 +135,7 @@ class _Lsc4recStudy:
                 collaborative[place] = self._lists(place, choice)
                 task.advance()
             if self.second is not None:
-                for gap in (0, LATENESS):
+                for gap in (0, self.chosen.lateness):
                     self._with_second(self.second, gap)
             self._full()
             task.advance()
@@ -206,7 +206,7 @@ class _Lsc4recStudy:
         if isinstance(self.device.srm, ScorerSrm):
             some = sample(asked, SCORER_USERS)
             sums = self.sampled = Sums(some)
-        for gap in (0, LATENESS):
+        for gap in (0, self.chosen.lateness):
             ranks = full_ranks(self.device.srm, some, exclude_seen=exclude, gap=gap)
             sums.add("full", gap, "srm", metrics_of(ranks))
         popular = full_popularity_ranks(asked, self.run.popularity(), exclude_seen=exclude)
@@ -217,7 +217,7 @@ class _Lsc4recStudy:
             self.sums.add("full", 0, "decayed", metrics_of(counted))
 
     def _requests(self, choice: Choice, ranks: dict[Place, Ranks]) -> None:
-        n, late = self.chosen.longest, LATENESS
+        n, late = self.chosen.longest, self.chosen.lateness
         stale, fresh = metrics_of(ranks[n, late]), metrics_of(ranks[n, 0])
         deciding = self._deciding(choice.base)
         for budget in BUDGETS:
@@ -255,7 +255,7 @@ class _Lsc4recStudy:
         return found
 
     def _inconsistencies(self, of: Reranker, base: str, top: int | None = None) -> Floats:
-        late, n = LATENESS, self.chosen.longest
+        late, n = self.chosen.lateness, self.chosen.longest
         return requesting.inconsistencies(
             of.lists[late], of.plain(base, (n, late)), of.allowed[late], top=top
         )

@@ -18,7 +18,7 @@ from shared.errors import DataError
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
 from training.collaboration import stage as collaboration
-from training.collaboration.asked import LATENESS, Lists, requests_of_validation
+from training.collaboration.asked import Lists, requests_of_validation
 from training.collaboration.reranking import ALPHAS, Reranker
 from training.collaboration.srm import EncoderSrm
 from training.collaboration.stage import SAVED, choose_spec
@@ -26,7 +26,7 @@ from training.export.export import export_bundle
 from training.train import train
 from training.trained import TrainedModel
 
-LENGTH, LATE = 8, LATENESS
+LENGTH, LATE = 8, 2
 PLACE = (LENGTH, LATE)
 LOG = drifting_log(users=24, events=12, items=30, returns=True)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.studies.lsc4rec import requesting
-from experiments.studies.lsc4rec.cooperative import augmented
 from experiments.studies.lsc4rec.counters import (
     decayed_ranks,
     decayed_scores,
@@ -19,6 +18,7 @@ from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
 from training.collaboration import asked as asking
 from training.collaboration.asked import Lists
+from training.collaboration.cooperative import augmented
 from training.collaboration.ranks import Sums, list_ranks, metrics_of, sample
 from training.settings import Lsc4recSettings
 

@@ -212,3 +212,21 @@ def test_where_users_return_the_decayed_counter_stands_beside_it(folder: Path) -
     found = cell(folder, returns=True, backbone="sasrec", return_mechanism=True)
     assert total(found, "full", 0, "decayed").height == 16
     assert total(found, "list6", 2, "decayed").height == 16
+
+
+def test_lists_are_as_late_as_the_setting_says(folder: Path) -> None:
+    async def parts() -> Any:
+        settings = settings_for(folder, backbone="gru4rec")
+        late = settings.lsc4rec.model_copy(update={"lateness": 4})
+        log = drifting_log(users=16, events=9, returns=False, has_time=False)
+        changed = settings.model_copy(update={"lsc4rec": late})
+        async with opened_run(changed, log, HashingEmbedder(32), NullProgress()) as run:
+            return await candidate_lists(run)
+
+    generator, listed, _ = asyncio.run(parts())
+    assert set(listed.of_test) == set(listed.of_validation) == {0, 4}
+    assert {len(known) for known in listed.test.known_at(4)} == {4}  # of eight events
+    written = ((listed.test, listed.of_test[4]), (listed.calibration, listed.of_calibration))
+    for asked, lists in written:
+        items, _ = generator.candidate_lists(asked.known_at(4), 6, exclude_seen=True)
+        np.testing.assert_array_equal(items, lists.items)
