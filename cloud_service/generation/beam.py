@@ -30,17 +30,29 @@ class _Place:
 class BeamSearch:
     """Decodes with one network and one table of item tokens.
 
+    Args:
+        levels: the places among the network's levels that the table fills; all of them as a rule.
+        template: what is put before a history; None: the network's default.
+
     Raises:
         ValueError: the network was made for another table.
     """
 
-    def __init__(self, network: GenerativeNetwork, tokens: ItemTokens) -> None:
-        if network.config.levels != tokens.sizes:
+    def __init__(
+        self,
+        network: GenerativeNetwork,
+        tokens: ItemTokens,
+        *,
+        levels: slice = slice(None),
+        template: int | None = None,
+    ) -> None:
+        if network.config.levels[levels] != tokens.sizes:
             raise ValueError(
-                f"the network knows {network.config.levels} codes, the table {tokens.sizes}"
+                f"the network knows {network.config.levels[levels]} codes, the table {tokens.sizes}"
             )
         self.network, self.n_items = network, len(tokens)
-        starts = offsets(network.config)
+        self.template = network.default_template if template is None else template
+        starts = offsets(network.config)[levels]
         codes = torch.from_numpy(tokens.codes).long() + torch.tensor(starts)
         pad = torch.full((1, codes.shape[1]), PAD)
         self.token_of_item = torch.cat([codes, pad])  # the last row is for "no item", index -1
@@ -69,7 +81,7 @@ class BeamSearch:
         """
         extra = 0 if banned is None else banned.shape[1]
         width = min(self.n_items, n + extra)
-        decoder = _Decoder(self.network, self.token_of_item[history])
+        decoder = _Decoder(self.network, self.token_of_item[history], self.template)
         rows = len(history)
         node = torch.zeros(rows, 1, dtype=torch.long)
         score = torch.zeros(rows, 1)
@@ -102,9 +114,9 @@ class BeamSearch:
 class _Decoder:
     """The decoder's layers with what they remember of each beam and of the encoded history."""
 
-    def __init__(self, network: GenerativeNetwork, history: Tensor) -> None:
+    def __init__(self, network: GenerativeNetwork, history: Tensor, template: int) -> None:
         t5 = network.t5
-        states = network.encode(history, network.default_template)
+        states = network.encode(history, template)
         self._network, self._t5, self._heads = network, t5, network.config.heads
         self._blocks: list[Any] = list(t5.decoder.block)
         tokens = history.flatten(1)

@@ -81,17 +81,20 @@ class GenerativeNetwork(nn.Module):
         """
         rows, items, places = history.shape
         word = torch.arange(1, items + 1).repeat_interleave(places)
-        parts = [self.t5.shared(history.flatten(1)) + self.whole_word(word)]
-        if template != NO_WORDS:
-            ids = torch.tensor([1 + WORDS.index(word) for word in TEMPLATES[template]])
-            words = self.t5.shared(ids) + self.whole_word(torch.zeros_like(ids))
-            parts.insert(0, words.expand(rows, -1, -1))
-        if self.prompt is not None:
-            parts.insert(0, self.prompt.expand(rows, -1, -1))
+        parts = [part.expand(rows, -1, -1) for part in self.before_history(template)]
+        parts.append(self.t5.shared(history.flatten(1)) + self.whole_word(word))
         embeddings = torch.cat(parts, dim=1)
         number = torch.zeros(embeddings.shape[1], dtype=torch.long)  # 0 for the prompt
         number[len(number) - len(word) :] = word
         return embeddings, _additive(number <= number[:, None])
+
+    def before_history(self, template: int) -> list[Tensor]:
+        """Embeddings [P, d] that stand before every history, in their order."""
+        parts: list[Tensor] = [] if self.prompt is None else [self.prompt]
+        if template != NO_WORDS:
+            ids = torch.tensor([1 + WORDS.index(word) for word in TEMPLATES[template]])
+            parts.append(self.t5.shared(ids) + self.whole_word(torch.zeros_like(ids)))
+        return parts
 
     def encode(self, history: Tensor, template: int) -> Tensor:
         """States [B, S, d] of the prompt and of each item token, knowing the items up to it."""

@@ -1,0 +1,222 @@
+"""TransRec: an item written in three facets, and a score from all that was written of it.
+
+Source: Lin et al., KDD 2024, arXiv 2310.06491. One generative model is told by a facet which
+identifiers to write: ids, titles, attributes (section 3.1). Beam search constrained to identifiers
+that exist writes 20 of each, and *aggregated grounding* (section 3.3) scores items by them:
+
+    S(i) = sum_f lambda_f sum_{g of i} exp(log p_g / T_f) / sqrt(items that share g),
+
+the probability of an identifier as a geometric mean over its T_f tokens, less where it says less.
+lambda is chosen on validation steps with snapshots of five events of age.
+
+In the cloud (TransRec) it reads the history up to tau, on the device (TransRec-D) with half the
+width and one layer that up to t.
+
+Declared simplifications: no pretrained language model (the product's T5 of CPU size, from random
+weights); a trie of whole identifiers for the paper's FM-index, which lets writing begin anywhere
+within one; titles are codes by k-means over text embeddings, not words; three facets.
+
+Knows the order of events, not their times.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.generator_config import GeneratorConfig
+from shared.metrics import ndcg
+from shared.progress import Progress
+from training.background import in_thread
+from training.baselines.base import Costs, Fitting, Reads, Rows, World, full_ranks
+from training.baselines.facet_fit import fit_facets
+from training.baselines.facets import Facet, FacetNetwork, FacetWriter, facets_of
+from training.baselines.remembered import Arrays, Remembered, histories
+from training.calibration.pairs import Pairs
+from training.learning import reproducible
+
+GRID = (0.0, 0.5, 1.0)  # of lambda_f
+JUDGED = 500  # validation requests that judge an epoch
+CHOSEN_AT = 5  # gap of the validation requests that lambda is chosen on
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransRec:
+    """Options.
+
+    Attributes:
+        reads: "cloud" for TransRec, "device" for TransRec-D.
+        width: of the network's states; its four heads and feed-forward layers follow.
+        layers: of the encoder, and of the decoder.
+        history: latest items that are read.
+        beams: identifiers that are written of each facet.
+        codes: of a title, at each level.
+        epochs: at most.
+    """
+
+    reads: Reads = "cloud"
+    width: int = 64
+    layers: int = 2
+    history: int = 20
+    beams: int = 20
+    codes: int = 256
+    epochs: int = 14
+
+    async def fit(self, fitting: Fitting) -> FittedTransRec:
+        """As ``Baseline.fit``; a log whose items are known in part (a global split) is refused."""
+        run = fitting.run
+        run.require_all_items("TransRec")
+        texts = await run.result(run.items)
+        facets = facets_of(run.log.catalogue, texts, codes=self.codes, seed=fitting.seed)
+        return await in_thread(lambda p: self.fit_on(fitting, facets, p), fitting.progress)
+
+    def fit_on(
+        self, fitting: Fitting, facets: tuple[Facet, ...], progress: Progress
+    ) -> FittedTransRec:
+        """Train the network and choose lambda."""
+        with reproducible(fitting.seed, fitting.threads):
+            network = FacetNetwork(self._config(facets), len(facets))
+        fitted = FittedTransRec(options=self, network=network, facets=facets)
+        pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
+        few = _sample(pairs, JUDGED)
+
+        def judge() -> float:
+            fitted.forget()
+            found = full_ranks(fitting.world, few, fitted.scores)
+            return float(ndcg(found, 10).mean()) if len(found) else float("nan")
+
+        fit_facets(
+            network,
+            fitted.writers,
+            fitting.learned,
+            judge,
+            epochs=fitting.epochs(self.epochs),
+            seed=fitting.seed,
+            threads=fitting.threads,
+            progress=progress,
+        )
+        fitted.forget()
+        fitted.shares = _best_shares(fitted, fitting.world, pairs)
+        return fitted
+
+    def _config(self, facets: Sequence[Facet]) -> GeneratorConfig:
+        return GeneratorConfig(
+            levels=tuple(size for facet in facets for size in facet.tokens.sizes),
+            history=self.history,
+            d_model=self.width,
+            d_ff=4 * self.width,
+            d_kv=self.width // 4,
+            layers=self.layers,
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class FittedTransRec:
+    """A network that writes identifiers, and how much each facet counts.
+
+    Attributes:
+        shares: lambda_f.
+    """
+
+    options: TransRec
+    network: FacetNetwork
+    facets: tuple[Facet, ...]
+    shares: tuple[float, ...] = (1.0, 1.0, 1.0)
+    writers: tuple[FacetWriter, ...] = field(init=False)
+    _written: Remembered = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writers = tuple(
+            FacetWriter(self.network, self.facets, number) for number in range(len(self.facets))
+        )
+        self.forget()
+
+    def forget(self) -> None:
+        """Write anew from now on: the weights have changed."""
+        self._written = Remembered(self._write)
+
+    @property
+    def costs(self) -> Costs:
+        """A snapshot is a list alone; each facet is a pass over the history's tokens."""
+        parameters = self.network.parameter_count()
+        places = sum(len(facet.tokens.sizes) for facet in self.facets)
+        cloud = self.options.reads == "cloud"
+        return Costs(
+            parameters=parameters,
+            device_bytes=0 if cloud else 4 * parameters,
+            cloud_tokens=float(self.options.history * places) if cloud else 0.0,
+        )
+
+    def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
+        """[B, I] S(i); 0 for an item that nothing was written of."""
+        rows = stale if self.options.reads == "cloud" else fresh
+        parts = self.by_facet(world, rows)
+        total = torch.zeros(len(rows), world.n_items)
+        for share, part in zip(self.shares, parts, strict=True):
+            total += share * part
+        return total
+
+    def by_facet(self, world: World, rows: Rows) -> list[Tensor]:
+        """What each facet adds to S, before lambda: [B, I] each."""
+        arrays = self._written.of(world, rows)
+        pairs = zip(arrays[::2], arrays[1::2], strict=True)
+        return [
+            grounded(facet, found, log_p)
+            for facet, (found, log_p) in zip(self.facets, pairs, strict=True)
+        ]
+
+    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
+        """[B, N] the items with the highest S at ``stale``, of those that are new to the user."""
+        scores = self.scores(world, stale, stale)
+        barred = world.barred(stale)
+        if barred is not None:
+            scores = scores.masked_fill(barred, -torch.inf)
+        return scores.topk(min(count, world.n_items), dim=1).indices
+
+    def _write(self, world: World, rows: Rows) -> Arrays:
+        known = histories(world, rows)
+        seen = known if world.twin.exclude_seen else None
+        written = [writer.write(known, self.options.beams, seen) for writer in self.writers]
+        return tuple(itertools.chain.from_iterable(written))
+
+
+def grounded(facet: Facet, found: NDArray[np.integer], log_p: Floats) -> Tensor:
+    """[B, I] float32 one facet's part of S.
+
+    Args:
+        found: [B, K] identifiers that were written. log_p: [B, K] of each, -inf for none.
+    """
+    places = len(facet.tokens.sizes)
+    weight = torch.from_numpy(np.exp(np.asarray(log_p, dtype=np.float32) / places))
+    of_identifier = torch.zeros(len(found), len(facet.tokens))
+    of_identifier.scatter_add_(1, torch.from_numpy(found.astype(np.int64)), weight)
+    of_identifier /= torch.from_numpy(np.sqrt(facet.sharing).astype(np.float32))
+    return of_identifier[:, torch.from_numpy(facet.of_item)]
+
+
+def _best_shares(fitted: FittedTransRec, world: World, pairs: Pairs) -> tuple[float, ...]:
+    """lambda with the highest NDCG@10 on validation, of equals the most even; 1 without any."""
+    tried = [shares for shares in itertools.product(GRID, repeat=len(fitted.facets)) if any(shares)]
+    tried.sort(key=lambda shares: (float(np.std(shares)), -sum(shares)))
+
+    def worth(shares: tuple[float, ...]) -> float:
+        fitted.shares = shares
+        found = full_ranks(world, pairs, fitted.scores)
+        return float(ndcg(found, 10).mean()) if len(found) else 0.0
+
+    return max(tried, key=worth)
+
+
+def _sample(pairs: Pairs, count: int) -> Pairs:
+    """At most ``count`` of the pairs, drawn once."""
+    if len(pairs) <= count:
+        return pairs
+    return pairs[np.sort(np.random.default_rng(0).choice(len(pairs), count, replace=False))]
