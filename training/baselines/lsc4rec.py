@@ -30,7 +30,7 @@ from torch import Tensor
 from device_runtime.ranking.list_fusion import fused
 from shared.progress import Progress
 from training.background import in_thread
-from training.baselines.base import Costs, Fitting, Reads, Rows, World
+from training.baselines.base import Costs, Fitting, Reads, Rows, World, weights_in
 from training.baselines.remembered import Arrays, Remembered, histories
 from training.collaboration.asked import (
     LLM_SEED,
@@ -148,7 +148,7 @@ class FittedLsc4rec:
     def costs(self) -> Costs:
         """The device holds the SRM; a snapshot holds n scores; the cloud reads item tokens."""
         srm = self.srms[self.choice.base]
-        device = sum(p.numel() for module in (srm.model, srm.table) for p in module.parameters())
+        device = weights_in(srm.model, srm.table)
         read = self.generator.network.config.history * self.generator.tokens.codes.shape[1]
         return Costs(
             parameters=self.generator.parameters + device,

@@ -11,9 +11,11 @@ from training.baselines.dccl.method import DCCL
 from training.baselines.duet.method import Duet
 from training.baselines.lightgcn import LightGCN
 from training.baselines.llrec.method import LLRec
+from training.baselines.lsc4rec import Lsc4recBaseline
 from training.baselines.prefer.method import Prefer
 from training.baselines.published_encoder import PublishedEncoder
 from training.baselines.structure import Structure
+from training.baselines.transrec import TransRec
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
@@ -24,6 +26,11 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "sasrec-equipped": Structure("cloud", {"backbone": "sasrec"}),
         "duet": Duet(),
         "duet-fresh": Duet(gaps=(0,)),
+        "transrec": TransRec(),
+        "transrec-d": TransRec(reads="device", width=32, layers=1),
+        "lsc4rec": Lsc4recBaseline(),
+        "lsc4rec-100": Lsc4recBaseline(candidates=100),
+        "lsc4rec-best": Lsc4recBaseline(whole=False),
         "wide": Structure("device", {"dim": 96}),
         "deep": Structure("device", {"layers": 3}),
         "distilled": Structure("device", {"distil": True}),

@@ -34,7 +34,16 @@ from shared.generator_config import GeneratorConfig
 from shared.metrics import ndcg
 from shared.progress import Progress
 from training.background import in_thread
-from training.baselines.base import Costs, Fitting, Reads, Rows, World, full_ranks
+from training.baselines.base import (
+    Costs,
+    Fitting,
+    Reads,
+    Rows,
+    World,
+    best_items,
+    full_ranks,
+    weights_in,
+)
 from training.baselines.facet_fit import fit_facets
 from training.baselines.facets import Facet, FacetNetwork, FacetWriter, facets_of
 from training.baselines.remembered import Arrays, Remembered, histories
@@ -146,7 +155,7 @@ class FittedTransRec:
     @property
     def costs(self) -> Costs:
         """A snapshot is a list alone; each facet is a pass over the history's tokens."""
-        parameters = self.network.parameter_count()
+        parameters = weights_in(self.network)
         places = sum(len(facet.tokens.sizes) for facet in self.facets)
         cloud = self.options.reads == "cloud"
         return Costs(
@@ -175,11 +184,7 @@ class FittedTransRec:
 
     def listed(self, world: World, stale: Rows, count: int) -> Tensor:
         """[B, N] the items with the highest S at ``stale``, of those that are new to the user."""
-        scores = self.scores(world, stale, stale)
-        barred = world.barred(stale)
-        if barred is not None:
-            scores = scores.masked_fill(barred, -torch.inf)
-        return scores.topk(min(count, world.n_items), dim=1).indices
+        return best_items(world, stale, self.scores(world, stale, stale), count)
 
     def _write(self, world: World, rows: Rows) -> Arrays:
         known = histories(world, rows)
