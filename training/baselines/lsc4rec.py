@@ -31,7 +31,7 @@ from device_runtime.ranking.list_fusion import fused
 from shared.progress import Progress
 from training.background import in_thread
 from training.baselines.base import Costs, Fitting, Reads, Rows, World, weights_in
-from training.baselines.remembered import Arrays, Remembered, histories
+from training.baselines.language.remembered import Arrays, Remembered, histories
 from training.collaboration.asked import (
     LLM_SEED,
     Asked,

@@ -14,6 +14,7 @@ from training.baselines.llrec.method import LLRec
 from training.baselines.lsc4rec import Lsc4recBaseline
 from training.baselines.prefer.method import Prefer
 from training.baselines.published_encoder import PublishedEncoder
+from training.baselines.rarec import RaRec
 from training.baselines.structure import Structure
 from training.baselines.transrec import TransRec
 
@@ -26,6 +27,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "sasrec-equipped": Structure("cloud", {"backbone": "sasrec"}),
         "duet": Duet(),
         "duet-fresh": Duet(gaps=(0,)),
+        "rarec": RaRec(),
+        "rarec-d": RaRec(reads="device", layers=2),
         "transrec": TransRec(),
         "transrec-d": TransRec(reads="device", width=32, layers=1),
         "lsc4rec": Lsc4recBaseline(),

@@ -44,9 +44,9 @@ from training.baselines.base import (
     full_ranks,
     weights_in,
 )
-from training.baselines.facet_fit import fit_facets
-from training.baselines.facets import Facet, FacetNetwork, FacetWriter, facets_of
-from training.baselines.remembered import Arrays, Remembered, histories
+from training.baselines.language.facet_fit import fit_facets
+from training.baselines.language.facets import Facet, FacetNetwork, FacetWriter, facets_of
+from training.baselines.language.remembered import Arrays, Remembered, histories
 from training.calibration.pairs import Pairs
 from training.learning import reproducible
 

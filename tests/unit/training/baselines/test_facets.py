@@ -11,8 +11,8 @@ import torch
 from shared.generator_config import GeneratorConfig
 from tests.support.logs import drifting_log
 from training.backbone.batches import events_of
-from training.baselines.facet_fit import facet_loss, fit_facets
-from training.baselines.facets import (
+from training.baselines.language.facet_fit import facet_loss, fit_facets
+from training.baselines.language.facets import (
     Facet,
     FacetNetwork,
     FacetWriter,

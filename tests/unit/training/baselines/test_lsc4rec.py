@@ -16,8 +16,8 @@ from tests.support.baselines import Trial, trial
 from tests.support.logs import drifting_log
 from training.backbone.evaluate import encode_requests, structural_scores
 from training.baselines.base import World
+from training.baselines.language.remembered import Remembered, histories
 from training.baselines.lsc4rec import COOPERATIVE, OUTSIDE, FittedLsc4rec, Lsc4recBaseline
-from training.baselines.remembered import Remembered, histories
 from training.calibration.pairs import pairs_at_gap
 from training.collaboration.asked import requests_of_calibration
 from training.collaboration.reranking import INDEPENDENT

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shared.progress import Progress
 from training.backbone.batches import Events
-from training.baselines.facets import FacetNetwork, FacetWriter
+from training.baselines.language.facets import FacetNetwork, FacetWriter
 from training.collaboration.srm import equal_lengths
 from training.generative.candidates import NO_ITEM
 from training.generative.fit import CLIP_NORM, WARM_UP_STEPS, covering_windows
