@@ -31,6 +31,7 @@ from device_runtime.ranking.list_fusion import fused
 from shared.progress import Progress
 from training.background import in_thread
 from training.baselines.base import Costs, Fitting, Reads, Rows, World, weights_in
+from training.baselines.device_time import encoder_us
 from training.baselines.language.remembered import Arrays, Remembered, histories
 from training.collaboration.asked import (
     LLM_SEED,
@@ -120,8 +121,14 @@ class Lsc4recBaseline:
         choice = choose(held, ((n, late), (n, 0)))
         if self.whole and COOPERATIVE in srms:
             choice = replace(choice, best=ADAPTIVE[COOPERATIVE])
+        measured = fitting.most_epochs is None
         return FittedLsc4rec(
-            srms=srms, generator=generator, choice=choice, chosen=chosen, exclude_seen=exclude
+            srms=srms,
+            generator=generator,
+            choice=choice,
+            chosen=chosen,
+            exclude_seen=exclude,
+            device_us=encoder_us(fitting.trained.backbone.model) if measured else None,
         )
 
 
@@ -132,6 +139,7 @@ class FittedLsc4rec:
     Attributes:
         srms: by how they were trained.
         chosen: with one length of lists, n, and the lateness that all was chosen at.
+        device_us: of a request by the SRM, its re-training aside; None where it was not measured.
     """
 
     srms: dict[str, Srm]
@@ -139,6 +147,7 @@ class FittedLsc4rec:
     choice: Choice
     chosen: Lsc4recSettings
     exclude_seen: bool
+    device_us: float | None = None
     _written: Remembered = field(init=False)
 
     def __post_init__(self) -> None:
@@ -155,6 +164,7 @@ class FittedLsc4rec:
             device_bytes=4 * device,
             snapshot_bytes=4 * self.chosen.longest,
             cloud_tokens=float(read),
+            device_us=self.device_us,
         )
 
     def listed(self, world: World, stale: Rows, count: int) -> Tensor:

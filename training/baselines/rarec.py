@@ -21,7 +21,7 @@ embedder.backend=hashing a small random transformer stands in for the text model
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +51,7 @@ from training.baselines.language.alignment import (
     PromptedRequests,
     align,
 )
-from training.baselines.language.remembered import Arrays, Remembered
+from training.baselines.language.remembered import TIMED, Arrays, Remembered, request_us
 from training.baselines.language.soft_prompts import (
     INSTRUCTIONS,
     FrozenText,
@@ -66,7 +66,6 @@ from training.run import TrainingRun
 
 JUDGED = 500  # validation requests that judge a pass
 ROWS = 64  # texts that are read together
-TIMED = 20  # requests
 CHOSEN_AT = 5  # gap of the validation requests that judge a cloud method
 
 
@@ -114,7 +113,8 @@ class RaRec:
         text, words = self.text_model(fitting.run)
         with reproducible(fitting.seed, fitting.threads):
             model = SoftPrompted(text, backbone.model.config.dim)
-            fitted = FittedRaRec(options=self, model=model, words=words, backbone=backbone)
+            kind = ListingRaRec if self.reads == "cloud" else FittedRaRec
+            fitted = kind(options=self, model=model, words=words, backbone=backbone)
             pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
             drawn = np.random.default_rng(0).permutation(len(pairs))[:JUDGED]
 
@@ -134,7 +134,12 @@ class RaRec:
                 progress=progress,
             )
         fitted.forget()
-        fitted.measure(fitting.world, fitting.validation[0].fresh)
+        rows = fitting.validation[0].fresh[:TIMED]
+        if len(rows):
+            texts = [fitting.world.abstracts[row] for row in rows.tolist()]
+            fitted.tokens = fitted.read_per_request(texts)
+        if self.reads == "device" and fitting.most_epochs is None:
+            fitted.device_us = request_us(lambda row: fitted.embed(fitting.world, row), rows)
         return fitted
 
     def _alignment(self, fitting: Fitting) -> AlignmentOptions:
@@ -167,7 +172,7 @@ class FittedRaRec:
 
     Attributes:
         tokens: that the text model reads per request, on the mean.
-        request_us: of a request, its text at hand.
+        device_us: of a request, its text at hand; None where it was not measured.
     """
 
     options: RaRec
@@ -175,7 +180,7 @@ class FittedRaRec:
     words: Words
     backbone: TrainedBackbone
     tokens: float = 0.0
-    request_us: float = 0.0
+    device_us: float | None = None
     _read: Remembered = field(init=False)
 
     def __post_init__(self) -> None:
@@ -183,7 +188,7 @@ class FittedRaRec:
 
     def forget(self) -> None:
         """Read anew from now on: the weights have changed."""
-        self._read = Remembered(self._embed)
+        self._read = Remembered(self.embed)
 
     @property
     def costs(self) -> Costs:
@@ -195,17 +200,13 @@ class FittedRaRec:
             parameters=text + rest,
             device_bytes=0 if cloud else text + 4 * rest,
             cloud_tokens=self.tokens if cloud else 0.0,
-            device_us=None if cloud else self.request_us,
+            device_us=self.device_us,
         )
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
         """[B, I] <e, v_i>."""
         [e] = self._read.of(world, stale if self.options.reads == "cloud" else fresh)
         return torch.from_numpy(e) @ self.backbone.table.vectors.detach().T
-
-    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
-        """[B, N] the items with the highest scores at ``stale``, of those new to the user."""
-        return best_items(world, stale, self.scores(world, stale, stale), count)
 
     def prompts(self, world: World, rows: Rows) -> Tensor:
         """[B, 1 + latest, d] the ID model's state, and the vectors of the last items, newest last;
@@ -218,24 +219,14 @@ class FittedRaRec:
         vectors = table.vectors.detach()[items] * (place >= 0)[:, :, None]
         return torch.cat([e_str[:, None], vectors], dim=1)
 
-    def measure(self, world: World, rows: Rows) -> None:
-        """Count tokens and time requests, one at a time, at some of ``rows``."""
-        some = rows[:TIMED]
-        spent = []
-        for row in some:
-            started = time.perf_counter()
-            e = torch.from_numpy(self._embed(world, np.array([row]))[0])
-            e @ self.backbone.table.vectors.detach().T
-            spent.append(time.perf_counter() - started)
-        if len(some):
-            _, mask = self.words.of([world.abstracts[row] for row in some])
-            prompts = INSTRUCTIONS + 1 + self.options.latest
-            self.tokens = float(mask.sum(1).double().mean()) + prompts
-            self.request_us = 1e6 * float(np.median(spent))
+    def read_per_request(self, texts: Sequence[str]) -> float:
+        """Mean tokens that the text model reads for one of ``texts``, prompts included."""
+        _, mask = self.words.of(texts)
+        return float(mask.sum(1).double().mean()) + INSTRUCTIONS + 1 + self.options.latest
 
     @torch.no_grad()
-    def _embed(self, world: World, rows: Rows) -> Arrays:
-        """[B, d] e."""
+    def embed(self, world: World, rows: Rows) -> Arrays:
+        """e [B, d], computed anew."""
         texts = [world.abstracts[row] for row in rows.tolist()]
         prompts = self.prompts(world, rows)
         order = np.argsort([len(text) for text in texts], kind="stable")
@@ -246,6 +237,14 @@ class FittedRaRec:
             ids, mask = self.words.of([texts[place] for place in some])
             found[some] = self.model(prompts[torch.from_numpy(some)], ids, mask).numpy()
         return (found,)
+
+
+class ListingRaRec(FittedRaRec):
+    """RARec in the cloud, which makes a list of its own."""
+
+    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
+        """[B, N] the items with the highest scores at ``stale``, of those new to the user."""
+        return best_items(world, stale, self.scores(world, stale, stale), count)
 
 
 def training_requests(options: RaRec, fitting: Fitting, fitted: FittedRaRec) -> PromptedRequests:

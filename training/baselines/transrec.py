@@ -46,7 +46,7 @@ from training.baselines.base import (
 )
 from training.baselines.language.facet_fit import fit_facets
 from training.baselines.language.facets import Facet, FacetNetwork, FacetWriter, facets_of
-from training.baselines.language.remembered import Arrays, Remembered, histories
+from training.baselines.language.remembered import Arrays, Remembered, histories, request_us
 from training.calibration.pairs import Pairs
 from training.learning import reproducible
 
@@ -93,7 +93,8 @@ class TransRec:
         """Train the network and choose lambda."""
         with reproducible(fitting.seed, fitting.threads):
             network = FacetNetwork(self._config(facets), len(facets))
-        fitted = FittedTransRec(options=self, network=network, facets=facets)
+        kind = ListingTransRec if self.reads == "cloud" else FittedTransRec
+        fitted = kind(options=self, network=network, facets=facets)
         pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
         few = _sample(pairs, JUDGED)
 
@@ -114,6 +115,9 @@ class TransRec:
         )
         fitted.forget()
         fitted.shares = _best_shares(fitted, fitting.world, pairs)
+        if self.reads == "device" and fitting.most_epochs is None:
+            rows = fitting.validation[0].fresh
+            fitted.device_us = request_us(lambda row: fitted.write(fitting.world, row), rows)
         return fitted
 
     def _config(self, facets: Sequence[Facet]) -> GeneratorConfig:
@@ -133,12 +137,14 @@ class FittedTransRec:
 
     Attributes:
         shares: lambda_f.
+        device_us: of a request; None where it was not measured.
     """
 
     options: TransRec
     network: FacetNetwork
     facets: tuple[Facet, ...]
     shares: tuple[float, ...] = (1.0, 1.0, 1.0)
+    device_us: float | None = None
     writers: tuple[FacetWriter, ...] = field(init=False)
     _written: Remembered = field(init=False)
 
@@ -150,7 +156,7 @@ class FittedTransRec:
 
     def forget(self) -> None:
         """Write anew from now on: the weights have changed."""
-        self._written = Remembered(self._write)
+        self._written = Remembered(self.write)
 
     @property
     def costs(self) -> Costs:
@@ -162,6 +168,7 @@ class FittedTransRec:
             parameters=parameters,
             device_bytes=0 if cloud else 4 * parameters,
             cloud_tokens=float(self.options.history * places) if cloud else 0.0,
+            device_us=self.device_us,
         )
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
@@ -182,15 +189,20 @@ class FittedTransRec:
             for facet, (found, log_p) in zip(self.facets, pairs, strict=True)
         ]
 
-    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
-        """[B, N] the items with the highest S at ``stale``, of those that are new to the user."""
-        return best_items(world, stale, self.scores(world, stale, stale), count)
-
-    def _write(self, world: World, rows: Rows) -> Arrays:
+    def write(self, world: World, rows: Rows) -> Arrays:
+        """Identifiers [B, K] and their log-probabilities [B, K] of each facet, written anew."""
         known = histories(world, rows)
         seen = known if world.twin.exclude_seen else None
         written = [writer.write(known, self.options.beams, seen) for writer in self.writers]
         return tuple(itertools.chain.from_iterable(written))
+
+
+class ListingTransRec(FittedTransRec):
+    """TransRec in the cloud, which makes a list of its own."""
+
+    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
+        """[B, N] the items with the highest S at ``stale``, of those new to the user."""
+        return best_items(world, stale, self.scores(world, stale, stale), count)
 
 
 def grounded(facet: Facet, found: NDArray[np.integer], log_p: Floats) -> Tensor:

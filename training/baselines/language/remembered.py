@@ -6,6 +6,7 @@ of many ages: without this each is computed again for every age.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from training.baselines.base import Rows, World
 
 Arrays = tuple[NDArray[Any], ...]
+
+TIMED = 20  # requests
 
 
 class Remembered:
@@ -51,3 +54,17 @@ def histories(world: World, rows: Rows) -> list[NDArray[np.integer]]:
     start = requests.events.user_start[requests.anchors.user[rows]]
     stop = start + requests.anchors.tau[rows]
     return [requests.events.item[a:b] for a, b in zip(start, stop, strict=True)]
+
+
+def request_us(answer: Callable[[Rows], object], rows: Rows) -> float | None:
+    """Median microseconds of ``answer`` to one row at a time, on this process; None without rows.
+
+    Args:
+        rows: of which the first TIMED are asked.
+    """
+    spent = []
+    for place in range(min(TIMED, len(rows))):
+        started = time.perf_counter()
+        answer(rows[place : place + 1])
+        spent.append(time.perf_counter() - started)
+    return 1e6 * float(np.median(spent)) if spent else None
