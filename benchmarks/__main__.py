@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.adaptation import compare_adaptation
+from benchmarks.bulk_embedding import compare_bulk
 from benchmarks.cached import compare_cached
 from benchmarks.cloud import REQUESTS, ROUNDS, compare_cloud
 from benchmarks.codec import compare_codec
@@ -78,6 +79,16 @@ async def _bench(settings: Settings, console: Console, *, million: bool) -> None
             trained = await train(settings, log, client, progress=progress)
             bundle, _ = await exported(trained, settings, progress)
             results += await compare_batches(client, bundle, _abstracts(settings, log))
+            if served.model_dir is not None:
+                results += await compare_bulk(
+                    None if served.settings.url is None else client,
+                    bundle,
+                    _abstracts(settings, log),
+                    model_dir=served.model_dir,
+                    wanted=settings.embedder,
+                    threads=settings.training.threads,
+                    folder=settings.work_dir / "bench",
+                )
         if served.settings.url is not None:
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 
+NumberFormat = Literal["bfloat16", "float32"]
 _BATCHES_AT_ONCE = 4
 
 
@@ -40,6 +41,7 @@ class TransformersEmbedder:
         max_tokens: longer texts are cut to this many tokens, special tokens kept.
         batch_size: texts in one forward pass; texts of as many tokens go together.
         threads: torch's intra-op threads; None leaves torch's choice.
+        number_format: of weights and products; None: what this CPU is quickest in.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class TransformersEmbedder:
         max_tokens: int = 256,
         batch_size: int = 64,
         threads: int | None = None,
+        number_format: NumberFormat | None = None,
     ):
         path = Path(source).expanduser()
         self._source = path if path.is_dir() else source
@@ -59,6 +62,7 @@ class TransformersEmbedder:
         self._max_tokens = max_tokens
         self._batch_size = batch_size
         self._threads = threads
+        self._number_format = number_format
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
         self._loaded: tuple[Any, Any] | None = None  # tokenizer, model
         self._identity: EmbedderIdentity | None = None
@@ -102,7 +106,9 @@ class TransformersEmbedder:
             torch.set_num_threads(self._threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._source)
-            model = AutoModel.from_pretrained(self._source, dtype=_dtype()).eval()
+            model = AutoModel.from_pretrained(
+                self._source, dtype=_dtype(self._number_format)
+            ).eval()
         except Exception as error:  # what a damaged file raises shares no base class
             raise EmbedderUnavailable(
                 f"cannot load the embedding model from {self._source}: {error}"
@@ -194,9 +200,11 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
     return (states * mask[:, :, None]).sum(dim=1) / lengths.clamp(min=1)
 
 
-def _dtype() -> torch.dtype:
+def _dtype(wanted: NumberFormat | None) -> torch.dtype:
     """bfloat16 where the CPU multiplies it in hardware (AMX or AVX-512 BF16), else float32."""
     import torch
 
+    if wanted is not None:
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
