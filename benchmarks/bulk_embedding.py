@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from benchmarks.onnx_text_model import OnnxTextModel
 from benchmarks.timing import BenchmarkLine
 from cloud_service.embedding.base import Embedder, texts_at_once
-from cloud_service.embedding.transformers import NumberFormat, TransformersEmbedder
+from cloud_service.embedding.transformers import TransformersEmbedder
 from cloud_service.retrieval.exact import ExactIndex
 from cloud_service.settings import EmbedderSettings
 from cloud_service.user_model import UserModel
 from shared.bundle import Bundle
+from shared.number_format import NumberFormat
 
 Float32 = NDArray[np.float32]
 TEXTS = 512

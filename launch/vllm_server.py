@@ -14,10 +14,10 @@ from typing import Literal, Self
 import httpx2 as httpx
 
 from launch.environments import find_vllm_python
-from launch.number_format import NumberFormat, cpu_number_format
 from launch.ports import LOOPBACK, claim_port
 from launch.process import ChildProcess, OnWait
 from shared.errors import LaunchError
+from shared.number_format import NumberFormat, cpu_number_format
 
 HEALTH_TIMEOUT_S = 2.0
 FIRST_EMBEDDING_TIMEOUT_S = 60.0

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,12 @@ from cloud_service.embedding.base import (
 )
 from shared.bundle import EmbedderIdentity
 from shared.errors import EmbedderUnavailable
+from shared.number_format import NumberFormat, cpu_number_format
 
 if TYPE_CHECKING:
     import torch
 
 
-NumberFormat = Literal["bfloat16", "float32"]
 _BATCHES_AT_ONCE = 4
 
 
@@ -32,7 +32,7 @@ class TransformersEmbedder:
     """Mean or last-token pooling of the last hidden states, L2-normalised, as vLLM does it.
 
     The model is loaded at ``ready`` and runs in one thread of its own, so that the event loop
-    stays free; calls queue up behind each other. bfloat16 where the CPU has instructions for it.
+    stays free; calls queue up behind each other.
 
     Args:
         source: folder with a Hugging Face model, or a hub id.
@@ -106,9 +106,8 @@ class TransformersEmbedder:
             torch.set_num_threads(self._threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._source)
-            model = AutoModel.from_pretrained(
-                self._source, dtype=_dtype(self._number_format)
-            ).eval()
+            dtype = _dtype(self._number_format or cpu_number_format())
+            model = AutoModel.from_pretrained(self._source, dtype=dtype).eval()
         except Exception as error:  # what a damaged file raises shares no base class
             raise EmbedderUnavailable(
                 f"cannot load the embedding model from {self._source}: {error}"
@@ -200,11 +199,7 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
     return (states * mask[:, :, None]).sum(dim=1) / lengths.clamp(min=1)
 
 
-def _dtype(wanted: NumberFormat | None) -> torch.dtype:
-    """bfloat16 where the CPU multiplies it in hardware (AMX or AVX-512 BF16), else float32."""
+def _dtype(number_format: NumberFormat) -> torch.dtype:
     import torch
 
-    if wanted is not None:
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if number_format == "bfloat16" else torch.float32

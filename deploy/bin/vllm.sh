@@ -10,11 +10,12 @@ export TMPDIR=/tmp HF_HOME=/tmp/hf VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/t
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
 export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1}
 export VLLM_CPU_NUM_OF_RESERVED_CPU=${VLLM_CPU_NUM_OF_RESERVED_CPU:-0} # else one core stays idle
-# As launch/number_format.py: bfloat16 where the CPU multiplies it in hardware.
-if grep -qE '^(flags|Features)[[:space:]]*:.* (avx512_bf16|amx_bf16|bf16)( |$)' /proc/cpuinfo; then
+# As shared/number_format.py: bfloat16 where the CPU is quicker in it.
+dtype=float32
+if grep -qE '^(flags|Features)[[:space:]]*:.* (amx_bf16|bf16)( |$)' /proc/cpuinfo; then
   dtype=bfloat16
-else
-  dtype=float32
+elif grep -q AuthenticAMD /proc/cpuinfo && grep -qE '^flags.* avx512_bf16( |$)' /proc/cpuinfo; then
+  dtype=bfloat16
 fi
 exec python -m vllm.entrypoints.openai.api_server \
   --model "/cache/models/served/$name" --served-model-name "$name" \

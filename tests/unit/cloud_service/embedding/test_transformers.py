@@ -14,6 +14,7 @@ from cloud_service.embedding.transformers import TransformersEmbedder, pool
 from cloud_service.settings import EmbedderSettings
 from launch.model_files import resolve_model
 from shared.errors import EmbedderUnavailable
+from shared.number_format import NumberFormat
 
 LONG = "A long evening of film noir, one reel after another. " * 80
 
@@ -117,6 +118,29 @@ async def test_texts_of_as_many_tokens_share_a_batch(
     assert embedder.texts_at_once == 4 * 4
     for text, vector in zip(mixed, vectors, strict=True):
         assert vector @ (await embedder.embed([text]))[0] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("cpu", "asked", "wanted"),
+    [
+        ("float32", None, torch.float32),
+        ("bfloat16", None, torch.bfloat16),
+        ("bfloat16", "float32", torch.float32),
+    ],
+)
+async def test_the_cpu_decides_the_number_format_where_nobody_does(
+    model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cpu: str,
+    asked: NumberFormat | None,
+    wanted: torch.dtype,
+) -> None:
+    monkeypatch.setattr("cloud_service.embedding.transformers.cpu_number_format", lambda: cpu)
+    embedder = TransformersEmbedder(model_dir, model="m", pooling="MEAN", number_format=asked)
+    await embedder.ready()
+    assert embedder._loaded is not None
+    assert embedder._loaded[1].dtype == wanted
+    await embedder.aclose()
 
 
 async def test_a_text_without_tokens_leaves_the_others_theirs(

@@ -1,4 +1,4 @@
-"""bfloat16 is asked for where the CPU has instructions for it, and nowhere else."""
+"""bfloat16 is asked for where the CPU is quicker in it, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from launch.number_format import cpu_number_format
 from launch.vllm_server import VllmOptions
+from shared.number_format import cpu_number_format
 
-X86 = "processor\t: 0\nmodel name\t: no avx512_bf16 but here\nflags\t\t: {}\nbugs\t\t: {}\n"
+X86 = "vendor_id\t: {}\nmodel name\t: no avx512_bf16 but here\nflags\t\t: {}\nbugs\t\t: {}\n"
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 ARM = "processor\t: 0\nFeatures\t: {}\nCPU part\t: 0xd40\n"
 
 
 @pytest.mark.parametrize(
     ("cpuinfo", "wanted"),
     [
-        (X86.format("fpu avx512f avx512_vnni", "none"), "float32"),
-        (X86.format("fpu avx512f avx512_bf16", "none"), "bfloat16"),
-        (X86.format("fpu amx_bf16 amx_tile", "none"), "bfloat16"),
-        (X86.format("fpu avx512f", "avx512_bf16"), "float32"),
+        (X86.format(INTEL, "fpu avx512f avx512_vnni", "none"), "float32"),
+        (X86.format(INTEL, "fpu avx512f avx512_bf16", "none"), "float32"),
+        (X86.format(AMD, "fpu avx512f avx512_bf16", "none"), "bfloat16"),
+        (X86.format(INTEL, "fpu avx512_bf16 amx_bf16 amx_tile", "none"), "bfloat16"),
+        (X86.format(AMD, "fpu avx512f", "avx512_bf16"), "float32"),
         (ARM.format("fp asimd bf16 i8mm"), "bfloat16"),
         (ARM.format("fp asimd ebf16x"), "float32"),
         ("", "float32"),
