@@ -97,6 +97,7 @@ def evidence_stage(
         options={
             "paper": settings.paper.model_dump(mode="json", exclude={"bootstrap"}),
             "candidates": settings.cloud.candidates,
+            "index": [settings.cloud.exact_below, settings.cloud.least_recall],
             "model": model_content(settings.embedder.model),
             "max_tokens": settings.embedder.max_tokens,
         },
