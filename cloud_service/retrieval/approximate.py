@@ -76,7 +76,8 @@ class ApproximateIndex:
         """[b, n] items, -1 where the lists have no more."""
         import faiss
 
-        parameters = faiss.SearchParametersIVF(nprobe=probes)
+        parameters = faiss.SearchParametersIVF()
+        parameters.nprobe = probes
         _, items = self._lists.search(query, n, params=parameters)
         found: NDArray[np.int64] = items
         return found
