@@ -122,6 +122,13 @@ def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
     """[..., n] 1-based ascending ranks along the last axis; ties share their average rank."""
     values = np.asarray(values)
     n = values.shape[-1]
+    if values.ndim == 1:  # one request, as on a device, and hardly ever a tie
+        order = values.argsort()
+        ordered = values.take(order)
+        if all_true(ordered[1:] != ordered[:-1]):
+            own = np.empty(n)
+            own[order] = np.arange(1.0, n + 1.0)
+            return own
     order = np.argsort(values, axis=-1)
     ordered = np.take_along_axis(values, order, axis=-1)
     differs = ordered[..., 1:] != ordered[..., :-1]
@@ -162,7 +169,7 @@ class Agreement:
 
     def __init__(self, semantic: NDArray[np.floating]) -> None:
         n = len(semantic)
-        self._ranks = average_ranks(semantic) if n else np.zeros(0)
+        self._ranks = average_ranks(semantic)
         self._centred = self._ranks - self._ranks.mean() if n else self._ranks
         self._places = np.arange(n, dtype=np.float64)
         variation = float(self._centred @ self._centred) * n * (n * n - 1) / 12.0
