@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -171,20 +172,32 @@ def compare_device(
 ) -> list[BenchmarkLine]:
     """Time the path of a device with a full window and a cached snapshot, on one thread."""
     torch.set_num_threads(1)
-    onnx = DeviceModels.load(bundle)
+    onnx, eager = DeviceModels.load(bundle), TorchModels(bundle, trained)
     user = int(np.argmax(log.counts()))
-    ours = _Requests(log, onnx, bundle, user)
-    theirs = _Requests(log, TorchModels(bundle, trained), bundle, user)
     limit = OnnxOnly(onnx, onnx.profile.window)
-    against_torch = interleaved(ours, theirs)
-    against_limit = interleaved(ours, limit)
-    return [
-        compare_correction(onnx, bundle),
-        BenchmarkLine.timed("device request, ONNX / eager torch", against_torch, "lower"),
-        BenchmarkLine.timed(
-            "device request / its ONNX calls alone", against_limit, "lower, 1 is the limit"
-        ),
-    ]
+    lines = [compare_correction(onnx, bundle)]
+    pairs = [("device request", onnx, eager)]
+    if onnx.profile.local_candidates:
+        lean = "device request without re-retrieval"
+        pairs.append((lean, without_retrieval(onnx), without_retrieval(eager)))
+    for name, shipped, in_torch in pairs:
+        ours = _Requests(log, shipped, bundle, user)
+        theirs = _Requests(log, in_torch, bundle, user)
+        against_torch, against_limit = interleaved(ours, theirs), interleaved(ours, limit)
+        lines += [
+            BenchmarkLine.timed(f"{name}, ONNX / eager torch", against_torch, "lower"),
+            BenchmarkLine.timed(
+                f"{name} / its ONNX calls alone", against_limit, "lower, 1 is the limit"
+            ),
+        ]
+    return lines
+
+
+def without_retrieval(models: DeviceModels) -> DeviceModels:
+    """The same models on a device that re-retrieves nothing from its table."""
+    lean = copy.copy(models)
+    lean.profile = models.profile.model_copy(update={"local_candidates": 0})
+    return lean
 
 
 def compare_correction(models: DeviceModels, bundle: Bundle) -> BenchmarkLine:
