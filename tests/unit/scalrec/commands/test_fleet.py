@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,32 @@ def test_refreshes_without_a_record_are_told(tmp_path: Path) -> None:
     assert result.skipped_refreshes > 0
     assert f"{result.skipped_refreshes:,} refreshes were skipped" in replay_notes(result)[0]
     assert replay_notes(replay_tiny(tmp_path / "all", bundle, replay_settings(bundle))) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"ray": "local", "processes": 2}, "--ray and --processes are two ways"),
+        ({"shards": 2}, "--shards goes with --ray.*--processes"),
+        ({"processes": 2, "shards": 2}, "--shards goes with --ray"),
+    ],
+)
+def test_a_fleet_is_spread_in_one_way(asked: list[str], given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        command.fleet(cloud="http://127.0.0.1:1", **given)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("processes", "port", "told"),
+    [(0, None, "--processes must be 1 or more"), (2, 0, "with --processes the live view")],
+)
+async def test_processes_say_what_they_cannot_do(
+    processes: int, port: int | None, told: str
+) -> None:
+    settings = load_settings()
+    settings = settings.model_copy(
+        update={"dashboard": settings.dashboard.model_copy(update={"port": port})}
+    )
+    with pytest.raises(ConfigError, match=told):
+        await command._on_processes(settings, "http://127.0.0.1:1", None, processes)
