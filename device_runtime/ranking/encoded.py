@@ -29,6 +29,7 @@ class Encoded:
         history: [L] int32 items of the window, those without a vector left out.
         vectors: [L, d] of these items, those of the semantic channel.
         known: [W] bool, which events of the whole window they are.
+        copy_logit: [L].
         copied: [m] int32 distinct items of the window, ascending.
         bonus: [m] copy bonus of each; all other items have none.
         length, density: cues of the window.
@@ -39,6 +40,7 @@ class Encoded:
     history: Items
     vectors: Floats
     known: NDArray[np.bool_]
+    copy_logit: Floats
     copied: Items
     bonus: Floats
     length: float
@@ -85,6 +87,7 @@ def encode(
         history=window.items,
         vectors=semantic_part(rows, models.dim),
         known=known,
+        copy_logit=copy_logit,
         copied=copied,
         bonus=bonus,
         length=cues.length(len(window), models.profile.window),
