@@ -47,7 +47,7 @@ def rank_of(scores: ArrayLike, target: int) -> Rank:
     own = float(values[target])
     if math.isnan(own):
         return Rank(float(len(values)))
-    above, tied = np.count_nonzero(values > own), np.count_nonzero(values == own)
+    above, tied = int(np.count_nonzero(values > own)), int(np.count_nonzero(values == own))
     return Rank(above + (tied + 1) / 2.0, tied)
 
 

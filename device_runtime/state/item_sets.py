@@ -17,7 +17,7 @@ Places = NDArray[np.intp]
 
 def all_true(marks: NDArray[np.bool_]) -> bool:
     """Whether all of ``marks`` [n] are; the method of that name takes several times as long."""
-    return np.count_nonzero(marks) == len(marks)
+    return bool(np.count_nonzero(marks) == len(marks))
 
 
 def distinct(items: Items) -> Items:
