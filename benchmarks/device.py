@@ -172,7 +172,8 @@ def compare_device(
 ) -> list[BenchmarkLine]:
     """Time the path of a device with a full window and a cached snapshot, on one thread."""
     torch.set_num_threads(1)
-    onnx, eager = DeviceModels.load(bundle), TorchModels(bundle, trained)
+    onnx: DeviceModels = DeviceModels.load(bundle)
+    eager: DeviceModels = TorchModels(bundle, trained)
     user = int(np.argmax(log.counts()))
     limit = OnnxOnly(onnx, onnx.profile.window)
     lines = [compare_correction(onnx, bundle)]

@@ -190,11 +190,11 @@ class DeviceModels:
         Returns:
             e_str [d] and copy_logit [L].
         """
-        known = {
+        known: dict[str, Floats] = {
             "item_vectors": vectors,
             "age_hours": times.age_hours,
             "event_hour": times.event_hour,
-            "request_hour": times.request_hour,
+            "request_hour": np.array(times.request_hour, dtype=np.float32),
         }
         # An exporter drops inputs that a graph never reads, e.g. hours of a log without times.
         e_str, copy_logit = self._encoder.run(*(known[name] for name in self._encoder.reads))
@@ -232,7 +232,8 @@ class DeviceModels:
             "e_text": e_text,
             "cues": cues,
         }
-        return self._calibrator.run(*(known[name] for name in self.proposes_from))[0]
+        parts = [known[name] for name in self.proposes_from]
+        return self._calibrator.run(*parts)[0]  # type: ignore[arg-type]  # those it reads are given
 
 
 def _table(bundle: Bundle) -> ItemTable | None:
