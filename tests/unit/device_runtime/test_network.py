@@ -22,7 +22,7 @@ def drawn(length: int, seed: int) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng([length, seed])
     ages = np.sort(rng.uniform(0, 99, length))[::-1].astype(np.float32)
     hours = rng.uniform(0, 168, length).astype(np.float32)
-    return rng.standard_normal((length, 8), np.float32), ages, hours, np.float32(seed)
+    return rng.standard_normal((length, 8), np.float32), ages, hours, np.array(seed, np.float32)
 
 
 def test_one_request_is_a_batch_of_one(tmp_path: Path) -> None:
