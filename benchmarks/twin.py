@@ -48,7 +48,7 @@ def compare_twin(settings: Recipe, trained: TrainedModel, bundle: Bundle) -> lis
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        study, devices = Study(settings, trained), ready_devices(trained.log, bundle)
+        study, devices = StudyAnswers(settings, trained), ready_devices(trained.log, bundle)
         study.answer()
         rates = [(_rate(study.answer), _rate(partial(answer_each, devices))) for _ in range(ROUNDS)]
     finally:
@@ -67,7 +67,7 @@ def compare_twin(settings: Recipe, trained: TrainedModel, bundle: Bundle) -> lis
     ]
 
 
-class Study:
+class StudyAnswers:
     """What a study does for its answers, its snapshots' embeddings being at hand (random here)."""
 
     def __init__(self, settings: Recipe, trained: TrainedModel) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -28,6 +28,8 @@ _UNITS: dict[Along, str] = {
     "window": "events of the window",
     "candidates": "candidates of a snapshot",
 }
+What = Literal["ms", "MiB"]
+_ENDS: dict[What, str] = {"ms": "", "MiB": "-memory"}  # of the charts' names
 _COLOUR, _GUIDE = "#2f81f7", "#848d97"
 _WIDTH, _HEIGHT = 210, 150
 
@@ -41,7 +43,12 @@ def written(root: Path, record: ScalingRecord) -> list[Path]:
 def page_files(record: ScalingRecord) -> dict[str, str]:
     """Text of the page and of each chart, by path in the repository."""
     along = list(dict.fromkeys(curve.along for curve in record.curves))
-    files = {f"{CHARTS}-{name}.svg": _chart(record.curves, name) for name in along}
+    drawn = {
+        f"{CHARTS}-{name}{end}.svg": _chart(record.curves, name, what)
+        for name in along
+        for what, end in _ENDS.items()
+    }
+    files = {name: svg for name, svg in drawn.items() if svg is not None}
     parts = [
         f"<!-- Made by `{COMMAND}`; measure anew instead of editing this file. -->\n",
         "# How it grows\n",
@@ -50,7 +57,7 @@ def page_files(record: ScalingRecord) -> dict[str, str]:
         "costs hide growth at small sizes, so the last doubling counts more than the whole "
         "curve.\n",
         _machine(record),
-        *(part for name in along for part in _section(record.curves, name)),
+        *(part for name in along for part in _section(record.curves, name, files)),
     ]
     return files | {PAGE: "\n".join(parts)}
 
@@ -68,7 +75,7 @@ def _machine(record: ScalingRecord) -> str:
     )
 
 
-def _section(curves: Sequence[Curve], along: Along) -> list[str]:
+def _section(curves: Sequence[Curve], along: Along, files: Collection[str]) -> list[str]:
     own = [curve for curve in curves if curve.along == along]
     sizes = [point.size for point in own[0].points]
     head = ["", *(f"{size:,}" for size in sizes), "exponent", "of the last step"]
@@ -84,10 +91,16 @@ def _section(curves: Sequence[Curve], along: Along) -> list[str]:
         f"## {_TITLES[along]}\n",
         *(f"- **{curve.work}**: {curve.told}" for curve in own),
         "",
-        f"![{_words(own, along)}](img/{Path(CHARTS).name}-{along}.svg)\n",
+        _picture(_words(own, along), along, "ms", files),
         markdown(head, time, f"Time by {_UNITS[along]}."),
+        _picture(f"Memory by {_UNITS[along]}, as in the table below", along, "MiB", files),
         markdown([*head[:-2], "exponent of the last step"], memory, "Memory, MiB."),
     ]
+
+
+def _picture(words: str, along: Along, what: What, files: Collection[str]) -> str:
+    name = f"{CHARTS}-{along}{_ENDS[what]}.svg"
+    return f"![{words}](img/{Path(name).name})\n" if name in files else ""
 
 
 def _words(curves: Sequence[Curve], along: Along) -> str:
@@ -96,32 +109,38 @@ def _words(curves: Sequence[Curve], along: Along) -> str:
     return f"Time by {_UNITS[along]}, both axes logarithmic; at the end it grows: {told}"
 
 
-def _chart(curves: Sequence[Curve], along: Along) -> str:
-    """Time by size on logarithmic axes; the dashed line is linear growth from the last point."""
+def _chart(curves: Sequence[Curve], along: Along, what: What) -> str | None:
+    """Time or memory by size on logarithmic axes; None where nothing grew.
+
+    The dashed line is linear growth that ends where the curve does.
+    """
     rows: list[dict[str, Any]] = []
     for curve in curves:
         if curve.along != along:
             continue
-        last = curve.points[-1]
+        found = [(p.size, 1e3 * p.seconds if what == "ms" else p.mib) for p in curve.points]
+        found = [(size, value) for size, value in found if value > 0]
         rows += [
             {
                 "panel": curve.work,
-                "size": point.size,
-                "ms": 1e3 * point.seconds,
-                "linear": 1e3 * last.seconds * point.size / last.size,
+                "size": size,
+                "value": value,
+                "linear": found[-1][1] * size / found[-1][0],
             }
-            for point in curve.points
+            for size, value in found
         ]
+    if not rows:
+        return None
     sizes = sorted({row["size"] for row in rows})
     axis = alt.Axis(values=sizes, grid=False, format="~s", labelOverlap=True)
     x = alt.X("size:Q", title=_UNITS[along], scale=alt.Scale(type="log", nice=False), axis=axis)
     scale = alt.Scale(type="log", nice=True)
-    y = alt.Y("ms:Q", title="ms", scale=scale, axis=alt.Axis(tickCount=4, format="~s"))
+    y = alt.Y("value:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4, format=",~r"))
     base = alt.Chart().encode(x=x)
     line = base.mark_line(strokeWidth=2, color=_COLOUR).encode(y=y)
     points = base.mark_point(filled=True, size=42, opacity=1, color=_COLOUR).encode(y=y)
     guide = base.mark_line(strokeDash=[4, 3], strokeWidth=1, color=_GUIDE, clip=True).encode(
-        y=alt.Y("linear:Q", title="ms", scale=scale)
+        y=alt.Y("linear:Q", title=what, scale=scale)
     )
     panels = len({row["panel"] for row in rows})
     return as_svg(

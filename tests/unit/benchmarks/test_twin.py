@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import twin
-from benchmarks.twin import Study, answer_each, compare_twin, ready_devices
+from benchmarks.twin import StudyAnswers, answer_each, compare_twin, ready_devices
 from cloud_service.embedding.hashing import HashingEmbedder
 from scalrec.settings import Settings, load_settings
 from tests.support.bundles import make_bundle
@@ -44,7 +44,7 @@ def trained(settings: Settings) -> TrainedModel:
 def test_a_study_answers_every_step_by_a_snapshot_of_every_age(
     settings: Settings, trained: TrainedModel
 ) -> None:
-    assert Study(settings, trained).answer() == USERS * 2 * len(GAPS)
+    assert StudyAnswers(settings, trained).answer() == USERS * 2 * len(GAPS)
 
 
 def test_the_row_tells_both_rates(
