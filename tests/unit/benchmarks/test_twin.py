@@ -44,7 +44,8 @@ def trained(settings: Settings) -> TrainedModel:
 def test_a_study_answers_every_step_by_a_snapshot_of_every_age(
     settings: Settings, trained: TrainedModel
 ) -> None:
-    assert StudyAnswers(settings, trained).answer() == USERS * 2 * len(GAPS)
+    study = StudyAnswers(settings, trained)
+    assert study.answer(study.encoded()) == USERS * 2 * len(GAPS)
 
 
 def test_the_row_tells_both_rates(
@@ -57,7 +58,8 @@ def test_the_row_tells_both_rates(
     assert answer_each(devices) == 2 * USERS
     assert all(device.step == EVENTS - 1 for device, _ in devices)
     monkeypatch.setattr(twin, "ROUNDS", 1)
-    (line,) = compare_twin(settings, trained, bundle)
-    assert "3 ages" in line.name
-    assert line.ours > 0 < line.theirs
-    assert line.ratio == pytest.approx(line.ours / line.theirs)
+    whole, ranking = compare_twin(settings, trained, bundle)
+    assert "3 ages" in whole.name
+    assert 0 < whole.ours < ranking.ours
+    assert whole.theirs == ranking.theirs > 0
+    assert ranking.ratio == pytest.approx(ranking.ours / ranking.theirs)
