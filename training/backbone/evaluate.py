@@ -13,6 +13,7 @@ from training.backbone.item_table import ItemParameters
 from training.encoders.base import Encoder
 
 ROWS_PER_BATCH = 256
+ENCODED_PER_BATCH = 64  # their pairs of events stay near the processor; the values are the same
 
 
 def structural_scores(
@@ -43,7 +44,7 @@ def encode_requests(
     order = torch.argsort(windows.length, stable=True)
     _, counts = torch.unique_consecutive(windows.length[order], return_counts=True)
     for group in torch.split(order, counts.tolist()):
-        for index in torch.split(group, ROWS_PER_BATCH):
+        for index in torch.split(group, ENCODED_PER_BATCH):
             batch = windows.rows(index)
             vectors = table(batch.item)
             e, c = model(vectors, batch.age_h, batch.hour, batch.request_hour)
