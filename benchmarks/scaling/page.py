@@ -54,7 +54,7 @@ def page_files(record: ScalingRecord) -> dict[str, str]:
         "# How it grows\n",
         "What becomes of time and memory when one size grows and all others stay. "
         "*Exponent* is the power of the size that time grows by: 1 is linear, 2 quadratic. Fixed "
-        "costs hide growth at small sizes, so the last doubling counts more than the whole "
+        "costs hide growth at small sizes, so the last step counts more than the whole "
         "curve.\n",
         _machine(record),
         *(part for name in along for part in _section(record.curves, name, files)),
@@ -135,7 +135,7 @@ def _chart(curves: Sequence[Curve], along: Along, what: What) -> str | None:
     axis = alt.Axis(values=sizes, grid=False, format="~s", labelOverlap=True)
     x = alt.X("size:Q", title=_UNITS[along], scale=alt.Scale(type="log", nice=False), axis=axis)
     scale = alt.Scale(type="log", nice=True)
-    y = alt.Y("value:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4, format=",~r"))
+    y = alt.Y("value:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4, format=",~r", grid=False))
     base = alt.Chart().encode(x=x)
     line = base.mark_line(strokeWidth=2, color=_COLOUR).encode(y=y)
     points = base.mark_point(filled=True, size=42, opacity=1, color=_COLOUR).encode(y=y)
