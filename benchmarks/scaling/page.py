@@ -135,7 +135,9 @@ def _chart(curves: Sequence[Curve], along: Along, what: What) -> str | None:
     axis = alt.Axis(values=sizes, grid=False, format="~s", labelOverlap=True)
     x = alt.X("size:Q", title=_UNITS[along], scale=alt.Scale(type="log", nice=False), axis=axis)
     scale = alt.Scale(type="log", nice=True)
-    y = alt.Y("value:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4, format=",~r", grid=False))
+    y = alt.Y(
+        "value:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4, format=",~r", grid=False)
+    )
     base = alt.Chart().encode(x=x)
     line = base.mark_line(strokeWidth=2, color=_COLOUR).encode(y=y)
     points = base.mark_point(filled=True, size=42, opacity=1, color=_COLOUR).encode(y=y)
