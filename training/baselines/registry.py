@@ -39,6 +39,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "distilled": Structure("device", {"distil": True}),
         "cda4rec": CDA4Rec(),
         "cda4rec-fuse": CDA4Rec(planner="fuse"),
+        "cda4rec-scalrec": CDA4Rec(corrected=True),
         "llrec": LLRec(),
         "dccl": DCCL(),
         "dccl-patch": DCCL(distil=False),

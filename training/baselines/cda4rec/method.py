@@ -44,7 +44,6 @@ from training.calibration.pairs import Pairs
 from training.stages.calibration import fitting_pairs
 
 Choice = Callable[[World, Rows], NDArray[np.int64]]  # rows [R] at tau -> places in PLANS
-Embedding = Callable[[World, Rows, Rows], Tensor]  # fresh and stale rows [B] -> [B, d]
 PLAN_BYTES, FLOAT_BYTES = 1, 4
 SAMPLE = 256
 
@@ -58,12 +57,14 @@ class CDA4Rec:
         model: of the planner "language", as ``launch.model_files.resolve_model`` names it.
         ages: the planner learns what plans are worth with snapshots of these ages. A cloud does not
             know how old its plan will be when it is used.
+        corrected: plans that fuse take SCaLRec's embedding, corrected and under its rules by age,
+            in the place of the cached one (its RQ4); nothing else changes, the planner included.
     """
 
     planner: Literal["learned", "language"] | Plan = "learned"
     model: str = "smollm2"
     ages: Literal["fresh", "all"] = "all"
-
+    corrected: bool = False
     reads: Reads = "both"
 
     async def fit(self, fitting: Fitting) -> FittedBaseline:
@@ -76,14 +77,17 @@ class CDA4Rec:
             return await in_thread(lambda _: self._learned(fitting), fitting.progress)
         if self.planner != "language":
             place = PLANS.index(self.planner)
-            return FittedCDA4Rec(lambda _, rows: np.full(len(rows), place), costs_of(fitting))
+            return self._with(lambda _, rows: np.full(len(rows), place), costs_of(fitting))
         folder = resolve_model(self.model, cache=fitting.run.settings.cache)
         letters = LetterPlanner(CausalModel(folder, fitting.threads))
         read = letters.tokens(situations(fitting.world, sampled(fitting)))
-        return FittedCDA4Rec(
+        return self._with(
             lambda world, rows: letters.choose(situations(world, rows)),
             costs_of(fitting, plan_tokens=read),
         )
+
+    def _with(self, choose: Choice, costs: Costs) -> FittedCDA4Rec:
+        return FittedCDA4Rec(choose, costs, self.corrected)
 
     def _learned(self, fitting: Fitting) -> FittedCDA4Rec:
         world, block = fitting.world, fitting_pairs(fitting.run.steps, fitting.seed)
@@ -100,7 +104,7 @@ class CDA4Rec:
                 for pairs in (block, validation)
             )
         )
-        return FittedCDA4Rec(
+        return self._with(
             lambda world, rows: planner.choose(features(world, rows)),
             costs_of(fitting, parameters=planner.parameters),
         )
@@ -112,27 +116,24 @@ class FittedCDA4Rec:
 
     Attributes:
         choose: the plan of each snapshot.
-        embedding: what is fused in place of the cached embedding, for the plans that fuse: that
-            of SCaLRec, say (its RQ4). None: the cached one.
+        corrected: see ``CDA4Rec``.
     """
 
     choose: Choice
     costs: Costs
-    embedding: Embedding | None = None
+    corrected: bool = False
 
+    @torch.no_grad()
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
         """As ``FittedBaseline.scores``."""
         twin, old = world.twin, torch.from_numpy(stale)
-        cached = twin.e_sem[old]
-        pools = twin.pools(fresh)
+        fusing = None
+        if self.corrected:
+            mended, _ = twin.trusted(twin.inputs(Pairs(fresh, stale)))
+            fusing = twin.fusion_weight * mended
+        cached = twin.fusion_weight * twin.e_sem[old]
+        every = plan_scores(twin.pools(fresh), twin.candidates[old], cached, fusing)
         plans = torch.from_numpy(self.choose(world, stale))
-        every = plan_scores(pools, twin.candidates[old], twin.fusion_weight * cached)
-        if self.embedding is not None:
-            mended = twin.fusion_weight * self.embedding(world, fresh, stale)
-            other = plan_scores(pools, twin.candidates[old], mended)
-            for place, plan in enumerate(PLANS):
-                if plan.startswith("fuse"):
-                    every[:, place] = other[:, place]
         return every[torch.arange(len(plans)), plans]
 
 

@@ -30,7 +30,9 @@ MEANING = {
 ROWS = 256
 
 
-def plan_scores(pools: Pools, items: Tensor, weighted: Tensor) -> Tensor:
+def plan_scores(
+    pools: Pools, items: Tensor, weighted: Tensor, fusing: Tensor | None = None
+) -> Tensor:
     """[B, 5, I] score of every item under every plan, in the order of PLANS.
 
     A plan ranks what it unites; the device puts all other items behind, in its own order, so that
@@ -40,9 +42,10 @@ def plan_scores(pools: Pools, items: Tensor, weighted: Tensor) -> Tensor:
         pools: of B requests.
         items: [B, N] the cloud's list.
         weighted: [B, d] its embedding, times the fusion weight.
+        fusing: [B, d] what plans that fuse take in its place; None: the same.
     """
     own, listed = pools.structural, pools.listed(items)
-    fused = pools.fused(weighted)
+    fused = pools.fused(weighted if fusing is None else fusing)
     of_plan: dict[Plan, tuple[Tensor, Tensor | None]] = {
         "device": (own, pools.alone()),
         "cloud": (weighted @ pools.vectors.T, listed),

@@ -93,4 +93,6 @@ def categories_told(abstract: str) -> int:
 
 def features(world: World, rows: Rows) -> NDArray[np.float64]:
     """[R, F] of ``Situation.numbers``."""
-    return np.array([one.numbers() for one in situations(world, rows)], dtype=np.float64)
+    each, place = np.unique(rows, return_inverse=True)  # many pairs share a snapshot
+    found = np.array([one.numbers() for one in situations(world, each)], dtype=np.float64)
+    return found[place]

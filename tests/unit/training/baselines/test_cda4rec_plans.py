@@ -61,6 +61,16 @@ def test_each_plan_orders_all_items_as_its_division_of_work_says() -> None:
     assert found.isfinite().all()
 
 
+def test_another_embedding_changes_what_is_fused_and_nothing_else() -> None:
+    pools, items = pools_of(), torch.tensor([LIST])
+    cached, mended = torch.tensor([[0.5, -1.0, 2.0]]), torch.tensor([[-1.0, 0.0, 1.0]])
+    plain, other = plan_scores(pools, items, cached), plan_scores(pools, items, mended)
+    found = plan_scores(pools, items, cached, mended)
+    for place, plan in enumerate(PLANS):
+        expected = other if plan.startswith("fuse") else plain
+        torch.testing.assert_close(found[:, place], expected[:, place], rtol=0, atol=0)
+
+
 def test_a_device_with_a_table_ranks_the_whole_catalogue_alone() -> None:
     pools = pools_of("small")
     found = plan_scores(pools, torch.tensor([LIST]), torch.zeros(1, DIM))[:, 0]
