@@ -98,12 +98,11 @@ class CDA4Rec:
         )
         if self.ages == "fresh":
             block = block[np.flatnonzero(block.fresh == block.stale)]
-        planner = fit_planner(
-            *(
-                (features(world, pairs.stale), plan_gains(world.twin, pairs))
-                for pairs in (block, validation)
-            )
+        learned, judged = (
+            (features(world, pairs.stale), plan_gains(world.twin, pairs))
+            for pairs in (block, validation)
         )
+        planner = fit_planner(learned, judged)
         return self._with(
             lambda world, rows: planner.choose(features(world, rows)),
             costs_of(fitting, parameters=planner.parameters),

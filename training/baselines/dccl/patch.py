@@ -55,7 +55,8 @@ class Basis:
         by_up = pulls.transpose(0, 2, 1) @ y
         by_down = ((pulls @ up) * (1 - y**2)).transpose(0, 2, 1) @ states
         found: Floats = np.einsum("mdr,kdr->mk", by_up, self.up)
-        return found + np.einsum("mrd,krd->mk", by_down, self.down)
+        found += np.einsum("mrd,krd->mk", by_down, self.down)
+        return found
 
     def _active(self, z: Floats, states: Floats) -> Floats:
         down = np.einsum("mk,krd->mrd", z, self.down)

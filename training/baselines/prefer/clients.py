@@ -87,7 +87,8 @@ class Clients:
             barred = torch.where(past, item[None, :], item[:1, None])
             wanted = wanted & ~(barred == following[:, None]).any(1)
         log_z = sampled_logsumexp(state, vectors, bias, following, own, negatives, barred)
-        return ((log_z - own) * wanted).sum() / wanted.sum().clamp(min=1)
+        mean: Tensor = ((log_z - own) * wanted).sum() / wanted.sum().clamp(min=1)
+        return mean
 
     def step(
         self, weights: Weights, seen: Seen, negatives: Tensor, rate: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -59,6 +61,10 @@ def test_vectors_are_about_as_long_as_those_of_a_table_and_take_little_room() ->
         TensorTrain(0, (4, 4, 2), 8)
 
 
+def sigmoid(value: Any) -> Any:
+    return 1 / (1 + np.exp(-value))
+
+
 def test_a_step_is_the_papers() -> None:
     torch.manual_seed(3)
     cell = FastGRNN(4, 2)
@@ -68,7 +74,6 @@ def test_a_step_is_the_papers() -> None:
     x, h = torch.randn(5, 4), torch.randn(5, 4)
     found = cell(cell.mapped(x), h).detach().numpy()
     named = {name: value.detach().double().numpy() for name, value in cell.named_parameters()}
-    sigmoid = lambda value: 1 / (1 + np.exp(-value))  # noqa: E731
     w, u = named["w_in"] @ named["w_out"], named["u_in"] @ named["u_out"]
     for row in range(5):
         both = w.T @ x[row].numpy() + u.T @ h[row].numpy()
