@@ -146,6 +146,10 @@ def test_what_is_remembered_is_what_the_model_says(policy: str) -> None:
     torch.testing.assert_close(found[kept], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(target[kept], following)
     assert len(expected) > 2
+    one_by_one = FrozenAnswers(teacher, events)
+    one_by_one.require(rows.numpy())
+    alone = one_by_one.scores(rows, policy).log_softmax(1)  # type: ignore[arg-type]
+    torch.testing.assert_close(alone, found, atol=1e-5, rtol=1e-5)
 
 
 def test_lessons_bring_the_student_nearer_and_are_the_same_of_the_same_seed() -> None:
