@@ -92,7 +92,7 @@ class World:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
+class MethodCosts:
     """What a fitted method costs beside its list of items.
 
     Attributes:
@@ -114,7 +114,7 @@ class FittedBaseline(Protocol):
     """A method that ranks."""
 
     @property
-    def costs(self) -> Costs: ...
+    def costs(self) -> MethodCosts: ...
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
         """[B, I] float32 score of every item at B requests, the higher the better.

@@ -29,9 +29,9 @@ from shared.progress import Progress
 from training.backbone.batches import Events
 from training.background import in_thread
 from training.baselines.base import (
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -210,8 +210,8 @@ class FittedLightGCN:
             return cls(spread, items.mean(0), start.numel())
 
     @property
-    def costs(self) -> Costs:
-        return Costs(parameters=self.parameters)
+    def costs(self) -> MethodCosts:
+        return MethodCosts(parameters=self.parameters)
 
     def users(self, place: Tensor, item: Tensor, count: int) -> Tensor:
         """[count, d] rows of users who met these items: the mean over the layers, u(0) being zero.

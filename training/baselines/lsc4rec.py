@@ -30,9 +30,9 @@ from torch import Tensor
 from device_runtime.ranking.list_fusion import fused
 from shared.progress import Progress
 from training.background import in_thread
-from training.baselines.base import Costs, Fitting, Reads, Rows, World, weights_in
+from training.baselines.base import Fitting, MethodCosts, Reads, Rows, World, weights_in
 from training.baselines.device_time import encoder_us
-from training.baselines.language.remembered import Arrays, Remembered, histories
+from training.baselines.language.remembered import Arrays, RememberedStates, histories
 from training.collaboration.asked import (
     LLM_SEED,
     Asked,
@@ -148,18 +148,18 @@ class FittedLsc4rec:
     chosen: Lsc4recSettings
     exclude_seen: bool
     device_us: float | None = None
-    _written: Remembered = field(init=False)
+    _written: RememberedStates = field(init=False)
 
     def __post_init__(self) -> None:
-        self._written = Remembered(self._write)
+        self._written = RememberedStates(self._write)
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         """The device holds the SRM; a snapshot holds n scores; the cloud reads item tokens."""
         srm = self.srms[self.choice.base]
         device = weights_in(srm.model, srm.table)
         read = self.generator.network.config.history * self.generator.tokens.codes.shape[1]
-        return Costs(
+        return MethodCosts(
             parameters=self.generator.parameters + device,
             device_bytes=4 * device,
             snapshot_bytes=4 * self.chosen.longest,

@@ -37,8 +37,8 @@ from training.background import in_thread
 from training.baselines.base import (
     BATCH,
     CLOUD_WINDOW,
-    Costs,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -51,13 +51,13 @@ from training.baselines.language.alignment import (
     PromptedRequests,
     align,
 )
-from training.baselines.language.remembered import TIMED, Arrays, Remembered, request_us
+from training.baselines.language.remembered import TIMED, Arrays, RememberedStates, request_us
 from training.baselines.language.soft_prompts import (
     INSTRUCTIONS,
     FrozenText,
     Precision,
+    PromptWords,
     SoftPrompted,
-    Words,
     hashed,
     pretrained,
 )
@@ -151,7 +151,7 @@ class RaRec:
             learning_rate=self.learning_rate,
         )
 
-    def text_model(self, run: TrainingRun) -> tuple[FrozenText, Words]:
+    def text_model(self, run: TrainingRun) -> tuple[FrozenText, PromptWords]:
         """As the run's embedder pools and cuts."""
         wanted = run.settings.embedder
         pooling, most = wanted.pooling, wanted.max_tokens
@@ -177,26 +177,26 @@ class FittedRaRec:
 
     options: RaRec
     model: SoftPrompted
-    words: Words
+    words: PromptWords
     backbone: TrainedBackbone
     tokens: float = 0.0
     device_us: float | None = None
-    _read: Remembered = field(init=False)
+    _read: RememberedStates = field(init=False)
 
     def __post_init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Read anew from now on: the weights have changed."""
-        self._read = Remembered(self.embed)
+        self._read = RememberedStates(self.embed)
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         """A device would hold the text model in int8 and the rest in float32."""
         text = weights_in(self.model.text)
         rest = weights_in(self.model, self.backbone.model, self.backbone.table) - text
         cloud = self.options.reads == "cloud"
-        return Costs(
+        return MethodCosts(
             parameters=text + rest,
             device_bytes=0 if cloud else text + 4 * rest,
             cloud_tokens=self.tokens if cloud else 0.0,

@@ -17,9 +17,9 @@ from training.backbone.evaluate import encode_requests, structural_scores
 from training.backbone.fit import TrainedBackbone
 from training.baselines.base import (
     CLOUD_WINDOW,
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -66,10 +66,10 @@ class FittedStructure:
     device_us: float | None = None
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         count = weights_in(self.backbone.model, self.backbone.table)
         held = 0 if self.reads == "cloud" else FLOAT_BYTES * count
-        return Costs(parameters=count, device_bytes=held, device_us=self.device_us)
+        return MethodCosts(parameters=count, device_bytes=held, device_us=self.device_us)
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
         if self.reads == "cloud":

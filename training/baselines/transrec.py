@@ -35,8 +35,8 @@ from shared.metrics import ndcg
 from shared.progress import Progress
 from training.background import in_thread
 from training.baselines.base import (
-    Costs,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -46,7 +46,7 @@ from training.baselines.base import (
 )
 from training.baselines.language.facet_fit import fit_facets
 from training.baselines.language.facets import Facet, FacetNetwork, FacetWriter, facets_of
-from training.baselines.language.remembered import Arrays, Remembered, histories, request_us
+from training.baselines.language.remembered import Arrays, RememberedStates, histories, request_us
 from training.calibration.pairs import Pairs
 from training.learning import reproducible
 
@@ -146,7 +146,7 @@ class FittedTransRec:
     shares: tuple[float, ...] = (1.0, 1.0, 1.0)
     device_us: float | None = None
     writers: tuple[FacetWriter, ...] = field(init=False)
-    _written: Remembered = field(init=False)
+    _written: RememberedStates = field(init=False)
 
     def __post_init__(self) -> None:
         self.writers = tuple(
@@ -156,15 +156,15 @@ class FittedTransRec:
 
     def forget(self) -> None:
         """Write anew from now on: the weights have changed."""
-        self._written = Remembered(self.write)
+        self._written = RememberedStates(self.write)
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         """A snapshot is a list alone; each facet is a pass over the history's tokens."""
         parameters = weights_in(self.network)
         places = sum(len(facet.tokens.sizes) for facet in self.facets)
         cloud = self.options.reads == "cloud"
-        return Costs(
+        return MethodCosts(
             parameters=parameters,
             device_bytes=0 if cloud else 4 * parameters,
             cloud_tokens=float(self.options.history * places) if cloud else 0.0,

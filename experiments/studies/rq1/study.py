@@ -27,9 +27,9 @@ from shared.metrics import RANK, Ranks, ranks_of
 from shared.progress import Progress
 from training.baselines.base import (
     Baseline,
-    Costs,
     FittedBaseline,
     ListsItself,
+    MethodCosts,
     World,
     batches,
     weights_in,
@@ -137,7 +137,7 @@ def method_ranks(
     return full, listed
 
 
-def costs_of(name: str, costs: Costs, seconds: float) -> dict[str, float]:
+def costs_of(name: str, costs: MethodCosts, seconds: float) -> dict[str, float]:
     """By name; seconds are of one fit, with the stages that it had to train."""
     found = {
         f"seconds_{name}": seconds,

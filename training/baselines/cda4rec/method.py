@@ -27,9 +27,9 @@ from device_runtime.abstract.sentences import tokens
 from launch.model_files import resolve_model
 from training.background import in_thread
 from training.baselines.base import (
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -86,7 +86,7 @@ class CDA4Rec:
             costs_of(fitting, plan_tokens=read),
         )
 
-    def _with(self, choose: Choice, costs: Costs) -> FittedCDA4Rec:
+    def _with(self, choose: Choice, costs: MethodCosts) -> FittedCDA4Rec:
         return FittedCDA4Rec(choose, costs, self.corrected)
 
     def _learned(self, fitting: Fitting) -> FittedCDA4Rec:
@@ -119,7 +119,7 @@ class FittedCDA4Rec:
     """
 
     choose: Choice
-    costs: Costs
+    costs: MethodCosts
     corrected: bool = False
 
     @torch.no_grad()
@@ -141,7 +141,7 @@ def sampled(fitting: Fitting) -> Rows:
     return fitting.validation[0].stale[:SAMPLE]
 
 
-def costs_of(fitting: Fitting, *, parameters: int = 0, plan_tokens: float = 0.0) -> Costs:
+def costs_of(fitting: Fitting, *, parameters: int = 0, plan_tokens: float = 0.0) -> MethodCosts:
     """Of the product's parts and a planner with so many ``parameters``.
 
     Args:
@@ -154,7 +154,7 @@ def costs_of(fitting: Fitting, *, parameters: int = 0, plan_tokens: float = 0.0)
     words = 0 if student is None else student.weights.codes.size
     cloud = weights_in(trained.projector.projector)
     read = [tokens(fitting.world.abstracts[row]) for row in sampled(fitting).tolist()]
-    return Costs(
+    return MethodCosts(
         parameters=structure + semantic + words + cloud + parameters,
         device_bytes=FLOAT_BYTES * (structure + semantic) + words,  # words are int8
         snapshot_bytes=FLOAT_BYTES * (twin.e_sem.shape[1] + twin.candidates.shape[1]) + PLAN_BYTES,

@@ -13,7 +13,7 @@ from torch import Tensor
 from training.backbone.batches import Events
 from training.backbone.fit import TrainedBackbone
 from training.backbone.objective import RepeatPolicy
-from training.baselines.base import Costs, Rows, World, weights_in
+from training.baselines.base import MethodCosts, Rows, World, weights_in
 from training.baselines.dccl.meta import Descent
 from training.baselines.dccl.patch import Basis, adapted
 from training.baselines.dccl.transitions import transitions_before
@@ -52,11 +52,11 @@ class FittedDCCL:
     device_us: float | None = None
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         backbone, basis = self.states.backbone, self.basis
         numbers = weights_in(backbone.model, backbone.table)
         numbers += basis.down.size + basis.up.size + basis.shift.size
-        return Costs(
+        return MethodCosts(
             parameters=numbers,
             device_bytes=FLOAT_BYTES * (numbers + basis.codes),
             device_us=self.device_us,

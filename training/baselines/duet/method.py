@@ -8,7 +8,7 @@ it is a snapshot of generated layers:
     device, from the history to t:    e' = e + W_2 tanh(W_1 e + b_1) + b_2, scored as e is
 
 It is the one other method that caches an artefact of the cloud, and thus the natural opponent of a
-cached embedding: ``Costs.snapshot_bytes`` says at what size.
+cached embedding: ``MethodCosts.snapshot_bytes`` says at what size.
 
 Differs from the paper: the residual form, so that wrong weights do not destroy the base; factors of
 rank 8 in place of full matrices (``rank=None`` has those); the base is the product's own structure,
@@ -33,9 +33,9 @@ from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
 from training.baselines.base import (
     CLOUD_WINDOW,
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -127,9 +127,9 @@ class FittedDuet:
     device_us: float | None = None
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         base = weights_in(self.base.model, self.base.table)
-        return Costs(
+        return MethodCosts(
             parameters=base + weights_in(self.network),
             device_bytes=FLOAT_BYTES * base,
             snapshot_bytes=FLOAT_BYTES * 2 * self.network.per_layer,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.progress import Progress
-from training.baselines.language.soft_prompts import SoftPrompted, Words
+from training.baselines.language.soft_prompts import PromptWords, SoftPrompted
 from training.learning import Epoch, Judged, Say, descend, fit_until, mean_loss, set_rate
 
 WARM_UP = 0.1  # of all steps
@@ -58,7 +58,7 @@ class AlignmentOptions:
 
 def align(
     model: SoftPrompted,
-    words: Words,
+    words: PromptWords,
     vectors: Tensor,
     requests: PromptedRequests,
     options: AlignmentOptions,
@@ -125,7 +125,7 @@ def align(
 
 
 @torch.no_grad()
-def _fit_normaliser(model: SoftPrompted, words: Words, requests: PromptedRequests) -> None:
+def _fit_normaliser(model: SoftPrompted, words: PromptWords, requests: PromptedRequests) -> None:
     some = np.random.default_rng(0).permutation(len(requests))[:NORMALISED]
     ids, mask = words.of([requests.texts[row] for row in some.tolist()])
     states = model.pooled(requests.prompts[torch.from_numpy(some)], ids, mask)

@@ -1,4 +1,4 @@
-"""Remembered: arrays of a world's rows that are costly to make, made once.
+"""RememberedStates: arrays of a world's rows that are costly to make, made once.
 
 A beam search or a text model takes milliseconds a row, and a snapshot of one moment serves requests
 of many ages: without this each is computed again for every age.
@@ -20,7 +20,7 @@ Arrays = tuple[NDArray[Any], ...]
 TIMED = 20  # requests
 
 
-class Remembered:
+class RememberedStates:
     """Of one fitted method; a world that is another object starts anew."""
 
     def __init__(self, compute: Callable[[World, Rows], Arrays]) -> None:

@@ -67,7 +67,7 @@ class FrozenText(nn.Module):
         return pool(states.float(), mask, self.pooling)
 
 
-class Words:
+class PromptWords:
     """Token ids of texts, padded on the right.
 
     Args:
@@ -143,7 +143,7 @@ class SoftPrompted(nn.Module):
 
 def pretrained(
     folder: Path, *, pooling: str, max_tokens: int, layers: int | None, precision: Precision
-) -> tuple[FrozenText, Words]:
+) -> tuple[FrozenText, PromptWords]:
     """The model in ``folder`` (Hugging Face form); texts are cut so that MOST_PROMPTS fit before.
 
     Raises:
@@ -158,10 +158,10 @@ def pretrained(
         raise DataError(f"no text model that can be prompted: {error}", folder) from error
     limit = getattr(model.config, "max_position_embeddings", None) or 2 * max_tokens
     text = FrozenText(model, pooling=pooling, layers=layers, precision=precision)
-    return text, Words(tokenizer, min(max_tokens, int(limit) - MOST_PROMPTS))
+    return text, PromptWords(tokenizer, min(max_tokens, int(limit) - MOST_PROMPTS))
 
 
-def hashed(*, pooling: str, max_tokens: int, layers: int | None) -> tuple[FrozenText, Words]:
+def hashed(*, pooling: str, max_tokens: int, layers: int | None) -> tuple[FrozenText, PromptWords]:
     """A small transformer of random weights over hashed words: what the hashing back end is to
     embedders, for tests and dry runs without a model."""
     from transformers import BertConfig, BertModel
@@ -178,7 +178,7 @@ def hashed(*, pooling: str, max_tokens: int, layers: int | None) -> tuple[Frozen
         torch.manual_seed(0)
         model = BertModel(config)
     text = FrozenText(model, pooling=pooling, layers=layers, precision="float32")
-    return text, Words(None, max_tokens)
+    return text, PromptWords(None, max_tokens)
 
 
 def _hashed(word: str) -> int:

@@ -30,9 +30,9 @@ from training.backbone.fit import TrainedBackbone
 from training.backbone.objective import RepeatPolicy
 from training.background import in_thread
 from training.baselines.base import (
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -201,10 +201,10 @@ class FittedLLRec:
     device_us: float | None = None
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         """Of the student, in float32; the teacher ships nowhere."""
         numbers = weights_in(self.student)
-        return Costs(
+        return MethodCosts(
             parameters=numbers, device_bytes=FLOAT_BYTES * numbers, device_us=self.device_us
         )
 

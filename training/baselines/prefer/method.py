@@ -27,9 +27,9 @@ from training.backbone.evaluate import encode_requests, structural_scores
 from training.backbone.item_table import ItemParameters
 from training.background import in_thread
 from training.baselines.base import (
-    Costs,
     FittedBaseline,
     Fitting,
+    MethodCosts,
     Reads,
     Rows,
     World,
@@ -167,9 +167,9 @@ class FittedPrefer:
     device_us: float | None = None
 
     @property
-    def costs(self) -> Costs:
+    def costs(self) -> MethodCosts:
         one = weights_in(*self.models[0])
-        return Costs(
+        return MethodCosts(
             parameters=len(self.models) * one + self.personal.numel(),
             device_bytes=FLOAT_BYTES * (one + self.personal.shape[1]),
             device_us=self.device_us,

@@ -16,7 +16,7 @@ from tests.support.baselines import Trial, trial
 from tests.support.logs import drifting_log
 from training.backbone.evaluate import encode_requests, structural_scores
 from training.baselines.base import World
-from training.baselines.language.remembered import Remembered, histories
+from training.baselines.language.remembered import RememberedStates, histories
 from training.baselines.lsc4rec import COOPERATIVE, OUTSIDE, FittedLsc4rec, Lsc4recBaseline
 from training.calibration.pairs import pairs_at_gap
 from training.collaboration.asked import requests_of_calibration
@@ -102,7 +102,7 @@ def test_rows_are_computed_once_in_any_order(fitted: tuple[Trial, FittedLsc4rec]
         asked.append(rows.tolist())
         return (rows**2,)
 
-    remembered = Remembered(squares)
+    remembered = RememberedStates(squares)
     for rows in ([4, 2, 4], [1, 2, 7]):
         [found] = remembered.of(world, np.array(rows))
         np.testing.assert_array_equal(found, np.array(rows) ** 2)

@@ -26,8 +26,8 @@ from training.baselines.language.soft_prompts import (
     INSTRUCTIONS,
     MOST_PROMPTS,
     FrozenText,
+    PromptWords,
     SoftPrompted,
-    Words,
     hashed,
     pretrained,
 )
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def loaded(
     folder: Path, layers: int | None = None, pooling: str = "MEAN"
-) -> tuple[FrozenText, Words]:
+) -> tuple[FrozenText, PromptWords]:
     return pretrained(folder, pooling=pooling, max_tokens=256, layers=layers, precision="float32")
 
 
