@@ -55,8 +55,12 @@ class TorchModels(DeviceModels):
         return e_str[0].numpy(), copy_logit[0].numpy()
 
     @torch.inference_mode()
-    def reliability(self, cues: Floats) -> float:
-        return float(self._torch_estimator(torch.from_numpy(cues)[None])[0])
+    def reliability(
+        self, cues: Floats, *, e_sem: Floats | None = None, e_text: Floats | None = None
+    ) -> float:
+        known = {"cues": cues, "e_sem": e_sem, "e_text": e_text}
+        parts = (torch.tensor(known[name])[None] for name in self._torch_estimator.inputs)
+        return float(self._torch_estimator(*parts)[0])
 
     @torch.inference_mode()
     def propose(
@@ -98,7 +102,7 @@ class OnnxOnly:
 
     def __call__(self) -> None:
         e_str, _ = self._models.encode(self._vectors, self._times)
-        self._models.reliability(self._cues)
+        self._models.reliability(self._cues, e_sem=self._e_sem, e_text=self._e_sem)
         self._models.propose(
             e_sem=self._e_sem,
             e_str=e_str,

@@ -38,8 +38,8 @@ _GRAPHS = {
         ("item_vectors", "age_hours", "event_hour", "request_hour"),
         ("e_str", "copy_logit"),
     ),
-    "estimator.onnx": (("cues",), ("r",)),
-    # A calibrator reads a subset, see Calibrator.inputs in training.
+    # Both read a subset, see Estimator.inputs and Calibrator.inputs in training.
+    "estimator.onnx": (("cues", "e_sem", "e_text"), ("r",)),
     "calibrator.onnx": (("e_sem", "e_str", "e_str_tau", "recent", "cues", "e_text"), ("v",)),
 }
 
@@ -126,11 +126,11 @@ class DeviceModels:
                     raise BundleError(
                         f"{bundle.file(name)} reads {given} of size {width}, not {size}"
                     )
-        if "e_text" in self.proposes_from and self.student is None:
-            raise BundleError(
-                f"{bundle.file('calibrator.onnx')} reads e_text, but the bundle has no text "
-                "student to make it; export the bundle again"
-            )
+            if self.student is None and "e_text" in network.reads:
+                raise BundleError(
+                    f"{bundle.file(name)} reads e_text, but the bundle has no text student to "
+                    "make it; export the bundle again"
+                )
 
     @property
     def n_items(self) -> int:
@@ -200,9 +200,19 @@ class DeviceModels:
         e_str, copy_logit = self._encoder.run(*(known[name] for name in self._encoder.reads))
         return e_str, copy_logit
 
-    def reliability(self, cues: Floats) -> float:
-        """r = q_psi(c) of eq. 11 for raw cues [8]; within (0, 1)."""
-        return float(self._estimator.run(cues)[0])
+    def reliability(
+        self, cues: Floats, *, e_sem: Floats | None = None, e_text: Floats | None = None
+    ) -> float:
+        """r = q_psi(c) of eq. 11, within (0, 1).
+
+        Args:
+            cues: [8] raw.
+            e_sem: [d] e_sem(tau), and e_text: [d] of the text student; only an estimator that
+                reads them needs them.
+        """
+        known = {"cues": cues, "e_sem": e_sem, "e_text": e_text}
+        parts = [known[name] for name in self._estimator.reads]
+        return float(self._estimator.run(*parts)[0])  # type: ignore[arg-type]  # as given
 
     def propose(
         self,

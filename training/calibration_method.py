@@ -45,6 +45,11 @@ class CalibrationMethod(Section):
     ignored_cues: tuple[
         Literal["delta", "drift", "omega", "length", "density", "elapsed", "turn", "moved"], ...
     ] = Field(default=(), description="cues that estimator and calibrator may not see")
+    words_cue: bool = Field(
+        default=False,
+        description="the estimator also reads how far the words of now agree with the cached "
+        "embedding, where devices have a text student",
+    )
     age_rules: bool = Field(
         default=True,
         description="choose on validation, by age of the snapshot, how far it is trusted",

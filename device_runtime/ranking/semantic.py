@@ -69,7 +69,12 @@ def snapshot_cues(
         turn=lapse.turn,
         moved=lapse.moved,
     )
-    return SnapshotCues(drift, omega, models.reliability(vector), vector)
+    r = models.reliability(
+        vector,
+        e_sem=pool.cached.snapshot.e_sem,
+        e_text=None if encoded.own is None else encoded.own.e_text,
+    )
+    return SnapshotCues(drift, omega, r, vector)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -79,7 +79,7 @@ class PartTimes:
         return {name: float(np.percentile(took, 50)) for name, took in self._took.items()}
 
     def _calibrate(self) -> None:
-        self._models.reliability(self._cues)
+        self._models.reliability(self._cues, e_sem=self._e, e_text=self._e)
         self._models.propose(
             e_sem=self._e,
             e_str=self._e,

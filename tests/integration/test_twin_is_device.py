@@ -37,6 +37,7 @@ from tests.support.twins import (
     Parts,
     Policy,
     ShippedDevices,
+    judging_by_words,
     noticeable,
     reading,
     studied,
@@ -71,6 +72,7 @@ PARTS = {
     "counts": Parts(counts=True),
     "words": Parts(words=True),
     "words unread": Parts(vectors=True, counts=True, words=True, read=False),
+    "words judged": Parts(vectors=True, counts=True, words=True, judged=True),
 }
 # Small enough that what a device keeps of its items is less than what it had.
 LIMITS = {
@@ -150,6 +152,8 @@ class Cases:
             has_time = log.time is not None
             model = self._model(variant, has_time=has_time)
             calibration = self._reading(variant, has_time=has_time, words=held.words and held.read)
+            if held.judged:
+                calibration = judging_by_words(calibration)
             trained = dataclasses.replace(
                 with_parts(model, held, calibration), log=log, repeat_policy=policy
             )

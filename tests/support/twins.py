@@ -34,7 +34,7 @@ from shared.snapshot import Snapshot
 from shared.text_student import StudentWeights
 from training.backbone.batches import events_of, sessions_of
 from training.calibration.fit import FittedCalibration
-from training.calibration.networks import Calibrator
+from training.calibration.networks import Calibrator, Estimator
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.export.onnx_graphs import export_graph
 from training.fusion.fit import FittedFusion
@@ -66,13 +66,15 @@ class Parts:
     Attributes:
         vectors: item vectors of the semantic channel's own.
         counts: of all own events.
-        words: a text student; ``read``: which the calibrator reads too.
+        words: a text student; ``read``: which the calibrator reads too; ``judged``: by which the
+            estimator judges the snapshot.
     """
 
     vectors: bool = False
     counts: bool = False
     words: bool = False
     read: bool = True
+    judged: bool = False
 
 
 def noticeable(trained: TrainedModel) -> TrainedModel:
@@ -135,6 +137,15 @@ def with_parts(trained: TrainedModel, parts: Parts, calibration: FittedCalibrati
         ),
         calibration=calibration,
     )
+
+
+def judging_by_words(fitted: FittedCalibration) -> FittedCalibration:
+    """The calibration with an estimator that reads words beside the cues, and heeds them most."""
+    torch.manual_seed(0)
+    old, new = fitted.estimator, Estimator(words=True).eval().requires_grad_(False)
+    new.mean[:-1], new.scale[:-1] = old.mean, old.scale
+    new.scale[-1] = 5.0
+    return replace(fitted, estimator=new)
 
 
 def reading(fitted: FittedCalibration, inputs: tuple[str, ...], *, dim: int) -> FittedCalibration:

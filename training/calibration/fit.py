@@ -99,7 +99,7 @@ class FittedCalibration:
     @torch.no_grad()
     def correct(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Corrected embedding [P, d] (eqs. 11-14) and r [P]; the age rules are not applied."""
-        r = self.estimator(inputs.cues)
+        r = inputs.reliability(self.estimator)
         return inputs.stale + correction(self.calibrator(*inputs.parts), 1.0 - r, self.gamma_max), r
 
 
@@ -201,8 +201,8 @@ class CalibrationFit:
         self.rng = np.random.default_rng(seed)
         self.candidates = top_candidates(e_sem, requests.semantics, options.candidates)
         names: tuple[str, ...] = PAPER_INPUTS
+        says = requests.own is not None and requests.own.text is not None
         if options.proposal == "context":
-            says = requests.own is not None and requests.own.text is not None
             names = (*CONTEXT_INPUTS, *((WORDS_INPUT,) if says else ()))
         self.calibrator = Calibrator(
             e_sem.shape[1],
@@ -220,9 +220,11 @@ class CalibrationFit:
         length = float(known.stale.norm(dim=1).mean())
         self.radius = NO_BOUND if unbounded else options.gamma_max * length
         fixed = {"learned": None, "fixed": 0.5, "none": 1e-6}[options.estimator]
-        self.estimator = Estimator(dropout=options.dropout, fixed=fixed)
+        self.estimator = Estimator(
+            dropout=options.dropout, fixed=fixed, words=options.words_cue and says
+        )
         ignored = [CUE_PLACES[name] for name in options.ignored_cues]
-        self.estimator.fit_normaliser(known.cues, ignored)
+        known.normalise(self.estimator, ignored)
         self.calibrator.fit_normaliser(known.parts)
         for place in ignored if "cues" in names else ():
             at = sum(part.shape[1] for part in known.parts[: names.index("cues")])
@@ -258,7 +260,7 @@ class CalibrationFit:
 
     def _correct(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Corrected embedding [B, d] (eqs. 11-14), r [B] and the proposal v [B, d]."""
-        r, v = self.estimator(inputs.cues), self.calibrator(*inputs.parts)
+        r, v = inputs.reliability(self.estimator), self.calibrator(*inputs.parts)
         return inputs.stale + correction(v, 1.0 - r, self.radius), r, v
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from device_runtime.state.cues import CUES
+from training.calibration.networks import WORDS_INPUT, Estimator
 from training.calibration.pairs import Pairs, pair_cues, recent_means
 from training.semantic.requests import Requests
 
@@ -23,11 +24,13 @@ class Inputs:
         cues: [P, 8] raw, in the device's order.
         stale: [P, d] e_sem(tau).
         parts: of the calibrator, in the order of its ``inputs``.
+        words: [P, d] e_text(t); None where devices have no text student.
     """
 
     cues: Tensor
     stale: Tensor
     parts: tuple[Tensor, ...]
+    words: Tensor | None = None
 
     @property
     def ages(self) -> NDArray[np.int64]:
@@ -41,7 +44,32 @@ class Inputs:
         return since
 
     def rows(self, index: Tensor) -> Inputs:
-        return Inputs(self.cues[index], self.stale[index], tuple(p[index] for p in self.parts))
+        parts = tuple(part[index] for part in self.parts)
+        words = None if self.words is None else self.words[index]
+        return Inputs(self.cues[index], self.stale[index], parts, words)
+
+    def reliability(self, estimator: Estimator) -> Tensor:
+        """r [P] of eq. 11; raises as ``normalise``."""
+        read: Tensor = estimator(*self._of(estimator))
+        return read
+
+    def normalise(self, estimator: Estimator, ignored: Sequence[int] = ()) -> None:
+        """Let ``estimator`` take means and deviations of these pairs.
+
+        Args:
+            ignored: places of cues that are not to be looked at.
+
+        Raises:
+            ValueError: the estimator reads words, and there are none.
+        """
+        estimator.fit_normaliser(*self._of(estimator), ignored=ignored)
+
+    def _of(self, estimator: Estimator) -> list[Tensor]:
+        if WORDS_INPUT not in estimator.inputs:
+            return [self.cues]
+        if self.words is None:
+            raise ValueError("the estimator reads words, and these pairs were made without any")
+        return [self.cues, self.stale, self.words]
 
 
 def make_inputs(
@@ -71,7 +99,9 @@ def make_inputs(
         "cues": cues,
     }
     if requests.own is not None and requests.own.text is not None:
-        known["e_text"] = requests.own.text[fresh]
+        known[WORDS_INPUT] = requests.own.text[fresh]
     if "recent" in names:
         known["recent"] = recent_means(requests, pairs, window)
-    return Inputs(cues, known["e_sem"], tuple(known[name] for name in names))
+    return Inputs(
+        cues, known["e_sem"], tuple(known[name] for name in names), known.get(WORDS_INPUT)
+    )

@@ -19,6 +19,8 @@ HIDDEN = 64
 PAPER_INPUTS = ("e_sem", "e_str")
 CONTEXT_INPUTS = ("e_sem", "e_str", "e_str_tau", "recent", "cues")
 WORDS_INPUT = "e_text"  # e_text(t), where devices have a text student
+CUE_INPUTS = ("cues",)
+WORDS_CUE_INPUTS = ("cues", "e_sem", WORDS_INPUT)
 OPEN_GATE = 3.0  # sigmoid(3) = .95: an untrained gate leaves the cached embedding nearly whole
 
 
@@ -27,40 +29,72 @@ class Estimator(nn.Module):
 
     Cues are standardised inside the graph with the training pairs' means and deviations.
 
+    With ``words`` there is a ninth cue, made inside the graph: the cosine of e_sem(tau) and
+    e_text(t). A device's words are always of now, so where they point elsewhere the snapshot is
+    old in substance, however few events ago it was made.
+
     Args:
         fixed: answer this r whatever the cues say (the ablation without an estimator).
+        words: read the ninth cue; ``inputs`` then name what it is made of.
     """
 
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self, hidden: int = HIDDEN, dropout: float = 0.2, fixed: float | None = None
+        self,
+        hidden: int = HIDDEN,
+        dropout: float = 0.2,
+        fixed: float | None = None,
+        *,
+        words: bool = False,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(N_CUES))
-        self.register_buffer("scale", torch.ones(N_CUES))
+        self.inputs = WORDS_CUE_INPUTS if words else CUE_INPUTS
+        size = N_CUES + words
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
         last = nn.Linear(hidden, 1)
-        self.mlp = nn.Sequential(nn.Linear(N_CUES, hidden), nn.ReLU(), nn.Dropout(dropout), last)
+        self.mlp = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Dropout(dropout), last)
         if fixed is not None:
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, math.log(fixed / (1.0 - fixed)))
             self.requires_grad_(False)
 
-    def fit_normaliser(self, cues: Tensor, ignored: Sequence[int] = ()) -> None:
-        """Take means and deviations of ``cues`` [n, 8]; a constant cue is only centred.
+    def fit_normaliser(self, *parts: Tensor, ignored: Sequence[int] = ()) -> None:
+        """Take means and deviations of all cues of n pairs; a constant cue is only centred.
 
         Args:
+            parts: [n, 8] cues, and [n, d] each of the other ``inputs``.
             ignored: places of cues that are not to be looked at (ablations).
         """
-        self.mean.copy_(cues.mean(0))
-        self.scale.copy_(_inverse_deviation(cues))
+        read = self._read(*parts)
+        self.mean.copy_(read.mean(0))
+        self.scale.copy_(_inverse_deviation(read))
         for place in ignored:
             self.scale[place] = 0.0
 
-    def forward(self, cues: Tensor) -> Tensor:
-        logit: Tensor = self.mlp((cues - self.mean) * self.scale)
+    def forward(
+        self, cues: Tensor, e_sem: Tensor | None = None, e_text: Tensor | None = None
+    ) -> Tensor:
+        """r [B] from those of ``inputs``: cues [B, 8], the others [B, d]."""
+        logit: Tensor = self.mlp((self._read(cues, e_sem, e_text) - self.mean) * self.scale)
         return torch.sigmoid(logit[:, 0])
+
+    def _read(
+        self, cues: Tensor, e_sem: Tensor | None = None, e_text: Tensor | None = None
+    ) -> Tensor:
+        """[B, 8], or [B, 9] with the cosine of both embeddings; 0 where one of them has no length.
+
+        Lengths are floored rather than added to, so that every length that occurs counts in full.
+        """
+        if e_sem is None or e_text is None:
+            return cues
+        lengths = (v.square().sum(-1, keepdim=True).clamp(min=EPS).sqrt() for v in (e_sem, e_text))
+        cosine = (e_sem * e_text).sum(-1, keepdim=True)
+        for length in lengths:
+            cosine = cosine / length
+        return torch.cat([cues, cosine], -1)
 
 
 class Calibrator(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -138,16 +139,23 @@ def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> di
     projector, calibration = trained.projector.projector, trained.calibration
     d, m = config.dim, projector.skip.in_features
     names = calibration.calibrator.inputs
-    part_sizes = [N_CUES if name == "cues" else d for name in names]
     graphs = {}
     with (progress or NullProgress()).task("exporting to ONNX", total=4) as task:
         graphs["encoder.onnx"] = onnx_graphs.export_encoder(trained.backbone.model)
         task.advance()
         for module, graph, widths in (
-            (calibration.estimator, onnx_graphs.ESTIMATOR, [N_CUES]),
-            (calibration.calibrator, onnx_graphs.calibrator_graph(names), part_sizes),
+            (
+                calibration.estimator,
+                onnx_graphs.estimator_graph(calibration.estimator.inputs),
+                _sizes(calibration.estimator.inputs, d),
+            ),
+            (calibration.calibrator, onnx_graphs.calibrator_graph(names), _sizes(names, d)),
             (projector, onnx_graphs.PROJECTOR, [m]),
         ):
             graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)
             task.advance()
     return graphs
+
+
+def _sizes(inputs: Sequence[str], dim: int) -> list[int]:
+    return [N_CUES if name == "cues" else dim for name in inputs]

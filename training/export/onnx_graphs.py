@@ -36,9 +36,13 @@ ENCODER = Graph(
     ("item_vectors", "age_hours", "event_hour", "request_hour"),
     ("e_str", "copy_logit"),
 )
-ESTIMATOR = Graph("estimator.onnx", ("cues",), ("r",))
 SCORER = Graph("scorer.onnx", ("history", "candidates"), ("scores",))
 PROJECTOR = Graph("projector.onnx", ("text",), ("e_sem",))
+
+
+def estimator_graph(inputs: Sequence[str]) -> Graph:
+    """The graph of an estimator that reads ``inputs``, in this order."""
+    return Graph("estimator.onnx", tuple(inputs), ("r",))
 
 
 def calibrator_graph(inputs: Sequence[str]) -> Graph:

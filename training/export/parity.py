@@ -21,7 +21,7 @@ from shared.errors import BundleError
 from shared.packed import pack
 from shared.profile import DeviceProfile
 from shared.progress import NullProgress, Progress
-from training.calibration.networks import EPS, N_CUES
+from training.calibration.networks import EPS, N_CUES, WORDS_INPUT
 from training.encoders.time_features import HOURS_PER_WEEK
 from training.trained import TrainedModel
 
@@ -141,10 +141,12 @@ class _Implementations:
         times = (given[name] for name in ("age_hours", "event_hour", "request_hour"))
         e_str, copy_logit = self.trained.backbone.model(vectors, *times)
         e_sem = self.trained.projector.projector(given["text"])
-        r = self.trained.calibration.estimator(given["cues"])
-        calibrator = self.trained.calibration.calibrator
+        calibration = self.trained.calibration
         known = given | {"e_sem": e_sem, "e_str": e_str}
-        v = calibrator(*(known[name] for name in calibrator.inputs))
+        r, v = (
+            network(*(known[name] for name in network.inputs))
+            for network in (calibration.estimator, calibration.calibrator)
+        )
         named = {"e_str": e_str, "copy_logit": copy_logit, "e_sem": e_sem, "r": r, "v": v}
         return {name: tensor.numpy() for name, tensor in named.items()}
 
@@ -187,7 +189,8 @@ def _draw_inputs(
     )
     estimator = trained.calibration.estimator
     spread = np.where(estimator.scale > 0, 1.0 / estimator.scale.clamp(min=1e-12), 1.0)
-    cues = estimator.mean.numpy() + rng.standard_normal((batch, N_CUES)) * spread
+    raw = estimator.mean.numpy()[:N_CUES]
+    cues = raw + rng.standard_normal((batch, N_CUES)) * spread[:N_CUES]
     drawn = {
         "age_hours": age if trained.log.time is not None else np.zeros_like(age),
         "event_hour": hours[:, :-1],
@@ -203,7 +206,7 @@ def _draw_inputs(
 def _draw_parts(
     trained: TrainedModel, rng: np.random.Generator, batch: int
 ) -> dict[str, NDArray[Any]]:
-    """What a calibrator knows of the time since the snapshot, spread as in training."""
+    """What both networks know of the time since the snapshot, spread as in training."""
     calibrator = trained.calibration.calibrator
     sizes = [
         N_CUES if n == "cues" else trained.backbone.model.config.dim for n in calibrator.inputs
@@ -211,11 +214,14 @@ def _draw_parts(
     ends = np.cumsum(sizes)
     drawn = {}
     for name, stop, size in zip(calibrator.inputs, ends, sizes, strict=True):
-        if name in ("e_str_tau", "recent", "e_text"):
+        if name in ("e_str_tau", "recent", WORDS_INPUT):
             mean, scale = (
                 column.numpy()[stop - size : stop] for column in (calibrator.mean, calibrator.scale)
             )
             drawn[name] = mean + rng.standard_normal((batch, size)) / scale
+    if WORDS_INPUT in trained.calibration.estimator.inputs and WORDS_INPUT not in drawn:
+        # Of any length: all that an estimator takes from it is its direction.
+        drawn[WORDS_INPUT] = rng.standard_normal((batch, trained.backbone.model.config.dim))
     return drawn
 
 

@@ -20,10 +20,10 @@ CUTOFF = 10
 @torch.no_grad()
 def features(twin: Twin, pairs: Pairs, task: Task) -> Floats:
     """[P, F] raw, in the order of ``device_runtime.refresh.quadratic_gain.FEATURES``."""
-    cues = twin.inputs(pairs).cues
+    inputs = twin.inputs(pairs)
     found = np.empty((len(pairs), len(FEATURES)))
-    found[:, : len(CUES)] = cues.numpy()
-    found[:, len(CUES)] = twin.calibration.estimator(cues).numpy()
+    found[:, : len(CUES)] = inputs.cues.numpy()
+    found[:, len(CUES)] = inputs.reliability(twin.calibration.estimator).numpy()
     found[:, -1] = twin.inconsistency(pairs, task=task)
     return found
 

@@ -52,7 +52,10 @@ def _save(fitted: FittedCalibration, folder: Path) -> None:
 
 def _load(folder: Path) -> FittedCalibration:
     arrays, values = load_arrays(folder)
-    estimator = Estimator(hidden=len(arrays["estimator.mlp.0.bias"]))
+    estimator = Estimator(
+        hidden=len(arrays["estimator.mlp.0.bias"]),
+        words=len(arrays["estimator.mean"]) > N_CUES,
+    )
     hidden, size = arrays["calibrator.body.0.weight"].shape
     inputs = tuple(values.pop("inputs"))
     vectors = len(inputs) - ("cues" in inputs)

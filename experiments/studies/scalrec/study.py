@@ -357,7 +357,7 @@ class _ScalrecStudy:
                 mine if name in ("recent", "e_text") else theirs
                 for name, mine, theirs in zip(names, own.parts, foreign.parts, strict=True)
             )
-            inputs = Inputs(foreign.cues, foreign.stale, parts)
+            inputs = Inputs(foreign.cues, foreign.stale, parts, own.words)
             corrected, r = self.twin.trusted(inputs, self.rules["S1"].calibrated)
             found[share] = {"stale": inputs.stale, "calibrated": corrected}
             self.drift_r[share] = float(r.mean())

@@ -6,6 +6,7 @@ from device_runtime.models import DeviceModels
 from device_runtime.state.features import TimeFeatures
 from shared.bundle import encode_array, write_bundle
 from shared.errors import BundleError
+from shared.own_score import TextStudentSpec
 from shared.profile import DeviceProfile
 from tests.support.bundles import make_bundle
 
@@ -92,6 +93,35 @@ def test_a_graph_with_other_inputs_is_refused(bundle, tmp_path):
     estimator = bundle.file("estimator.onnx").read_bytes()
     with pytest.raises(BundleError, match=r"calibrator.onnx reads \('cues',\)"):
         DeviceModels.load(with_file(bundle, tmp_path / "bad", "calibrator.onnx", estimator))
+
+
+def test_an_estimator_that_reads_words_is_given_them_and_refused_without_a_student(
+    bundle, tmp_path
+):
+    graph = onnx.load(bundle.file("estimator.onnx")).graph
+    for name in ("e_sem", "e_text"):
+        kind = onnx.TensorProto.FLOAT
+        graph.input.append(onnx.helper.make_tensor_value_info(name, kind, ["B", 8]))
+    product = onnx.helper.make_node("Mul", ["e_sem", "e_text"], ["product"])
+    total = onnx.helper.make_node("ReduceSum", ["product", "axes"], ["dot"], keepdims=0)
+    nodes = [n for n in graph.node if n.op_type != "Sigmoid"]
+    added = onnx.helper.make_node("Add", ["logit", "dot"], ["both"])
+    squashed = onnx.helper.make_node("Sigmoid", ["both"], ["r"])
+    del graph.node[:]
+    graph.node.extend([*nodes, product, total, added, squashed])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = onnx.load(bundle.file("estimator.onnx")).ir_version
+    with pytest.raises(BundleError, match=r"estimator.onnx reads e_text, but the bundle has no"):
+        DeviceModels.load(
+            with_file(bundle, tmp_path / "bad", "estimator.onnx", model.SerializeToString())
+        )
+    wordy = make_bundle(tmp_path / "wordy", text_student=TextStudentSpec(rows=32, weight=0.5))
+    models = DeviceModels.load(
+        with_file(wordy, tmp_path / "good", "estimator.onnx", model.SerializeToString())
+    )
+    cues, e_sem = np.zeros(8, np.float32), np.linspace(-1, 1, 8, dtype=np.float32)
+    r = [models.reliability(cues, e_sem=e_sem, e_text=sign * e_sem) for sign in (1, -1)]
+    assert r[0] > r[1]
 
 
 def test_inputs_of_another_size_are_refused_by_name(bundle, tmp_path):

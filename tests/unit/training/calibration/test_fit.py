@@ -15,9 +15,11 @@ from training.calibration.fit import (
     FittedCalibration,
     fit_calibration,
 )
+from training.calibration.inputs import Inputs
 from training.calibration.pairs import Pairs, pairs_at_gap, training_pairs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
+from training.semantic.own_terms import OwnTerms
 from training.semantic.requests import Requests, make_requests
 
 DIM = 8
@@ -71,6 +73,42 @@ def test_recovers_what_staleness_cost() -> None:
         assert at.fresh > at.stale + 0.05
         assert at.calibrated > at.stale + 0.5 * (at.fresh - at.stale)
     assert 0 < fitted.mean_reliability_target < 1
+
+
+def test_words_tell_what_no_other_cue_does() -> None:
+    """The device's words say what is wanted now: whether the snapshot still does, they show."""
+    requests, e_sem, training, validation = make()
+    said = requests.equipped(requests.semantics, OwnTerms(text=e_sem.clone(), text_weight=0.0))
+    blind, reading = (
+        fit_calibration(
+            said,
+            e_sem,
+            training,
+            validation,
+            1.0,
+            QUICK.model_copy(update={"words_cue": words, "epochs": 6, "severity": "kl"}),
+            threads=1,
+        )
+        for words in (False, True)
+    )
+    assert blind.estimator.inputs == ("cues",)
+    fit = CalibrationFit(said, e_sem, 1.0, validation[5], QUICK, 0, None)
+    inputs = fit.inputs(validation[5])
+    same = torch.nn.functional.cosine_similarity(inputs.stale, e_sem[validation[5].fresh]) > 0.5
+    assert same.any()
+    assert not same.all()
+    apart = [
+        (r[same].mean() - r[~same].mean()).item()
+        for r in (inputs.reliability(fitted.estimator).detach() for fitted in (blind, reading))
+    ]
+    assert apart[1] > apart[0] + 0.1
+    # Where devices have no student there is nothing to read.
+    plain = QUICK.model_copy(update={"words_cue": True})
+    assert CalibrationFit(requests, e_sem, 1.0, training, plain, 0, None).estimator.inputs == (
+        "cues",
+    )
+    with pytest.raises(ValueError, match="made without any"):
+        Inputs(inputs.cues, inputs.stale, inputs.parts).reliability(reading.estimator)
 
 
 def test_never_worse_than_leaving_the_snapshot_alone() -> None:

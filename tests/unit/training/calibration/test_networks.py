@@ -229,6 +229,27 @@ def test_normalisers_bring_inputs_to_unit_scale() -> None:
         assert half.square().mean().item() == pytest.approx(1.0, abs=0.01)
 
 
+def test_the_words_cue_is_a_cosine_and_harmless_without_length() -> None:
+    torch.manual_seed(2)
+    cues, e_sem, e_text = torch.randn(6, 8), torch.randn(6, 4), torch.randn(6, 4)
+    estimator = Estimator(words=True).eval()
+    assert estimator.inputs == ("cues", "e_sem", "e_text")
+    estimator.fit_normaliser(cues, e_sem, e_text)
+    cosine = torch.nn.functional.cosine_similarity(e_sem, e_text)
+    torch.testing.assert_close(estimator.mean[-1], cosine.mean())
+    r = estimator(cues, e_sem, e_text)
+    torch.testing.assert_close(estimator(cues, e_sem * 30, e_text * 0.1), r)  # direction alone
+    assert not torch.isclose(estimator(cues, e_sem, -e_text), r).any()
+    nothing = e_text.zero_().requires_grad_()
+    silent = estimator(cues, e_sem, nothing)
+    silent.sum().backward()
+    assert nothing.grad is not None
+    assert nothing.grad.isfinite().all()
+    right = (torch.zeros(6, 1) - estimator.mean[-1]) * estimator.scale[-1]
+    nine = torch.cat([(cues - estimator.mean[:-1]) * estimator.scale[:-1], right], 1)
+    torch.testing.assert_close(silent, torch.sigmoid(estimator.mlp(nine)[:, 0]))
+
+
 def test_gradients_are_finite_at_a_zero_proposal() -> None:
     v = torch.zeros(2, 3, requires_grad=True)
     correction(v, torch.tensor([0.0, 1.0]), 1.0).sum().backward()

@@ -18,10 +18,10 @@ from shared.errors import BundleError
 from shared.fixed_texts import TEXTS, read_fixed_texts
 from tests.support.logs import drifting_log
 from tests.support.tiers import first_quick
-from training.calibration.networks import CONTEXT_INPUTS, PAPER_INPUTS, Calibrator
+from training.calibration.networks import CONTEXT_INPUTS, PAPER_INPUTS, Calibrator, Estimator
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.export.export import export_bundle, export_graphs
-from training.export.onnx_graphs import ESTIMATOR, export_encoder, export_rows
+from training.export.onnx_graphs import estimator_graph, export_encoder, export_rows
 from training.export.parity import BATCH_SIZES, check_parity
 from training.train import train
 from training.trained import TrainedModel
@@ -113,7 +113,8 @@ async def test_bundle_keeps_what_the_text_model_makes_of_fixed_texts(bundle: Bun
 
 def test_same_network_same_bytes(trained: TrainedModel) -> None:
     estimator = trained.calibration.estimator
-    assert export_rows(estimator, ESTIMATOR, [8]) == export_rows(estimator, ESTIMATOR, [8])
+    graph = estimator_graph(estimator.inputs)
+    assert export_rows(estimator, graph, [8]) == export_rows(estimator, graph, [8])
 
 
 def test_graphs_keep_the_contract(graphs: dict[str, bytes], trained: TrainedModel) -> None:
@@ -168,6 +169,27 @@ def test_parity_holds_for_every_kind_of_calibrator(
     assert check_parity(model, graphs).max_score_difference <= 1e-5
 
 
+@pytest.mark.parametrize("inputs", first_quick([(PAPER_INPUTS,), (CONTEXT_INPUTS,)]))
+def test_parity_holds_for_an_estimator_that_reads_words(
+    trained: TrainedModel, inputs: tuple[str, ...]
+) -> None:
+    torch.manual_seed(0)
+    estimator = Estimator(words=True).eval()
+    parts = torch.randn(50, 8) * 3 + 1, torch.randn(50, 16), torch.randn(50, 16)
+    estimator.fit_normaliser(*parts)
+    calibration = replace(
+        trained.calibration, estimator=estimator, calibrator=Calibrator(16, inputs).eval()
+    )
+    model = replace(trained, calibration=calibration)
+    graphs = export_graphs(model)
+    read = [i.name for i in onnx.load_from_string(graphs["estimator.onnx"]).graph.input]
+    assert read == ["cues", "e_sem", "e_text"]
+    assert check_parity(model, graphs).max_score_difference <= 1e-5
+    blind = export_graphs(replace(model, calibration=trained.calibration))
+    with pytest.raises(BundleError, match="scores by"):
+        check_parity(model, graphs | {"estimator.onnx": blind["estimator.onnx"]})
+
+
 def test_parity_covers_every_length_and_several_batches(
     trained: TrainedModel, graphs: dict[str, bytes]
 ) -> None:
@@ -213,7 +235,7 @@ def test_export_leaves_the_callers_random_state_alone(trained: TrainedModel) -> 
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    export_rows(trained.calibration.estimator, ESTIMATOR, [8])
+    export_rows(trained.calibration.estimator, estimator_graph(("cues",)), [8])
     assert torch.equal(torch.rand(1), expected)
 
 
