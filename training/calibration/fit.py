@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,13 +39,16 @@ from training.calibration.pairs import (
     top_candidates,
     united,
 )
+from training.calibration.tried import BestTrained, TriedNetworks
 from training.calibration_method import CalibrationMethod
 from training.learning import (
     Judged,
     Say,
+    Weights,
     best_of,
     descend,
     fit_until,
+    load,
     mean_loss,
     reproducible,
     weights_of,
@@ -83,7 +87,8 @@ class FittedCalibration:
     """Both networks in eval mode.
 
     ``gamma_max`` is absolute, in units of e_sem; it is 0, and ``helped`` False, when no epoch was
-    better on validation than leaving the snapshot alone: the device then leaves it alone.
+    better on validation than leaving the snapshot alone: the device then leaves it alone, and
+    ``tried`` is the best of those epochs.
     """
 
     estimator: Estimator
@@ -95,6 +100,11 @@ class FittedCalibration:
     rules: tuple[AgeRule, ...]
     discount: tuple[AgeRule, ...]  # of the uncalibrated fusion, an opponent of the calibrated one
     gaps: Mapping[int, GapFigures]
+    tried: TriedNetworks | None = None
+
+    def unruled(self, inputs: Inputs) -> Tensor:
+        """[P, d] corrected by the best trained epoch, whether or not it helped, at any age."""
+        return (self.tried or self).correct(inputs)[0]
 
     @torch.no_grad()
     def correct(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -147,12 +157,13 @@ def fit_calibration(
         def corrected() -> dict[int, Tensor]:
             return {gap: fit.corrected(held[gap]) for gap in held}
 
+        trained = BestTrained(fit.weights())
         history = fit_until(
             # Without a semantic channel there is nothing to correct.
             options.epochs if fusion_weight else 0,
-            weights_of(estimator=fit.estimator, calibrator=fit.calibrator),
+            fit.weights(),
             fit.learn,
-            lambda: Judged(judge.mean(judge.ndcg(corrected()))),
+            trained.watching(lambda: Judged(judge.mean(judge.ndcg(corrected())))),
             label="fitting the calibrator",
             progress=progress,
             patience=options.patience,
@@ -176,6 +187,7 @@ def fit_calibration(
             rules=rules,
             discount=choose_discount(judge, list(held)),
             gaps=judge.report(after, rules),
+            tried=None if helped or trained.best is None else fit.tried(trained.best),
         )
 
 
@@ -237,6 +249,16 @@ class CalibrationFit:
         )
         self.reference = self._reference() if options.severity == "quantile" else None
         self.mean_target = math.nan
+
+    def weights(self) -> Weights:
+        """Those that are learned, live."""
+        return weights_of(estimator=self.estimator, calibrator=self.calibrator)
+
+    def tried(self, weights: Weights) -> TriedNetworks:
+        """Networks of their own with ``weights``."""
+        estimator, calibrator = copy.deepcopy(self.estimator), copy.deepcopy(self.calibrator)
+        load(weights_of(estimator=estimator, calibrator=calibrator), weights)
+        return TriedNetworks(estimator.eval(), calibrator.eval(), self.radius)
 
     def _usable(self, pairs: Pairs, options: CalibrationOptions) -> Pairs:
         """Without requests whose target may not be recommended: their label says nothing."""

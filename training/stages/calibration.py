@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from training.calibration.pairs import (
     top_candidates,
     training_pairs,
 )
+from training.calibration.tried import TriedNetworks
 from training.calibration_method import CalibrationMethod
 from training.choosing import ahead
 from training.fusion.fit import FittedFusion, kept_by
@@ -42,7 +44,11 @@ STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the c
 
 def _save(fitted: FittedCalibration, folder: Path) -> None:
     networks = {"estimator": fitted.estimator, "calibrator": fitted.calibrator}
-    values = {name: value for name, value in vars(fitted).items() if name not in networks}
+    values = {n: v for n, v in vars(fitted).items() if n not in (*networks, "tried")}
+    if fitted.tried is not None:
+        tried = fitted.tried
+        networks |= {"tried_estimator": tried.estimator, "tried_calibrator": tried.calibrator}
+        values["tried_radius"] = tried.radius
     values["inputs"] = fitted.calibrator.inputs
     for name in ("rules", "discount"):
         values[name] = [rule.model_dump() for rule in values[name]]
@@ -66,6 +72,11 @@ def _load(folder: Path) -> FittedCalibration:
         residual="calibrator.residual.bias" in arrays,
         hidden=hidden,
     )
+    if (radius := values.pop("tried_radius", None)) is not None:
+        values["tried"] = tried = TriedNetworks(
+            copy.deepcopy(estimator), copy.deepcopy(calibrator), radius
+        )
+        restore_weights(arrays, tried_estimator=tried.estimator, tried_calibrator=tried.calibrator)
     restore_weights(arrays, estimator=estimator, calibrator=calibrator)
     values["gaps"] = {int(gap): GapFigures(**figures) for gap, figures in values["gaps"].items()}
     for name in ("rules", "discount"):
@@ -144,6 +155,7 @@ def calibration_stage(
         code=(
             *(calibration_stage, fit_calibration, Calibrator, make_inputs),
             *(GapFigures, trusted, Pairs, Ranked, OwnTerms, CalibrationMethod, ahead),
+            TriedNetworks,
         ),
         build=build,
         form=CALIBRATION,

@@ -19,7 +19,11 @@ from training.trained import TrainedModel
 
 @dataclass(eq=False)
 class GapReport:
-    """Cues [R, 8] and reliability [R] at one gap, and what staleness cost each request."""
+    """Cues [R, 8] and reliability [R] at one gap, and what staleness cost each request.
+
+    Attributes:
+        loss: [R] of NDCG@10. log_p_loss: [R] of the target's log probability, in nats.
+    """
 
     gap: int
     pairs: Pairs
@@ -27,6 +31,7 @@ class GapReport:
     r: Tensor
     rule: AgeRule
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    log_p_loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 def measured(
@@ -35,7 +40,11 @@ def measured(
     seconds: Mapping[str, float],
     texts: Sequence[str],
 ) -> dict[str, float]:
-    """By name; correlations are Spearman's with the NDCG@10 lost to staleness per request."""
+    """By name; correlations are Spearman's with what staleness cost each request.
+
+    ``corr_`` is of the lost NDCG@10, which for most requests is 0 and else jumps with one place of
+    one target; ``logp_`` of the lost log p(target) over the catalogue, which hardly two share.
+    """
     calibration = trained.calibration
     found = {
         "fusion_weight": trained.fusion.fusion_weight,
@@ -54,18 +63,36 @@ def measured(
             weight, correct = report.rule.at(moved)
             found[f"rule_{kind}_weight_gap{gap}"] = weight
             found[f"rule_{kind}_corrects_gap{gap}"] = float(correct)
-        if gap == 0:
-            continue
-        for place, name in enumerate(device_cues.CUES):
-            found[f"corr_{name}_gap{gap}"] = _spearman(report.cues[:, place].numpy(), report.loss)
-        found[f"corr_unreliability_gap{gap}"] = _spearman(1.0 - r, report.loss)
-    everything = np.concatenate([report.loss for report in reports])
-    for place, name in enumerate(device_cues.CUES):
-        column = np.concatenate([report.cues[:, place].numpy() for report in reports])
-        found[f"corr_{name}"] = _spearman(column, everything)
-    unreliability = np.concatenate([1.0 - report.r.numpy() for report in reports])
-    found["corr_unreliability"] = _spearman(unreliability, everything)
+    return found | correlations(reports)
+
+
+def correlations(reports: Sequence[GapReport]) -> dict[str, float]:
+    """Of every cue and of 1 - r with both losses, at each gap above 0 and over all gaps."""
+    found: dict[str, float] = {}
+    for kind, losses in (
+        ("corr", [report.loss for report in reports]),
+        ("logp", [report.log_p_loss for report in reports]),
+    ):
+        told = [_told(report) for report in reports]
+        for report, loss, columns in zip(reports, losses, told, strict=True):
+            if report.gap > 0:
+                found |= {
+                    f"{kind}_{name}_gap{report.gap}": _spearman(column, loss)
+                    for name, column in columns.items()
+                }
+        found |= {
+            f"{kind}_{name}": _spearman(
+                np.concatenate([columns[name] for columns in told]), np.concatenate(losses)
+            )
+            for name in told[0]
+        }
     return found
+
+
+def _told(report: GapReport) -> dict[str, NDArray[np.floating]]:
+    """[R] each of what a device may go by."""
+    cues = {name: report.cues[:, at].numpy() for at, name in enumerate(device_cues.CUES)}
+    return {**cues, "unreliability": 1.0 - report.r.numpy().astype(np.float64)}
 
 
 def sizes(trained: TrainedModel) -> dict[str, int]:

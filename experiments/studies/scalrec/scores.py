@@ -68,6 +68,16 @@ class Scores:
     def semantic(self, e_sem: Tensor) -> Tensor:
         return e_sem @ self.pools.vectors.T
 
+    def log_p(self, scores: Tensor) -> Tensor:
+        """[B] log softmax of each target under ``scores`` [B, I], over what may be recommended.
+
+        The target counts even where a repeat policy bars it, so that every request has a value.
+        """
+        target, barred = self.pools.target[:, None], self.pools.barred
+        if barred is not None:
+            scores = scores.masked_fill(barred.scatter(1, target, False), -torch.inf)
+        return scores.log_softmax(1).gather(1, target)[:, 0]
+
     def best(self, weighted: Tensor, among: Tensor | None) -> Ranks:
         """Ranks of an oracle that knows how far to trust the semantic channel at each request."""
         semantic = weighted @ self.pools.vectors.T

@@ -199,6 +199,7 @@ class _ScalrecStudy:
             for gap in settings.paper.gaps
         }
         self.drift_r: dict[int, float] = {}
+        self.log_p: dict[tuple[int, str], NDArray[np.float32]] = {}
         special = self.views.get(SPECIAL_GAP)
         self.drifted = {} if special is None else self._drift(special.pairs)
 
@@ -223,6 +224,7 @@ class _ScalrecStudy:
                 "fused": e_sem[torch.from_numpy(pairs.fresh)],
                 "stale": inputs.stale,
                 "calibrated": twin.trusted(known, rules.calibrated)[0],
+                "corrected": calibration.unruled(known),
                 "discount": trusted(
                     rules.discount, known.ages, known.moved, known.stale, known.stale
                 ),
@@ -252,6 +254,8 @@ class _ScalrecStudy:
                 ndcg(whole["full", report.gap, name], 10) for name in ("fused", "stale")
             )
             report.loss = fresh - stale
+            fresh_p, stale_p = (self.log_p[report.gap, name] for name in ("fused", "stale"))
+            report.log_p_loss = (fresh_p - stale_p).astype(np.float64)
         for (setting, gap, scorer), found in whole.items():
             yield setting, gap, scorer, found
 
@@ -291,7 +295,11 @@ class _ScalrecStudy:
                 return same | fused | more
 
             united = pools.united(old)
-            rank("full", gap, None, all_of("full") | (counters if gap == 0 else {}))
+            whole = all_of("full")
+            for scorer in ("fused", "stale"):
+                column = self.log_p.setdefault((gap, scorer), np.empty(len(view.pairs), np.float32))
+                column[at.numpy()] = scores.log_p(whole[scorer]).numpy()
+            rank("full", gap, None, whole | (counters if gap == 0 else {}))
             rank("S1", gap, fresh_list, all_of("S1") | counters)
             rank("S2", gap, old_list, all_of("S2") | counters)
             by_device = all_of("device")

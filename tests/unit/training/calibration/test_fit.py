@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,11 +18,13 @@ from training.calibration.fit import (
     fit_calibration,
 )
 from training.calibration.inputs import Inputs
+from training.calibration.judge import Judge
 from training.calibration.pairs import Pairs, pairs_at_gap, training_pairs
 from training.encoders.sasrec import SASRec, SASRecConfig
 from training.semantic.anchors import merge, stale_anchors, training_anchors
 from training.semantic.own_terms import OwnTerms
 from training.semantic.requests import Requests, make_requests
+from training.stages.calibration import CALIBRATION
 
 DIM = 8
 GAPS = (0, 5, 10)
@@ -127,6 +131,31 @@ def test_never_worse_than_leaving_the_snapshot_alone() -> None:
         assert fitted.gamma_max == 0.0
         assert fitted.best_epoch == 0
         assert all(at.calibrated == at.stale for at in fitted.gaps.values())
+
+
+def test_the_best_trained_epoch_is_kept_to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, e_sem, training, validation = make()
+    wild = QUICK.model_copy(update={"epochs": 1, "estimator": "fixed"})
+    with monkeypatch.context() as patch:
+        # As if old snapshots were perfect: no epoch is better than leaving them alone.
+        patch.setattr(Judge, "stale", lambda judge: dict.fromkeys(judge.pairs, 1.0))
+        fitted = fit_calibration(requests, e_sem, training, validation, 1.0, wild, threads=1)
+    assert not fitted.helped
+    inputs = CalibrationFit(requests, e_sem, 1.0, training, wild, 0, None).inputs(validation[5])
+    unruled = fitted.unruled(inputs)
+    assert torch.equal(fitted.correct(inputs)[0], inputs.stale)
+    assert not torch.isclose(unruled, inputs.stale).all()
+    CALIBRATION.save(fitted, tmp_path)
+    again = CALIBRATION.load(tmp_path)
+    assert torch.equal(again.unruled(inputs), unruled)
+    assert torch.equal(again.correct(inputs)[0], inputs.stale)
+    # One that helped is the device's own.
+    helped = fit_calibration(requests, e_sem, training, validation, 1.0, QUICK, threads=1)
+    assert helped.helped
+    assert helped.tried is None
+    assert torch.equal(helped.unruled(inputs), helped.correct(inputs)[0])
 
 
 def test_without_a_radius_there_is_nothing_to_keep() -> None:
