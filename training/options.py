@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.backbone.fit import BackboneOptions, Cycle
 from training.backbone.objective import RepeatPolicy
-from training.calibration.fit import CalibrationOptions
+from training.calibration.options import CalibrationOptions
 from training.calibration_method import CalibrationMethod
 from training.encoders.base import EncoderConfig
 from training.encoders.choice import CONFIGS

@@ -18,6 +18,9 @@ from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import FittedCalibration
+from training.calibration.lessons import Material
+from training.folds.stages import materials
+from training.fusion.fit import FittedFusion
 from training.generative.stage import checkpoint_of
 from training.generative.trained import TrainedGenerator
 from training.run_stages import RunStages
@@ -184,6 +187,19 @@ class TrainingRun(RunStages):
         rows, profile = len(trained.student.weights.codes), self.settings.profile
         bags = student_bags(self.log, anchors, self.form, profile, rows=rows)
         return torch.from_numpy(trained.student.embed(bags))
+
+    async def unmet(self, fusion: FittedFusion) -> list[Material]:
+        """Training steps as models see them that have not met their users; none without folds."""
+        results = [await self.result(one) for fold in self.folds for one in fold.upstream]
+        return materials(
+            self.folds,
+            self.steps,
+            iter(results),
+            fusion,
+            self.settings.profile,
+            self.progress,
+            self.settings.seed,
+        )
 
     async def gate(self) -> FittedCalibration:
         """The opponent of calibration that only learns how far to trust the semantic channel."""

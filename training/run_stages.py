@@ -13,8 +13,10 @@ from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
-from training.calibration.fit import CalibrationOptions, FittedCalibration
+from training.calibration.fit import FittedCalibration
+from training.calibration.options import CalibrationOptions
 from training.data.degenerate import refuse_degenerate
+from training.folds.stages import FoldStages, fold_stages
 from training.fusion.fit import FittedFusion
 from training.generative.stage import generator_stage
 from training.generative.trained import TrainedGenerator
@@ -100,15 +102,20 @@ class RunStages:
 
     @cached_property
     def structure(self) -> Stage[TrainedBackbone]:
-        known = self.steps.items
         return structure_stage(
             self.settings,
             self.policy,
             self.steps,
             self.items,
-            n_items=len(self.log.catalogue) if known is None else len(known),
+            n_items=self._n_items,
             has_time=self.log.time is not None,
         )
+
+    @property
+    def _n_items(self) -> int:
+        """That training knows."""
+        known = self.steps.items
+        return len(self.log.catalogue) if known is None else len(known)
 
     @cached_property
     def semantics(self) -> Stage[FittedProjector]:
@@ -150,7 +157,23 @@ class RunStages:
         if self.student is None:
             return None
         log = told_to_writers(self.log, self.split)
-        return words_stage(log, self.steps, self.form, self.settings.profile, self.student)
+        profile = self.settings.profile
+        return words_stage(log, self.steps.anchors, self.form, profile, self.student)
+
+    @cached_property
+    def folds(self) -> tuple[FoldStages, ...]:
+        """Models that have not met some users; none where a block of steps is kept instead."""
+        if self.settings.training.calibration_block == "steps":
+            return ()
+        return fold_stages(
+            self.settings,
+            self.policy,
+            self.log,
+            self.steps,
+            items=self.items,
+            abstracts=self.abstracts,
+            n_items=self._n_items,
+        )
 
     @cached_property
     def fusion(self) -> Stage[FittedFusion]:
@@ -200,6 +223,7 @@ class RunStages:
             abstracts=self.abstracts,
             fusion=self.fusion,
             words=self.words,
+            folds=self.folds,
             profile=self.settings.profile,
             popularity=self.known_popularity(),
             seed=self.settings.seed,

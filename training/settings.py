@@ -177,6 +177,12 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         "calibrator and the weights of a score are fitted where the models are honest; fewer where "
         "histories are short",
     )
+    calibration_block: Literal["steps", "users"] = Field(
+        default="steps",
+        description="what the calibrator learns from; steps: the calibration_steps kept from every "
+        "model; users: all training steps, each scored by models that have not met its user: two "
+        "more trainings, on half of the users each",
+    )
     abstracts_per_user: int = Field(default=12, ge=2, description="training anchors per user")
     semantic_epochs: int = Field(default=20, ge=1, description="of the projector, at most")
     semantic_vectors: Literal["own", "shared"] = Field(

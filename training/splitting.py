@@ -33,7 +33,8 @@ def split_of(log: InteractionLog, options: TrainingSettings, *, calibration: boo
         ConfigError: ``training.split=global`` and a log without times, or with nothing on one side
             of ``training.split_at``.
     """
-    calibration_steps = options.calibration_steps if calibration else 0
+    block = calibration and options.calibration_block == "steps"
+    calibration_steps = options.calibration_steps if block else 0
     if options.split == "user":
         return split_log(
             log,

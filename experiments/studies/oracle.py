@@ -28,6 +28,7 @@ from shared.metrics import Ranks
 from shared.progress import Progress
 from training.background import in_thread
 from training.calibration.fit import fit_calibration
+from training.calibration.lessons import Material
 from training.calibration.pairs import Pairs, pairs_at_gap
 from training.options import calibration_options
 from training.run import TrainingRun, opened_run
@@ -143,7 +144,7 @@ class _Bounds:
             fitted = fit_calibration(
                 self.twin.requests,
                 self.twin.e_sem,
-                learned,
+                [Material(self.twin.requests, self.twin.e_sem, learned)],
                 {gap: learned},
                 self.twin.fusion_weight,
                 self.options,

@@ -72,6 +72,17 @@ class Inputs:
         return [self.cues, self.stale, self.words]
 
 
+def joined(several: Sequence[Inputs]) -> Inputs:
+    """Of the pairs of all of them, one after the other; all have words or none has."""
+    words = [one.words for one in several if one.words is not None]
+    return Inputs(
+        torch.cat([one.cues for one in several]),
+        torch.cat([one.stale for one in several]),
+        tuple(torch.cat(parts) for parts in zip(*(one.parts for one in several), strict=True)),
+        torch.cat(words) if len(words) == len(several) else None,
+    )
+
+
 def make_inputs(
     requests: Requests,
     pairs: Pairs,

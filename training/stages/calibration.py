@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
 from training.calibration.age_rules import trusted
-from training.calibration.fit import CalibrationOptions, FittedCalibration, fit_calibration
+from training.calibration.fit import FittedCalibration, fit_calibration
 from training.calibration.inputs import make_inputs
 from training.calibration.judge import GapFigures
+from training.calibration.lessons import Lessons, Material
 from training.calibration.networks import N_CUES, Calibrator, Estimator
+from training.calibration.options import CalibrationOptions
 from training.calibration.pairs import (
     Pairs,
     block_pairs,
@@ -30,6 +33,8 @@ from training.calibration.pairs import (
 from training.calibration.tried import TriedNetworks
 from training.calibration_method import CalibrationMethod
 from training.choosing import ahead
+from training.folds.stages import STALE_PARTNERS, FoldStages, materials
+from training.folds.users import user_folds
 from training.fusion.fit import FittedFusion, kept_by
 from training.pools import Ranked
 from training.semantic.own_terms import OwnTerms
@@ -38,8 +43,6 @@ from training.stages.forms import Saved, load_arrays, named_weights, restore_wei
 from training.stages.projector import Encode
 from training.stages.stage import Stage
 from training.steps import VALIDATION_GAPS, TrainingSteps
-
-STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the calibrator
 
 
 def _save(fitted: FittedCalibration, folder: Path) -> None:
@@ -97,6 +100,7 @@ def calibration_stage(
     abstracts: Stage[NDArray[np.float32]],
     fusion: Stage[FittedFusion],
     words: Stage[NDArray[np.float32]] | None,
+    folds: tuple[FoldStages, ...] = (),
     profile: DeviceProfile,
     popularity: NDArray[np.float32],
     seed: int,
@@ -107,8 +111,11 @@ def calibration_stage(
 
     Args:
         words: [A, d] of the text student at every anchor; None without one.
+        folds: models that have not met some users, whose steps they then score for the fit. Empty:
+            it is of the calibration block.
         popularity: [I] training counts.
     """
+    own_stages = (backbone, projector, abstracts, fusion, *(() if words is None else (words,)))
 
     async def build(
         progress: Progress,
@@ -116,8 +123,9 @@ def calibration_stage(
         fitted: FittedProjector,
         text: NDArray[np.float32],
         weights: FittedFusion,
-        said: NDArray[np.float32] | None = None,
+        *more: Any,
     ) -> FittedCalibration:
+        said, of_folds = (None, more) if words is None else (more[0], more[1:])
         with torch.no_grad():
             e_sem = fitted.projector(torch.from_numpy(text))
         own = weights.terms(None if said is None else torch.from_numpy(said), kept_by(profile))
@@ -131,15 +139,19 @@ def calibration_stage(
                 popularity=popularity,
                 exclude_seen=options.exclude_seen,
             )
+            training = [Material(requests, e_sem, fitting_pairs(steps, seed), steps.block())]
+            if folds:
+                training = materials(
+                    folds, steps, iter(of_folds), weights, profile, stoppable, seed
+                )
             return fit_calibration(
                 requests,
                 e_sem,
-                fitting_pairs(steps, seed),
+                training,
                 {g: pairs_at_gap(steps.anchors, steps.validation, g) for g in VALIDATION_GAPS},
                 weights.fusion_weight,
                 options,
                 ranked=ranked,
-                labelled=steps.block(),
                 seed=seed,
                 threads=threads,
                 progress=stoppable,
@@ -151,11 +163,12 @@ def calibration_stage(
         name=name,
         options=(options, profile, seed, threads),
         inputs={"steps": steps, "popularity": popularity},
-        upstream=(backbone, projector, abstracts, fusion, *(() if words is None else (words,))),
+        upstream=(*own_stages, *(stage for one in folds for stage in one.upstream)),
         code=(
             *(calibration_stage, fit_calibration, Calibrator, make_inputs),
             *(GapFigures, trusted, Pairs, Ranked, OwnTerms, CalibrationMethod, ahead),
-            TriedNetworks,
+            *(TriedNetworks, Lessons, CalibrationOptions),
+            *((materials, user_folds) if folds else ()),
         ),
         build=build,
         form=CALIBRATION,

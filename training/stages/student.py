@@ -14,7 +14,7 @@ from shared.profile import DeviceProfile
 from shared.progress import Progress
 from shared.text_student import StudentWeights
 from training.backbone.fit import TrainedBackbone
-from training.semantic.anchors import merge
+from training.semantic.anchors import Anchors, merge
 from training.semantic.held_out import HeldOut
 from training.stages.forms import MATRIX, Saved, load_arrays, save_arrays
 from training.stages.projector import ENCODING, Encode
@@ -99,21 +99,21 @@ def student_stage(
 
 def words_stage(
     log: InteractionLog,
-    steps: TrainingSteps,
+    anchors: Anchors,
     form: AbstractForm,
     profile: DeviceProfile,
     student: Stage[FittedStudent],
 ) -> Stage[Vectors]:
-    """[A, d] e_text at every anchor."""
+    """[A, d] e_text at every one of ``anchors``."""
 
     def read(progress: Progress, fitted: FittedStudent) -> Vectors:
         rows = len(fitted.weights.codes)
-        return fitted.embed(student_bags(log, steps.anchors, form, profile, rows=rows))
+        return fitted.embed(student_bags(log, anchors, form, profile, rows=rows))
 
     return Stage(
         name="words",
         options=(form, _of(profile)),
-        inputs={"log": log, "anchors": steps.anchors},
+        inputs={"log": log, "anchors": anchors},
         upstream=(student,),
         code=(words_stage, student_bags, *FITTING, *WRITING, *READING),
         build=threaded(read),

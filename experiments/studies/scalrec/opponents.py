@@ -9,7 +9,7 @@ validation, under each setting by itself. A fresh snapshot is taken as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from training.baselines.remedies.averaged import averaged, fit_count
 from training.baselines.remedies.drift_compensation import Compensation, drifts, fit_compensation
 from training.baselines.remedies.ridge import LinearCorrector, fit_ridge
 from training.calibration.age_rules import choose_discount, trusted
-from training.calibration.inputs import Inputs
+from training.calibration.inputs import Inputs, joined
 from training.calibration.judge import Judge
 from training.calibration.pairs import Pairs, recent_means
 from training.twin import Twin
@@ -113,19 +113,19 @@ class Opponents:
         return found
 
 
-def fit_opponents(twin: Twin, block: Pairs, judge: Judge) -> Opponents:
-    """Fitted on ``block``, pairs whose targets no model was trained on, and chosen by ``judge``.
+def fit_opponents(twin: Twin, learned: Sequence[tuple[Twin, Pairs]], judge: Judge) -> Opponents:
+    """Fitted on ``learned``, and chosen by ``judge``.
 
     Args:
-        twin: of the requests of both.
+        twin: of the requests of ``judge``.
+        learned: pairs whose targets no model of their twin was trained on.
         judge: of a setting.
     """
     stale = _StalePairs(judge)
     held = held_by(twin, stale.pairs)
-    learned_on = held_by(twin, block)
     corrector = fit_ridge(
-        learned_on.inputs,
-        twin.e_sem[torch.from_numpy(block.fresh)],
+        joined([held_by(whose, pairs).inputs for whose, pairs in learned]),
+        torch.cat([whose.e_sem[torch.from_numpy(pairs.fresh)] for whose, pairs in learned]),
         lambda tried: _mean(stale.scores(tried.of(held.inputs))),
     )
     compensation = fit_compensation(held.inputs.stale, held.drift, held.inputs.ages, stale.scores)

@@ -19,7 +19,7 @@ on validation under each setting by itself.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ async def product_of(run: TrainingRun) -> Product:
     twin = make_twin(run.settings, trained, requests, scored.e_sem, scored.words)
     known = await run.on_known_items(trained)
     chosen_on = validation_of(run, known, await run.text(), await run.said())
-    rules, opponents = _chosen(run, chosen_on)
+    rules, opponents = await _chosen(run, known, chosen_on)
     study = _ScalrecStudy(
         run.settings, trained, gate, twin, requests, second, rules, steps, opponents
     )
@@ -166,15 +166,26 @@ def _structural_of(backbone: TrainedBackbone, requests: Requests, rows: np.ndarr
     return make_requests(backbone.model, backbone.table, requests.events, stale_anchors(steps, ()))
 
 
-def _chosen(run: TrainingRun, chosen_on: ChosenOn) -> tuple[dict[str, Rules], dict[str, Opponents]]:
-    """Rules and opponents by setting, chosen on validation steps."""
+async def _chosen(
+    run: TrainingRun, known: TrainedModel, chosen_on: ChosenOn
+) -> tuple[dict[str, Rules], dict[str, Opponents]]:
+    """Rules and opponents by setting, chosen on validation steps.
+
+    Args:
+        known: over the items that training knew.
+    """
     twin, pairs, margin = chosen_on
-    block = fitting_pairs(run.steps, run.settings.seed)
+    learned = [(twin, fitting_pairs(run.steps, run.settings.seed))]
+    if run.folds:
+        learned = [
+            (replace(twin, requests=one.requests, e_sem=one.e_sem), one.pairs)
+            for one in await run.unmet(known.fusion)
+        ]
     rules, opponents = {}, {}
     for name, (setting, fresh_list) in SETTINGS.items():
         rules[name] = rules_for(twin, pairs, setting, fresh_list=fresh_list, margin=margin)
         judge = judge_for(twin, pairs, setting, fresh_list=fresh_list)
-        opponents[name] = fit_opponents(twin, block, judge)
+        opponents[name] = fit_opponents(twin, learned, judge)
     return rules, opponents
 
 

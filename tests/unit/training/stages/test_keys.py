@@ -133,6 +133,7 @@ def test_a_changed_row_or_text_costs_what_reads_it(
         ({"training": {"own_counts": False}}, WEIGHED),
         ({"training": {"abstracts_per_user": 5}}, SEMANTIC),
         ({"training": {"layers": 2}}, OF_VECTORS),
+        ({"training": {"calibration_block": "users"}}, ALL - {"items"}),
         ({"training": {"backbone": "surge"}}, OF_VECTORS),
         ({"training": {"threads": 2}}, OF_VECTORS),
         ({"training": {"test_steps": 3}}, ALL - {"items"}),

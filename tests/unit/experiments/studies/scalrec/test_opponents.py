@@ -86,7 +86,7 @@ class Wanting:
 def fitted(twin: Twin, wanted: Callable[[Held], Tensor]) -> Opponents:
     block = twin.requests.anchors.find(SPLIT.calibration().user, SPLIT.calibration().step)
     pairs = block_pairs(twin.requests.anchors, block, np.random.default_rng(0), partners=4)
-    return fit_opponents(twin, pairs, cast(Judge, Wanting(twin, SPLIT, wanted)))
+    return fit_opponents(twin, [(twin, pairs)], cast(Judge, Wanting(twin, SPLIT, wanted)))
 
 
 def pairs_of(twin: Twin, gap: int) -> Pairs:
