@@ -19,7 +19,6 @@ from shared.progress import NullProgress, Progress
 from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import FittedCalibration
 from training.calibration.lessons import Material
-from training.folds.stages import materials
 from training.fusion.fit import FittedFusion
 from training.generative.stage import checkpoint_of
 from training.generative.trained import TrainedGenerator
@@ -32,6 +31,7 @@ from training.semantic.texts import refusal_note, refused_rows
 from training.settings import Recipe
 from training.splitting import split_note
 from training.stages.backbone import with_later_items
+from training.stages.folds import materials
 from training.stages.stage import Stage
 from training.stages.store import StageStore
 from training.stages.texts import abstract_name, item_name

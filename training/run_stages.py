@@ -16,7 +16,6 @@ from training.backbone.fit import TrainedBackbone
 from training.calibration.fit import FittedCalibration
 from training.calibration.options import CalibrationOptions
 from training.data.degenerate import refuse_degenerate
-from training.folds.stages import FoldStages, fold_stages
 from training.fusion.fit import FittedFusion
 from training.generative.stage import generator_stage
 from training.generative.trained import TrainedGenerator
@@ -34,6 +33,7 @@ from training.settings import Recipe
 from training.splitting import known_items, log_at_split, policy_of, split_of
 from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
+from training.stages.folds import FoldStages, fold_stages
 from training.stages.fusion import fusion_stage
 from training.stages.projector import projector_stage
 from training.stages.stage import Stage

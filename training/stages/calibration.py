@@ -33,16 +33,16 @@ from training.calibration.pairs import (
 from training.calibration.tried import TriedNetworks
 from training.calibration_method import CalibrationMethod
 from training.choosing import ahead
-from training.folds.stages import STALE_PARTNERS, FoldStages, materials
-from training.folds.users import user_folds
 from training.fusion.fit import FittedFusion, kept_by
 from training.pools import Ranked
 from training.semantic.own_terms import OwnTerms
 from training.semantic.projector import FittedProjector
+from training.stages.folds import STALE_PARTNERS, FoldStages, materials
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.projector import Encode
 from training.stages.stage import Stage
 from training.steps import VALIDATION_GAPS, TrainingSteps
+from training.user_folds import user_folds
 
 
 def _save(fitted: FittedCalibration, folder: Path) -> None:

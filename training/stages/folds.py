@@ -17,7 +17,6 @@ from training.backbone.fit import TrainedBackbone
 from training.backbone.objective import RepeatPolicy
 from training.calibration.lessons import Material
 from training.calibration.pairs import block_pairs
-from training.folds.users import UserFold, user_folds
 from training.fusion.fit import FittedFusion, kept_by
 from training.options import projector_options, student_options
 from training.semantic.projector import FittedProjector
@@ -29,6 +28,7 @@ from training.stages.stage import Stage, threaded
 from training.stages.structure import structure_stage
 from training.stages.student import student_stage, words_stage
 from training.steps import TrainingSteps, told_to_writers
+from training.user_folds import UserFold, user_folds
 
 STALE_PARTNERS = 4  # older snapshots that a request is paired with to fit the calibrator
 Texts = Stage[NDArray[np.float32]]

@@ -16,12 +16,12 @@ from tests.support.logs import drifting_log
 from tests.unit.training.test_leakage import changed_from, with_sessions_and_queries
 from tests.unit.training.test_pipeline import settings_for
 from training.calibration.lessons import Material
-from training.folds.users import FOLDS, user_folds
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache
 from training.splitting import split_of
 from training.stages.store import StageStore
 from training.steps import training_steps
+from training.user_folds import FOLDS, user_folds
 
 LOG = with_sessions_and_queries(drifting_log(users=16, events=24))
 
