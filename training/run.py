@@ -143,11 +143,16 @@ class TrainingRun(RunStages):
         )
 
     async def _projector(self, backbone: TrainedBackbone) -> FittedProjector:
-        """Over the whole catalogue: a later item's semantic vector is where training starts."""
+        """Over the whole catalogue: a later item's semantic vector is where training starts, or
+        where rare items lean on texts what its text says."""
         fitted, items = await self.result(self.semantics), self.steps.items
         if items is None or fitted.vectors is None:
             return fitted
         vectors = backbone.table.vectors.detach().clone()
+        if fitted.text_map is not None and fitted.text_map.pull:
+            # Nobody has met them: their texts are all that there is to go by.
+            text = torch.from_numpy(await self.result(self.items))
+            vectors = fitted.text_map.of(text)
         vectors[torch.from_numpy(items)] = fitted.vectors
         return replace(fitted, vectors=vectors)
 

@@ -35,7 +35,7 @@ from training.stages.calibration import calibration_stage
 from training.stages.embedding import TextEmbedding
 from training.stages.folds import FoldStages, fold_stages
 from training.stages.fusion import fusion_stage
-from training.stages.projector import projector_stage
+from training.stages.projector import projector_stage, rare_items_stage
 from training.stages.stage import Stage
 from training.stages.store import StageStore
 from training.stages.structure import structure_stage
@@ -119,6 +119,22 @@ class RunStages:
 
     @cached_property
     def semantics(self) -> Stage[FittedProjector]:
+        if self.settings.training.rare_items == "learned":
+            return self.projected
+        return rare_items_stage(
+            self.steps,
+            self.requests,
+            self.known_popularity(),
+            exclude_seen=self.policy == "exclude",
+            backbone=self.structure,
+            projector=self.projected,
+            abstracts=self.abstracts,
+            items=self.items,
+        )
+
+    @cached_property
+    def projected(self) -> Stage[FittedProjector]:
+        """Before anything is done for rare items."""
         return projector_stage(
             self.steps,
             self.requests,

@@ -190,6 +190,12 @@ class TrainingSettings(EncoderSize, CalibrationMethod):
         description="item vectors of the semantic channel; own: trained with it; shared: those of "
         "structure, as in the paper",
     )
+    rare_items: Literal["learned", "text"] = Field(
+        default="learned",
+        description="semantic vectors of items that training rarely met, or not at all; learned: "
+        "as they came out; text: drawn towards what their texts say, the more the rarer they are, "
+        "by as much as pays on validation",
+    )
     own_counts: bool = Field(
         default=True,
         description="a device may add decayed counts of all its own events to structure",

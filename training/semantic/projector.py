@@ -28,6 +28,7 @@ from training.learning import (
     set_rate,
 )
 from training.semantic.held_out import HeldOut
+from training.semantic.rare_items import TextMap
 from training.semantic.requests import Requests
 
 HIDDEN = 256
@@ -92,6 +93,7 @@ class FittedProjector:
 
     Attributes:
         vectors: [I, d] v'_i, the items' vectors of the semantic channel; None: those of structure.
+        text_map: what items' texts say of their vectors, where those of rare items lean on it.
     """
 
     projector: Projector
@@ -100,6 +102,7 @@ class FittedProjector:
     validation_semantic: float
     validation_fused: float
     best_epoch: int
+    text_map: TextMap | None = None
 
 
 def fit_projector(
