@@ -102,6 +102,11 @@ class EmbedderSettings(Section):
         default="MEAN",
         description="how the vectors of a text's tokens become one: their mean, or the last one's",
     )
+    query_apart: bool = Field(
+        default=False,
+        description="what a user asks gets a vector of its own beside that of the rest of the "
+        "abstract, for logs with queries; the cloud must be started as training was",
+    )
     url: str | None = Field(
         default=None,
         description="a running OpenAI-compatible server to use",

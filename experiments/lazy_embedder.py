@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud_service.embedding.apart import apart
 from cloud_service.embedding.base import Embedder, model_content, model_name, notes_of
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.settings import EmbedderSettings
@@ -88,13 +89,14 @@ def identity_of(settings: EmbedderSettings, model_dir: Path) -> EmbedderIdentity
         dim = int(json.loads(path.read_text())["hidden_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} does not give the model's hidden_size: {error!r}") from error
-    return EmbedderIdentity(
+    identity = EmbedderIdentity(
         backend=settings.backend,
         model=model_name(settings.model),
         pooling=settings.pooling,
         dim=dim,
         content=model_content(model_dir),
     )
+    return apart(identity) if settings.query_apart else identity
 
 
 def lazy_embedder(settings: CellSettings, start: Callable[[Path], Awaitable[Embedder]]) -> Embedder:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.strict import Strict
 
+ASKS = "Asks: "  # begins what an abstract says of the query, which is the last that it says
 PrivacyLevel = Literal["items", "coarse", "categories"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloud_service.embedding.apart import ApartEmbedder
 from cloud_service.embedding.base import Embedder, model_name
 from cloud_service.embedding.batching import BatchingEmbedder
 from cloud_service.embedding.hashing import HashingEmbedder, hashing_dim
@@ -24,6 +25,8 @@ def create_embedder(
 ) -> Embedder:
     """An embedder that is not ready yet: nothing is loaded or connected here.
 
+    With ``settings.query_apart`` one that embeds an abstract's query apart from the rest.
+
     Args:
         settings: which back end, model and pooling.
         model_dir: folder of the model that is used or served; None: a hub id or a path, or a
@@ -35,6 +38,18 @@ def create_embedder(
     Raises:
         ConfigError: the settings do not name what the back end needs, or there is no such one.
     """
+    made = _create(settings, model_dir=model_dir, url=url, threads=threads, tracing=tracing)
+    return ApartEmbedder(made) if settings.query_apart else made
+
+
+def _create(
+    settings: EmbedderSettings,
+    *,
+    model_dir: Path | None,
+    url: str | None,
+    threads: int | None,
+    tracing: Tracing | None,
+) -> Embedder:
     make = BACKENDS.load(settings.backend)
     if make is not None:
         made: Embedder = make(settings)

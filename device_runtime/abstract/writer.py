@@ -16,7 +16,7 @@ from device_runtime.abstract.sentences import LongTerm, Recent, tokens
 from device_runtime.abstract.week import moment_in_words
 from device_runtime.abstract.words import ItemWords
 from device_runtime.state.history import RequestContext, Window
-from shared.abstract_form import AbstractForm
+from shared.abstract_form import ASKS, AbstractForm
 from shared.interactions import Catalogue
 
 REMEMBERED = 4096  # latest events that are summed up: what writing costs has a bound
@@ -82,7 +82,7 @@ class TemplateAbstract:
         reserve = min(wanted, int(_FOR_RECENT * self._form.max_tokens))
         lasting = self._long_term(sections).fitted(room - reserve).sentences()
         latest = recent.fitted(room - sum(map(tokens, lasting))).sentences()
-        asked = [f"Asks: {sections.query}"] if sections.query else []
+        asked = [f"{ASKS}{sections.query}"] if sections.query else []
         # Items may have no words but their ids, and those stay here.
         said = [*beginning, *lasting, *latest, *moment, *asked]
         return " ".join(said or ["Nothing to tell."])
