@@ -15,11 +15,13 @@ from cloud_service.embedding.base import TextsRefused
 from cloud_service.embedding.factory import create_embedder
 from cloud_service.embedding.hashing import HashingEmbedder
 from cloud_service.settings import EmbedderSettings
+from cloud_service.user_model import UserModel
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import RequestContext, Window
 from experiments.lazy_embedder import identity_of
+from shared.errors import EmbedderMismatch
 from shared.interactions import Catalogue
-from tests.support.bundles import make_catalogue
+from tests.support.bundles import make_bundle, make_catalogue
 
 BOTH = "Mostly drama. Recently: Heat. Asks: something like Heat"
 
@@ -89,3 +91,17 @@ async def test_settings_make_it_and_a_cell_knows_its_identity(tmp_path: Path) ->
         known = identity_of(settings, tmp_path)
         assert known.dim == create_embedder(settings, model_dir=None).identity.dim
         assert known.pooling == create_embedder(settings, model_dir=None).identity.pooling
+
+
+async def test_a_cloud_projects_both_halves_and_one_without_them_refuses(tmp_path: Path) -> None:
+    embedder = ApartEmbedder(HashingEmbedder(16))
+    bundle = make_bundle(tmp_path / "bundle", text_dim=32, embedder=embedder.identity)
+    model = UserModel(bundle, embedder)
+    await model.check()
+    rest, _ = split(BOTH)
+    both, silent, other = await model.e_sem([BOTH, rest, f"{rest} Asks: another thing"])
+    np.testing.assert_allclose(both, model.project(await embedder.embed([BOTH]))[0], atol=1e-6)
+    assert not np.allclose(both, silent)
+    assert not np.allclose(both, other)
+    with pytest.raises(EmbedderMismatch, match=r"query apart pooling, 32 dimensions"):
+        await UserModel(bundle, HashingEmbedder(16)).check()
