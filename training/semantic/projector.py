@@ -28,8 +28,8 @@ from training.learning import (
     set_rate,
 )
 from training.semantic.held_out import HeldOut
-from training.semantic.rare_items import TextMap
 from training.semantic.requests import Requests
+from training.semantic.text_map import TextMap
 
 HIDDEN = 256
 # Of the semantic channel beside structure; epochs are judged at the best of them.

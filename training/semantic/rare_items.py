@@ -16,7 +16,6 @@ leaves every vector as it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.choosing import best_if_ahead
+from training.semantic.text_map import TextMap
 
 PULLS = (1.0, 3.0, 10.0, 30.0)  # c, in training events
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # in units of the mean variance of a text's coordinates
@@ -32,35 +32,6 @@ FOLDS = 5
 MARGIN = 1.0  # standard errors that a pull must be ahead by, else there is none
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class TextMap:
-    """What an item's text says of its semantic vector.
-
-    Attributes:
-        weight: [m, d] and bias: [d], of texts as the text model embeds them.
-        pull: c; 0: no vector is changed.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    pull: float = 0.0
-
-    def of(self, text: Tensor) -> Tensor:
-        """[n, d] for texts [n, m]."""
-        return text @ self.weight + self.bias
-
-    def pulled(self, vectors: Tensor, text: Tensor, counts: Tensor) -> Tensor:
-        """[n, d] the vectors of n items, drawn to what their texts say.
-
-        Args:
-            vectors: [n, d] as learned. text: [n, m]. counts: [n] training events.
-        """
-        if not self.pull:
-            return vectors
-        share = self.pull / (self.pull + counts)
-        return vectors + share[:, None] * (self.of(text) - vectors)
 
 
 def fit_text_map(

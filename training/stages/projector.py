@@ -19,8 +19,9 @@ from training.cut_log import events_before
 from training.semantic.held_out import HeldOut
 from training.semantic.own_terms import OwnTerms
 from training.semantic.projector import FittedProjector, Projector, ProjectorOptions, fit_projector
-from training.semantic.rare_items import TextMap, choose_pull, fit_text_map
+from training.semantic.rare_items import choose_pull, fit_text_map
 from training.semantic.requests import Requests, make_requests
+from training.semantic.text_map import TextMap
 from training.stages.forms import Saved, load_arrays, named_weights, restore_weights, save_arrays
 from training.stages.stage import Stage, threaded
 from training.steps import TrainingSteps
@@ -105,7 +106,10 @@ def projector_stage(
         options=(options, seed, threads),
         inputs={"steps": steps},
         upstream=(backbone, abstracts, *(() if student is None else (student,))),
-        code=(projector_stage, fit_projector, TrainingSteps, events_before, HeldOut, *ENCODING),
+        code=(
+            *(projector_stage, fit_projector, TextMap, TrainingSteps, events_before, HeldOut),
+            *ENCODING,
+        ),
         build=threaded(fit),
         form=PROJECTOR,
     )

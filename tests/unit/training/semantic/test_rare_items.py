@@ -15,7 +15,8 @@ from tests.unit.training.test_global_split import CUT, ITEMS, KNOWN, changed, tw
 from tests.unit.training.test_pipeline import settings_for
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache
-from training.semantic.rare_items import PULLS, TextMap, choose_pull, fit_text_map
+from training.semantic.rare_items import PULLS, choose_pull, fit_text_map
+from training.semantic.text_map import TextMap
 from training.stages.projector import PROJECTOR
 from training.stages.store import StageStore
 
