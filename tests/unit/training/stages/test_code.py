@@ -125,10 +125,14 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     lora = Settings(embedder={"lora": {"rank": 4}}).embedder.lora
     assert lora is not None
     made.append(tuning_stage(settings, log, lora, folder, folder))
-    taught = settings.model_copy(
-        update={"training": settings.training.model_copy(update={"distil": True})}
-    )
-    made.append(TrainingRun(taught, log, embedder, cache, run.store, NullProgress()).structure)
+
+    def other(**training: object) -> TrainingRun:
+        options = settings.training.model_copy(update=training)
+        asked = settings.model_copy(update={"training": options})
+        return TrainingRun(asked, log, embedder, cache, run.store, NullProgress())
+
+    made += [other(distil=True).structure, other(rare_items="text").semantics]
+    made.append(replace(other(calibration_block="users").calibrator, name="calibration-users"))
     return {stage.name: stage for stage in made if stage is not None}
 
 
