@@ -67,8 +67,9 @@ def fold_stages(
 ) -> tuple[FoldStages, ...]:
     """For every fold a backbone, a student and a projector of the other users alone.
 
-    They begin as the run's own models do and are trained alike, on fewer users. No text is
-    embedded for them: their anchors are among those of ``steps``.
+    They begin as the run's own models do and are trained alike, on fewer users; their vectors of
+    rare items stay as learned. No text is embedded for them: their anchors are among those of
+    ``steps``.
 
     Args:
         steps, items, abstracts, n_items: of the run itself.
