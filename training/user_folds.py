@@ -49,10 +49,9 @@ def _fold(steps: TrainingSteps, asked: NDArray[np.bool_]) -> UserFold:
     split, kept = steps.split, ~asked
     # A user without events is one that training never met, as under a global split.
     others = Split(
-        *(
-            np.where(kept, cut, 0)
-            for cut in (split.validation_start, split.test_start, split.test_stop)
-        ),
+        np.where(kept, split.validation_start, 0),
+        np.where(kept, split.test_start, 0),
+        np.where(kept, split.test_stop, 0),
         split.calibration_steps,
     )
     of_event = np.repeat(kept, np.diff(steps.events.user_start))
