@@ -62,7 +62,6 @@ GONE = {
         "generative.label_smoothing": "0",
         "generative.validation_users": "2000",
         "generative.threads": "1",
-        "lsc4rec.lateness": "2",
         "lsc4rec.llm_seed": "0",
         "lsc4rec.similar": "14",
         "lsc4rec.cooperative_epochs": "4",

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from device_runtime.state.cues import cue_vector
+from device_runtime.state.item_sets import all_true
 from shared.errors import ConfigError
 from shared.progress import Progress
 from training.backbone.fit import TrainedBackbone
@@ -30,7 +31,7 @@ from training.student.fit import FittedStudent
 # Histories at every anchor, encoded once for all stages that need them.
 Encode = Callable[[TrainedBackbone, Progress], Requests]
 MAP = ("weight", "bias")
-ENCODING = (make_requests, OwnTerms, cue_vector)  # the code of that
+ENCODING = (make_requests, OwnTerms, cue_vector, all_true)  # the code of that
 
 
 def _save(fitted: FittedProjector, folder: Path) -> None:

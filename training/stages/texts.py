@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import device_runtime.abstract
 from device_runtime.abstract.writer import TemplateAbstract
 from device_runtime.state.history import Window
+from device_runtime.state.item_sets import distinct
 from shared.abstract_form import AbstractForm
 from shared.interactions import Catalogue, InteractionLog
 from shared.profile import DeviceProfile
@@ -21,7 +22,7 @@ from training.stages.forms import MATRIX
 from training.stages.stage import Stage
 
 Vectors = NDArray[np.float32]
-WRITING = (write_abstracts_yielding, device_runtime.abstract, Window)
+WRITING = (write_abstracts_yielding, device_runtime.abstract, Window, distinct)
 
 
 def items_stage(

@@ -77,7 +77,7 @@ def test_places_and_machinery_are_marked_where_they_are_declared() -> None:
     assert "threads" not in found["training"]
     assert found["embedder"]["lora"]["rank"] == 3
     assert not {"path", "columns", "items"} & found["log"].keys()
-    assert found["embedder"].keys() == {"model", "pooling", "lora", "max_tokens"}
+    assert found["embedder"].keys() == {"model", "pooling", "lora", "max_tokens", "query_apart"}
     assert relevant(settings_over({"training": {"backbone": "surge"}}))["training"]["backbone"]
 
 
