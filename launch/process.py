@@ -140,6 +140,10 @@ class ChildProcess:
                     await asyncio.sleep(POLL_S)
         if self.running:
             raise self._error(f"was not ready within {timeout_s:g} s ({reason})")
+        # A Ctrl-C that ended the program, too, is on its way here.
+        await asyncio.sleep(POLL_S)
+        if _cancellations() > cancelled_before:
+            raise asyncio.CancelledError
         raise self._error(f"ended while starting, exit code {self.returncode}")
 
     def check(self, lines: int = TAIL_LINES) -> None:

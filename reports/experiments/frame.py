@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import altair as alt
@@ -10,6 +11,7 @@ import vl_convert
 _TEXT, _LINES = "#7d8590", "#8b949e55"
 # vl-convert brings this font along, so text has the same width, and files the same bytes, anywhere.
 _FONT = "Liberation Sans"
+_CLIP = re.compile(r"\bclip(\d+)\b")
 
 
 def faceted(
@@ -47,5 +49,8 @@ def as_svg(panels: alt.FacetChart) -> str:
         .configure_legend(labelColor=_TEXT, titleColor=_TEXT, labelFontSize=11, orient="bottom")
         .to_dict()
     )  # fmt: skip
-    svg: str = vl_convert.vegalite_to_svg(spec)
+    drawn: str = vl_convert.vegalite_to_svg(spec)
+    # Its clip paths are numbered through the life of a process; a file is to be the same each time.
+    numbers: dict[str, int] = {}
+    svg = _CLIP.sub(lambda found: f"clip{numbers.setdefault(found[1], len(numbers))}", drawn)
     return svg if svg.endswith("\n") else svg + "\n"

@@ -304,7 +304,7 @@ def test_a_snapshot_that_is_wholly_reliable_is_taken_at_face_value(models, data)
     case = models[data.draw(CASES)]
     given = (data.draw(LIMITS), data.draw(snapshots(case)), data.draw(COUNTS), data.draw(TEXTS))
     device = device_of(case.models, *given)
-    device._models.reliability = lambda cues: 1.0
+    device._models.reliability = lambda cues, **_: 1.0
     manifest = device._models.manifest
     calibration = manifest.calibration.model_copy(update={"rules": RULES[:1]})
     device._models.manifest = manifest.model_copy(update={"calibration": calibration})

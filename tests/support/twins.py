@@ -156,7 +156,7 @@ def reading(fitted: FittedCalibration, inputs: tuple[str, ...], *, dim: int) -> 
     torch.manual_seed(0)
     gate, residual = old.gate is not None, old.residual is not None
     new = Calibrator(dim, inputs, gate=gate, residual=residual).eval().requires_grad_(False)
-    return replace(fitted, calibrator=decided(new))
+    return replace(fitted, calibrator=decided(new), tried=None)
 
 
 def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:

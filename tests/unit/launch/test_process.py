@@ -125,6 +125,25 @@ async def test_a_cancellation_that_a_probe_swallows_still_ends_the_wait(tmp_path
         assert waiting.cancelled()
 
 
+async def test_an_interrupt_that_ends_the_program_first_still_ends_the_wait(
+    tmp_path: Path,
+) -> None:
+    """A terminal's Ctrl-C reaches a program that is only just starting as well."""
+
+    async def never() -> str:
+        return "not yet"
+
+    process = ChildProcess("brief", [sys.executable, "-c", ""], log=tmp_path / "log")
+    async with process:
+        while process.running:
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(process.wait_ready(never, 30))
+        await asyncio.sleep(0)  # it has found the program gone
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 OWNER = """
 import asyncio, sys
 from pathlib import Path
