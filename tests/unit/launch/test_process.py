@@ -135,8 +135,8 @@ async def test_an_interrupt_that_ends_the_program_first_still_ends_the_wait(
 
     process = ChildProcess("brief", [sys.executable, "-c", ""], log=tmp_path / "log")
     async with process:
-        while process.running:
-            await asyncio.sleep(0.01)
+        with pytest.raises(LaunchError, match="ended while starting"):
+            await process.wait_ready(never, 30)
         waiting = asyncio.create_task(process.wait_ready(never, 30))
         await asyncio.sleep(0)  # it has found the program gone
         waiting.cancel()
