@@ -31,6 +31,7 @@ Rows = NDArray[np.int64]
 
 CLOUD_WINDOW = 200  # events that a cloud model reads at most (SCaLRec section 5.1)
 BATCH = 256  # requests whose scores of all items are in memory
+FLOAT_BYTES = 4  # of a number of float32, as devices and snapshots hold them
 
 
 @dataclass(frozen=True, eq=False)

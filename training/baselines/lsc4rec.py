@@ -30,7 +30,15 @@ from torch import Tensor
 from device_runtime.ranking.list_fusion import fused
 from shared.progress import Progress
 from training.background import in_thread
-from training.baselines.base import Fitting, MethodCosts, Reads, Rows, World, weights_in
+from training.baselines.base import (
+    FLOAT_BYTES,
+    Fitting,
+    MethodCosts,
+    Reads,
+    Rows,
+    World,
+    weights_in,
+)
 from training.baselines.device_time import encoder_us
 from training.baselines.language.remembered import Arrays, RememberedStates, histories
 from training.collaboration.asked import (
@@ -161,8 +169,8 @@ class FittedLsc4rec:
         read = self.generator.network.config.history * self.generator.tokens.codes.shape[1]
         return MethodCosts(
             parameters=self.generator.parameters + device,
-            device_bytes=4 * device,
-            snapshot_bytes=4 * self.chosen.longest,
+            device_bytes=FLOAT_BYTES * device,
+            snapshot_bytes=FLOAT_BYTES * self.chosen.longest,
             cloud_tokens=float(read),
             device_us=self.device_us,
         )

@@ -41,6 +41,7 @@ from training.background import in_thread
 from training.baselines.base import (
     BATCH,
     CLOUD_WINDOW,
+    FLOAT_BYTES,
     Fitting,
     MethodCosts,
     Reads,
@@ -202,7 +203,7 @@ class FittedRaRec:
         cloud = self.options.reads == "cloud"
         return MethodCosts(
             parameters=text + rest,
-            device_bytes=0 if cloud else text + 4 * rest,
+            device_bytes=0 if cloud else text + FLOAT_BYTES * rest,
             cloud_tokens=self.tokens if cloud else 0.0,
             device_us=self.device_us,
         )

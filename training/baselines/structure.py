@@ -17,6 +17,7 @@ from training.backbone.evaluate import encode_requests, structural_scores
 from training.backbone.fit import TrainedBackbone
 from training.baselines.base import (
     CLOUD_WINDOW,
+    FLOAT_BYTES,
     FittedBaseline,
     Fitting,
     MethodCosts,
@@ -27,8 +28,6 @@ from training.baselines.base import (
     weights_in,
 )
 from training.baselines.device_time import encoder_us
-
-FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from shared.metrics import ndcg
 from shared.progress import Progress
 from training.background import in_thread
 from training.baselines.base import (
+    FLOAT_BYTES,
     Fitting,
     MethodCosts,
     Reads,
@@ -169,7 +170,7 @@ class FittedTransRec:
         cloud = self.options.reads == "cloud"
         return MethodCosts(
             parameters=parameters,
-            device_bytes=0 if cloud else 4 * parameters,
+            device_bytes=0 if cloud else FLOAT_BYTES * parameters,
             cloud_tokens=float(self.options.history * places) if cloud else 0.0,
             device_us=self.device_us,
         )

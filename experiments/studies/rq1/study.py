@@ -26,6 +26,7 @@ from shared.interactions import InteractionLog
 from shared.metrics import RANK, Ranks, ranks_of
 from shared.progress import Progress
 from training.baselines.base import (
+    FLOAT_BYTES,
     Baseline,
     FittedBaseline,
     ListsItself,
@@ -41,7 +42,6 @@ from training.run import opened_run
 from training.settings import BaselineSettings, Recipe
 
 SETTINGS = ("full", "S2")
-FLOAT_BYTES = 4
 COUNTERS = ("popularity", "frequency", "frequency_all", "decayed", "decayed_all")
 
 

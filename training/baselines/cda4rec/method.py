@@ -27,6 +27,7 @@ from device_runtime.abstract.sentences import tokens
 from launch.model_files import resolve_model
 from training.background import in_thread
 from training.baselines.base import (
+    FLOAT_BYTES,
     FittedBaseline,
     Fitting,
     MethodCosts,
@@ -44,7 +45,7 @@ from training.calibration.pairs import Pairs
 from training.stages.calibration import fitting_pairs
 
 Choice = Callable[[World, Rows], NDArray[np.int64]]  # rows [R] at tau -> places in PLANS
-PLAN_BYTES, FLOAT_BYTES = 1, 4
+PLAN_BYTES = 1
 SAMPLE = 256
 
 

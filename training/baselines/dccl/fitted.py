@@ -13,14 +13,13 @@ from torch import Tensor
 from training.backbone.batches import Events
 from training.backbone.fit import TrainedBackbone
 from training.backbone.objective import RepeatPolicy
-from training.baselines.base import MethodCosts, Rows, World, weights_in
+from training.baselines.base import FLOAT_BYTES, MethodCosts, Rows, World, weights_in
 from training.baselines.dccl.meta import Descent
 from training.baselines.dccl.patch import Basis, adapted
 from training.baselines.dccl.transitions import transitions_before
 from training.baselines.device_time import REPEATS
 from training.baselines.frozen_answers import FrozenAnswers
 
-FLOAT_BYTES = 4
 USERS = 64  # whose transitions are in memory
 
 

@@ -33,6 +33,7 @@ from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
 from training.baselines.base import (
     CLOUD_WINDOW,
+    FLOAT_BYTES,
     FittedBaseline,
     Fitting,
     MethodCosts,
@@ -48,7 +49,6 @@ from training.baselines.duet.targets import Targets
 from training.learning import Judged, Say, descend, fit_until, mean_loss, reproducible, weights_of
 from training.steps import VALIDATION_GAPS
 
-FLOAT_BYTES = 4
 BATCH_SEGMENTS = 16
 PATIENCE = 3
 

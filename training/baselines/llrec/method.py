@@ -30,6 +30,7 @@ from training.backbone.fit import TrainedBackbone
 from training.backbone.objective import RepeatPolicy
 from training.background import in_thread
 from training.baselines.base import (
+    FLOAT_BYTES,
     FittedBaseline,
     Fitting,
     MethodCosts,
@@ -52,7 +53,6 @@ from training.learning import (
     weights_of,
 )
 
-FLOAT_BYTES = 4
 MOST_UNROLLED = 50  # events; the graph of more would be long to export and to load
 
 

@@ -27,6 +27,7 @@ from training.backbone.evaluate import encode_requests, structural_scores
 from training.backbone.item_table import ItemParameters
 from training.background import in_thread
 from training.baselines.base import (
+    FLOAT_BYTES,
     FittedBaseline,
     Fitting,
     MethodCosts,
@@ -45,8 +46,6 @@ from training.encoders.gru4rec import GRU4RecConfig
 from training.export.onnx_graphs import export_encoder
 from training.learning import Judged, fit_until, reproducible
 from training.semantic.texts import reduce_vectors
-
-FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
