@@ -240,6 +240,13 @@ def batches(pairs: Pairs) -> Iterator[tuple[NDArray[np.int64], Rows, Rows]]:
         yield at, pairs.fresh[at], pairs.stale[at]
 
 
+def sampled(pairs: Pairs, count: int) -> Pairs:
+    """At most ``count`` of the pairs, the same every time: where judging all takes too long."""
+    if len(pairs) <= count:
+        return pairs
+    return pairs[np.sort(np.random.default_rng(0).choice(len(pairs), count, replace=False))]
+
+
 def best_items(world: World, rows: Rows, scores: Tensor, count: int) -> Tensor:
     """[B, N] the ``count`` best items at most, best first; none that is barred while others last.
 

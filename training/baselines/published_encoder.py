@@ -21,7 +21,7 @@ from training.backbone.fit import BackboneFit, BackboneOptions, Cycle, TrainedBa
 from training.backbone.item_table import ItemParameters
 from training.background import in_thread
 from training.baselines.base import CLOUD_WINDOW, FittedBaseline, Fitting, Reads
-from training.baselines.structure import FittedStructure
+from training.baselines.structure import CloudStructure
 from training.encoders.choice import CONFIGS
 from training.learning import Judged, fit_until, reproducible, weights_of
 
@@ -46,7 +46,7 @@ class PublishedEncoder:
 
     async def fit(self, fitting: Fitting) -> FittedBaseline:
         backbone = await in_thread(lambda shown: self._train(fitting, shown), fitting.progress)
-        return FittedStructure("cloud", backbone)
+        return CloudStructure(backbone)
 
     def _train(self, fitting: Fitting, progress: Progress) -> TrainedBackbone:
         run, options = fitting.run, fitting.run.settings.training

@@ -49,6 +49,7 @@ from training.baselines.base import (
     World,
     best_items,
     full_ranks,
+    sampled,
     weights_in,
 )
 from training.baselines.language.alignment import (
@@ -120,12 +121,12 @@ class RaRec:
             model = SoftPrompted(text, backbone.model.config.dim)
             kind = ListingRaRec if self.reads == "cloud" else FittedRaRec
             fitted = kind(options=self, model=model, words=words, backbone=backbone)
-            pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
-            drawn = np.random.default_rng(0).permutation(len(pairs))[:JUDGED]
+            judged = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
+            pairs = sampled(judged, JUDGED)
 
             def judge() -> float:
                 fitted.forget()
-                found = full_ranks(fitting.world, pairs[np.sort(drawn)], fitted.scores)
+                found = full_ranks(fitting.world, pairs, fitted.scores)
                 return float(ndcg(found, 10).mean()) if len(found) else math.nan
 
             align(

@@ -49,37 +49,53 @@ class Structure:
         backbone = await run.backbone()
         timed = self.reads == "device" and fitting.most_epochs is None
         device_us = encoder_us(backbone.model) if timed else None
-        return FittedStructure(self.reads, backbone, device_us)
+        if self.reads == "cloud":
+            return CloudStructure(backbone)
+        return DeviceStructure(backbone, device_us)
 
 
 @dataclass(frozen=True, eq=False)
-class FittedStructure:
-    """A trained backbone that ranks by its structural scores.
+class CloudStructure:
+    """A trained backbone in the cloud, which makes its own list by its structural scores."""
+
+    backbone: TrainedBackbone
+
+    @property
+    def costs(self) -> MethodCosts:
+        return MethodCosts(parameters=weights_in(self.backbone.model, self.backbone.table))
+
+    def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
+        return _structural(self.backbone, world, stale)
+
+    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
+        return best_items(world, stale, self.scores(world, stale, stale), count)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceStructure:
+    """A trained backbone on the device, beside the counts of the own history.
 
     Attributes:
         device_us: microseconds of a request; None where it was not measured.
     """
 
-    reads: Reads
     backbone: TrainedBackbone
     device_us: float | None = None
 
     @property
     def costs(self) -> MethodCosts:
         count = weights_in(self.backbone.model, self.backbone.table)
-        held = 0 if self.reads == "cloud" else FLOAT_BYTES * count
-        return MethodCosts(parameters=count, device_bytes=held, device_us=self.device_us)
+        return MethodCosts(
+            parameters=count, device_bytes=FLOAT_BYTES * count, device_us=self.device_us
+        )
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
-        if self.reads == "cloud":
-            return self._structural(world, stale)
-        return self._structural(world, fresh) + world.count_bonus(fresh)
+        return _structural(self.backbone, world, fresh) + world.count_bonus(fresh)
 
-    def listed(self, world: World, stale: Rows, count: int) -> Tensor:
-        return best_items(world, stale, self._structural(world, stale), count)
 
-    def _structural(self, world: World, rows: Rows) -> Tensor:
-        model, table = self.backbone.model, self.backbone.table
-        windows = world.windows(rows, model.config.window)
-        e_str, copy_logit = encode_requests(model, table, windows)
-        return structural_scores(e_str, copy_logit, windows.item, table)
+def _structural(backbone: TrainedBackbone, world: World, rows: Rows) -> Tensor:
+    """[B, I] structural scores of the events before ``rows``."""
+    model, table = backbone.model, backbone.table
+    windows = world.windows(rows, model.config.window)
+    e_str, copy_logit = encode_requests(model, table, windows)
+    return structural_scores(e_str, copy_logit, windows.item, table)

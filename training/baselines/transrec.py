@@ -46,6 +46,7 @@ from training.baselines.base import (
     World,
     best_items,
     full_ranks,
+    sampled,
     weights_in,
 )
 from training.baselines.language.facet_fit import fit_facets
@@ -100,7 +101,7 @@ class TransRec:
         kind = ListingTransRec if self.reads == "cloud" else FittedTransRec
         fitted = kind(options=self, network=network, facets=facets)
         pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
-        few = _sample(pairs, JUDGED)
+        few = sampled(pairs, JUDGED)
 
         def judge() -> float:
             fitted.forget()
@@ -234,10 +235,3 @@ def _best_shares(fitted: FittedTransRec, world: World, pairs: Pairs) -> tuple[fl
         return float(ndcg(found, 10).mean()) if len(found) else 0.0
 
     return max(tried, key=worth)
-
-
-def _sample(pairs: Pairs, count: int) -> Pairs:
-    """At most ``count`` of the pairs, drawn once."""
-    if len(pairs) <= count:
-        return pairs
-    return pairs[np.sort(np.random.default_rng(0).choice(len(pairs), count, replace=False))]

@@ -11,6 +11,8 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder of all packages
 HASH_LENGTH = 16
+# Bring stages together, run them in threads and hold what they came to.
+_WIRING = ("training.background", "training.run_stages", "training.run", "training.trained")
 
 
 def code_of(parts: Iterable[object], root: Path | None = None) -> str:
@@ -37,6 +39,41 @@ def module_of(part: object) -> str:
     return part.__name__ if isinstance(part, ModuleType) else part.__module__
 
 
+def reached_by(*parts: object, root: Path | None = None) -> tuple[str, ...]:
+    """Dotted names of the modules of ``parts`` and of all that they import of this product.
+
+    What brings stages together is left out, and so is what only that reaches: a stage that another
+    is computed from has a key of its own.
+
+    Args:
+        root: folder of the packages; ROOT when None.
+    """
+    root = root or ROOT
+    asked = [module_of(part) for part in parts]
+    found, waiting = set[str](), list(asked)
+    while waiting:
+        name = waiting.pop()
+        imported = {
+            each
+            for file in _files(root, name)
+            for each in _imports(root, file, file.stat().st_mtime_ns)
+        }
+        if name in found or (name not in asked and _is_wiring(name, imported)):
+            continue
+        found.add(name)
+        waiting += imported
+    return tuple(sorted(found))
+
+
+def _is_wiring(name: str, imported: set[str]) -> bool:
+    return (
+        name in _WIRING
+        or name.endswith(".settings")  # their values decide, and those are in a key
+        or name.startswith("training.stages.")
+        or "training.stages.stage" in imported
+    )
+
+
 def _files(root: Path, part: object) -> list[Path]:
     path = root.joinpath(*module_of(part).split("."))
     return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
@@ -56,3 +93,23 @@ def _code(file: Path, modified: int) -> str:
             ):
                 del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+@cache
+def _imports(root: Path, file: Path, modified: int) -> frozenset[str]:
+    """Modules of the product that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if _exists(root, inner) else node.module)
+    return frozenset(name for name in names if _exists(root, name))
+
+
+def _exists(root: Path, name: str) -> bool:
+    """Whether a dotted name is of a module or package with code."""
+    path = root.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()

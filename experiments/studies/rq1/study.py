@@ -8,36 +8,23 @@ calibrated, the simpler remedies) is scored by its own study, so all differences
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from cloud_service.embedding.base import Embedder
 from experiments.studies.cell import CellScores
+from experiments.studies.rq1.method_stage import method_stage
 from experiments.studies.rq1.worlds import fitting_on
 from experiments.studies.scalrec.extras import sizes
 from experiments.studies.scalrec.scores import StepRanks, aggregate
 from experiments.studies.scalrec.study import Product, product_of
 from shared.errors import ConfigError
 from shared.interactions import InteractionLog
-from shared.metrics import RANK, Ranks, ranks_of
 from shared.progress import Progress
-from training.baselines.base import (
-    FLOAT_BYTES,
-    Baseline,
-    FittedBaseline,
-    ListsItself,
-    MethodCosts,
-    World,
-    batches,
-    weights_in,
-)
+from training.baselines.base import FLOAT_BYTES, Baseline, World, weights_in
 from training.baselines.device_time import encoder_us
 from training.baselines.registry import BASELINES
-from training.calibration.pairs import Pairs, pairs_at_gap
 from training.run import opened_run
 from training.settings import BaselineSettings, Recipe
 
@@ -67,11 +54,13 @@ async def run_cell(
         fitting = fitting_on(run, product.trained, product.chosen_on, most_epochs=most)
         world = World(product.twin, product.scored.texts)
         for name, method in methods.items():
-            started = time.perf_counter()
-            fitted = await method.fit(fitting)
-            seconds = time.perf_counter() - started
-            extras |= costs_of(name, fitted.costs, seconds)
-            add_ranks(ranks, name, fitted, world, product)
+            found = await run.result(
+                method_stage(run, fitting, world, product.scored.steps, name, method)
+            )
+            extras |= {f"{cost}_{name}": value for cost, value in found.costs.items()}
+            for gap in settings.paper.gaps:
+                ranks.add("full", gap, name, found.full[gap])
+                ranks.add("S2", gap, name, found.listed[gap])
         return CellScores(aggregate(ranks), extras)
 
 
@@ -97,58 +86,6 @@ def chosen(settings: BaselineSettings, known: Mapping[str, Baseline]) -> dict[st
             f"{', '.join(known)}"
         )
     return {name: method for name, method in known.items() if name in settings.methods}
-
-
-def add_ranks(
-    ranks: StepRanks, name: str, fitted: FittedBaseline, world: World, product: Product
-) -> None:
-    """Ranks of a method at every scored request, at every age of its snapshot."""
-    steps, settings = product.scored.steps, product.run.settings
-    with product.run.progress.task(f"scoring {name}", len(settings.paper.gaps)) as task:
-        for gap in settings.paper.gaps:
-            pairs = pairs_at_gap(world.requests.anchors, steps, gap)
-            full, listed = method_ranks(world, pairs, fitted, settings.cloud.candidates)
-            ranks.add("full", gap, name, full)
-            ranks.add("S2", gap, name, listed)
-            task.advance()
-
-
-@torch.no_grad()
-def method_ranks(
-    world: World, pairs: Pairs, fitted: FittedBaseline, candidates: int
-) -> tuple[Ranks, Ranks]:
-    """[P] ranks of each target in the whole catalogue, and in the cloud's list at tau."""
-    full, listed = np.empty(len(pairs), RANK), np.empty(len(pairs), RANK)
-    target = world.requests.target.numpy()
-    for at, fresh, stale in batches(pairs):
-        scores = fitted.scores(world, fresh, stale)
-        if isinstance(fitted, ListsItself):
-            items = fitted.listed(world, stale, candidates)
-        else:
-            items = world.twin.candidates[torch.from_numpy(stale)]
-        inside = torch.zeros(scores.shape, dtype=torch.bool).scatter_(1, items, True)
-        barred = world.barred(fresh)
-        free: NDArray[np.bool_] | None = None
-        if barred is not None:
-            free, inside = (~barred).numpy(), inside & ~barred
-        values = scores.numpy()
-        full[at] = ranks_of(values, target[fresh], free)
-        listed[at] = ranks_of(values, target[fresh], inside.numpy())
-    return full, listed
-
-
-def costs_of(name: str, costs: MethodCosts, seconds: float) -> dict[str, float]:
-    """By name; seconds are of one fit, with the stages that it had to train."""
-    found = {
-        f"seconds_{name}": seconds,
-        f"parameters_{name}": float(costs.parameters),
-        f"device_bytes_{name}": float(costs.device_bytes),
-        f"snapshot_bytes_{name}": float(costs.snapshot_bytes),
-        f"cloud_tokens_{name}": costs.cloud_tokens,
-    }
-    if costs.device_us is not None:
-        found[f"device_us_{name}"] = costs.device_us
-    return found
 
 
 def product_costs(product: Product) -> dict[str, float]:

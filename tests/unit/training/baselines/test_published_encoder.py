@@ -13,7 +13,7 @@ from tests.support.baselines import trial
 from tests.support.logs import drifting_log
 from training.baselines.base import CLOUD_WINDOW
 from training.baselines.published_encoder import PATIENCE, PublishedEncoder
-from training.baselines.structure import FittedStructure, Structure
+from training.baselines.structure import CloudStructure, Structure
 
 
 async def test_times_and_texts_do_not_reach_it_and_do_reach_the_equipped_one(
@@ -40,7 +40,7 @@ async def test_times_and_texts_do_not_reach_it_and_do_reach_the_equipped_one(
 async def test_it_is_trained_until_validation_stops_rising(tmp_path: Path) -> None:
     async with trial(tmp_path, drifting_log(), epochs=100) as here:
         fitted = await PublishedEncoder("sasrec", learning_rate=3e-2).fit(here.fitting)
-    assert isinstance(fitted, FittedStructure)
+    assert isinstance(fitted, CloudStructure)
     backbone = fitted.backbone
     assert backbone.model.copy is None
     assert backbone.model.config.window == CLOUD_WINDOW

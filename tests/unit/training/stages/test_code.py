@@ -15,15 +15,19 @@ from experiments.studies.frontier.study import evidence_stage
 from experiments.studies.frontier.windows import draw_windows
 from experiments.studies.lsc4rec.device_model import DeviceModel, cooperative_stage, din_stage
 from experiments.studies.lsc4rec.lists import Listed, lists_stage
+from experiments.studies.rq1.method_stage import method_stage
 from scalrec.settings import Settings, load_settings
 from shared.progress import NullProgress
+from shared.split import Steps
 from tests.support.logs import drifting_log
+from training.baselines.base import Fitting
+from training.baselines.registry import BASELINES
 from training.collaboration.stage import collaboration_stage
 from training.refresh.stage import refresh_stage
 from training.run import TrainingRun
 from training.semantic.embedding_cache import EmbeddingCache
 from training.semantic.projector import fit_projector
-from training.stages.code import ROOT, code_of, module_of
+from training.stages.code import ROOT, code_of, module_of, reached_by
 from training.stages.stage import Stage
 from training.stages.store import StageStore
 from training.tuning.stage import tuning_stage
@@ -81,6 +85,21 @@ def test_a_part_that_is_not_there_is_an_error(root: Path) -> None:
         code_of(["app.gone"], root)
 
 
+def test_what_a_part_reaches_is_found_wherever_it_is_imported(root: Path) -> None:
+    """Packages of others are none of it, and what brings stages together ends the search."""
+    (root / "app/far.py").write_text("import json\nfrom app.other import x\n")
+    (root / "app/fit.py").write_text(
+        "from app import far\n\ndef fit():\n    from lib.deep.maths import Sum\n"
+    )
+    (root / "lib/deep/maths.py").write_text("import app.joined\nimport lib.settings\n")
+    (root / "app/joined.py").write_text("from training.stages.stage import Stage\nimport lib\n")
+    (root / "training/stages").mkdir(parents=True)
+    (root / "training/stages/stage.py").write_text("")
+    (root / "lib/settings.py").write_text("")
+    found = reached_by("app.fit", root=root)
+    assert found == ("app.far", "app.fit", "app.other", "lib.deep.maths")
+
+
 def test_functions_and_modules_stand_for_where_they_are() -> None:
     assert code_of([fit_projector]) == code_of(["training.semantic.projector"], ROOT)
     assert code_of([training.encoders]) == code_of(["training.encoders"])
@@ -122,6 +141,10 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     made += [din_stage(run), lists, cooperative_stage(run, device, None, unread, lists.key)]  # type: ignore[arg-type]
     windows = draw_windows(log, run.split, length=5, users=3, history=5)
     made.append(evidence_stage(run, None, windows))  # type: ignore[arg-type]
+    for name, method in BASELINES.items():
+        fitting = Fitting(run=run, trained=None, world=None, validation={})  # type: ignore[arg-type]
+        steps = Steps(run.steps.anchors.user, run.steps.anchors.tau)
+        made.append(method_stage(run, fitting, None, steps, name, method))  # type: ignore[arg-type]
     lora = Settings(embedder={"lora": {"rank": 4}}).embedder.lora
     assert lora is not None
     made.append(tuning_stage(settings, log, lora, folder, folder))
