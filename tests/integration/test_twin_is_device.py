@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from cloud_service.embedding.hashing import HashingEmbedder
 from device_runtime.state.cues import CUES
-from experiments.studies.scalrec.study import _ScalrecStudy
+from experiments.studies.scalrec.dense_ranks import DenseRanks
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.paper import run_paper
 from scalrec.settings import Settings, load_settings
@@ -128,7 +128,7 @@ def settings_of(folder: Path, variant: str, profile: DeviceProfile) -> Settings:
 class Case:
     """A study, the bundle of what it studies, and the study's ranks."""
 
-    study: _ScalrecStudy
+    study: DenseRanks
     bundle: Bundle
     devices: ShippedDevices
     expected: dict[tuple[str, int, str], Floats]
@@ -339,6 +339,14 @@ def test_the_twin_ranks_as_the_device(
                 found += int(np.count_nonzero(near & np.isfinite(ours)))
     assert found > 10, "targets were ranked"
     assert differ <= 0.01 * ranked
+
+
+def test_in_fewer_settings_ranks_are_the_same(cases: Cases) -> None:
+    case, asked = cases.of("tiny", "context", "all", "breaks", "allow"), ("full", "S2")
+    found = study_ranks(case.study, asked)
+    assert found.keys() == {key for key in case.expected if key[0] in asked}
+    for key, ranks in found.items():
+        np.testing.assert_array_equal(ranks, case.expected[key])
 
 
 def test_what_the_twin_is_held_to_tells_one_device_from_another(cases: Cases) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,8 +19,9 @@ from device_runtime.device import Device
 from device_runtime.models import DeviceModels
 from device_runtime.ranking.encoded import Encoded
 from device_runtime.state.cached_snapshot import CachedSnapshot
+from experiments.studies.scalrec.dense_ranks import DenseRanks
 from experiments.studies.scalrec.rules_by_setting import Rules
-from experiments.studies.scalrec.study import _ScalrecStudy, _structural_of
+from experiments.studies.scalrec.study import structural_of
 from loadtest.evaluation.evaluation_models import EvaluationModels
 from loadtest.evaluation.log_requests import LogRequests
 from loadtest.evaluation.target_rank import target_rank
@@ -159,7 +161,7 @@ def reading(fitted: FittedCalibration, inputs: tuple[str, ...], *, dim: int) -> 
     return replace(fitted, calibrator=decided(new), tried=None)
 
 
-def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:
+def studied(settings: Settings, trained: TrainedModel) -> DenseRanks:
     """The study of the last ``paper.steps`` test steps."""
     log, steps = trained.log, trained.split.last_test(settings.paper.steps)
     anchors, profile = stale_anchors(steps, settings.paper.gaps), settings.profile
@@ -178,17 +180,17 @@ def studied(settings: Settings, trained: TrainedModel) -> _ScalrecStudy:
         bags = student_bags(log, anchors, settings.abstract.form, profile, rows=rows)
         words = torch.from_numpy(student.embed(bags))
     twin = make_twin(settings, trained, requests, e_sem, words)
-    second = _structural_of(backbone, requests, pairs_at_gap(anchors, steps, 0).fresh)
+    second = structural_of(backbone, requests, pairs_at_gap(anchors, steps, 0).fresh)
     same = Rules(calibrated=RULES, discount=DISCOUNT, wordless=DISCOUNT)
     rules = dict.fromkeys(("S1", "S2", "full", "device"), same)
-    return _ScalrecStudy(
-        settings, trained, trained.calibration, twin, requests, second, rules, steps
-    )
+    return DenseRanks(settings, trained, trained.calibration, twin, requests, second, rules, steps)
 
 
-def study_ranks(study: _ScalrecStudy) -> dict[tuple[str, int, str], Floats]:
+def study_ranks(
+    study: DenseRanks, settings: Collection[str] | None = None
+) -> dict[tuple[str, int, str], Floats]:
     """Expected ranks [R] by setting, gap and scorer."""
-    found = study.ranks(NullProgress())
+    found = study.ranks(NullProgress(), settings)
     return {(setting, gap, scorer): r["expected"] for setting, gap, scorer, r in found}
 
 
@@ -196,7 +198,7 @@ def study_ranks(study: _ScalrecStudy) -> dict[tuple[str, int, str], Floats]:
 class GivenSnapshots:
     """Snapshots with the embeddings that the study has at its anchors."""
 
-    study: _ScalrecStudy
+    study: DenseRanks
     models: EvaluationModels
 
     def e_sem(self, user: int, tau: int) -> NDArray[np.float32]:
@@ -245,7 +247,7 @@ class ExportedOnce:
 class ShippedDevices:
     """Devices of an exported bundle at the requests of a study, each replayed from its events."""
 
-    def __init__(self, study: _ScalrecStudy, bundle: Bundle) -> None:
+    def __init__(self, study: DenseRanks, bundle: Bundle) -> None:
         self._study, self._bundle, self._log = study, bundle, study.trained.log
         self._models = DeviceModels.load(bundle)
         self._requests = LogRequests(self._log, EvaluationModels.load(bundle))
