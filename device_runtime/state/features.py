@@ -18,7 +18,8 @@ class TimeFeatures:
     """Inputs of the encoder beside the item vectors.
 
     Attributes:
-        age_hours: [L] float32, request time minus event time in hours, >= 0; zeros without times.
+        age_hours: [L] float32, request time minus event time in hours, >= 0 and never rising from
+            one event to the next; zeros without times.
         event_hour: [L] float32, local hour of week of each event, in [0, 168).
         request_hour: local hour of week of the request, in [0, 168).
     """
@@ -51,10 +52,13 @@ def age_hours(event_time: NDArray[np.float64], request_time: float | None) -> ND
         event_time: [L] Unix seconds, NaN where unknown.
         request_time: Unix seconds, or None (all ages are then 0).
 
-    Events dated after the request (a clock set back) and events of unknown time have age 0.
+    No event is younger than a later one: encoders read the hours between two of them. So where a
+    clock was set back, or an event's time is unknown, it is as old as the oldest that follows it;
+    0 if none is older than the request.
     """
     if request_time is None:
         return np.zeros(len(event_time), dtype=np.float32)
     age = (request_time - event_time) * (1.0 / SECONDS_PER_HOUR)
     # fmax, unlike maximum, returns the number when the other side is NaN.
-    return np.fmax(age, 0.0).astype(np.float32)
+    known = np.fmax(age, 0.0)
+    return np.maximum.accumulate(known[::-1])[::-1].astype(np.float32)

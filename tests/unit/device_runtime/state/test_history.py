@@ -52,7 +52,13 @@ def test_a_window_of_no_event_is_refused():
 def test_ages_are_hours_and_never_negative_or_nan():
     times = np.array([0.0, 7200.0, np.nan, 36000.0])
     assert age_hours(times, 10800.0).tolist() == [3.0, 1.0, 0.0, 0.0]
+    assert age_hours(times[:0], 10800.0).tolist() == []
     assert age_hours(times, None).tolist() == [0.0] * 4
+
+
+def test_no_event_is_younger_than_one_that_follows_it():
+    set_back = np.array([0.0, 18000.0, 7200.0, np.nan, 10800.0])
+    assert age_hours(set_back, 21600.0).tolist() == [6.0, 4.0, 4.0, 3.0, 3.0]
 
 
 def test_large_unix_times_keep_their_difference():
