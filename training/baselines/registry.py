@@ -21,8 +21,6 @@ from training.baselines.transrec import TransRec
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
         "lightgcn": LightGCN(),
-        "surge": PublishedEncoder("surge"),
-        "surge-equipped": Structure("cloud", {"backbone": "surge"}),
         "sasrec": PublishedEncoder("sasrec"),
         "sasrec-equipped": Structure("cloud", {"backbone": "sasrec"}),
         "duet": Duet(),
@@ -44,5 +42,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "dccl": DCCL(),
         "dccl-patch": DCCL(distil=False),
         "prefer": Prefer(),
+        # Last, since a cell that is interrupted keeps what it has: they take longest.
+        "surge": PublishedEncoder("surge"),
+        "surge-equipped": Structure("cloud", {"backbone": "surge"}),
     }
 )
