@@ -57,8 +57,9 @@ docs:  ## these pages as a site, in build/site, links checked; ARGS=serve shows 
 test: env  ## the tests to work by: every part, a real vLLM, Redis and sockets; minutes
 	@$(RUN) pytest -m "not slow and not compose" --hypothesis-profile=quick $(SUITE) $(ARGS)
 
-test-all: env  ## all tests but the stack's, with what `make test` leaves out: Ray, browser, long runs
+test-all: env  ## all tests but the stack's, with what `make test` leaves out: Ray, MLflow, browser, long runs
 	@$(PYTHON_FOUND) scripts/bootstrap.py ray
+	@$(PYTHON_FOUND) scripts/bootstrap.py mlflow
 	@$(PYTHON_FOUND) scripts/bootstrap.py docs
 	@$(RUN) pytest -m "not compose" $(SUITE) $(ARGS)
 

@@ -17,10 +17,11 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "product": ("product.txt", "product-nodeps.txt"),
     "vllm": ("vllm.txt",),
     "ray": ("ray.txt",),
+    "mlflow": ("mlflow.txt",),
     "docs": ("docs.txt",),
 }
 # Seen by the product's interpreter, so with the same pins where both have one.
-LAID_OVER = ("ray", "docs")
+LAID_OVER = ("ray", "mlflow", "docs")
 COMPLETE_MARKER = ".complete"
 FAILED_MARKER = ".failed"
 INSTALL_COMMAND = "python3 scripts/bootstrap.py vllm"

@@ -9,7 +9,7 @@ from scalrec.rooms import ROOMS
 from shared.errors import ScalrecError
 
 # From small to large: of the first three, each holds the one before it.
-EXTRAS = ("cloud", "fleet", "train", "otel", "ray")
+EXTRAS = ("cloud", "fleet", "train", "otel", "ray", "mlflow")
 # What commands need; None: what a device has is enough.
 COMMAND_EXTRAS = {
     "simulate": "train",
@@ -30,7 +30,9 @@ COMMAND_EXTRAS = {
     "doctor": "cloud",
 }
 # Modules that are called otherwise than their package.
-_PACKAGES = {"jwt": "pyjwt", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
+_PACKAGES = {
+    "jwt": "pyjwt", "mlflow": "mlflow-skinny", "vl_convert": "vl-convert-python", "yaml": "pyyaml",
+}  # fmt: skip
 
 
 class ExtraMissing(ScalrecError):

@@ -3,6 +3,7 @@
     python3 scripts/bootstrap.py product   everything but vLLM, and this checkout's .venv
     python3 scripts/bootstrap.py vllm      the vLLM server's environment (Linux)
     python3 scripts/bootstrap.py ray       the product, and Ray for fleets of many machines
+    python3 scripts/bootstrap.py mlflow    the product, and MLflow's client to track runs in
     python3 scripts/bootstrap.py docs      the product, and what builds the documentation's site
     python3 scripts/bootstrap.py all       product and vLLM, side by side
     python3 scripts/bootstrap.py prune     remove cached environments of older locks

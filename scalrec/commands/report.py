@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from reports.page.comparison import COMPARISON_FILE, build_comparison
 from reports.run_report import report_run
 from reports.summary.build import read_summary
 from reports.terminal import print_summary
+from reports.tracking.mlflow_run import track_in_mlflow
 from scalrec.console import make_console
 from scalrec.folders import latest_run
 from scalrec.options import WorkDirOption, settings_from
@@ -31,12 +32,33 @@ def report(
         Path | None,
         typer.Option(help="Also put this run's tables into the README and docs/ of this checkout."),
     ] = None,
+    to: Annotated[
+        Literal["mlflow"] | None,
+        typer.Option(
+            help="Also track the run in MLflow: settings, figures and report, once however often."
+        ),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow's server (http://HOST:PORT) or file (sqlite:///FILE); default: "
+            "MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow's experiment; default: MLFLOW_EXPERIMENT_NAME, else scalrec.",
+        ),
+    ] = None,
 ) -> None:
     """Compute summary.json and report.html anew from the parquet records of a run.
 
     Also of a run that was cut short: name its folder. Of several runs, write comparison.html into
     the work folder instead: their replays side by side.
     """
+    if to is None and (tracking_uri or experiment):
+        raise ConfigError("--tracking-uri and --experiment are of MLflow's: add --to mlflow")
     console = make_console()
     folder = settings_from(work_dir=work_dir).work_dir
     run_dirs = runs or [latest_run(folder)]
@@ -63,6 +85,8 @@ def report(
     if len(run_dirs) > 1:
         if docs is not None:
             raise ConfigError("--docs takes the tables of one run, not of a comparison")
+        if to is not None:
+            raise ConfigError("--to takes one run: MLflow itself compares those that it has")
         folder.mkdir(parents=True, exist_ok=True)
         path = build_comparison(run_dirs, folder / COMPARISON_FILE)
         console.print(marked("[green]✓[/] {}", path.absolute()), soft_wrap=True)
@@ -75,3 +99,15 @@ def report(
     if docs is not None:
         for changed in update_documents(docs, summary):
             console.print(marked("[green]✓[/] {}", changed))
+    if to == "mlflow":
+        tracked = track_in_mlflow(run_dir, summary, uri=tracking_uri, experiment=experiment)
+        console.print(
+            marked(
+                "[green]✓[/] {} in MLflow: run {} of experiment {}, {}",
+                "new" if tracked.made else "completed",
+                tracked.run_id,
+                tracked.experiment,
+                tracked.page or tracked.store,
+            ),
+            soft_wrap=True,
+        )

@@ -18,13 +18,16 @@ from provision.commands import Cancelled, Commands, InstallError, Unsupported
 from provision.progress import Step, StepDisplay
 from shared.paths import default_cache_dir
 
-NEEDED_BYTES = {"product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30, "docs": 2**28}
+NEEDED_BYTES = {
+    "product": 4 * 2**30, "vllm": 5 * 2**30, "ray": 2**30, "mlflow": 2**29, "docs": 2**28,
+}  # fmt: skip
 TORCH = re.compile(r"^torch==[\w.]+$", re.MULTILINE)
 # What must import before the environment counts as installed; compiled parts, mainly.
 SMOKE_TEST = {
     "product": "import torch, onnxruntime, polars, redis, fastapi",
     "vllm": "import torch, transformers, vllm, vllm._C",
     "ray": "import ray",
+    "mlflow": "import mlflow.tracking, sqlalchemy, alembic",
     "docs": "import mkdocs, material",
 }
 PIP = ("-m", "pip", "install", "--no-input", "--no-compile", "--no-warn-script-location",

