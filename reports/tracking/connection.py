@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from shared.addresses import masked, masked_address
 from shared.errors import ConfigError, ScalrecError
@@ -22,6 +22,7 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 INSTALL = "pip install 'scalrec[mlflow]' (in a checkout: python3 scripts/bootstrap.py mlflow)"
 _SQLITE = "sqlite:///"
@@ -48,6 +49,15 @@ class Tracker:
     def shown(self) -> str:
         """Its address as it may be printed."""
         return masked_address(self.uri)
+
+    def page_of(self, experiment_id: str, run_id: str) -> str | None:
+        """Address of a run's page on a server, without user and password; None of a database."""
+        parts = urlsplit(self.uri)
+        if parts.scheme not in ("http", "https"):
+            return None
+        host = parts.netloc.rpartition("@")[2]
+        root = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        return f"{root}/#/experiments/{experiment_id}/runs/{run_id}"
 
     @property
     def artifacts(self) -> str | None:

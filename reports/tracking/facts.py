@@ -50,6 +50,8 @@ def tags_of(run_id: str, info: RunInfo) -> dict[str, str]:
         "scalrec.backbone": info.backbone,
         "scalrec.embedder": f"{info.embedder.backend}: {info.embedder.model}",
         "scalrec.machine": info.machine,
+        "mlflow.source.name": "scalrec",  # MLflow's page shows a commit beside a source alone
+        "mlflow.source.type": "LOCAL",
     }
     if info.git_revision is not None:
         tags["scalrec.commit"] = info.git_revision

@@ -76,14 +76,11 @@ def track_in_mlflow(
                 tracker.client.log_artifact(run_id, str(run_dir / file))
         status = "FAILED" if summary.run.run_failures else "FINISHED"
         tracker.client.set_terminated(run_id, status, end_time=times_of(summary.run)[1])
-        page = None
-        if tracker.uri.startswith(("http://", "https://")):
-            page = f"{tracker.shown.rstrip('/')}/#/experiments/{place}/runs/{run_id}"
         return TrackedRun(
             run_id=run_id,
             experiment=name,
             store=tracker.shown,
-            page=page,
+            page=tracker.page_of(place, run_id),
             made=found is None,
         )
 

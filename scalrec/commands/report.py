@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from loadtest.records.checksums import unsealed
 from loadtest.records.recorder import recover
@@ -107,7 +108,9 @@ def report(
                 "new" if tracked.made else "completed",
                 tracked.run_id,
                 tracked.experiment,
-                tracked.page or tracked.store,
+                tracked.store,
             ),
             soft_wrap=True,
         )
+        if tracked.page is not None:  # holds no secret, and a fragment that would be taken for one
+            console.print(Text(f"  {tracked.page}"), soft_wrap=True)
