@@ -13,6 +13,7 @@ from shared.tracing import Traces
 
 HASHING_MODEL = "hashing"  # of the back end of that name, where none is named
 Backend = Literal["vllm", "transformers", "hashing"]
+_OF_FILES = ("vllm", "transformers")  # back ends that run a model of files, to equal vectors
 BACKENDS = PluginKind(
     group="scalrec.embedders",
     noun="embedder",
@@ -107,6 +108,13 @@ class EmbedderSettings(Section):
         description="what a user asks gets a vector of its own beside that of the rest of the "
         "abstract, for logs with queries; the cloud must be started as training was",
     )
+    bulk: Literal["inside", "served"] = Field(
+        default="inside",
+        description="where training embeds its texts if the back end is vllm; inside: in its own "
+        "process, through transformers, where that gives the same vectors (BERT and Llama models "
+        "on a processor, without embedder.url and embedder.extra_args); served: by the server",
+        json_schema_extra=MACHINERY,
+    )
     url: str | None = Field(
         default=None,
         description="a running OpenAI-compatible server to use",
@@ -141,12 +149,19 @@ class EmbedderSettings(Section):
     @property
     def runs_model(self) -> bool:
         """Whether the back end runs a model of files; others know of none, or see to it."""
-        return self.backend in ("vllm", "transformers")
+        return self.backend in _OF_FILES
 
     @property
     def needs_model(self) -> bool:
         """Whether those files are looked for on this machine, not behind somebody's server."""
         return self.url is None and self.runs_model
+
+    def serves(self, trained_with: str) -> str:
+        """The back end that serves a bundle, by what its texts were embedded with for training.
+
+        Of back ends that run a model of files any may serve: these settings say which one does.
+        """
+        return self.backend if self.runs_model and trained_with in _OF_FILES else trained_with
 
     @model_validator(mode="before")
     @classmethod

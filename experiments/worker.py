@@ -82,13 +82,14 @@ async def compute(folder: Path) -> None:
     # Imported here: they load torch, which must find its thread settings in the environment.
     from training.background import in_thread
     from training.data.registry import load_log
+    from training.semantic.inside import embedding_inside
     from training.tuning.stage import with_tuned_model
 
     log = await in_thread(
         lambda stoppable: load_log(settings.log, cache=settings.cache, progress=stoppable), progress
     )
     settings = await with_tuned_model(settings, log, progress)
-    async with aclosing(_embedder(settings, folder)) as embedder:
+    async with aclosing(_embedder(embedding_inside(settings), folder)) as embedder:
         result = checked(await study(settings, log, embedder, progress=progress))
     run = CellRun(
         profile=job.profile,

@@ -102,7 +102,7 @@ def _usable(folder: Path, settings: Settings) -> tuple[Bundle | None, str]:
     manifest = bundle.manifest
     if manifest.log != settings.log.name:
         return None, f"it is of the log {manifest.log}, not {settings.log.name}"
-    if manifest.embedder.backend != settings.embedder.backend:
+    if settings.embedder.serves(manifest.embedder.backend) != settings.embedder.backend:
         return None, (
             f"it was made with the embedder {manifest.embedder.backend}, "
             f"not {settings.embedder.backend}"

@@ -43,6 +43,7 @@ class RunInfo(Strict):
 
     Attributes:
         log: the log in words (InteractionLog.describe).
+        embedder: the bundle's text model, and the back end that served it.
         requested_backend: the embedder back end that was asked for.
         fallback_reason: why another one was used; "" when it was not.
         collaboration: what the bundle says of it, if anything.
@@ -97,7 +98,7 @@ class RunInfo(Strict):
     @property
     def fell_back(self) -> bool:
         """The text model was served otherwise than asked for."""
-        return self.embedder.backend != self.requested_backend
+        return bool(self.fallback_reason)
 
 
 def describe_run(
@@ -106,6 +107,7 @@ def describe_run(
     settings: BaseModel,
     *,
     split: Split,
+    served_by: str,
     requested_backend: str,
     started: str,
     stages: Sequence[StageRecord] = (),
@@ -116,6 +118,7 @@ def describe_run(
 
     Args:
         settings: all that the run had.
+        served_by: back end of the embedder; training may have used another one.
         requested_backend: of the embedder.
     """
     return RunInfo(
@@ -126,7 +129,7 @@ def describe_run(
         bundle_id=manifest.bundle_id,
         backbone=manifest.backbone,
         profile=manifest.profile,
-        embedder=manifest.embedder,
+        embedder=manifest.embedder.model_copy(update={"backend": served_by}),
         requested_backend=requested_backend,
         fallback_reason=fallback_reason,
         repeat_policy=manifest.repeat_policy,

@@ -41,5 +41,7 @@ def train(
 
 async def _train(settings: Settings, console: Console) -> Trained:
     logs = settings.work_dir / "serve"
-    async with prepared(settings, console, bundle=None, logs=logs, allow_fallback=False) as made:
+    async with prepared(
+        settings, console, bundle=None, logs=logs, allow_fallback=False, serves=False
+    ) as made:
         return Trained(made.bundle)

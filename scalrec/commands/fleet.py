@@ -203,6 +203,7 @@ async def _replay(
         bundle.manifest,
         as_served,
         split=split,
+        served_by=as_served.embedder.backend,
         requested_backend=as_served.embedder.backend,
         started=started.isoformat(timespec="seconds"),
     )
@@ -258,6 +259,7 @@ async def _greet(settings: Settings, console: Console, url: str, bundle_id: str)
 
 
 def _as_served(settings: Settings, manifest: Manifest) -> Settings:
-    """Settings that name the bundle's back end: which one to start was somebody else's choice."""
-    embedder = settings.embedder.model_copy(update={"backend": manifest.embedder.backend})
+    """Settings that name a back end of the bundle: who started which one is not known here."""
+    backend = settings.embedder.serves(manifest.embedder.backend)
+    embedder = settings.embedder.model_copy(update={"backend": backend})
     return settings.model_copy(update={"embedder": embedder})

@@ -161,7 +161,7 @@ async def _run_all(settings: Settings, console: Console, batch: Batch, folder: P
         if not (batch.count if virtual else batch.sockets):
             continue
         async with open_stage(settings, batch.setup(virtual=virtual), console) as stage:
-            head = _head(stage, batch)
+            head = _head(stage, settings, batch)
             if batch.part is None:  # whoever started a part has claimed it for all
                 claim_folder(folder, head)
             if virtual and batch.jobs > 1:
@@ -219,13 +219,12 @@ async def _run_here(
                 _complain(console, outcome.verdict, run_dir)
 
 
-def _head(stage: Rig, batch: Batch) -> RobustnessHead:
-    embedder = stage.bundle.manifest.embedder
+def _head(stage: Rig, settings: Settings, batch: Batch) -> RobustnessHead:
     return RobustnessHead(
         seed=batch.seed,
         log=stage.log.name,
         bundle_id=stage.bundle.id,
-        embedder=f"{embedder.backend} {embedder.model}",
+        embedder=f"{stage.served_by(settings)} {stage.bundle.manifest.embedder.model}",
         revision=git_revision(),
     )
 

@@ -39,6 +39,7 @@ async def train_and_export(
     """Train, print the validation figures, and write the bundle if asked to."""
     # Here, not above: torch is loaded for training only, and images that serve do without it.
     from scalrec.jobs.exporting import exported
+    from training.semantic.inside import embedding_inside
     from training.train import train as train_model
     from training.tuning.stage import with_tuned_model
 
@@ -50,13 +51,14 @@ async def train_and_export(
         console.print(marked("[yellow]note[/] {}", note), highlight=False)
     settings = await with_tuned_model(settings, loaded, progress)
     async with served_embedder(
-        settings,
+        embedding_inside(settings),
         logs=settings.work_dir / "serve",
         progress=progress,
         console=console,
         allow_fallback=False,
     ) as served:
-        times.add("embedder start", served.seconds_to_ready)
+        if served.process is not None:
+            times.add("embedder start", served.seconds_to_ready)
         async with aclosing(served.connect(settings.training.threads)) as client:
             trained = await train_model(settings, loaded, client, progress=progress, force=force)
     for name, seconds in trained.stage_seconds.items():

@@ -22,6 +22,7 @@ from scalrec.jobs.prepared import read_log
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import lazily_served
 from shared.files import write_whole
+from training.semantic.inside import embedding_inside
 from training.splitting import policy_of
 
 FIGURES, PAGE = "advice.json", "advice.html"
@@ -56,7 +57,10 @@ async def advise(
 
         settings = await with_tuned_model(settings, log, progress)
     async with lazily_served(
-        settings, logs=settings.work_dir / "serve", progress=progress, console=console
+        embedding_inside(settings),
+        logs=settings.work_dir / "serve",
+        progress=progress,
+        console=console,
     ) as embedder:
         result = checked(await compute(settings, log, embedder, progress=progress))
     with progress.task("resampling users"):

@@ -15,7 +15,8 @@ from scalrec.console import ConsoleProgress
 from scalrec.folders import find_bundle
 from scalrec.jobs.enough import require_enough
 from scalrec.settings import Settings
-from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
+from scalrec.stack.embedder_server import ServedEmbedder
+from scalrec.stack.embedders import embedders
 from shared.bundle import Bundle, load_bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
@@ -29,7 +30,10 @@ from training.splitting import split_of
 
 @dataclass(frozen=True)
 class Prepared:
-    """Attributes: embedder answers as the cloud's own; client is a connection to it."""
+    """Attributes:
+    embedder: answers as the cloud's own.
+    client: of what embeds for training, which need not be the same.
+    """
 
     log: InteractionLog
     split: Split
@@ -62,12 +66,14 @@ async def prepared(
     bundle: Path | None,
     logs: Path,
     allow_fallback: bool,
+    serves: bool,
 ) -> AsyncIterator[Prepared]:
     """Load the log, start the embedder, and train and export unless that is done already.
 
     Args:
         bundle: used as it is instead of training.
         logs: folder for the embedding server's log.
+        serves: devices are going to ask the embedder.
 
     Raises:
         ScalrecError: whatever part failed, with what to do.
@@ -82,14 +88,20 @@ async def prepared(
 
         settings = await with_tuned_model(settings, log, progress)
     async with (
-        served_embedder(
-            settings, logs=logs, progress=progress, console=console, allow_fallback=allow_fallback
-        ) as served,
-        aclosing(served.connect(settings.training.threads)) as client,
+        embedders(
+            settings,
+            serves=serves,
+            logs=logs,
+            progress=progress,
+            console=console,
+            allow_fallback=allow_fallback,
+        ) as found,
+        aclosing(found.training.connect(settings.training.threads)) as client,
     ):
         made = await _train(settings, log, client, progress) if bundle is None else None
         split = split_of(log, settings.training)
         served_bundle = made or load_bundle(bundle or find_bundle(settings))
+        served = await found.serving()
         yield Prepared(log=log, split=split, bundle=served_bundle, embedder=served, client=client)
 
 

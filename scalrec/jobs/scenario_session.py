@@ -77,6 +77,11 @@ class Rig:
     run: Callable[[ScenarioRun], Awaitable[ScenarioVerdict]]
     embedder: EmbedderSettings | None = None
 
+    def served_by(self, settings: Settings) -> str:
+        """The embedder's back end."""
+        known = self.embedder or settings.embedder
+        return known.serves(self.bundle.manifest.embedder.backend)
+
     def prepare(
         self,
         scenario: Scenario,
@@ -115,8 +120,7 @@ async def run_scenarios(
         record = ScenarioRecord(
             log=stage.log.name,
             bundle_id=stage.bundle.id,
-            embedder=f"{stage.bundle.manifest.embedder.backend} "
-            f"{stage.bundle.manifest.embedder.model}",
+            embedder=f"{stage.served_by(settings)} {stage.bundle.manifest.embedder.model}",
             revision=git_revision(),
             verdicts=tuple(verdicts),
         )
@@ -151,6 +155,7 @@ async def open_stage(settings: Settings, choice: Setup, console: Console) -> Asy
         bundle=choice.bundle,
         logs=settings.work_dir / "serve",
         allow_fallback=choice.fallback,
+        serves=not choice.virtual,
     ) as made:
 
         async def virtually(run: ScenarioRun) -> ScenarioVerdict:
@@ -197,12 +202,13 @@ async def _run_in(
     progress = ConsoleProgress(console)
     run = stage.prepare(scenario, settings, run_dir, progress, virtual=choice.virtual)
     manifest = stage.bundle.manifest
-    backend = run.settings.embedder.model_copy(update={"backend": manifest.embedder.backend})
+    backend = run.settings.embedder.model_copy(update={"backend": stage.served_by(settings)})
     info = describe_run(
         stage.log,
         manifest,
         run.settings.model_copy(update={"embedder": backend}),
         split=stage.split,
+        served_by=backend.backend,
         requested_backend=backend.backend,
         started=started.isoformat(timespec="seconds"),
     )

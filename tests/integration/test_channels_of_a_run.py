@@ -56,7 +56,8 @@ def test_a_run_says_what_carries_its_answers(tmp_path: Path, weight: float) -> N
     run_paper(folder, log, steps, models, source, gaps=(0, 5))
     run_full_ranking(folder, log, steps, models, source, half_life=5.0)
     info = describe_run(
-        log, bundle.manifest, settings, split=split, requested_backend="hashing",
+        log, bundle.manifest, settings, split=split,
+        served_by="hashing", requested_backend="hashing",
         started="2026-01-02T03:04:05+00:00",
     )  # fmt: skip
     write_run_info(folder, info)

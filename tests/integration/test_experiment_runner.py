@@ -22,6 +22,7 @@ from shared.errors import LaunchError
 from tests.support.embedding_server import EmbeddingServer
 from tests.support.fake_study import KILL_FILE, SLOW, TEXT
 from tests.support.small_log import small_log
+from tests.support.text_models import WIDTH, tiny_model
 
 STUDY = "tests.support.fake_study:run_cell"
 
@@ -184,6 +185,19 @@ async def test_a_cell_gets_the_server_it_asks_for(
     assert found.info.extras["dim"] == 16
     # The key travels in the environment alone.
     assert not any(b"s3cret" in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+
+
+async def test_a_cell_embeds_inside_its_process_where_that_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(tmp_path / "my-model", ["a", "new", "text"])
+    monkeypatch.setenv(TEXT, "a new text")
+    bench = Bench(tmp_path, f"embedder.model={model}", backend="vllm")
+    bench.planned = bench.planned[:1]
+    assert await bench.run(no_server) == {}
+    found = bench.store.find(bench.planned[0])
+    assert found is not None
+    assert found.info.extras["dim"] == WIDTH
 
 
 async def test_no_server_fails_the_cell_that_needs_one(

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from launch.process import ChildProcess
 from launch.redis_server import RedisServer, find_redis_server
 from launch.vllm_server import VllmOptions, VllmServer
 from shared.paths import default_cache_dir
+from tests.support.vllm_stand_in import vllm_stand_in
 
 TEXTS = [
     "Often watches quiet dramas late at night; came back to two series this week.",
@@ -94,31 +94,10 @@ async def test_restarts_after_a_kill_leave_no_file_descriptor_open(tmp_path: Pat
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-STAND_IN = """#!{python} -IS
-import http.server, json, sys
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.answer({{}})
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.answer({{"data": [{{"embedding": [1.0, 0.0]}}]}})
-    def answer(self, body):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-port = int(sys.argv[sys.argv.index("--port") + 1])
-http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
-"""
-
-
 async def test_restarts_of_an_embedding_server_leave_no_scratch_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(STAND_IN.format(python=sys.executable))
-    python.chmod(0o755)
+    python = vllm_stand_in(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalrec.settings import Settings, load_settings
+from shared.bundle import EmbedderIdentity
 from tests.support.bundles import make_bundle
 from tests.support.generators import small_generator, with_generator
 
@@ -34,6 +35,14 @@ def test_a_bundle_of_the_log_and_embedder_in_force_is_taken(tmp_path: Path) -> N
     vllm = settings_for(embedder={"backend": "vllm"})
     assert "made with the embedder hashing" in refusal(tmp_path / "b", vllm)
     assert refusal(tmp_path / "nothing", settings_for())
+
+
+def test_a_bundle_that_was_embedded_inside_training_is_served_by_vllm(tmp_path: Path) -> None:
+    identity = EmbedderIdentity(backend="transformers", model="minilm", pooling="MEAN", dim=16)
+    make_bundle(tmp_path / "b", embedder=identity)
+    for backend in ("vllm", "transformers"):
+        assert refusal(tmp_path / "b", settings_for(embedder={"backend": backend})) == ""
+    assert "embedder transformers, not hashing" in refusal(tmp_path / "b", settings_for())
 
 
 def test_a_generative_cloud_takes_only_a_bundle_that_can_generate(tmp_path: Path) -> None:

@@ -29,6 +29,15 @@ def test_records_of_before_int8_tables_are_read(had_table: bool, table: str) -> 
     assert RunInfo.model_validate(run.model_dump(mode="json")) == run
 
 
+def test_only_a_reason_makes_a_fallback() -> None:
+    run = RunInfo.model_validate(OLD | {"profile": {"window": 50}})
+    inside = run.model_copy(
+        update={"embedder": run.embedder.model_copy(update={"backend": "transformers"})}
+    )
+    assert not inside.fell_back  # nobody had to serve: a replay on the virtual clock
+    assert inside.model_copy(update={"fallback_reason": "vLLM is not installed"}).fell_back
+
+
 def test_other_unknown_fields_are_refused() -> None:
     with pytest.raises(ValidationError, match="wings"):
         RunInfo.model_validate(OLD | {"profile": {"wings": 2}})

@@ -43,6 +43,10 @@ def test_the_bundle_says_which_back_end_served_it(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.embedder.backend != manifest.embedder.backend
     assert command._as_served(settings, manifest).embedder.backend == manifest.embedder.backend
+    # Any back end of a model's files may serve, whichever one training used.
+    trained = manifest.embedder.model_copy(update={"backend": "transformers"})
+    inside = manifest.model_copy(update={"embedder": trained})
+    assert command._as_served(settings, inside).embedder.backend == "vllm"
 
 
 def test_refreshes_without_a_record_are_told(tmp_path: Path) -> None:
