@@ -43,7 +43,7 @@ from scalrec.options import (
 from scalrec.running import run_command
 from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
-from scalrec.stack.embedder_server import served_embedder
+from scalrec.stack.embedders import embedders
 from shared.files import write_whole
 from shared.interactions import InteractionLog
 from shared.split import split_log
@@ -72,12 +72,14 @@ async def _bench(settings: Settings, console: Console, *, million: bool) -> None
     results: list[BenchmarkLine] = compare_codec(
         dim=settings.training.dim, candidates=settings.cloud.candidates
     )
-    async with served_embedder(
-        settings, logs=logs, progress=progress, console=console, allow_fallback=False
-    ) as served:
-        async with aclosing(served.connect(settings.training.threads)) as client:
+    async with embedders(
+        settings, serves=True, logs=logs, progress=progress, console=console, allow_fallback=False
+    ) as found:
+        async with aclosing(found.training.connect(settings.training.threads)) as client:
             trained = await train(settings, log, client, progress=progress)
-            bundle, _ = await exported(trained, settings, progress)
+        bundle, _ = await exported(trained, settings, progress)
+        served = await found.serving()
+        async with aclosing(served.connect(settings.training.threads)) as client:
             results += await compare_batches(client, bundle, _abstracts(settings, log))
             if served.model_dir is not None:
                 results += await compare_bulk(

@@ -181,10 +181,13 @@ class UserModel:
         if how is None:
             return
         self._cosines = np.zeros(0)  # all of them again: another server may take its place
+        served, trained = self._embedder.identity, self._expected
+        advice = "Serve that model as it was served then, or train a bundle for this one"
+        if (trained.backend, served.backend) == ("transformers", "vllm"):
+            advice += "; embedder.bulk=served lets the server embed for training, too"
         raise EmbedderMismatch(
-            f"the embedder ({_words(self._embedder.identity)}) gives other vectors than the text "
-            f"model that the bundle was trained with ({_words(self._expected)}): {how}. Serve that "
-            "model as it was served then, or train a bundle for this one"
+            f"the embedder ({_words(served)}) gives other vectors than the text model that the "
+            f"bundle was trained with ({_words(trained)}): {how}. {advice}"
         )
 
     async def _within_deadline(

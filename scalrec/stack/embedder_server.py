@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class ServedEmbedder:
 
     def connect(self, threads: int | None = None, tracing: Tracing | None = None) -> Embedder:
         """A client of it (or, without a server, the model inside this process)."""
+        if self.settings.backend == "transformers":
+            _without_progress_bars()
         return create_embedder(
             self.settings, model_dir=self.model_dir, threads=threads, tracing=tracing
         )
@@ -152,6 +154,14 @@ async def _vllm(
         )
     finally:
         await server.stop()
+
+
+def _without_progress_bars() -> None:
+    """Those that transformers draw while they load would tear our own."""
+    with suppress(ImportError):  # the embedder says what is missing, once it is asked
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

@@ -16,6 +16,9 @@ from shared.fixed_texts import TEXTS as FIXED
 from shared.fixed_texts import FixedTexts, difference, encode_fixed_texts
 from tests.support.bundles import make_bundle
 from tests.support.cloud import client_of, cloud_settings, quiet
+from tests.support.runs_of_cli import CliRun
+from tests.support.small_log import small_log
+from tests.support.small_run import QUICK, naming
 
 pytestmark = pytest.mark.model
 
@@ -79,3 +82,35 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
         answer = await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 10
+
+
+async def test_serves_a_bundle_that_training_embedded_inside_its_process(
+    minilm_server: VllmServer, tmp_path: Path
+) -> None:
+    chosen = ("embedder.backend=vllm", "embedder.model=minilm", "embedder.python=/nowhere")
+    options = [*QUICK, *(part for one in chosen for part in ("--set", one))]
+    cold = {"SCALREC_CACHE": str(tmp_path / "cache")}
+    export = CliRun(["export", *naming(*small_log(tmp_path)), *options], tmp_path / "runs", cold)
+    export.finish(timeout_s=240)
+    assert "vLLM serves" not in export.text()
+    [manifest] = (tmp_path / "runs" / "bundles").glob("*/manifest.json")
+    bundle = load_bundle(manifest.parent)
+    assert bundle.manifest.embedder.backend == "transformers"
+    app = create_app(
+        cloud_settings(
+            embedder={
+                "backend": "vllm",
+                "model": "minilm",
+                "url": minilm_server.url,
+                "api_key": minilm_server.options.api_key,
+                "deadline_s": 30.0,
+            }
+        ),
+        bundle=bundle,
+        store=MemorySnapshotStore(),
+        telemetry=quiet()[0],
+    )
+    async with client_of(app) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        answer = await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
+        assert answer.status_code == 200
