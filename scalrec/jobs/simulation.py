@@ -107,6 +107,7 @@ class Simulation:
                     allow_fallback=self.allow_fallback,
                 )
             )
+            self.times.add("embedder start", found.training.seconds_to_ready)
             threads = settings.training.threads
             client = await stack.enter_async_context(aclosing(found.training.connect(threads)))
             trained = await self._train(log, client)

@@ -38,8 +38,6 @@ class Embedders:
         """
         if self.starting is None:
             return self.training
-        if self.starting.done():
-            return self.starting.result()
         with self.progress.task(f"vLLM serves {model_name(self.training.settings.model)}"):
             return await self.starting
 
