@@ -40,3 +40,14 @@ def test_without_the_fallback_the_run_ends_with_advice(tmp_path: Path) -> None:
     assert "EnvironmentMissing" in run.text()
     assert "scripts/bootstrap.py vllm" in run.text()
     assert run.left_over() == []
+
+
+@pytest.mark.slow
+def test_the_virtual_clock_needs_no_vllm(tmp_path: Path) -> None:
+    run = CliRun(_arguments(tmp_path, "--no-fallback", "--clock", "virtual"), tmp_path / "runs")
+    run.finish(timeout_s=300)
+    summary = (tmp_path / "runs" / "latest" / "summary.json").read_text()
+    info = Summary.model_validate_json(summary).run
+    assert (info.requested_backend, info.embedder.backend) == ("vllm", "transformers")
+    assert not info.fell_back
+    assert "(fallback)" not in (tmp_path / "runs" / "latest" / "report.html").read_text()
