@@ -108,8 +108,9 @@ class Simulation:
                 )
             )
             self.times.add("embedder start", found.training.seconds_to_ready)
-            threads = settings.training.threads
-            client = await stack.enter_async_context(aclosing(found.training.connect(threads)))
+            # Nothing else runs while texts are embedded, so on all cores, however many fitting,
+            # which gains little from a second one, is to have.
+            client = await stack.enter_async_context(aclosing(found.training.connect()))
             trained = await self._train(log, client)
             bundle = await self._export(trained)
             # Before anything is timed: a server that starts takes a core.
