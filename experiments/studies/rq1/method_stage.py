@@ -160,12 +160,12 @@ def _save(found: MethodRanks, folder: Path) -> None:
 
 def _load(folder: Path) -> MethodRanks:
     arrays, costs = load_arrays(folder)
+    # safetensors gives no order back.
+    kept = sorted((setting, int(gap)) for setting, gap, _ in (key.split(".") for key in arrays))
     found: dict[str, dict[int, Ranks]] = {"full": {}, "listed": {}}
-    for key in arrays:
-        setting, gap, field = key.split(".")
-        if field == "expected":
-            tied = arrays[f"{setting}.{gap}.tied"]
-            found[setting][int(gap)] = as_ranks(arrays[key], tied)
+    for setting, gap in kept:
+        of = f"{setting}.{gap}"
+        found[setting][gap] = as_ranks(arrays[f"{of}.expected"], arrays[f"{of}.tied"])
     return MethodRanks(**found, costs=costs)
 
 
