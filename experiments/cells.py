@@ -14,7 +14,7 @@ from experiments.spec import Experiment, Overrides, merge
 from experiments.study import STUDY
 from shared.errors import ConfigError
 from shared.profile import PRESETS
-from shared.section import deciding, printable
+from shared.section import deciding_sections
 
 _SECTIONS = ("log", "profile", "abstract", "embedder", "training", "paper")
 KEY_LENGTH = 16
@@ -132,15 +132,12 @@ def relevant(settings: CellSettings, sections: Sequence[str] = ()) -> dict[str, 
     Args:
         sections: beside those that every study reads.
     """
-    plain = printable(settings)
+    found = deciding_sections(settings, (*_SECTIONS, *sections))
     model = settings.embedder.model
     content = model_content(model)
     # A folder is known by what is in it, not by where it lies.
-    plain["embedder"]["model"] = model_name(model) + ("" if content is None else f"@{content}")
-    return {
-        section: deciding(getattr(settings, section), plain[section])
-        for section in (*_SECTIONS, *sections)
-    }
+    found["embedder"]["model"] = model_name(model) + ("" if content is None else f"@{content}")
+    return found
 
 
 def common(settings: Sequence[Overrides]) -> Overrides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +30,12 @@ def deciding(section: BaseModel, plain: dict[str, Any]) -> dict[str, Any]:
             inner = plain[name]
             kept[name] = deciding(value, inner) if isinstance(value, BaseModel) else inner
     return kept
+
+
+def deciding_sections(settings: BaseModel, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``deciding`` of some sections of the settings, by name; secrets as stars."""
+    plain = printable(settings)
+    return {name: deciding(getattr(settings, name), plain[name]) for name in names}
 
 
 def printable(settings: BaseModel) -> dict[str, Any]:

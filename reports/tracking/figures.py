@@ -10,7 +10,15 @@ import math
 import re
 from collections.abc import Iterator
 
-from reports.summary.model import FullSection, PaperSection, Summary, SystemSection
+from reports.summary.model import (
+    FullScore,
+    FullSection,
+    PaperScore,
+    PaperSection,
+    Summary,
+    SystemScore,
+    SystemSection,
+)
 from shared.statistics import Estimate
 
 Figure = tuple[str, float | None]
@@ -50,17 +58,22 @@ def metric_name(name: str) -> str:
 def _full(full: FullSection) -> Iterator[Figure]:
     for row in full.scores:
         if row.part == "all":
-            for metric in SHOWN:
-                name = f"{metric_name(metric)}.{metric_name(row.scorer)}"
-                yield f"catalogue_{metric_name(row.steps)}/{name}", row.metrics[metric].value
+            yield from _scores(f"catalogue_{metric_name(row.steps)}", row)
+
+
+def _scores(
+    place: str, row: FullScore | PaperScore | SystemScore, more: str = ""
+) -> Iterator[Figure]:
+    """A scorer's figures at one place. more: what else the name says."""
+    for metric in SHOWN:
+        name = f"{metric_name(metric)}.{metric_name(row.scorer)}{more}"
+        yield f"{place}/{name}", row.metrics[metric].value
 
 
 def _paper(paper: PaperSection) -> Iterator[Figure]:
     for score in paper.scores:
         if score.part == "all":
-            for metric in SHOWN:
-                name = f"{metric_name(metric)}.{metric_name(score.scorer)}.gap_{score.gap}"
-                yield f"staleness_{score.setting}/{name}", score.metrics[metric].value
+            yield from _scores(f"staleness_{score.setting}", score, f".gap_{score.gap}")
     for row in paper.staleness:
         told = {"loss": row.loss, "bought_back": row.bought_back, "recovered": row.recovered}
         for name, estimate in told.items():
@@ -72,12 +85,10 @@ def _replay(system: SystemSection) -> Iterator[Figure]:
     yield "replay/users", system.scope.users
     yield "replay/cloud_up", system.cloud_up
     for row in system.scores:
-        scorer = metric_name(row.scorer)
         if row.by == "all":
-            for metric in SHOWN:
-                yield f"replay/{metric_name(metric)}.{scorer}", row.metrics[metric].value
+            yield from _scores("replay", row)
         elif row.by in GROUPS:
-            name = f"{scorer}.{metric_name(row.group)}"
+            name = f"{metric_name(row.scorer)}.{metric_name(row.group)}"
             yield f"replay/ndcg_at_10.{name}", row.metrics["ndcg@10"].value
     for pair in system.differences:
         if pair.by == "all":

@@ -224,7 +224,7 @@ def _head(stage: Rig, settings: Settings, batch: Batch) -> RobustnessHead:
         seed=batch.seed,
         log=stage.log.name,
         bundle_id=stage.bundle.id,
-        embedder=f"{stage.served_by(settings)} {stage.bundle.manifest.embedder.model}",
+        embedder=stage.text_model(settings),
         revision=git_revision(),
     )
 

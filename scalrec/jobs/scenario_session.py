@@ -82,6 +82,10 @@ class Rig:
         known = self.embedder or settings.embedder
         return known.serves(self.bundle.manifest.embedder.backend)
 
+    def text_model(self, settings: Settings) -> str:
+        """What serves the texts, in words for records."""
+        return f"{self.served_by(settings)} {self.bundle.manifest.embedder.model}"
+
     def prepare(
         self,
         scenario: Scenario,
@@ -120,7 +124,7 @@ async def run_scenarios(
         record = ScenarioRecord(
             log=stage.log.name,
             bundle_id=stage.bundle.id,
-            embedder=f"{stage.served_by(settings)} {stage.bundle.manifest.embedder.model}",
+            embedder=stage.text_model(settings),
             revision=git_revision(),
             verdicts=tuple(verdicts),
         )

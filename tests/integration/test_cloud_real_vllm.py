@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from cloud_service.settings import EmbedderSettings
 from cloud_service.store.snapshot_store import MemorySnapshotStore
 from launch.model_files import resolve_model
 from launch.vllm_server import VllmServer
-from shared.bundle import FIXED_TEXTS_FILE, EmbedderIdentity, load_bundle, write_bundle
+from shared.bundle import FIXED_TEXTS_FILE, Bundle, EmbedderIdentity, load_bundle, write_bundle
 from shared.fixed_texts import TEXTS as FIXED
 from shared.fixed_texts import FixedTexts, difference, encode_fixed_texts
 from tests.support.bundles import make_bundle
@@ -29,6 +30,29 @@ TEXTS = (
     "x",
     "A long evening of film noir, one reel after another. " * 100,
 )
+
+
+async def first_snapshot(
+    bundle: Bundle, server: VllmServer, *, deadline_s: float
+) -> httpx.Response:
+    """What a cloud over ``bundle``, whose texts ``server`` embeds, answers a device."""
+    app = create_app(
+        cloud_settings(
+            embedder={
+                "backend": "vllm",
+                "model": "minilm",
+                "url": server.url,
+                "api_key": server.options.api_key,
+                "deadline_s": deadline_s,
+            }
+        ),
+        bundle=bundle,
+        store=MemorySnapshotStore(),
+        telemetry=quiet()[0],
+    )
+    async with client_of(app) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        return await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
 
 
 async def test_agrees_with_transformers_and_serves_a_refresh(
@@ -63,25 +87,9 @@ async def test_agrees_with_transformers_and_serves_a_refresh(
         {name: template.file(name).read_bytes() for name in names}
         | {FIXED_TEXTS_FILE: encode_fixed_texts(fixed)},
     )
-    app = create_app(
-        cloud_settings(
-            embedder={
-                "backend": "vllm",
-                "model": "minilm",
-                "url": server.url,
-                "api_key": key,
-                "deadline_s": 5.0,
-            }
-        ),
-        bundle=load_bundle(bundle.path),
-        store=MemorySnapshotStore(),
-        telemetry=quiet()[0],
-    )
-    async with client_of(app) as client:
-        assert (await client.get("/readyz")).status_code == 200
-        answer = await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
-        assert answer.status_code == 200
-        assert len(answer.json()["items"]) == 10
+    answer = await first_snapshot(load_bundle(bundle.path), server, deadline_s=5.0)
+    assert answer.status_code == 200
+    assert len(answer.json()["items"]) == 10
 
 
 async def test_serves_a_bundle_that_training_embedded_inside_its_process(
@@ -96,21 +104,5 @@ async def test_serves_a_bundle_that_training_embedded_inside_its_process(
     [manifest] = (tmp_path / "runs" / "bundles").glob("*/manifest.json")
     bundle = load_bundle(manifest.parent)
     assert bundle.manifest.embedder.backend == "transformers"
-    app = create_app(
-        cloud_settings(
-            embedder={
-                "backend": "vllm",
-                "model": "minilm",
-                "url": minilm_server.url,
-                "api_key": minilm_server.options.api_key,
-                "deadline_s": 30.0,
-            }
-        ),
-        bundle=bundle,
-        store=MemorySnapshotStore(),
-        telemetry=quiet()[0],
-    )
-    async with client_of(app) as client:
-        assert (await client.get("/readyz")).status_code == 200
-        answer = await client.post("/v1/users/ada/snapshot", json={"abstract": TEXTS[0], "step": 4})
-        assert answer.status_code == 200
+    answer = await first_snapshot(bundle, minilm_server, deadline_s=30.0)
+    assert answer.status_code == 200

@@ -29,6 +29,7 @@ from training.learning import (
     Judged,
     Say,
     descend,
+    few,
     fit_until,
     mean_loss,
     reproducible,
@@ -96,8 +97,7 @@ def train_scorer(
         raise DataError("no user has two training events: there is nothing to learn from")
     held = np.flatnonzero((place > 0) & (place >= np.repeat(validation_start, size)))
     rng = np.random.default_rng(seed)
-    if len(held) > VALIDATION_ROWS:
-        held = np.sort(np.random.default_rng(0).choice(held, VALIDATION_ROWS, replace=False))
+    held = few(held, VALIDATION_ROWS)
     with reproducible(seed, threads):
         model, table = config.build(), ItemParameters(n_items, config.dim, item_init)
         counts = np.bincount(known.item[place < stop], minlength=n_items) + 1.0

@@ -7,6 +7,7 @@ SCaLRec (arXiv 2601.22543) section 5.4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from shared.metrics import RANK, Ranks, ndcg, ranks_of
 from shared.progress import Progress
 from training.backbone.batches import Events, Windows, windows_before
 from training.calibration.pairs import Pairs
+from training.learning import few
 from training.run import TrainingRun
 from training.semantic.own_terms import count_bonus
 from training.semantic.requests import Requests
@@ -226,8 +228,8 @@ class Fitting:
         Args:
             score: as ``FittedBaseline.scores``.
         """
-        found = full_ranks(self.world, self.validation[gap], score)
-        return float(ndcg(found, 10).mean()) if len(found) else 0.0
+        pairs = self.validation[gap]
+        return mean_ndcg10(self.world, pairs, score) if len(pairs) else 0.0
 
 
 Scoring = Callable[[World, Rows, Rows], Tensor]
@@ -241,10 +243,8 @@ def batches(pairs: Pairs) -> Iterator[tuple[NDArray[np.int64], Rows, Rows]]:
 
 
 def sampled(pairs: Pairs, count: int) -> Pairs:
-    """At most ``count`` of the pairs, the same every time: where judging all takes too long."""
-    if len(pairs) <= count:
-        return pairs
-    return pairs[np.sort(np.random.default_rng(0).choice(len(pairs), count, replace=False))]
+    """At most ``count`` of the pairs, the same every time."""
+    return pairs[few(np.arange(len(pairs)), count)]
 
 
 def best_items(world: World, rows: Rows, scores: Tensor, count: int) -> Tensor:
@@ -262,6 +262,11 @@ def best_items(world: World, rows: Rows, scores: Tensor, count: int) -> Tensor:
 def weights_in(*modules: nn.Module) -> int:
     """Numbers in the parameters of modules."""
     return sum(weight.numel() for module in modules for weight in module.parameters())
+
+
+def mean_ndcg10(world: World, pairs: Pairs, score: Scoring) -> float:
+    """Of the requests in ``pairs``, all items ranked; NaN without any."""
+    return float(ndcg(full_ranks(world, pairs, score), 10).mean()) if len(pairs) else math.nan
 
 
 @torch.no_grad()

@@ -24,7 +24,6 @@ request of 96 tokens beside its prompts takes about 24 ms alone and 7 ms in batc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,9 +32,8 @@ import torch
 from torch import Tensor
 
 from launch.model_files import resolve_model
-from shared.metrics import ndcg
 from shared.progress import Progress
-from training.backbone.evaluate import encode_requests, structural_scores
+from training.backbone.evaluate import encode_requests
 from training.backbone.fit import TrainedBackbone
 from training.background import in_thread
 from training.baselines.base import (
@@ -48,7 +46,7 @@ from training.baselines.base import (
     Rows,
     World,
     best_items,
-    full_ranks,
+    mean_ndcg10,
     sampled,
     weights_in,
 )
@@ -67,6 +65,7 @@ from training.baselines.language.soft_prompts import (
     hashed,
     pretrained,
 )
+from training.baselines.structure import structural_at
 from training.learning import reproducible
 from training.run import TrainingRun
 
@@ -121,13 +120,12 @@ class RaRec:
             model = SoftPrompted(text, backbone.model.config.dim)
             kind = ListingRaRec if self.reads == "cloud" else FittedRaRec
             fitted = kind(options=self, model=model, words=words, backbone=backbone)
-            judged = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
-            pairs = sampled(judged, JUDGED)
+            pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
+            judged = sampled(pairs, JUDGED)
 
             def judge() -> float:
                 fitted.forget()
-                found = full_ranks(fitting.world, pairs, fitted.scores)
-                return float(ndcg(found, 10).mean()) if len(found) else math.nan
+                return mean_ndcg10(fitting.world, judged, fitted.scores)
 
             align(
                 model,
@@ -275,9 +273,7 @@ def confused(
     found = []
     for at in torch.split(torch.arange(len(rows)), BATCH):
         some = rows[at.numpy()]
-        windows = world.windows(some, backbone.model.config.window)
-        e_str, copies = encode_requests(backbone.model, backbone.table, windows)
-        scores = structural_scores(e_str, copies, windows.item, backbone.table)
+        scores = structural_at(backbone, world, some)
         scores.scatter_(1, target[at, None], -torch.inf)
         count = min(count, world.n_items - 1)
         found.append(best_items(world, some, scores, count))

@@ -65,7 +65,7 @@ class CloudStructure:
         return MethodCosts(parameters=weights_in(self.backbone.model, self.backbone.table))
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
-        return _structural(self.backbone, world, stale)
+        return structural_at(self.backbone, world, stale)
 
     def listed(self, world: World, stale: Rows, count: int) -> Tensor:
         return best_items(world, stale, self.scores(world, stale, stale), count)
@@ -90,10 +90,10 @@ class DeviceStructure:
         )
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
-        return _structural(self.backbone, world, fresh) + world.count_bonus(fresh)
+        return structural_at(self.backbone, world, fresh) + world.count_bonus(fresh)
 
 
-def _structural(backbone: TrainedBackbone, world: World, rows: Rows) -> Tensor:
+def structural_at(backbone: TrainedBackbone, world: World, rows: Rows) -> Tensor:
     """[B, I] structural scores of the events before ``rows``."""
     model, table = backbone.model, backbone.table
     windows = world.windows(rows, model.config.window)

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.generator_config import GeneratorConfig
-from shared.metrics import ndcg
 from shared.progress import Progress
 from training.background import in_thread
 from training.baselines.base import (
@@ -45,7 +44,7 @@ from training.baselines.base import (
     Rows,
     World,
     best_items,
-    full_ranks,
+    mean_ndcg10,
     sampled,
     weights_in,
 )
@@ -101,12 +100,11 @@ class TransRec:
         kind = ListingTransRec if self.reads == "cloud" else FittedTransRec
         fitted = kind(options=self, network=network, facets=facets)
         pairs = fitting.validation[0 if self.reads == "device" else CHOSEN_AT]
-        few = sampled(pairs, JUDGED)
+        judged = sampled(pairs, JUDGED)
 
         def judge() -> float:
             fitted.forget()
-            found = full_ranks(fitting.world, few, fitted.scores)
-            return float(ndcg(found, 10).mean()) if len(found) else float("nan")
+            return mean_ndcg10(fitting.world, judged, fitted.scores)
 
         fit_facets(
             network,
@@ -231,7 +229,6 @@ def _best_shares(fitted: FittedTransRec, world: World, pairs: Pairs) -> tuple[fl
 
     def worth(shares: tuple[float, ...]) -> float:
         fitted.shares = shares
-        found = full_ranks(world, pairs, fitted.scores)
-        return float(ndcg(found, 10).mean()) if len(found) else 0.0
+        return mean_ndcg10(world, pairs, fitted.scores)
 
     return max(tried, key=worth)

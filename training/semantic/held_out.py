@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.metrics import RANK, Ranks, ndcg, ranks_of
+from training.learning import few
 from training.semantic.requests import ROWS_PER_BATCH, Requests
 
 MAX_ROWS = 4096  # keeps the scores of all of them in memory, [rows, I]
@@ -44,9 +45,7 @@ class HeldOut:
         kept = np.arange(len(rows))
         if exclude_seen and len(rows):
             kept = np.flatnonzero(requests.fresh_targets(rows))
-        if len(kept) > MAX_ROWS:
-            kept = np.sort(np.random.default_rng(0).choice(kept, MAX_ROWS, replace=False))
-        self.kept: NDArray[np.int64] = kept.astype(np.int64)
+        self.kept: NDArray[np.int64] = few(kept, MAX_ROWS)
         self.rows = rows[self.kept]
         self.vectors = requests.semantics
         self.own: list[Tensor] = []

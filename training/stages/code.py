@@ -53,15 +53,16 @@ def reached_by(*parts: object, root: Path | None = None) -> tuple[str, ...]:
     found, waiting = set[str](), list(asked)
     while waiting:
         name = waiting.pop()
+        if name in found:
+            continue
         imported = {
             each
             for file in _files(root, name)
             for each in _imports(root, file, file.stat().st_mtime_ns)
         }
-        if name in found or (name not in asked and _is_wiring(name, imported)):
-            continue
-        found.add(name)
-        waiting += imported
+        if name in asked or not _is_wiring(name, imported):
+            found.add(name)
+            waiting += imported
     return tuple(sorted(found))
 
 

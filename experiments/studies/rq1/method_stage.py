@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from shared.metrics import RANK, Ranks, as_ranks, ranks_of
 from shared.progress import Progress
-from shared.section import deciding, printable
+from shared.section import deciding_sections
 from shared.split import Steps
 from training.baselines.base import Baseline, FittedBaseline, Fitting, ListsItself, World, batches
 from training.calibration.pairs import Pairs, pairs_at_gap
@@ -74,7 +73,7 @@ def method_stage(
             "candidates": settings.cloud.candidates,
             "seed": settings.seed,
         }
-        | _deciding(settings),
+        | deciding_sections(settings, _SECTIONS),
         inputs={"log": fingerprint(run.log), "steps": steps},
         upstream=(run.abstracts, run.calibrator),
         code=reached_by(
@@ -141,12 +140,6 @@ def method_ranks(
         full[at] = ranks_of(values, target[fresh], free)
         listed[at] = ranks_of(values, target[fresh], inside.numpy())
     return full, listed
-
-
-def _deciding(settings: Recipe) -> dict[str, Any]:
-    """Sections of the settings without what may differ between machines."""
-    plain = printable(settings)
-    return {name: deciding(getattr(settings, name), plain[name]) for name in _SECTIONS}
 
 
 def _save(found: MethodRanks, folder: Path) -> None:
