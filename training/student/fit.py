@@ -126,7 +126,7 @@ def fit_student(
         fit = _StudentFit(bags, requests, start, options)
         rows = torch.from_numpy(training)
         if options.exclude_seen:
-            rows = rows[fit.new_to_user(training)]
+            rows = rows[torch.from_numpy(fit.new_to_user(training))]
         if len(rows) == 0:
             raise DataError(
                 "no user has enough events to train a text student on: hold out fewer "
@@ -175,7 +175,7 @@ class _StudentFit:
         self.requests = requests
         parameters = [*self.student.parameters(), *([self._table] if options.own_vectors else [])]
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+            parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
         self.mean_loss = 0.0
 
@@ -186,27 +186,19 @@ class _StudentFit:
     def weights(self) -> dict[str, Tensor]:
         return {**weights_of(student=self.student), "vectors": self._table.detach()}
 
-    def new_to_user(self, rows: NDArray[np.int64]) -> Tensor:
+    def new_to_user(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[R] whether the target of each row is new to its user."""
-        new = [
-            not (barred == goal).any()
-            for barred, goal in zip(self._seen(rows), self.target[rows], strict=True)
-        ]
-        return torch.tensor(new, dtype=torch.bool)
+        blocks = np.split(rows, range(ROWS_PER_BATCH, len(rows), ROWS_PER_BATCH))
+        new = [(self._seen(some) != self.target[some, None]).all(1).numpy() for some in blocks]
+        return np.concatenate(new)
 
-    def _seen(self, rows: NDArray[np.int64]) -> list[Tensor]:
-        first, tau = self._first[rows].tolist(), self.bags.anchors.tau[rows].tolist()
-        return [self._item[f : f + t] for f, t in zip(first, tau, strict=True)]
-
-    def _barred(self, rows: NDArray[np.int64]) -> Tensor | None:
+    def _seen(self, rows: NDArray[np.int64]) -> Tensor:
         """[B, E] what each user had, the shorter ones filled up with their first."""
-        if not self.options.exclude_seen:
-            return None
-        seen = self._seen(rows)
-        barred = torch.empty(len(rows), max(len(own) for own in seen), dtype=torch.int64)
-        for line, own in zip(barred, seen, strict=True):
-            line[: len(own)], line[len(own) :] = own, own[0]
-        return barred
+        tau = self.bags.anchors.tau[rows, None]
+        place = np.arange(tau.max(initial=0))
+        return self._item[
+            torch.from_numpy(self._first[rows, None] + np.where(place < tau, place, 0))
+        ]
 
     def learn(self, rows: Tensor, number: int, say: Say) -> float:
         batches = torch.split(rows[torch.randperm(len(rows))], self.options.batch_size)
@@ -221,7 +213,8 @@ class _StudentFit:
         weight = weight * (torch.rand(len(weight)) < kept) / kept
         e_text = self.student(start, row.long(), weight)
         towards = self._table[self.target[index]]
-        log_z = linear_logsumexp(e_text, self._table, self._no_bias, self._barred(index.numpy()))
+        barred = self._seen(index.numpy()) if self.options.exclude_seen else None
+        log_z = linear_logsumexp(e_text, self._table, self._no_bias, barred)
         loss: Tensor = (log_z - (e_text * towards).sum(-1)).mean()
         return loss
 
