@@ -153,7 +153,11 @@ def pretrained(
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
+        # Fused attention takes more than half of a training step in bfloat16 on a processor:
+        # torch has no quick way back through it.
+        model: Any = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        )
     except Exception as error:  # what a damaged file raises shares no base class
         raise DataError(f"no text model that can be prompted: {error}", folder) from error
     limit = getattr(model.config, "max_position_embeddings", None) or 2 * max_tokens
