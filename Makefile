@@ -6,8 +6,8 @@ ARGS     ?=
 # As few abstracts as calibration can be fitted and judged with on the demo's own log: embedding
 # them takes long. One thread: so small a model trains no faster by two. Other logs and devices, named
 # in ARGS, get the defaults.
-DEMO     := --set training.abstracts_per_user=8 --set training.calibration_steps=4 \
-            --set training.validation_steps=2 --set paper.steps=2 --duration 40 \
+DEMO     := --set training.abstracts_per_user=4 --set training.calibration_steps=2 \
+            --set training.validation_steps=1 --set paper.steps=2 --duration 40 \
             --set training.threads=1
 # A page of its own on a free port, which ends with the run.
 PAGE     := --dashboard 0 --set dashboard.stay=false
