@@ -182,6 +182,8 @@ class StageTimes:
         for name, seconds in self.seconds.items():
             table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.0%}" if total else "")
         table.add_row("total", f"{total:.1f}", "", style="bold")
+        if sum(self.seconds.values()) > total:
+            table.caption = "some went on side by side: their seconds are counted in each"
         console.print(table)
 
 

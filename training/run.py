@@ -77,8 +77,6 @@ class TrainingRun(RunStages):
 
     async def all(self) -> TrainedModel:
         """Every stage that a bundle needs."""
-        # One after the other: side by side, an embedding server and training on the same cores
-        # both take several times as long.
         backbone, abstracts = await self.backbone(), await self.text()
         projector = await self._projector(backbone)
         student = await self._student()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from cloud_service.embedding.base import Embedder
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
+from training.ahead import beside, embed_ahead
 from training.collaboration.stage import with_collaboration
 from training.refresh.stage import with_refreshes
 from training.run import opened_run
@@ -35,7 +36,8 @@ async def train(
         ConfigError: the work or cache folder cannot be written.
     """
     async with opened_run(settings, log, embedder, progress or NullProgress(), force=force) as run:
-        trained = await with_refreshes(run, await run.all())
+        async with beside(embed_ahead(run)):
+            trained = await with_refreshes(run, await run.all())
         trained = await with_collaboration(run, trained)
         # The stages after those of ``all``, too.
         return replace(

@@ -14,8 +14,9 @@ from loadtest.evaluation.paper import run_paper
 from loadtest.evaluation.snapshot_source import snapshots_needed
 from loadtest.records.checksums import seal
 from loadtest.records.evidence_records import FULL, PAPER
-from scalrec.jobs.offline_cloud import OfflineCloud, embed_abstracts
+from scalrec.jobs.offline_cloud import AbstractVectors, OfflineCloud, embed_abstracts
 from scalrec.settings import Settings
+from shared.abstract_form import AbstractForm
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.files import write_whole
@@ -57,6 +58,27 @@ async def collect_evidence(
     return store
 
 
+async def embed_evidence(
+    settings: Settings,
+    log: InteractionLog,
+    steps: Steps,
+    embedder: Embedder,
+    *,
+    form: AbstractForm,
+    progress: Progress,
+) -> AbstractVectors:
+    """The abstract at every moment that a snapshot of evidence is of; cached on disk."""
+    return await embed_abstracts(
+        settings,
+        log,
+        embedder,
+        snapshots_needed(steps, settings.paper.gaps),
+        form=form,
+        label="embedding test abstracts",
+        progress=progress,
+    )
+
+
 def evidence_stage(
     settings: Settings,
     log: InteractionLog,
@@ -69,15 +91,8 @@ def evidence_stage(
     gaps = settings.paper.gaps
 
     async def measure(progress: Progress) -> Blobs:
-        points = snapshots_needed(steps, gaps)
-        abstracts = await embed_abstracts(
-            settings,
-            log,
-            embedder,
-            points,
-            form=bundle.manifest.abstract,
-            label="embedding test abstracts",
-            progress=progress,
+        abstracts = await embed_evidence(
+            settings, log, steps, embedder, form=bundle.manifest.abstract, progress=progress
         )
         source = OfflineCloud(bundle, embedder, abstracts, settings.cloud)
         models = EvaluationModels.load(bundle, expected=settings.profile)

@@ -24,7 +24,7 @@ from reports.terminal import print_summary
 from scalrec.console import ConsoleProgress, StageTimes, print_log, print_verdict
 from scalrec.folders import point_latest
 from scalrec.jobs.enough import require_enough
-from scalrec.jobs.evidence import collect_evidence
+from scalrec.jobs.evidence import collect_evidence, embed_evidence
 from scalrec.jobs.exporting import exported
 from scalrec.jobs.prepared import read_log
 from scalrec.jobs.replaying import replay_over_http, replay_virtually
@@ -41,6 +41,7 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
+from training.ahead import beside, core_to_spare
 from training.train import train
 from training.trained import TrainedModel
 from training.tuning.stage import with_tuned_model
@@ -108,11 +109,10 @@ class Simulation:
                 )
             )
             self.times.add("embedder start", found.training.seconds_to_ready)
-            # Nothing else runs while texts are embedded, so on all cores, however many fitting,
-            # which gains little from a second one, is to have.
+            # On all cores, however many fitting, which gains little from a second one, is to have.
             client = await stack.enter_async_context(aclosing(found.training.connect()))
             trained = await self._train(log, client)
-            bundle = await self._export(trained)
+            bundle = await self._export(trained, log, client)
             # Before anything is timed: a server that starts takes a core.
             with self.times.stage("embedder start"):
                 served = await found.serving()
@@ -134,12 +134,20 @@ class Simulation:
         self.notes += trained.notes
         return trained
 
-    async def _export(self, trained: TrainedModel) -> Bundle:
+    async def _export(self, trained: TrainedModel, log: InteractionLog, client: Embedder) -> Bundle:
         with self.times.stage("export"):
-            bundle, unchanged = await exported(trained, self.settings, self.progress)
+            async with beside(self._embed_evidence(log, trained.split, client)) as ahead:
+                bundle, unchanged = await exported(trained, self.settings, self.progress)
+                await asyncio.wait([ahead])  # what is timed next wants the cores for itself
         if unchanged:
             self.reused.add("export")
         return bundle
+
+    async def _embed_evidence(self, log: InteractionLog, split: Split, client: Embedder) -> None:
+        settings = self.settings
+        if core_to_spare(settings, client):
+            steps, form = split.last_test(settings.paper.steps), settings.abstract.form
+            await embed_evidence(settings, log, steps, client, form=form, progress=self.progress)
 
     async def _evidence(
         self, log: InteractionLog, split: Split, bundle: Bundle, client: Embedder, run_dir: Path

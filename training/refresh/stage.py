@@ -92,7 +92,7 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
     async def build(
         progress: Progress, _: FittedCalibration, text: NDArray[np.float32]
     ) -> LearnedRefreshes:
-        walks = await _walk(run, anchors)
+        walks = _Walks(anchors, await embed_walks(run))
         trained_on = await run.on_known_items(trained)
         return await in_thread(
             lambda stoppable: _learn(run, trained_on, text, walks, stoppable), progress
@@ -116,12 +116,14 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
     )
 
 
-async def _walk(run: TrainingRun, anchors: Anchors) -> _Walks:
+async def embed_walks(run: TrainingRun) -> NDArray[np.float32]:
+    """[W, m] embedding of the abstract at each of ``walk_anchors``."""
+    anchors = walk_anchors(run.split)
     if len(anchors) == 0:
-        return _Walks(anchors, np.empty((0, 0), dtype=np.float32))
+        return np.empty((0, 0), dtype=np.float32)
     writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)
     texts = await write_abstracts_yielding(run.log, anchors, writer, run.settings.profile)
-    return _Walks(anchors, await run.embed(texts, "embedding consecutive abstracts"))
+    return await run.embed(texts, "embedding consecutive abstracts")
 
 
 def walk_anchors(split: Split) -> Anchors:

@@ -8,6 +8,7 @@ the hash of every file, is written last.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -45,9 +46,11 @@ class StageStore:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
     _results: dict[str, Any] = field(default_factory=dict)  # by key
+    _asked: dict[str, asyncio.Lock] = field(default_factory=dict)  # by key
 
     async def result(self, stage: Stage[T], progress: Progress) -> T:
-        """The result of a stage; where it must be built, of those before. Each is got once.
+        """The result of a stage; where it must be built, of those before. Each is got once, also
+        where several ask at a time.
 
         Raises what ``run`` and the stages' ``build`` raise.
         """
@@ -61,11 +64,12 @@ class StageStore:
             waited = time.perf_counter() - began
             return await stage.build(progress, *before)
 
-        if stage.key not in self._results:
-            found = await self.run(stage.name, stage.key, build, stage.form)
-            self.seconds[stage.name] -= waited  # those before it are told by themselves
-            self._results[stage.key] = found
-            self._note(stage)
+        async with self._asked.setdefault(stage.key, asyncio.Lock()):
+            if stage.key not in self._results:
+                found = await self.run(stage.name, stage.key, build, stage.form)
+                self.seconds[stage.name] -= waited  # those before it are told by themselves
+                self._results[stage.key] = found
+                self._note(stage)
         result: T = self._results[stage.key]
         return result
 

@@ -44,6 +44,22 @@ async def test_second_run_reads_instead_of_building(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, second)
 
 
+async def test_a_stage_that_two_ask_for_is_built_once(tmp_path: Path) -> None:
+    builds = 0
+
+    async def build(_: Progress, *__: object) -> np.ndarray:
+        nonlocal builds
+        builds += 1
+        await asyncio.sleep(0)
+        return np.zeros(2)
+
+    stage = Stage(name="s", options={}, inputs={}, upstream=(), code=(), build=build, form=FORM)
+    store = StageStore(tmp_path)
+    one, two = await asyncio.gather(*(store.result(stage, NullProgress()) for _ in range(2)))
+    assert one is two
+    assert builds == 1
+
+
 async def test_other_key_or_force_builds_anew(tmp_path: Path) -> None:
     build = Build()
     await StageStore(tmp_path).run("s", "k", build, FORM)

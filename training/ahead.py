@@ -1,0 +1,48 @@
+"""Embedding texts on a core that fitting leaves free, before the stages that read them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import torch
+
+from cloud_service.embedding.base import Embedder
+from training.refresh.stage import embed_walks
+from training.run import TrainingRun
+from training.settings import Recipe
+
+
+def core_to_spare(settings: Recipe, embedder: Embedder) -> bool:
+    """Whether texts can be embedded beside fitting.
+
+    Not by a server: it takes every core there is, and then both take several times as long.
+    """
+    inside = embedder.identity.backend == "transformers"
+    return inside and settings.training.threads < torch.get_num_threads()
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[asyncio.Task[object]]:
+    """``work`` goes on during the block, and ends with it.
+
+    Its errors are not raised: whoever needs what it did not get to asks again, and meets them.
+    """
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def embed_ahead(run: TrainingRun) -> None:
+    """What the stages after the backbone are going to ask for, in their order."""
+    if not core_to_spare(run.settings, run.embedder):
+        return
+    if run.items in run.structure.upstream:
+        await run.result(run.items)
+    await run.text()
+    await embed_walks(run)
