@@ -20,6 +20,7 @@ from tests.support.small_log import small_log
 
 pytestmark = pytest.mark.model
 SHORT = [
+    "training.threads=1",  # as the demo has it
     "training.epochs=1",
     "training.restart_epochs=0",
     "training.abstracts_per_user=2",
