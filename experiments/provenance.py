@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from pathlib import Path
 
 from experiments.study import place_of
 from shared.errors import ConfigError
+from training.background import cores
 from training.stages.code import code_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,8 +66,7 @@ def machine() -> str:
         model = next(li.partition(":")[2].strip() for li in lines if li.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux, or a processor without a name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, Python {platform.python_version()}"
+    return f"{model}, {cores()} cores, Python {platform.python_version()}"
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import torch
-
 from cloud_service.embedding.base import Embedder
+from training.background import cores
 from training.refresh.stage import embed_walks
 from training.run import TrainingRun
 from training.settings import Recipe
@@ -21,7 +20,7 @@ def core_to_spare(settings: Recipe, embedder: Embedder) -> bool:
     Not by a server: it takes every core there is, and then both take several times as long.
     """
     inside = embedder.identity.backend == "transformers"
-    return inside and settings.training.threads < torch.get_num_threads()
+    return inside and settings.training.threads < cores()
 
 
 @asynccontextmanager

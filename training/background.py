@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,3 +60,10 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress) -> T:
         await asyncio.wait([running])
         raise
     return result  # type: ignore[return-value]  # None only after a cancellation
+
+
+def cores() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

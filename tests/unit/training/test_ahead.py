@@ -58,11 +58,8 @@ class Shown:
 
 
 @pytest.fixture
-def two_cores() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.ahead.cores", lambda: 2)
 
 
 @pytest.mark.usefixtures("two_cores")
