@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from cloud_service.embedding.base import Embedder
+from shared.split import Split
 from training.background import cores
 from training.refresh.stage import embed_walks
 from training.run import TrainingRun
 from training.settings import Recipe
+
+Afterwards = Callable[[Split], Awaitable[object]]
 
 
 def core_to_spare(settings: Recipe, embedder: Embedder) -> bool:
@@ -24,24 +27,30 @@ def core_to_spare(settings: Recipe, embedder: Embedder) -> bool:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[asyncio.Task[object]]:
+async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
     """``work`` goes on during the block, and ends with it.
 
     Its errors are not raised: whoever needs what it did not get to asks again, and meets them.
     """
     task = asyncio.create_task(work)
     try:
-        yield task
+        yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def embed_ahead(run: TrainingRun) -> None:
-    """What the stages after the backbone are going to ask for, in their order."""
+async def embed_ahead(run: TrainingRun, afterwards: Afterwards | None = None) -> None:
+    """What the stages after the backbone are going to ask for, in their order.
+
+    Nothing is embedded while ONNX is exported: torch switches oneDNN off in all threads meanwhile,
+    and vectors would be others.
+    """
     if not core_to_spare(run.settings, run.embedder):
         return
     if run.items in run.structure.upstream:
         await run.result(run.items)
     await run.text()
     await embed_walks(run)
+    if afterwards is not None:
+        await afterwards(run.split)

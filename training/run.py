@@ -220,4 +220,5 @@ class TrainingRun(RunStages):
         return trained
 
     async def embed(self, texts: Sequence[str], label: str) -> NDArray[np.float32]:
-        return await self.embedding.vectors(texts, label, self.progress)
+        async with self._embeds:  # or texts that two ask for are embedded twice
+            return await self.embedding.vectors(texts, label, self.progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 
 import numpy as np
@@ -80,6 +81,7 @@ class RunStages:
         self.embedding = TextEmbedding.of(settings.embedder, embedder, cache)
         self.unfinished = store.root / ".unfinished"
         self._requests: Requests | None = None
+        self._embeds = asyncio.Lock()
 
     @property
     def form(self) -> AbstractForm:

@@ -41,7 +41,6 @@ from shared.bundle import Bundle
 from shared.interactions import InteractionLog
 from shared.progress import Progress
 from shared.split import Split
-from training.ahead import beside, core_to_spare
 from training.train import train
 from training.trained import TrainedModel
 from training.tuning.stage import with_tuned_model
@@ -112,7 +111,7 @@ class Simulation:
             # On all cores, however many fitting, which gains little from a second one, is to have.
             client = await stack.enter_async_context(aclosing(found.training.connect()))
             trained = await self._train(log, client)
-            bundle = await self._export(trained, log, client)
+            bundle = await self._export(trained)
             # Before anything is timed: a server that starts takes a core.
             with self.times.stage("embedder start"):
                 served = await found.serving()
@@ -127,27 +126,25 @@ class Simulation:
         self._report(log, trained.split, bundle, served, run_dir)
 
     async def _train(self, log: InteractionLog, client: Embedder) -> TrainedModel:
-        trained = await train(self.settings, log, client, progress=self.progress)
+        settings, progress = self.settings, self.progress
+
+        async def evidence(split: Split) -> None:
+            steps, form = split.last_test(settings.paper.steps), settings.abstract.form
+            await embed_evidence(settings, log, steps, client, form=form, progress=progress)
+
+        trained = await train(settings, log, client, progress=progress, afterwards=evidence)
         for name, seconds in trained.stage_seconds.items():
             self.times.add(f"train: {name}", seconds)
         self.reused |= {f"train: {name}" for name in trained.reused}
         self.notes += trained.notes
         return trained
 
-    async def _export(self, trained: TrainedModel, log: InteractionLog, client: Embedder) -> Bundle:
+    async def _export(self, trained: TrainedModel) -> Bundle:
         with self.times.stage("export"):
-            async with beside(self._embed_evidence(log, trained.split, client)) as ahead:
-                bundle, unchanged = await exported(trained, self.settings, self.progress)
-                await asyncio.wait([ahead])  # what is timed next wants the cores for itself
+            bundle, unchanged = await exported(trained, self.settings, self.progress)
         if unchanged:
             self.reused.add("export")
         return bundle
-
-    async def _embed_evidence(self, log: InteractionLog, split: Split, client: Embedder) -> None:
-        settings = self.settings
-        if core_to_spare(settings, client):
-            steps, form = split.last_test(settings.paper.steps), settings.abstract.form
-            await embed_evidence(settings, log, steps, client, form=form, progress=self.progress)
 
     async def _evidence(
         self, log: InteractionLog, split: Split, bundle: Bundle, client: Embedder, run_dir: Path

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cloud_service.embedding.hashing import HashingEmbedder
 from shared.errors import EmbedderUnavailable
 from shared.progress import NullTask, Task
+from shared.split import Split
 from tests.unit.training.test_pipeline import LOG, settings_for, weights
 from training.ahead import beside, core_to_spare
 from training.train import train
@@ -65,10 +66,20 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_cores")
 async def test_a_model_inside_embeds_beside_the_backbone_and_gives_the_same(tmp_path: Path) -> None:
     inside, served = Watched("transformers"), Watched("vllm")
-    ahead = await train(
-        settings_for(tmp_path / "a"), LOG, inside, progress=Shown(inside, PATIENCE_S)
-    )
-    after = await train(settings_for(tmp_path / "b"), LOG, served, progress=Shown(served, 0.3))
+    splits: dict[str, Split] = {}
+
+    async def told(split: Split) -> None:
+        splits["inside"] = split
+
+    async def never(split: Split) -> None:
+        splits["served"] = split
+
+    shown = Shown(inside, PATIENCE_S)
+    ahead = await train(settings_for(tmp_path / "a"), LOG, inside, progress=shown, afterwards=told)
+    shown = Shown(served, 0.3)
+    after = await train(settings_for(tmp_path / "b"), LOG, served, progress=shown, afterwards=never)
+    assert list(splits) == ["inside"]
+    np.testing.assert_array_equal(splits["inside"].test_start, ahead.split.test_start)
     assert inside.beside.is_set()
     assert not served.beside.is_set(), "a server takes every core"
     one, two = weights(ahead), weights(after)
