@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from cloud_service.embedding.base import Embedder
 from shared.split import Split
 from training.background import cores
-from training.refresh.stage import embed_walks
+from training.refresh.stage import embed_walks, walk_anchors
 from training.run import TrainingRun
 from training.settings import Recipe
 
@@ -26,22 +23,10 @@ def core_to_spare(settings: Recipe, embedder: Embedder) -> bool:
     return inside and settings.training.threads < cores()
 
 
-@asynccontextmanager
-async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
-    """``work`` goes on during the block, and ends with it.
-
-    Its errors are not raised: whoever needs what it did not get to asks again, and meets them.
-    """
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def embed_ahead(run: TrainingRun, afterwards: Afterwards | None = None) -> None:
     """What the stages after the backbone are going to ask for, in their order.
+
+    What it did not get to is embedded by whoever asks for it; so its errors are theirs to meet.
 
     Nothing is embedded while ONNX is exported: torch switches oneDNN off in all threads meanwhile,
     and vectors would be others.
@@ -51,6 +36,6 @@ async def embed_ahead(run: TrainingRun, afterwards: Afterwards | None = None) ->
     if run.items in run.structure.upstream:
         await run.result(run.items)
     await run.text()
-    await embed_walks(run)
+    await embed_walks(run, walk_anchors(run.split))
     if afterwards is not None:
         await afterwards(run.split)

@@ -1,13 +1,13 @@
-"""Run blocking training code beside the event loop, so that it can be cancelled and shown."""
+"""What goes on beside the event loop's own course: blocking code in threads, and tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from shared.progress import Progress, Task
 
@@ -60,6 +60,20 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress) -> T:
         await asyncio.wait([running])
         raise
     return result  # type: ignore[return-value]  # None only after a cancellation
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """``work`` as a task that goes on during the block, and ends with it.
+
+    Its errors are raised only to those who ask the task for its result.
+    """
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def cores() -> int:

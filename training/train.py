@@ -7,7 +7,8 @@ from dataclasses import replace
 from cloud_service.embedding.base import Embedder
 from shared.interactions import InteractionLog
 from shared.progress import NullProgress, Progress
-from training.ahead import Afterwards, beside, embed_ahead
+from training.ahead import Afterwards, embed_ahead
+from training.background import beside
 from training.collaboration.stage import with_collaboration
 from training.refresh.stage import with_refreshes
 from training.run import opened_run

@@ -14,6 +14,7 @@ from cloud_service.embedding.base import model_name
 from scalrec.settings import Settings
 from scalrec.stack.embedder_server import ServedEmbedder, served_embedder
 from shared.progress import NullProgress, Progress
+from training.background import beside
 from training.semantic.inside import embedding_inside
 
 
@@ -77,13 +78,9 @@ async def embedders(
         if same or not serves:
             yield Embedders(training, progress)
             return
-        starting = asyncio.create_task(start(settings, NullProgress()))
-        try:
+        async with beside(start(settings, NullProgress())) as starting:
             # Its first step finds out whether there is a vLLM: better said now than after training.
             await asyncio.sleep(0)
             if starting.done():
                 starting.result()
             yield Embedders(training, progress, starting)
-        finally:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)

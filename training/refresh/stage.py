@@ -92,7 +92,7 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
     async def build(
         progress: Progress, _: FittedCalibration, text: NDArray[np.float32]
     ) -> LearnedRefreshes:
-        walks = _Walks(anchors, await embed_walks(run))
+        walks = _Walks(anchors, await embed_walks(run, anchors))
         trained_on = await run.on_known_items(trained)
         return await in_thread(
             lambda stoppable: _learn(run, trained_on, text, walks, stoppable), progress
@@ -116,9 +116,8 @@ def refresh_stage(run: TrainingRun, trained: TrainedModel) -> Stage[LearnedRefre
     )
 
 
-async def embed_walks(run: TrainingRun) -> NDArray[np.float32]:
-    """[W, m] embedding of the abstract at each of ``walk_anchors``."""
-    anchors = walk_anchors(run.split)
+async def embed_walks(run: TrainingRun, anchors: Anchors) -> NDArray[np.float32]:
+    """[W, m] embedding of the abstract at each of ``anchors``, those of ``walk_anchors``."""
     if len(anchors) == 0:
         return np.empty((0, 0), dtype=np.float32)
     writer = TemplateAbstract(run.log.catalogue, run.settings.abstract.form)

@@ -28,7 +28,7 @@ from training.learning import (
     set_rate,
 )
 from training.semantic.held_out import HeldOut
-from training.semantic.requests import Requests
+from training.semantic.requests import Requests, seen_lines
 from training.semantic.text_map import TextMap
 
 HIDDEN = 256
@@ -225,7 +225,10 @@ class _ProjectorFit:
     def loss(self, index: Tensor) -> Tensor:
         e_sem = self.projector(self.text[index])
         target = self._target(index.numpy())
-        barred = self._barred(index) if self.options.exclude_seen else None
+        barred = None
+        if self.options.exclude_seen:
+            requests = self.requests
+            barred = seen_lines(requests.events, requests.anchors, index.numpy())
         log_z = linear_logsumexp(e_sem, self.vectors, torch.zeros(len(self.vectors)), barred)
         reached = nn.functional.embedding(target, self.vectors)
         loss: Tensor = (log_z - (e_sem * reached).sum(-1)).mean()
@@ -240,15 +243,6 @@ class _ProjectorFit:
         room = np.clip(self.stop[user] - tau, 1, horizon)
         event = requests.events.user_start[user] + tau + self.rng.integers(0, room)
         return torch.from_numpy(requests.events.item[event].astype(np.int64))
-
-    def _barred(self, index: Tensor) -> Tensor:
-        """[B, E] what the user of each row had, the shorter ones filled up with their first."""
-        place, item = self.requests.seen(index)
-        count = torch.bincount(place, minlength=len(index))
-        start = count.cumsum(0) - count
-        column = torch.arange(int(count.max()))
-        at = start[:, None] + torch.where(column < count[:, None], column, 0)
-        return item[at]
 
     @torch.no_grad()
     def judge(self, held: HeldOut) -> _Judged:

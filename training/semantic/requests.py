@@ -112,22 +112,11 @@ class Requests:
 
     def seen(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """(place within ``index``, item) of everything the user had before the step."""
-        rows = index.numpy()
-        count = self.anchors.tau[rows]
-        place = np.repeat(np.arange(len(rows)), count)
-        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        first = self.events.user_start[self.anchors.user[rows]]
-        item = self.events.item[first[place] + offset].astype(np.int64)
-        return torch.from_numpy(place), torch.from_numpy(item)
+        return seen(self.events, self.anchors, index.numpy())
 
     def fresh_targets(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[R] whether the target at each of ``rows`` is new to its user (a *discovery*)."""
-        fresh = np.ones(len(rows), dtype=np.bool_)
-        for start in range(0, len(rows), ROWS_PER_BATCH):
-            index = torch.from_numpy(rows[start : start + ROWS_PER_BATCH])
-            place, item = self.seen(index)
-            fresh[start + place[item == self.target[index][place]].numpy()] = False
-        return fresh
+        return new_to_users(self.events, self.anchors, rows, self.target[torch.from_numpy(rows)])
 
 
 def make_requests(
@@ -185,3 +174,33 @@ def _sessions(events: Events) -> NDArray[np.int64]:
         return np.zeros(len(events.item), dtype=np.int64)
     users = np.split(events.time_s, events.user_start[1:-1])
     return np.concatenate([sessions_by_breaks(times) for times in users])
+
+
+def seen(events: Events, anchors: Anchors, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """(place within ``rows``, item) of everything each user had before, oldest first."""
+    count = anchors.tau[rows]
+    place = np.repeat(np.arange(len(rows)), count)
+    offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    first = events.user_start[anchors.user[rows]]
+    item = events.item[first[place] + offset].astype(np.int64)
+    return torch.from_numpy(place), torch.from_numpy(item)
+
+
+def seen_lines(events: Events, anchors: Anchors, rows: NDArray[np.int64]) -> Tensor:
+    """The same as [B, E], the shorter lines filled up with their first item."""
+    tau = anchors.tau[rows, None]
+    place = np.arange(tau.max(initial=0))
+    first = events.user_start[anchors.user[rows], None]
+    return torch.from_numpy(events.item[first + np.where(place < tau, place, 0)].astype(np.int64))
+
+
+def new_to_users(
+    events: Events, anchors: Anchors, rows: NDArray[np.int64], target: Tensor
+) -> NDArray[np.bool_]:
+    """[R] whether ``target`` [R] at each of ``rows`` is new to its user (a *discovery*)."""
+    new = np.ones(len(rows), dtype=np.bool_)
+    for start in range(0, len(rows), ROWS_PER_BATCH):
+        some = slice(start, start + ROWS_PER_BATCH)
+        place, item = seen(events, anchors, rows[some])
+        new[start + place[item == target[some][place]].numpy()] = False
+    return new

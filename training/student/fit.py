@@ -26,7 +26,7 @@ from training.learning import (
     reproducible,
     weights_of,
 )
-from training.semantic.requests import Requests
+from training.semantic.requests import Requests, new_to_users, seen_lines
 from training.student.bags import Bags
 from training.student.judge import StudentJudge
 
@@ -126,7 +126,7 @@ def fit_student(
         fit = _StudentFit(bags, requests, start, options)
         rows = torch.from_numpy(training)
         if options.exclude_seen:
-            rows = rows[torch.from_numpy(fit.new_to_user(training))]
+            rows = torch.from_numpy(training[fit.new_to_user(training)])
         if len(rows) == 0:
             raise DataError(
                 "no user has enough events to train a text student on: hold out fewer "
@@ -167,11 +167,10 @@ class _StudentFit:
         self._table = nn.Parameter(vectors.clone(), requires_grad=options.own_vectors)
         self._no_bias = torch.zeros(len(vectors))
         events = requests.events
-        self._first = events.user_start[bags.anchors.user]
-        self._item = torch.from_numpy(events.item.astype(np.int64))
-        at = torch.from_numpy(self._first + bags.anchors.tau)
+        at = events.user_start[bags.anchors.user] + bags.anchors.tau
         # Bags of test steps have no event that training may read; they are not trained on.
-        self.target = self._item[at.clamp(max=len(self._item) - 1)]
+        held = events.item[at.clip(max=len(events.item) - 1)]
+        self.target = torch.from_numpy(held.astype(np.int64))
         self.requests = requests
         parameters = [*self.student.parameters(), *([self._table] if options.own_vectors else [])]
         self.optimizer = torch.optim.AdamW(
@@ -188,17 +187,7 @@ class _StudentFit:
 
     def new_to_user(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[R] whether the target of each row is new to its user."""
-        blocks = np.split(rows, range(ROWS_PER_BATCH, len(rows), ROWS_PER_BATCH))
-        new = [(self._seen(some) != self.target[some, None]).all(1).numpy() for some in blocks]
-        return np.concatenate(new)
-
-    def _seen(self, rows: NDArray[np.int64]) -> Tensor:
-        """[B, E] what each user had, the shorter ones filled up with their first."""
-        tau = self.bags.anchors.tau[rows, None]
-        place = np.arange(tau.max(initial=0))
-        return self._item[
-            torch.from_numpy(self._first[rows, None] + np.where(place < tau, place, 0))
-        ]
+        return new_to_users(self.requests.events, self.bags.anchors, rows, self.target[rows])
 
     def learn(self, rows: Tensor, number: int, say: Say) -> float:
         batches = torch.split(rows[torch.randperm(len(rows))], self.options.batch_size)
@@ -213,7 +202,9 @@ class _StudentFit:
         weight = weight * (torch.rand(len(weight)) < kept) / kept
         e_text = self.student(start, row.long(), weight)
         towards = self._table[self.target[index]]
-        barred = self._seen(index.numpy()) if self.options.exclude_seen else None
+        barred = None
+        if self.options.exclude_seen:
+            barred = seen_lines(self.requests.events, self.bags.anchors, index.numpy())
         log_z = linear_logsumexp(e_text, self._table, self._no_bias, barred)
         loss: Tensor = (log_z - (e_text * towards).sum(-1)).mean()
         return loss

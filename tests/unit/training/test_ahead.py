@@ -18,7 +18,8 @@ from shared.errors import EmbedderUnavailable
 from shared.progress import NullTask, Task
 from shared.split import Split
 from tests.unit.training.test_pipeline import LOG, settings_for, weights
-from training.ahead import beside, core_to_spare
+from training.ahead import core_to_spare
+from training.background import beside
 from training.train import train
 
 BACKBONE = "training the backbone"
