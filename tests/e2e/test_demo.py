@@ -79,13 +79,11 @@ def _small_log(folder: Path, request: pytest.FixtureRequest) -> Demo:
     return Demo(run=run, users=45, log="loans", least_bytes=400, served=server)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(_small_log, id="small"),
-        pytest.param(_real_log, id="movielens", marks=pytest.mark.slow),
-    ],
-)
+SMALL = pytest.param(_small_log, id="small")
+REAL = pytest.param(_real_log, id="movielens", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[SMALL, REAL])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     demo: Demo = request.param(tmp_path_factory.mktemp("demo"), request)
     demo.run.finish(timeout_s=900)
@@ -153,6 +151,7 @@ def test_nothing_is_left_behind(demo: CliRun) -> None:
     assert [p for p in demo.work_dir.rglob("*") if ".partial" in p.name] == []
 
 
+@pytest.mark.parametrize("finished", [SMALL], indirect=True)
 def test_a_second_run_reuses_what_is_unchanged(demo: CliRun) -> None:
     again = CliRun([*demo.arguments, "--duration", "3"], demo.work_dir, demo.env)
     again.finish(timeout_s=300)
@@ -164,16 +163,10 @@ def test_a_second_run_reuses_what_is_unchanged(demo: CliRun) -> None:
 
 @pytest.mark.slow
 def test_a_llama_goes_down_the_same_path(tmp_path: Path) -> None:
-    """A log of somebody's own, small enough for 135M parameters on two cores."""
+    """A log of somebody's own, and as few devices as 135M parameters serve on a busy core."""
     log, items = small_log(tmp_path)
-    run = CliRun(
-        [
-            *_arguments("--model", "smollm2", "--log", str(log), "--items", str(items)),
-            "--columns",
-            COLUMNS,
-        ],
-        tmp_path / "runs",
-    )
+    own = ["--log", str(log), "--items", str(items), "--columns", COLUMNS]
+    run = CliRun(_arguments("--model", "smollm2", *own, "--users", "6"), tmp_path / "runs")
     run.finish(timeout_s=900)
     info = _summary(run).run
     assert (info.embedder.backend, info.embedder.model) == ("vllm", "smollm2")

@@ -14,6 +14,12 @@ from tests.support.small_run import QUICK, naming
 SMALL = ["--users", "8", "--duration", "3", "--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the log, and with what the first run trains: the virtual clock's run reuses that."""
+    return tmp_path_factory.mktemp("fallback")
+
+
 def _arguments(folder: Path, *more: str) -> list[str]:
     own = naming(*small_log(folder))
     real = ["--set", "embedder.backend=vllm", "--set", "embedder.model=minilm"]
@@ -21,11 +27,11 @@ def _arguments(folder: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_without_vllm_falls_back_and_says_so(tmp_path: Path) -> None:
-    run = CliRun(_arguments(tmp_path), tmp_path / "runs")
+def test_a_run_without_vllm_falls_back_and_says_so(folder: Path) -> None:
+    run = CliRun(_arguments(folder), folder / "runs")
     run.finish(timeout_s=300)
     assert "vLLM is not available, using transformers instead" in run.text()
-    latest = tmp_path / "runs" / "latest"
+    latest = folder / "runs" / "latest"
     info = Summary.model_validate_json((latest / "summary.json").read_text()).run
     assert (info.requested_backend, info.embedder.backend) == ("vllm", "transformers")
     assert info.embedder.dim == 384
@@ -43,11 +49,11 @@ def test_without_the_fallback_the_run_ends_with_advice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_virtual_clock_needs_no_vllm(tmp_path: Path) -> None:
-    run = CliRun(_arguments(tmp_path, "--no-fallback", "--clock", "virtual"), tmp_path / "runs")
+def test_the_virtual_clock_needs_no_vllm(folder: Path) -> None:
+    run = CliRun(_arguments(folder, "--no-fallback", "--clock", "virtual"), folder / "runs")
     run.finish(timeout_s=300)
-    summary = (tmp_path / "runs" / "latest" / "summary.json").read_text()
+    summary = (folder / "runs" / "latest" / "summary.json").read_text()
     info = Summary.model_validate_json(summary).run
     assert (info.requested_backend, info.embedder.backend) == ("vllm", "transformers")
     assert not info.fell_back
-    assert "(fallback)" not in (tmp_path / "runs" / "latest" / "report.html").read_text()
+    assert "(fallback)" not in (folder / "runs" / "latest" / "report.html").read_text()

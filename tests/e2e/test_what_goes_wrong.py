@@ -27,6 +27,7 @@ from tests.support.harm import freeze, kill, program_of
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 from tests.support.small_run import QUICK, SmallRun, naming
+from tests.support.tiers import first_quick
 
 USERS = ["--users", "12"]
 PAPER = ["--set", "paper.steps=1", "--set", "paper.gaps=[0,2]"]
@@ -126,13 +127,7 @@ def ends_wrong(run: CliRun, harm: Callable[[], None], *words: str) -> None:
         assert word in report
 
 
-@pytest.mark.parametrize(
-    ("part", "harm"),
-    [
-        pytest.param(*cell, marks=() if cell == ("cloud", "kill") else pytest.mark.slow)
-        for cell in CHILD
-    ],
-)
+@pytest.mark.parametrize(("part", "harm"), first_quick([("cloud", "kill"), ("store", "freeze")]))
 def test_a_child_of_a_simulation(part: str, harm: str, trained: SmallRun, tmp_path: Path) -> None:
     run = simulation(trained, tmp_path, *QUICK)
     ends_wrong(run, lambda: HARMS[harm](program_of(run, part)), CHILD[part, harm])
@@ -150,15 +145,14 @@ def simulation(small: SmallRun, folder: Path, *use: str) -> CliRun:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", HARMS)
-def test_an_embedder_that_a_simulation_was_given(harm: str, served: Served, tmp_path: Path) -> None:
+def test_an_embedder_that_a_simulation_was_given(served: Served, tmp_path: Path) -> None:
     with embedder_process(served.port) as process:
         run = simulation(served.small, tmp_path, *served.use)
-        ends_wrong(run, lambda: HARMS[harm](process.pid), SAID["embedder"])
+        ends_wrong(run, lambda: freeze(process.pid), SAID["embedder"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("part", "harm"), CHILD)
+@pytest.mark.parametrize(("part", "harm"), [("cloud", "freeze"), ("store", "kill")])
 def test_a_child_of_a_load_test(part: str, harm: str, trained: SmallRun, tmp_path: Path) -> None:
     run = load_test(trained, tmp_path, *QUICK)
     ends_wrong(run, lambda: HARMS[harm](program_of(run, part)), CHILD[part, harm])
@@ -173,11 +167,10 @@ def load_test(small: SmallRun, folder: Path, *use: str) -> CliRun:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", HARMS)
-def test_an_embedder_that_a_load_test_was_given(harm: str, served: Served, tmp_path: Path) -> None:
+def test_an_embedder_that_a_load_test_was_given(served: Served, tmp_path: Path) -> None:
     with embedder_process(served.port) as process:
         run = load_test(served.small, tmp_path, *served.use)
-        ends_wrong(run, lambda: HARMS[harm](process.pid), SAID["embedder"])
+        ends_wrong(run, lambda: kill(process.pid), SAID["embedder"])
 
 
 @pytest.mark.slow
@@ -196,16 +189,7 @@ faults:
     assert not WRONG.search(run.finish(timeout_s=180))
 
 
-@pytest.mark.parametrize(
-    ("part", "harm"),
-    [
-        pytest.param(
-            part, harm, marks=() if (part, harm) == ("cloud", "kill") else pytest.mark.slow
-        )
-        for part in ("cloud", "store")
-        for harm in HARMS
-    ],
-)
+@pytest.mark.parametrize(("part", "harm"), first_quick(CHILD))
 def test_a_part_of_the_cloud_that_a_fleet_uses(
     part: str, harm: str, trained: SmallRun, tmp_path: Path
 ) -> None:

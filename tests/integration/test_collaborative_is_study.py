@@ -114,9 +114,10 @@ def asked_device(
 
 
 @pytest.mark.parametrize(
-    "returns", first_quick([True, False]), ids=["repeats allowed", "repeats excluded"]
+    ("returns", "rate"),
+    first_quick([(True, 0.3), (False, 0.0)]),
+    ids=["repeats allowed, adapting", "repeats excluded, as trained"],
 )
-@pytest.mark.parametrize("rate", first_quick([0.3, 0.0]), ids=["adapting", "as trained"])
 def test_scores_ranks_and_inconsistency_are_the_studys(
     returns: bool, rate: float, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from tests.support.replays import records, replay_settings, replay_tiny
 from tests.support.staleness import make_log
 from tests.support.tiers import first_quick
 
-USERS, STEPS = 12, 120
+USERS, STEPS = 12, 80
 
 
 @pytest.fixture(scope="module")

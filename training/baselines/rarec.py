@@ -3,10 +3,11 @@
 Source: Yu et al., arXiv 2402.04527 (abstract, introduction and summaries; no code is public). The
 text model reads 4 learned instructions, then an ID model's state and the vectors of its user's last
 5 items, each mapped into word space by one small network, then the abstract. Its pooled state goes
-through a linear map beside an MLP to e, which ranks by <e, v_i> with the ID model's own vectors v.
+through a linear map beside an MLP to e, which ranks by <e, v_i> / .05 + b_i with the ID model's own
+vectors v and biases b: with vectors alone e would first have to learn how popular each item is.
 Only maps and instructions learn, by a softmax at temperature .05 over the targets of a batch and 4
 hard negatives a request (items that the ID model ranks in its first 50 and that did not follow).
-With Q_i the chance that item i is among the candidates, logits are <e, v_i> / .05 - log Q_i (Yi et
+With Q_i the chance that item i is among the candidates, log Q_i is taken off its logit (Yi et
 al., RecSys 2019): popular items are candidates more often, which is no reason to rank them lower.
 
 In the cloud (RARec) the ID model is a SASRec of 200 events and all is of tau. On the device
@@ -131,6 +132,7 @@ class RaRec:
                 model,
                 words,
                 backbone.table.vectors.detach(),
+                backbone.table.bias.detach(),
                 training_requests(self, fitting, fitted),
                 self._alignment(fitting),
                 judge,
@@ -208,9 +210,11 @@ class FittedRaRec:
         )
 
     def scores(self, world: World, fresh: Rows, stale: Rows) -> Tensor:
-        """[B, I] <e, v_i>."""
+        """[B, I] <e, v_i> / temperature + b_i."""
         [e] = self._read.of(world, stale if self.options.reads == "cloud" else fresh)
-        return torch.from_numpy(e) @ self.backbone.table.vectors.detach().T
+        table = self.backbone.table
+        meant = torch.from_numpy(e) @ table.vectors.detach().T
+        return meant / self.options.temperature + table.bias.detach()
 
     def prompts(self, world: World, rows: Rows) -> Tensor:
         """[B, 1 + latest, d] the ID model's state, and the vectors of the last items, newest last;

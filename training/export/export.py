@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from shared.progress import NullProgress, Progress
 from shared.refresh_file import encode_refresh
 from shared.text_student import STUDENT_FILE, encode_student
 from training.calibration.age_rules import UNRULED
+from training.calibration.fit import FittedCalibration
 from training.calibration.networks import N_CUES
 from training.export import onnx_graphs
 from training.export.parity import check_parity, packed_agreement
@@ -135,27 +135,27 @@ def _student_spec(trained: TrainedModel) -> TextStudentSpec | None:
 
 def export_graphs(trained: TrainedModel, progress: Progress | None = None) -> dict[str, bytes]:
     """File name -> ONNX of encoder, estimator, calibrator and projector."""
-    config = trained.backbone.model.config
-    projector, calibration = trained.projector.projector, trained.calibration
-    d, m = config.dim, projector.skip.in_features
-    names = calibration.calibrator.inputs
-    graphs = {}
+    projector = trained.projector.projector
+    width, dim = projector.skip.in_features, trained.backbone.model.config.dim
     with (progress or NullProgress()).task("exporting to ONNX", total=4) as task:
-        graphs["encoder.onnx"] = onnx_graphs.export_encoder(trained.backbone.model)
+        graphs = {"encoder.onnx": onnx_graphs.export_encoder(trained.backbone.model)}
         task.advance()
-        for module, graph, widths in (
-            (
-                calibration.estimator,
-                onnx_graphs.estimator_graph(calibration.estimator.inputs),
-                _sizes(calibration.estimator.inputs, d),
-            ),
-            (calibration.calibrator, onnx_graphs.calibrator_graph(names), _sizes(names, d)),
-            (projector, onnx_graphs.PROJECTOR, [m]),
-        ):
-            graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)
-            task.advance()
+        graphs |= calibration_graphs(trained.calibration, dim)
+        task.advance(2)
+        graphs["projector.onnx"] = onnx_graphs.export_rows(
+            projector, onnx_graphs.PROJECTOR, [width]
+        )
+        task.advance()
     return graphs
 
 
-def _sizes(inputs: Sequence[str], dim: int) -> list[int]:
-    return [N_CUES if name == "cues" else dim for name in inputs]
+def calibration_graphs(calibration: FittedCalibration, dim: int) -> dict[str, bytes]:
+    """File name -> ONNX of the estimator and the calibrator, whose vectors have ``dim`` numbers."""
+    graphs = {}
+    for module, graph in (
+        (calibration.estimator, onnx_graphs.estimator_graph(calibration.estimator.inputs)),
+        (calibration.calibrator, onnx_graphs.calibrator_graph(calibration.calibrator.inputs)),
+    ):
+        widths = [N_CUES if name == "cues" else dim for name in graph.inputs]
+        graphs[graph.file] = onnx_graphs.export_rows(module, graph, widths)
+    return graphs

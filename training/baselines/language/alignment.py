@@ -60,6 +60,7 @@ def align(
     model: SoftPrompted,
     words: PromptWords,
     vectors: Tensor,
+    bias: Tensor,
     requests: PromptedRequests,
     options: AlignmentOptions,
     judge: Callable[[], float],
@@ -70,7 +71,7 @@ def align(
     """Leave the best pass's maps and instructions in ``model``.
 
     Args:
-        vectors: [I, d] of the items, which stay as they are.
+        vectors: [I, d] of the items, which stay as they are, and their biases [I].
         judge: NDCG@10 of the weights as they are, on validation.
 
     Raises:
@@ -102,6 +103,7 @@ def align(
             loss = contrastive(
                 model(requests.prompts[at], ids, mask),
                 vectors,
+                bias,
                 requests.target[at],
                 requests.confused[at].gather(1, torch.from_numpy(drawn)),
                 log_q,
@@ -146,6 +148,7 @@ def log_inclusion(counts: NDArray[np.integer], batch: int) -> Tensor:
 def contrastive(
     e: Tensor,
     vectors: Tensor,
+    bias: Tensor,
     target: Tensor,
     negatives: Tensor,
     log_q: Tensor,
@@ -156,11 +159,13 @@ def contrastive(
     """Mean cross-entropy of each target among the batch's targets, each once, and own negatives.
 
     Args:
-        e: [B, d]. vectors: [I, d]. target: [B]. negatives: [B, n] without the target.
+        e: [B, d]. vectors: [I, d], bias: [I]; a logit is <e, v_i> / temperature + bias_i.
+        target: [B]. negatives: [B, n] without the target.
         log_q: [I] log of an item's chance to be among the batch's targets.
         negative_log_q: the same of an own negative.
     """
     shared, label = torch.unique(target, return_inverse=True)
-    among = e @ vectors[shared].T / temperature - log_q[shared]
-    own = (vectors[negatives] @ e[:, :, None])[:, :, 0] / temperature - negative_log_q
+    among = e @ vectors[shared].T / temperature + bias[shared] - log_q[shared]
+    own = (vectors[negatives] @ e[:, :, None])[:, :, 0] / temperature + bias[negatives]
+    own = own - negative_log_q
     return torch.nn.functional.cross_entropy(torch.cat([among, own], dim=1), label)

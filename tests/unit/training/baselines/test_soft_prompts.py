@@ -148,15 +148,16 @@ def test_contrast_is_the_cross_entropy_that_its_docstring_says() -> None:
     rng = np.random.default_rng(0)
     e, vectors = rng.standard_normal((3, 4)), rng.standard_normal((6, 4))
     target, negatives = np.array([2, 5, 2]), np.array([[0, 1], [2, 3], [4, 4]])
-    log_q = np.log(rng.uniform(0.1, 1, 6))
+    bias, log_q = rng.standard_normal(6), np.log(rng.uniform(0.1, 1, 6))
     wanted = []
     for row in range(3):
-        among = [e[row] @ vectors[item] / 0.5 - log_q[item] for item in (2, 5)]
-        among += [e[row] @ vectors[item] / 0.5 - math.log(0.3) for item in negatives[row]]
+        logits = vectors @ e[row] / 0.5 + bias
+        among = [logits[item] - log_q[item] for item in (2, 5)]
+        among += [logits[item] - math.log(0.3) for item in negatives[row]]
         own = among[0 if target[row] == 2 else 1]
         wanted.append(math.log(sum(math.exp(score) for score in among)) - own)
     found = contrastive(
-        *(torch.from_numpy(each) for each in (e, vectors, target, negatives, log_q)),
+        *(torch.from_numpy(each) for each in (e, vectors, bias, target, negatives, log_q)),
         negative_log_q=math.log(0.3),
         temperature=0.5,
     )
@@ -186,6 +187,7 @@ def test_corrected_contrast_learns_how_popular_items_are() -> None:
             loss = contrastive(
                 logits.expand(16, -1),
                 torch.eye(4),
+                torch.zeros(4),
                 target,
                 none,
                 log_q,
@@ -235,7 +237,7 @@ def test_alignment_learns_what_texts_and_prompts_say_and_repeats_itself() -> Non
             return float(ndcg(ranks_of(scores.numpy(), held.target.numpy()), 10).mean())
 
         torch.manual_seed(seed)
-        history = align(model, words, vectors, training, options, judge, seed=seed)
+        history = align(model, words, vectors, torch.zeros(12), training, options, judge, seed=seed)
         return model, [judge(), *(epoch.validation_ndcg10 for epoch in history)]
 
     one, worth = aligned(0)
