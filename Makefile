@@ -18,6 +18,7 @@ RUN      := .venv/bin/python -m
 # A file's tests share a worker (tests/support/tiers.py); files in the order of their collection: the
 # long ones come first. ARGS=-n0 runs all in one process.
 WORKERS  ?= 2
+MARKS    ?= not compose
 SUITE    := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 # Exit code 3: the product is ready, vLLM cannot be had here; the script says why.
 INSTALL   = { $(PYTHON_FOUND) scripts/bootstrap.py $(ENVS) || [ $$? -eq 3 ]; }
@@ -26,7 +27,7 @@ ENVS     := $(if $(filter vllm,$(EMBEDDER)),all,product)
 PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down docs test test-all test-compose check bench robustness mutations format clean
+.PHONY: help env demo up down docs test test-merge test-all test-compose check bench robustness mutations format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,11 +58,12 @@ docs:  ## these pages as a site, in build/site, links checked; ARGS=serve shows 
 test: env  ## the tests to work by: every part, a real vLLM, Redis and sockets; minutes
 	@$(RUN) pytest -m "not slow and not compose" --hypothesis-profile=quick $(SUITE) $(ARGS)
 
-test-all: env  ## all tests but the stack's, with what `make test` leaves out: Ray, MLflow, browser, long runs
-	@$(PYTHON_FOUND) scripts/bootstrap.py ray
-	@$(PYTHON_FOUND) scripts/bootstrap.py mlflow
-	@$(PYTHON_FOUND) scripts/bootstrap.py docs
-	@$(RUN) pytest -m "not compose" $(SUITE) $(ARGS)
+test-merge:  ## what a change has to pass before it is merged, with Ray, MLflow, the browser
+	@$(MAKE) --no-print-directory test-all MARKS="not compose and not rest"
+
+test-all: env  ## all tests but the stack's: what test-merge runs, in more forms
+	@for part in ray mlflow docs; do $(PYTHON_FOUND) scripts/bootstrap.py $$part || exit; done
+	@$(RUN) pytest -m "$(MARKS)" $(SUITE) $(ARGS)
 
 test-compose: env  ## only the tests that bring the stack up
 	@$(RUN) pytest -m compose $(ARGS)

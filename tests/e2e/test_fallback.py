@@ -48,6 +48,7 @@ def test_without_the_fallback_the_run_ends_with_advice(tmp_path: Path) -> None:
     assert run.left_over() == []
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_the_virtual_clock_needs_no_vllm(folder: Path) -> None:
     run = CliRun(_arguments(folder, "--no-fallback", "--clock", "virtual"), folder / "runs")

@@ -11,10 +11,13 @@ from shared.profile import PRESETS
 from tests.support.runs_of_cli import CliRun
 from tests.support.small_log import small_log
 from tests.support.small_run import QUICK, naming
+from tests.support.tiers import REST
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", ["full", *(pytest.param(name, marks=REST) for name in ("small", "tiny"))]
+)
 def test_a_run_of_each_profile_ends_in_a_report_with_its_figures(tmp_path: Path, name: str) -> None:
     own = naming(*small_log(tmp_path))
     short = ["--set", "paper.steps=1", "--set", "paper.gaps=[0,2]", "--clock", "virtual"]

@@ -13,6 +13,7 @@ from tests.support.runs_of_cli import CliRun
 from tests.support.small_run import QUICK, SmallRun
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_exports_at_the_same_time(trained: SmallRun, tmp_path: Path) -> None:
     runs = trained.copy(tmp_path / "runs")

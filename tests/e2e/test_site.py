@@ -16,7 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from scalrec.setting_names import SettingNames
 from scalrec.settings import Settings
@@ -150,10 +150,18 @@ def address(site: Path) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def phone(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all pages, which keeps what they share."""
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def page(phone: BrowserContext, address: str) -> Iterator[Page]:
     """A phone's page; whatever it asks of another host fails the test."""
-    opened = browser.new_page(viewport={"width": 390, "height": 844})
+    opened = phone.new_page()
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
     yield opened

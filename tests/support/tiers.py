@@ -31,14 +31,18 @@ def examples(full: int) -> int:
     return min(full, max(5, full * settings.default.max_examples // FULL))
 
 
+# Of tests that `make test-all` alone runs: a part that other tests cover, in one more form.
+REST = (pytest.mark.slow, pytest.mark.rest)
+
+
 def first_quick(cases: Iterable[Any], quick: int = 1) -> list[Any]:
-    """Parameters of which all but the first ``quick`` are in the slow tier.
+    """Parameters of which all but the first ``quick`` are REST.
 
     A tuple is the values of several arguments.
     """
     every = (case if isinstance(case, tuple) else (case,) for case in cases)
     return [
-        pytest.param(*values, marks=() if place < quick else pytest.mark.slow)
+        pytest.param(*values, marks=() if place < quick else REST)
         for place, values in enumerate(every)
     ]
 

@@ -33,10 +33,10 @@ def test_the_quick_profile_takes_a_share_and_never_none(profile: None) -> None:
     assert [examples(count) for count in (3, 12, 60, 300)] == [3, 5, 15, 300 * QUICK // FULL]
 
 
-def test_the_first_cases_are_quick_the_others_slow() -> None:
+def test_the_first_cases_are_quick_the_others_the_rest() -> None:
     marked = first_quick([(1, "a"), (2, "b"), (3, "c")], 2)
     assert [case.values for case in marked] == [(1, "a"), (2, "b"), (3, "c")]
-    assert [[mark.name for mark in case.marks] for case in marked] == [[], [], ["slow"]]
+    assert [[mark.name for mark in case.marks] for case in marked] == [[], [], ["slow", "rest"]]
     assert [case.values for case in first_quick("xy")] == [("x",), ("y",)]
 
 
