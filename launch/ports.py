@@ -21,24 +21,25 @@ class PortTaken(LaunchError):
     """The port a program should listen on is in use; names the port and, if known, by whom."""
 
 
-def free_port(host: str = LOOPBACK) -> int:
-    """A port on which nothing listens now."""
+def free_port(host: str = LOOPBACK, *, promised: int | None = None) -> int:
+    """A port on which nothing listens now, and not the one that is ``promised`` to another."""
     for _ in range(_ATTEMPTS):
         port = random.randrange(*_RANGE)
-        if _bind_error(host, port) is None:
+        if port != promised and _bind_error(host, port) is None:
             return port
     raise LaunchError(f"no free port on {host} among {_ATTEMPTS} tried in {_RANGE}")
 
 
-def claim_port(port: int | None, host: str = LOOPBACK) -> int:
-    """``port`` if it is free, or any free one if it is None or 0.
+def claim_port(port: int | None, host: str = LOOPBACK, *, promised: int | None = None) -> int:
+    """``port`` if it is free, or any free one if it is None or 0, but the one that is ``promised``
+    to another program which does not listen yet.
 
     Raises:
         PortTaken: something listens there already.
         LaunchError: the address cannot be used (privileged port, unknown host).
     """
     if not port:
-        return free_port(host)
+        return free_port(host, promised=promised)
     error = _bind_error(host, port)
     if error is None:
         return port

@@ -70,7 +70,9 @@ async def running_cloud(
                 redis_url = await redis.start()
             host = settings.cloud.host
             port = claim_port(settings.cloud.port, host)
-            admin_port = claim_port(settings.cloud.admin_port or 0, settings.cloud.admin_host)
+            admin_port = claim_port(
+                settings.cloud.admin_port or 0, settings.cloud.admin_host, promised=port
+            )
             service = cloud_process(
                 settings, embedder, redis_url, bundle, port, admin_port,
                 name="cloud service", log=logs / "cloud.log",

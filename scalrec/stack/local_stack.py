@@ -79,7 +79,8 @@ async def local_stack(
             direct: dict[str, ChildProcess] = {}
             urls = []
             for n in range(replicas):
-                port, admin = claim_port(0, LOOPBACK), claim_port(0, LOOPBACK)
+                port = claim_port(0, LOOPBACK)
+                admin = claim_port(0, LOOPBACK, promised=port)
                 service = cloud_process(
                     settings, served, SecretStr(redis_url), bundle, port, admin,
                     name=f"cloud service {n}", log=logs / f"cloud-{n}.log",

@@ -6,17 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from launch import ports
 from launch.ports import LOOPBACK, PortTaken, claim_port, free_port
 from shared.errors import LaunchError
 
 
 def test_free_port_can_be_bound_and_is_not_ephemeral() -> None:
-    ports = {free_port() for _ in range(20)}
-    assert len(ports) > 1
+    found = {free_port() for _ in range(20)}
+    assert len(found) > 1
     ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert max(ports) < ephemeral
-    with socket.create_server((LOOPBACK, ports.pop())):
+    assert max(found) < ephemeral
+    with socket.create_server((LOOPBACK, found.pop())):
         pass
+
+
+def test_what_is_promised_to_another_is_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    promised = free_port()
+    monkeypatch.setattr(ports, "_RANGE", (promised, promised + 40))
+    given = {claim_port(0, promised=promised) for _ in range(400)}
+    assert promised not in given
+    assert given <= set(range(promised + 1, promised + 40))
 
 
 def test_taken_port_is_named_with_its_program() -> None:
