@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+from collections.abc import Collection
 
 import psutil
 
@@ -21,18 +22,18 @@ class PortTaken(LaunchError):
     """The port a program should listen on is in use; names the port and, if known, by whom."""
 
 
-def free_port(host: str = LOOPBACK, *, promised: int | None = None) -> int:
-    """A port on which nothing listens now, and not the one that is ``promised`` to another."""
+def free_port(host: str = LOOPBACK, *, promised: Collection[int] = ()) -> int:
+    """A port on which nothing listens now, and none of those ``promised`` to other programs."""
     for _ in range(_ATTEMPTS):
         port = random.randrange(*_RANGE)
-        if port != promised and _bind_error(host, port) is None:
+        if port not in promised and _bind_error(host, port) is None:
             return port
     raise LaunchError(f"no free port on {host} among {_ATTEMPTS} tried in {_RANGE}")
 
 
-def claim_port(port: int | None, host: str = LOOPBACK, *, promised: int | None = None) -> int:
-    """``port`` if it is free, or any free one if it is None or 0, but the one that is ``promised``
-    to another program which does not listen yet.
+def claim_port(port: int | None, host: str = LOOPBACK, *, promised: Collection[int] = ()) -> int:
+    """``port`` if it is free, or any free one if it is None or 0, but none of those ``promised`` to
+    other programs, which may not listen yet.
 
     Raises:
         PortTaken: something listens there already.

@@ -65,7 +65,7 @@ async def _serve(settings: Settings, path: Path) -> None:
     settings = with_keys_on_loopback(settings)
     required_keys(settings.cloud)  # before anything is started
     port = claim_port(settings.cloud.port, settings.cloud.host)
-    admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host, promised=port)
+    admin_port = claim_port(_admin_port(settings.cloud), settings.cloud.admin_host, promised=[port])
     logs = settings.work_dir / "serve"
     async with AsyncExitStack() as stack:
         tracing = open_tracing(settings.telemetry.traces, "scalrec-cloud")

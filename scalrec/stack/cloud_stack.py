@@ -71,7 +71,7 @@ async def running_cloud(
             host = settings.cloud.host
             port = claim_port(settings.cloud.port, host)
             admin_port = claim_port(
-                settings.cloud.admin_port or 0, settings.cloud.admin_host, promised=port
+                settings.cloud.admin_port or 0, settings.cloud.admin_host, promised=[port]
             )
             service = cloud_process(
                 settings, embedder, redis_url, bundle, port, admin_port,

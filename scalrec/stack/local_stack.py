@@ -78,9 +78,12 @@ async def local_stack(
             served = await _embedder_through(proxy, embedder)
             direct: dict[str, ChildProcess] = {}
             urls = []
+            # Replicas start together: none of them listens when the next one's ports are chosen.
+            ports: list[int] = []
             for n in range(replicas):
-                port = claim_port(0, LOOPBACK)
-                admin = claim_port(0, LOOPBACK, promised=port)
+                for _ in range(2):
+                    ports.append(claim_port(0, LOOPBACK, promised=ports))
+                port, admin = ports[-2:]
                 service = cloud_process(
                     settings, served, SecretStr(redis_url), bundle, port, admin,
                     name=f"cloud service {n}", log=logs / f"cloud-{n}.log",

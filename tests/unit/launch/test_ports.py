@@ -23,7 +23,7 @@ def test_free_port_can_be_bound_and_is_not_ephemeral() -> None:
 def test_what_is_promised_to_another_is_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
     promised = free_port()
     monkeypatch.setattr(ports, "_RANGE", (promised, promised + 40))
-    given = {claim_port(0, promised=promised) for _ in range(400)}
+    given = {claim_port(0, promised=[promised]) for _ in range(400)}
     assert promised not in given
     assert given <= set(range(promised + 1, promised + 40))
 
