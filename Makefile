@@ -78,7 +78,7 @@ check:  ## ruff, mypy, import rules
 format:  ## apply ruff's fixes and formatting
 	$(RUN) ruff check --fix . ; $(RUN) ruff format .
 
-bench: env  ## ratios measured in one run: ours against the peer or the limit
+bench: env  ## ours against the peer or the limit, same run; ARGS='--only device,cloud'
 	@$(RUN) benchmarks --embedder $(EMBEDDER) --model $(MODEL) $(ARGS)
 
 robustness: env  ## scenarios x faults x seeds, every history checked; ARGS='--count 1000 --sockets 5'

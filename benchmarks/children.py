@@ -7,13 +7,16 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024.0  # in KiB, as Linux counts memory
 LOOK_S = 0.005
+COMPLAINTS = 4  # lines that are told
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
@@ -26,24 +29,28 @@ class Ended:
 
 
 def run_python(arguments: Sequence[str]) -> Ended:
-    """Run this Python with ``arguments``; what it prints is thrown away.
+    """Run this Python with ``arguments``; what it prints is thrown away, unless it fails.
 
     Its peak is looked at while it runs: what the system tells afterwards counts the process that
     started it.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: it failed; its last words are told.
     """
     started, kib = time.perf_counter(), 0
-    child = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while child.poll() is None:
-        kib = max(kib, _peak_kib(child.pid))
-        time.sleep(LOOK_S)
-    seconds = time.perf_counter() - started
-    if child.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {child.returncode}")
+    with TemporaryFile("w+", errors="replace") as complaints:
+        child = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=complaints
+        )
+        while child.poll() is None:
+            kib = max(kib, _peak_kib(child.pid))
+            time.sleep(LOOK_S)
+        seconds = time.perf_counter() - started
+        if child.returncode != 0:
+            complaints.seek(0)
+            why = " ".join(line.strip() for line in deque(complaints, maxlen=COMPLAINTS))
+            end = f"ended with {child.returncode}" + (f": {why}" if why else "")
+            raise RuntimeError(f"{' '.join(arguments)} {end}")
     return Ended(seconds, kib / MIB)
 
 

@@ -1,7 +1,7 @@
 """One large fleet on the virtual clock: `python -m benchmarks.fleet_size BUNDLE`.
 
-Apart from `make bench`, as it takes from minutes to an hour. Its users are those of the bundle's
-log again and again; its cloud is in the process, with an embedder that costs nothing.
+`make bench` has it if asked, as it takes from minutes to an hour. Its users are those of the
+bundle's log again and again; its cloud is in the process, with an embedder that costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.replay import KIB, repeated, replay_alone
+from benchmarks.children import run_python
+from benchmarks.replay import DEVICES, KIB, repeated, replay_alone
+from benchmarks.timing import BenchmarkLine
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.options import Given, options
 from scalrec.settings import Settings
@@ -24,6 +26,8 @@ from shared.progress import Progress
 from shared.split import split_log
 from shared.strict import Strict
 from training.data.registry import load_log
+
+STEPS = 100
 
 
 class FleetSize(Strict):
@@ -80,12 +84,33 @@ def measure(
     )
 
 
-@options("log columns items work_dir assignments")
+def compare_fleet(
+    settings: Settings, bundle: Bundle, *, devices: int = DEVICES, steps: int = STEPS
+) -> BenchmarkLine:
+    """Peak memory of a whole process with the fleet, against one where each device asks once."""
+    log = settings.log
+    command = ["-m", "benchmarks.fleet_size", str(bundle.path), "--devices", str(devices)]
+    command += ["--log", str(log.path or log.name)]
+    command += [] if log.columns is None else ["--columns", log.columns]
+    command += [] if log.items is None else ["--items", str(log.items)]
+    once, whole = (run_python([*command, "--steps", str(n)]) for n in (1, steps))
+    fleet = f"{devices:,} devices, {devices * steps:,} requests in {whole.seconds / 60.0:.1f} min"
+    return BenchmarkLine(
+        name=f"{fleet}: memory / that of one request each",
+        ours=whole.mib,
+        theirs=once.mib,
+        unit="MiB",
+        ratio=whole.mib / once.mib,
+        meaning="lower, 1: flat in requests",
+    )
+
+
+@options("bundle devices steps log columns items work_dir assignments")
 def fleet_size(
     given: Given,
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle that was made from the log.")],
-    devices: Annotated[int, typer.Option(help="Devices in the fleet.")] = 10_000,
-    steps: Annotated[int, typer.Option(help="Requests of each, its user's last events.")] = 100,
+    devices: Annotated[int, typer.Option(help="Devices in the fleet.")] = DEVICES,
+    steps: Annotated[int, typer.Option(help="Requests of each, its user's last events.")] = STEPS,
 ) -> None:
     """Replay a fleet of any size on the virtual clock and say what it took."""
     settings, progress = given(), ConsoleProgress(make_console())

@@ -15,6 +15,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
+from benchmarks.scaling.machine import instructions
 from cloud_service.embedding.base import model_content, normalised
 from cloud_service.embedding.transformers import pool
 from cloud_service.settings import EmbedderSettings
@@ -130,7 +131,14 @@ def _exported(model_dir: Path, folder: Path, quantised: bool) -> Path:
                 dynamo=False,
             )
     if quantised:
-        quantize_dynamic(whole, small, per_channel=True, weight_type=QuantType.QInt8)
+        # Without VNNI sums of two products are held in 16 bits, which eight bits each overflow.
+        quantize_dynamic(
+            whole,
+            small,
+            per_channel=True,
+            reduce_range="avx512_vnni" not in instructions(),
+            weight_type=QuantType.QInt8,
+        )
     return small if quantised else whole
 
 

@@ -1,20 +1,15 @@
-"""`scalrec data show` on a long log, against what polars alone needs for such figures.
-
-`python -m benchmarks.reading --rows 10000000` measures a longer log than `make bench` does.
-"""
+"""`scalrec data show` on a long log, against what polars alone needs for such figures."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-import typer
-
 from benchmarks.children import alternated
 from benchmarks.scaling.invented import EVENTS, written_log
 from benchmarks.timing import BenchmarkLine
 
-ROWS, ITEMS, ROUNDS = 1_000_000, 20_000, 1
+ITEMS, ROUNDS = 20_000, 1
 COLUMNS = "user=user,item=item,time=time"
 # Reads the file and sorts it by user and time; counts users, items, repeats, and events by user and
 # day. It checks no id and no time, and knows no items.
@@ -29,7 +24,7 @@ print(log.select("user", "item").n_unique(), log.select("user", "item", "time").
 """
 
 
-def compare_reading(rows: int = ROWS) -> list[BenchmarkLine]:
+def compare_reading(rows: int) -> list[BenchmarkLine]:
     """Wall time and peak memory of whole processes on an invented csv file of ``rows`` rows."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(written_log(Path(folder) / "log.csv", rows // EVENTS, ITEMS))
@@ -54,14 +49,3 @@ def compare_reading(rows: int = ROWS) -> list[BenchmarkLine]:
             meaning="lower",
         ),
     ]
-
-
-def _print(rows: int = ROWS) -> None:
-    for line in compare_reading(rows):
-        typer.echo(
-            f"{line.name}: {line.ours:,.1f} / {line.theirs:,.1f} {line.unit} = {line.ratio:.2f}"
-        )
-
-
-if __name__ == "__main__":
-    typer.run(_print)

@@ -90,12 +90,18 @@ def options(names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     A name that is no parameter of the command is that of ``settings_from``. What such options were
     given reaches the command as its first argument: ``settings_from``, but for sections.
+
+    Raises:
+        TypeError: a parameter of the command's own is not listed, and so could never be given.
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters
         shared = inspect.signature(settings_from, eval_str=True).parameters
         listed = [own.get(name) or shared[name] for name in names.split()]
+        unlisted = [name for name in list(own)[1:] if name not in names.split()]
+        if unlisted:
+            raise TypeError(f"{command.__name__}: {', '.join(unlisted)} is not among its options")
 
         def run(**values: Any) -> None:
             given = {name: values.pop(name) for name in list(values) if name not in own}

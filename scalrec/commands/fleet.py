@@ -49,8 +49,8 @@ from training.splitting import split_of
 
 
 @options(
-    "cloud log columns items profile bundle users duration seed work_dir dashboard ray shards "
-    "assignments"
+    "cloud log columns items profile bundle users duration seed work_dir dashboard processes ray "
+    "shards assignments"
 )
 def fleet(
     given: Given,

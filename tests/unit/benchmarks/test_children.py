@@ -22,8 +22,10 @@ def test_a_process_is_told_with_its_time_and_its_memory() -> None:
 
 
 def test_a_process_that_fails_gives_no_figure() -> None:
-    with pytest.raises(RuntimeError, match="ended with 3"):
+    with pytest.raises(RuntimeError, match=r"ended with 3$"):
         run_python(["-c", "raise SystemExit(3)"])
+    with pytest.raises(RuntimeError, match=r"ended with 1: .*OSError: no disk$"):
+        run_python(["-c", "raise OSError('no disk')"])
 
 
 def test_polars_reads_the_log_that_we_read(tmp_path: Path) -> None:

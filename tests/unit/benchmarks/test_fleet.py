@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+from typer import Typer
+from typer.testing import CliRunner
 
-from benchmarks.fleet_size import measure
+from benchmarks import fleet_size
+from benchmarks.children import Ended
+from benchmarks.fleet_size import compare_fleet, measure
 from benchmarks.replay import compare_memory, compare_replay, repeated
+from benchmarks.scaling.invented import written_log
 from loadtest.settings import ReplaySettings
 from scalrec.settings import Settings
+from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.interactions import InteractionLog
 from shared.progress import NullProgress
 from shared.split import split_log
 from tests.support.bundles import make_bundle
 from tests.support.staleness import make_log
+
+FOUND = fleet_size.FleetSize(
+    devices=5, requests=10, refreshes=3, minutes=0.1, state_kib=9.0, peak_mib=200.0
+)
 
 
 def _settings(bundle_window: int) -> Settings:
@@ -76,3 +89,39 @@ def test_a_large_fleet_tells_what_it_took(tmp_path: Path) -> None:
     assert (found.devices, found.requests) == (20, 80)
     assert found.refreshes > 20
     assert 0 < found.state_kib < 1024 * found.peak_mib
+
+
+def test_a_large_fleet_is_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written_log(tmp_path / "log.csv", users=8, items=12)
+    settings = Settings.model_validate(
+        {"log": {"name": "own", "path": path, "columns": "user=user,item=item,time=time"}}
+    )
+    bundle = make_bundle(tmp_path / "bundle")
+    asked: list[Sequence[str]] = []
+    given: list[tuple[Bundle, int, int, int]] = []
+
+    def ended(arguments: Sequence[str]) -> Ended:
+        asked.append(arguments)
+        return Ended(90.0, 200.0 + 50.0 * len(asked))
+
+    def found(
+        settings: Settings, log: InteractionLog, bundle: Bundle, **asked: Any
+    ) -> fleet_size.FleetSize:
+        given.append((bundle, log.n_users, asked["devices"], asked["steps"]))
+        return FOUND
+
+    monkeypatch.setattr(fleet_size, "run_python", ended)
+    row = compare_fleet(settings, bundle, devices=5, steps=2)
+    assert row.name.startswith("5 devices, 10 requests in 1.5 min")
+    assert row.ratio == 300.0 / 250.0
+    # The program understands what it is asked.
+    monkeypatch.setattr(fleet_size, "measure", found)
+    app = Typer()
+    app.command()(fleet_size.fleet_size)
+    for module, *arguments in (command[1:] for command in asked):
+        assert module == "benchmarks.fleet_size"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert [(b.id, *rest) for b, *rest in given] == [(bundle.id, 8, 5, 1), (bundle.id, 8, 5, 2)]

@@ -172,3 +172,12 @@ def test_shared_options_stand_where_they_are_listed_and_reach_the_command() -> N
     assert sorted(names, key=text.index) == names
     assert "What it does." in text
     assert "--model" not in text
+
+
+def test_a_parameter_that_could_never_be_given_is_told_at_once() -> None:
+    def command(given: Given, place: str = "") -> None:
+        """Has a parameter of its own."""
+
+    assert options("place log")(command).__name__ == "command"
+    with pytest.raises(TypeError, match="place is not among its options"):
+        options("log")(command)
