@@ -11,14 +11,8 @@ import pytest
 from typer.main import get_command
 
 from scalrec.cli import build_app
+from tests.support.pages import PAGES, page_name
 
-ROOT = Path(__file__).parents[2]
-PAGES = (
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "adr").glob("*.md")),
-    *sorted((ROOT / "deploy").glob("*.md")),
-)
 CODE = re.compile(r"```.*?\n(?P<block>.*?)```|`(?P<inline>[^`]+)`", re.DOTALL)
 # Up to what is another command's, or a remark.
 LINE = re.compile(r"(?:^|[$(&|]\s*|/)scalrec (?P<words>[^|#&;\n]*)", re.MULTILINE)
@@ -51,7 +45,7 @@ def refused(words: list[str]) -> str | None:
     return f"no option {unknown[0]}" if unknown else None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_the_program_takes_what_a_page_shows(page: Path) -> None:
     lines = list(command_lines(page.read_text(encoding="utf-8")))
     wrong = {" ".join(words): why for words in lines if (why := refused(words)) is not None}
