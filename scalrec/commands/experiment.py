@@ -96,6 +96,13 @@ def run(
         bool,
         typer.Option("--keep-outdated", help="Keep finished cells that other code computed."),
     ] = False,
+    add: Annotated[
+        bool,
+        typer.Option(
+            "--add",
+            help="Keep what the record in the results says of other profiles and variants.",
+        ),
+    ] = False,
     study: Annotated[
         str | None, typer.Option(hidden=True, help="Id or module:function of what computes a cell.")
     ] = None,
@@ -110,7 +117,8 @@ def run(
 
     A cell is one profile, variant and seed. Each runs in a process of its own and is kept when it
     ends, so an interrupted run continues where it was, and cells two experiments share are
-    computed once.
+    computed once. The record holds the cells that are kept here; with --add also those that it
+    held before, computed elsewhere.
     """
     experiment = spec.load(name)
     log_name, path = _log(log)
@@ -123,6 +131,7 @@ def run(
         quick=quick,
         allow_dirty=allow_dirty,
         keep_outdated=keep_outdated,
+        add=add,
         results=results,
         study=study or experiment.study,
     )

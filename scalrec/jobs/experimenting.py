@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments import expected, provenance
+from experiments.addition import added
 from experiments.aggregate import aggregate
 from experiments.cell_store import CellStore, FinishedCell
 from experiments.cells import Cell, PlannedCell, Resolve, expand, plan
@@ -43,6 +44,7 @@ class Request:
         quick: tiny training and one seed, for a first look; leaves the committed results alone.
         allow_dirty: run although the code differs from the commit; the record says so.
         keep_outdated: keep finished cells that other code computed; the record says so.
+        add: keep what the committed record says of profiles and variants beyond this run's.
         results: folder of the committed results.
     """
 
@@ -54,6 +56,7 @@ class Request:
     quick: bool = False
     allow_dirty: bool = False
     keep_outdated: bool = False
+    add: bool = False
     results: Path = Path("docs/results")
     study: str = STUDY
 
@@ -230,6 +233,8 @@ def _publish(
     if request.quick:
         results = settings.work_dir / "experiments" / "quick"
     path = publish.record_path(results, experiment.name, record.log)
+    if request.add and path.exists():
+        record = added(experiment, record, read_record(path))
     write_record(record, path)
     record = read_record(path)  # rounded, as every table will show it
     changed = publish.regenerate(results, [experiment.name])

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from experiments import provenance, spec
-from experiments.cells import Cell
+from experiments.cells import Cell, Resolve
 from experiments.jobs import StageProgress
 from experiments.record import read_record
 from scalrec.cli import build_app
@@ -64,21 +64,24 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        log, items = small_log(folder)
-        self.resolve = resolver(
-            "loans", str(log), "user=who,item=what,time=when", items, "hashing", folder / "runs",
-            ["embedder.model=hashing-16"],
+        self._log, self._items = small_log(folder)
+        self.resolve = self.at(folder / "runs")
+
+    def at(self, work_dir: Path) -> Resolve:
+        """Settings with another place for cells."""
+        return resolver(
+            "loans", str(self._log), "user=who,item=what,time=when", self._items, "hashing",
+            work_dir, ["embedder.model=hashing-16"],
         )  # fmt: skip
 
     async def __call__(self, **options: object) -> tuple[Outcome, str]:
         sink = io.StringIO()
         request = Request(
             log="loans",
-            profiles=("tiny",),
             seeds=1,
             results=self.folder / "results",
             study=STUDY,
-            **{"allow_dirty": True, **options},  # type: ignore[arg-type]
+            **{"allow_dirty": True, "profiles": ("tiny",), **options},  # type: ignore[arg-type]
         )
         console = Console(file=sink, width=200)
         outcome = await run_experiment(spec.load("gates"), request, self.resolve, console)
@@ -104,6 +107,20 @@ async def test_changed_code_is_noticed_and_said(
     outcome, text = await run()
     assert "those asked for are computed again" in text
     assert [r.code for r in outcome.record.runs] == ["other"]
+
+
+@pytest.mark.slow
+async def test_a_record_grows_with_what_is_computed_elsewhere(tmp_path: Path) -> None:
+    outcome, _ = await Run(tmp_path)()
+    (tiny,) = outcome.record.runs
+    elsewhere = Run(tmp_path)
+    elsewhere.resolve = elsewhere.at(tmp_path / "elsewhere")
+    outcome, _ = await elsewhere(profiles=("small",), add=True)
+    assert [run.profile for run in outcome.record.runs] == ["tiny", "small"]
+    assert outcome.record.runs[0] == tiny
+    assert {key.split("/")[0] for key in outcome.record.estimates} == {"tiny", "small"}
+    outcome, _ = await elsewhere(profiles=("small",))
+    assert [run.profile for run in outcome.record.runs] == ["small"]
 
 
 async def test_a_quick_run_leaves_the_committed_results_alone(tmp_path: Path) -> None:
