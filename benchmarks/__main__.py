@@ -77,8 +77,9 @@ def bench(given: Given, long: LongOption = False, only: OnlyOption = "") -> None
     console = make_console()
     sheet = Sheet(console, settings.work_dir / "bench", wanted)
     run_command(_bench(settings, sheet, console, long=long or "fleet" in wanted))
-    console.print(as_table(sheet.lines, "Ours against the peer or the limit, same run"))
-    console.print(marked("[green]✓[/] {}", sheet.path), soft_wrap=True)
+    if sheet.lines:
+        console.print(as_table(sheet.lines, "Ours against the peer or the limit, same run"))
+        console.print(marked("[green]✓[/] {}", sheet.path), soft_wrap=True)
     if sheet.failed:
         console.print(marked("[red]✗[/] failed: {}", ", ".join(sheet.failed)))
         raise typer.Exit(1)
@@ -139,7 +140,9 @@ async def _served(
                 return lines
 
             await sheet.ask("embedding", compare_embedding)
-        if served.settings.url is not None and sheet.wants("cloud"):
+        if sheet.wants("cloud") and served.settings.url is None:
+            console.print("· cloud is not measured: it needs an embedding server (--embedder vllm)")
+        elif sheet.wants("cloud"):
             async with running_cloud(
                 settings, bundle.path, served, logs=logs, progress=progress
             ) as cloud:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
@@ -15,7 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scaling.machine import instructions
 from benchmarks.timing import BenchmarkLine
+from experiments.provenance import machine
 from loadtest.replay.run_info import git_revision
 from reports.marked import marked
 from shared.files import write_whole
@@ -77,7 +77,8 @@ class Sheet:
         record = {
             "when": self._began.isoformat(timespec="seconds"),
             "git_revision": git_revision(),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "machine": machine(),
+            "instructions": list(instructions()),
             "results": [asdict(line) for line in self.lines],
         }
         write_whole(self.path, json.dumps(record, indent=1) + "\n")

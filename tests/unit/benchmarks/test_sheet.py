@@ -38,6 +38,7 @@ async def test_a_part_that_fails_costs_the_others_nothing(tmp_path: Path) -> Non
     assert "second failed: RuntimeError: no [such] thing" in shown.getvalue()
     kept = json.loads(sheet.path.read_text())
     assert [row["name"] for row in kept["results"]] == ["one", "two", "three"]
+    assert "cores" in kept["machine"]
 
 
 async def test_what_was_measured_is_kept_before_the_next_part(tmp_path: Path) -> None:
