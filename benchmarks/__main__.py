@@ -30,15 +30,13 @@ from device_runtime.abstract.writer import TemplateAbstract
 from reports.marked import marked
 from scalrec.console import ConsoleProgress, make_console
 from scalrec.jobs.exporting import exported
-from scalrec.options import (
-    Given,
-    options,
-)
+from scalrec.options import Given, among, options
 from scalrec.running import run_command
 from scalrec.settings import Settings
 from scalrec.stack.cloud_stack import running_cloud
 from scalrec.stack.embedders import embedders
 from shared.bundle import Bundle
+from shared.errors import ConfigError
 from shared.interactions import InteractionLog
 from shared.split import split_log
 from training.data.registry import load_log
@@ -61,19 +59,19 @@ LongOption = Annotated[
     ),
 ]
 OnlyOption = Annotated[
-    str, typer.Option(help=f"Only these parts, comma between: {', '.join(PARTS)}.")
+    str | None, typer.Option(help=f"Only these parts, comma between: {', '.join(PARTS)}.")
 ]
 
 
 @options("long only log embedder model work_dir assignments")
-def bench(given: Given, long: LongOption = False, only: OnlyOption = "") -> None:
+def bench(given: Given, long: LongOption = False, only: OnlyOption = None) -> None:
     """Measure ours against the peer or the limit, both in the same run (trains if needed)."""
     # The load comes from a few users that ask as often as they can.
     settings = given(cloud={"port": 0, "device_requests_per_minute": 0})
-    wanted = tuple(part.strip() for part in only.split(",") if part.strip())
-    unknown = sorted(set(wanted) - set(PARTS))
-    if unknown:
-        raise typer.BadParameter(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    try:
+        wanted = among(PARTS, "part", only) or ()
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     console = make_console()
     sheet = Sheet(console, settings.work_dir / "bench", wanted)
     run_command(_bench(settings, sheet, console, long=long or "fleet" in wanted))

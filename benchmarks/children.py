@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from benchmarks.timing import BenchmarkLine
+
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024.0  # in KiB, as Linux counts memory
 LOOK_S = 0.005
@@ -60,6 +62,18 @@ def _peak_kib(pid: int) -> int:
     except OSError:
         return 0  # it has just ended
     return 0 if found is None else int(found[1])
+
+
+def memory_line(name: str, ours: Ended, theirs: Ended, meaning: str) -> BenchmarkLine:
+    """Peaks of two processes side by side."""
+    return BenchmarkLine(
+        name=name,
+        ours=ours.mib,
+        theirs=theirs.mib,
+        unit="MiB",
+        ratio=ours.mib / theirs.mib,
+        meaning=meaning,
+    )
 
 
 def alternated(

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.children import run_python
+from benchmarks.children import memory_line, run_python
 from benchmarks.replay import DEVICES, KIB, repeated, replay_alone
 from benchmarks.timing import BenchmarkLine
 from scalrec.console import ConsoleProgress, make_console
@@ -95,14 +95,8 @@ def compare_fleet(
     command += [] if log.items is None else ["--items", str(log.items)]
     once, whole = (run_python([*command, "--steps", str(n)]) for n in (1, steps))
     fleet = f"{devices:,} devices, {devices * steps:,} requests in {whole.seconds / 60.0:.1f} min"
-    return BenchmarkLine(
-        name=f"{fleet}: memory / that of one request each",
-        ours=whole.mib,
-        theirs=once.mib,
-        unit="MiB",
-        ratio=whole.mib / once.mib,
-        meaning="lower, 1: flat in requests",
-    )
+    name = f"{fleet}: memory / that of one request each"
+    return memory_line(name, whole, once, "lower, 1: flat in requests")
 
 
 @options("bundle devices steps log columns items work_dir assignments")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.children import alternated
+from benchmarks.children import alternated, memory_line
 from benchmarks.scaling.invented import EVENTS, written_log
 from benchmarks.timing import BenchmarkLine
 
@@ -40,12 +40,5 @@ def compare_reading(rows: int) -> list[BenchmarkLine]:
             ratio=ratio,
             meaning="lower",
         ),
-        BenchmarkLine(
-            name=f"{name}, memory",
-            ours=ours.mib,
-            theirs=theirs.mib,
-            unit="MiB",
-            ratio=ours.mib / theirs.mib,
-            meaning="lower",
-        ),
+        memory_line(f"{name}, memory", ours, theirs, "lower"),
     ]

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.cells import common
+from experiments.cells import common, place_of
 from experiments.record import CellRun, Record
 from experiments.spec import Experiment
 from shared.errors import DataError
 
 # What every figure of a record has in common, so that they can stand in one table.
 _SAME = ("experiment", "log", "description", "repeat_policy", "draws", "resampled")
+# What is told by profile and variant.
+_TABLES = ("estimates", "differences", "ratios", "frontiers", "extras")
 
 
 def added(experiment: Experiment, record: Record, before: Record) -> Record:
@@ -27,13 +29,8 @@ def added(experiment: Experiment, record: Record, before: Record) -> Record:
     Raises:
         DataError: they are not of the same experiment, data and way of judging.
     """
-    for name in _SAME:
-        if getattr(record, name) != getattr(before, name):
-            raise DataError(
-                f"the record of {experiment.name} on {record.log} has another {name} than this "
-                "run: nothing can be added to it; run without --add to make it anew"
-            )
-    if other := _other_setting(experiment, record, before):
+    others = (name for name in _SAME if getattr(record, name) != getattr(before, name))
+    if other := next(others, None) or _other_setting(experiment, record, before):
         raise DataError(
             f"the record of {experiment.name} on {record.log} was made with another {other}: "
             "nothing can be added to it; run with the same, or without --add to make it anew"
@@ -48,22 +45,19 @@ def added(experiment: Experiment, record: Record, before: Record) -> Record:
         return record
     old = {(run.profile, run.variant) for run in kept}
 
-    def together(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-        both = {**{key: value for key, value in theirs.items() if _cell(key) in old}, **ours}
-        return dict(sorted(both.items(), key=lambda item: _place(experiment, *_cell(item[0]))))
+    def together(table: str) -> dict[str, Any]:
+        theirs = {key: told for key, told in getattr(before, table).items() if _cell(key) in old}
+        both = {**theirs, **getattr(record, table)}
+        return dict(sorted(both.items(), key=lambda item: place_of(experiment, *_cell(item[0]))))
 
     def order(run: CellRun) -> tuple[int, int, int]:
-        return (*_place(experiment, run.profile, run.variant), run.seed)
+        return (*place_of(experiment, run.profile, run.variant), run.seed)
 
     return record.model_copy(
         update={
             "settings": common([record.settings, before.settings]),
             "runs": tuple(sorted([*kept, *record.runs], key=order)),
-            "estimates": together(record.estimates, before.estimates),
-            "differences": together(record.differences, before.differences),
-            "ratios": together(record.ratios, before.ratios),
-            "frontiers": together(record.frontiers, before.frontiers),
-            "extras": together(record.extras, before.extras),
+            **{table: together(table) for table in _TABLES},
         }
     )
 
@@ -92,12 +86,3 @@ def _cell(key: str) -> tuple[str, str]:
     """Profile and variant, with which every key of a record begins."""
     profile, variant, *_ = key.split("/")
     return profile, variant
-
-
-def _place(experiment: Experiment, profile: str, variant: str) -> tuple[int, int]:
-    """Where a cell stands: profiles beyond the experiment's come last."""
-    profiles, variants = list(experiment.profiles), list(experiment.variants)
-    return (
-        profiles.index(profile) if profile in profiles else len(profiles),
-        variants.index(variant),
-    )

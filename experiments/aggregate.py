@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import numpy as np
 
 from experiments.cell_store import FinishedCell
-from experiments.cells import Cell, common
+from experiments.cells import Cell, common, place_of
 from experiments.estimation import DRAWS, estimate
 from experiments.panel import Panel
 from experiments.record import CellRun, Extra, Record
@@ -78,8 +78,7 @@ def _run(cell: Cell, finished: FinishedCell) -> CellRun:
 
 
 def _order(experiment: Experiment, cell: Cell) -> tuple[int, int, int]:
-    profiles, variants = list(experiment.profiles), list(experiment.variants)
-    return profiles.index(cell.profile), variants.index(cell.variant), cell.seed
+    return (*place_of(experiment, cell.profile, cell.variant), cell.seed)
 
 
 def _scorers(experiment: Experiment) -> list[str] | None:

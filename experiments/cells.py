@@ -140,6 +140,13 @@ def relevant(settings: CellSettings, sections: Sequence[str] = ()) -> dict[str, 
     return found
 
 
+def place_of(experiment: Experiment, profile: str, variant: str) -> tuple[int, int]:
+    """Where a cell stands among others: profiles beyond the experiment's come last."""
+    profiles, variants = list(experiment.profiles), list(experiment.variants)
+    at = profiles.index(profile) if profile in profiles else len(profiles)
+    return at, variants.index(variant)
+
+
 def common(settings: Sequence[Overrides]) -> Overrides:
     """What all of these settings agree on."""
     first, *others = settings

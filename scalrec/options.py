@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,6 +149,16 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     for name in type(settings).model_fields:
         walk(f"SCALREC_{name.upper()}", getattr(settings, name))
     return flat
+
+
+def among(known: Collection[str], kind: str, text: str | None) -> tuple[str, ...] | None:
+    """The names in ``text``, comma between; raises ConfigError unless each of them is ``known``."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"no {kind} {unknown[0]!r}: one of {', '.join(known)}")
+    return names
 
 
 def one_spec(columns: list[str] | None) -> str | None:

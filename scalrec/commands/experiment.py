@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,7 @@ from scalrec.options import (
     ItemsOption,
     SetOption,
     WorkDirOption,
+    among,
     one_spec,
     settings_from,
 )
@@ -124,8 +124,8 @@ def run(
     log_name, path = _log(log)
     request = Request(
         log=log_name,
-        profiles=_among(PRESETS, "profile", profiles),
-        variants=_among(experiment.variants, "variant", variants),
+        profiles=among(PRESETS, "profile", profiles),
+        variants=among(experiment.variants, "variant", variants),
         seeds=seeds,
         processes=jobs,
         quick=quick,
@@ -241,13 +241,3 @@ def _log(text: str) -> tuple[str, str | None]:
     if not Path(path).exists():
         raise ConfigError(f"--log {text}: no such file")
     return name, path
-
-
-def _among(known: Collection[str], kind: str, text: str | None) -> tuple[str, ...] | None:
-    """The names in ``text``, each of them known."""
-    if text is None:
-        return None
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"no {kind} {unknown[0]!r}: one of {', '.join(known)}")
-    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,15 @@ def command_lines(page: str) -> Iterator[list[str]]:
             yield line["words"].split()
 
 
+@cache
+def program() -> Any:
+    """The whole of it, built once."""
+    return get_command(build_app())
+
+
 def refused(words: list[str]) -> str | None:
     """What the program would not know in ``words``; None if nothing."""
-    command: Any = get_command(build_app())
+    command = program()
     context = command.make_context("scalrec", [], resilient_parsing=True)
     while words and hasattr(command, "get_command"):
         if not re.fullmatch(r"[a-z][a-z-]*", words[0]):

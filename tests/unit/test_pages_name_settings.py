@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
-from pydantic import BaseModel
 
+from scalrec.setting_names import SettingNames
 from scalrec.settings import Settings
 from tests.support.pages import PAGES, page_name
 
-
-def settings_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Names of all settings and sections, with those around them."""
-    for name, field in section.model_fields.items():
-        yield prefix + name
-        for part in (field.annotation, *get_args(field.annotation)):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from settings_of(part, f"{prefix}{name}.")
-
-
-KNOWN = frozenset(settings_of(Settings))
+KNOWN = frozenset(SettingNames(Settings))
 SECTIONS = "|".join(sorted({name.partition(".")[0] for name in KNOWN if "." in name}))
 # `device.k`, `device.k=10` and `device.link.*`; not `device.json` or `device.request()`.
 NAMED = re.compile(rf"`((?:{SECTIONS})(?:\.[a-z_]+)+)(?=[`=.])")

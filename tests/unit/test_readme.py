@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.pages import PAGES, ROOT, page_name
+
 LINES, BYTES = 150, 9_000
-PAGES = sorted(
-    str(page.relative_to(ROOT))
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md"))
-)
 # Made while the site is built, which holds the links to them (tests/e2e/test_site.py).
 MADE = {
     ROOT / "docs/reference" / name
@@ -30,11 +27,10 @@ def test_the_readme_is_read_in_minutes() -> None:
     assert len(text) <= BYTES
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    path = ROOT / page
-    links = [link for link in _LINK.findall(path.read_text()) if not link.startswith(ELSEWHERE)]
-    assert [link for link in links if not _leads_somewhere(path, link)] == []
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in _LINK.findall(page.read_text()) if not link.startswith(ELSEWHERE)]
+    assert [link for link in links if not _leads_somewhere(page, link)] == []
 
 
 def _leads_somewhere(page: Path, link: str) -> bool:
